@@ -1,0 +1,3 @@
+"""Kubernetes in Python: API server, store, scheduler, controllers, node agent, service proxy, DNS and cluster lifecycle."""
+
+__version__ = "0.1.0"
