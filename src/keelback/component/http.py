@@ -1,7 +1,7 @@
 """What a server and a client say to each other, apart from how the bytes travel.
 
-A `Handler` turns a `Request` into one of three responses. `keelback.component.serving.Server` puts a handler on a socket;
-an in-process transport calls it directly.
+A `Handler` turns a `Request` into one of three responses. `keelback.component.serving.Server` puts a handler on a
+socket; an in-process transport calls it directly.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Connection(Protocol):
         ...
 
 
-class StreamingResponse(msgspec.Struct, frozen=True, gc=False):
+class StreamingResponse(msgspec.Struct, frozen=True):
     """A response that `serve` writes piece by piece; it ends when `serve` returns."""
 
     status: int
@@ -108,7 +108,7 @@ class StreamingResponse(msgspec.Struct, frozen=True, gc=False):
     serve: Callable[[Writer], Awaitable[None]]
 
 
-class UpgradeResponse(msgspec.Struct, frozen=True, gc=False):
+class UpgradeResponse(msgspec.Struct, frozen=True):
     """The connection leaves HTTP: `serve` gets it raw, with all bytes not yet read, and writes the 101 itself."""
 
     serve: Callable[[Connection], Awaitable[None]]
