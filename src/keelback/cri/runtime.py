@@ -1,7 +1,7 @@
 """What a node asks of a container runtime: CRI v1's verbs as one protocol, its messages as frozen values.
 
 Names, states and meanings are CRI's. Instants are nanoseconds since the epoch, as on the wire; 0 means "not yet".
-Every verb raises a `RuntimeFailure`; stop and remove are idempotent and accept what is already gone.
+Every verb raises a `ContainerRuntimeError`; stop and remove are idempotent and accept what is already gone.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from enum import IntEnum
 from typing import Protocol
 
 
-class RuntimeFailure(Exception):
+class ContainerRuntimeError(Exception):
     """A verb failed; the text is the runtime's own, as it should reach events and conditions."""
 
 
-class NotFound(RuntimeFailure):
+class NotFound(ContainerRuntimeError):
     """The sandbox, container or image is not known to the runtime."""
 
 
-class AlreadyExists(RuntimeFailure):
+class AlreadyExists(ContainerRuntimeError):
     """A sandbox or container of that name and attempt exists."""
 
 
-class InvalidArgument(RuntimeFailure):
+class InvalidArgument(ContainerRuntimeError):
     """The runtime refuses the request as it stands; the same request will fail again."""
 
 
-class FailedPrecondition(RuntimeFailure):
+class FailedPrecondition(ContainerRuntimeError):
     """The thing is not in the state that the verb needs."""
 
 
-class DeadlineExceeded(RuntimeFailure):
+class DeadlineExceeded(ContainerRuntimeError):
     """The runtime did not answer within the deadline; the work may go on behind it."""
 
 
-class Unavailable(RuntimeFailure):
+class Unavailable(ContainerRuntimeError):
     """The runtime cannot be reached now; try again later."""
 
 
-class Unimplemented(RuntimeFailure):
+class Unimplemented(ContainerRuntimeError):
     """This runtime, or its version, lacks the verb."""
 
 
@@ -295,7 +295,7 @@ class ContainerSecurityContext:
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
-    """One container. (name, attempt) is its identity within the sandbox; `log_path` is relative to the log directory."""
+    """One container. (name, attempt) is its identity within the sandbox; `log_path` is under the log directory."""
 
     name: str
     image: ImageSpec
