@@ -1,0 +1,23 @@
+"""What a component holds of the API server: a transport, a typed client, and what is built on them."""
+
+from keelback.client.client import Client, ObjectList, WatchEvent
+from keelback.client.informer import Change, Informer
+from keelback.client.patches import ApplyPatch, JSONPatch, MergePatch, Patch, StrategicMergePatch
+from keelback.client.store import Store
+from keelback.client.transport import InProcessTransport, Transport
+
+__all__ = [
+    "ApplyPatch",
+    "Change",
+    "Client",
+    "InProcessTransport",
+    "Informer",
+    "JSONPatch",
+    "MergePatch",
+    "ObjectList",
+    "Patch",
+    "Store",
+    "StrategicMergePatch",
+    "Transport",
+    "WatchEvent",
+]
