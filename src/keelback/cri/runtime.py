@@ -202,12 +202,11 @@ class PodSandbox:
 
 @dataclass(frozen=True, slots=True)
 class PodSandboxStatus:
-    """A sandbox and its addresses; `ips` is empty for the node's own network. `pid` is 0 where unknown."""
+    """A sandbox and its addresses; `ips` is empty for the node's own network."""
 
     sandbox: PodSandbox
     ips: tuple[str, ...] = ()
     network: NamespaceMode = NamespaceMode.POD
-    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +344,6 @@ class ContainerStatus:
     log_path: str = ""
     mounts: tuple[Mount, ...] = ()
     resources: LinuxResources | None = None
-    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
