@@ -1,6 +1,7 @@
 """What one asks of a pod. Shared by the scheduler, the controllers and the kubelet, so that they cannot disagree.
 
-Nothing here does I/O and nothing asks for the time: it is given. Resource amounts are whole numbers: millicores for cpu, base units for all others.
+Nothing here does I/O and nothing asks for the time: it is given. Resource amounts are whole numbers: millicores for
+cpu, base units for all others.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ def requests(pod: Pod, *, use_status: bool = False) -> dict[str, int]:
 
 
 def limits(pod: Pod) -> dict[str, int]:
-    """The most it may use in all, its overhead included; a resource that some container does not limit counts what the others do."""
+    """The most it may use in all, overhead included; an unlimited container adds nothing."""
     return _total(pod.spec, lambda one: amounts(one.resources.limits), lambda resources: amounts(resources.limits))
 
 
@@ -259,7 +260,7 @@ def host_ports(spec: PodSpec) -> frozenset[tuple[str, str, int]]:
 
 
 def qos_class(pod: Pod) -> str:
-    """Guaranteed, Burstable or BestEffort, by cpu and memory of all its containers (or of the pod itself, if it names them)."""
+    """Guaranteed, Burstable or BestEffort: what the API has written or, before that, what the spec gives."""
     if pod.status.qos_class:
         return pod.status.qos_class
     return compute_qos_class(pod.spec)
