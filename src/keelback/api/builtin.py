@@ -7,8 +7,6 @@ from keelback.api import (
     apiextensions_v1,
     apiregistration_v1,
     apps_v1,
-    authentication_v1,
-    authorization_v1,
     autoscaling_v1,
     autoscaling_v2,
     batch_v1,

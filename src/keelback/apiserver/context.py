@@ -1,0 +1,40 @@
+"""What travels with a request through the server: who asks for what, and the warnings gathered on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keelback.apiserver.request_info import RequestInfo
+from keelback.auth.users import UserInfo
+from keelback.component.http import Request, query_values
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request inside the server. `now` is its one idea of the present."""
+
+    request: Request
+    info: RequestInfo
+    user: UserInfo
+    now: datetime
+    warnings: list[str] = field(default_factory=list)
+    _query: dict[str, str] | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, the first value of each."""
+        if self._query is None:
+            self._query = query_values(self.request.query)
+        return self._query
+
+    def warn(self, text: str) -> None:
+        """Add a Warning header, once per text."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    @property
+    def field_manager(self) -> str:
+        """The manager that this write is recorded under: the one given, else the client's name (User-Agent up to /)."""
+        given = self.query.get("fieldManager", "")
+        return given or self.request.headers.get("user-agent", "").split("/", 1)[0][:128] or "unknown"

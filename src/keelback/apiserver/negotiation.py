@@ -1,0 +1,122 @@
+"""Which form an answer takes: JSON or YAML, the object itself, a Table or its metadata alone."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from keelback.apimachinery import yaml
+from keelback.apimachinery.errors import NotAcceptable, StatusError
+from keelback.component.http import Response
+
+JSON = "application/json"
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A media type with the parameters that choose a transformation: `as=Table;g=meta.k8s.io;v=v1`."""
+
+    media_type: str
+    transform: str = ""
+    transform_version: str = "v1"
+    pretty: bool = False
+    stream: bool = False
+
+
+_DEFAULT = Accepted(JSON)
+
+
+@lru_cache(maxsize=512)
+def negotiate(accept: str) -> Accepted:
+    """The best form of those a client accepts. Raises NotAcceptable when none can be given.
+
+    Protobuf is answered with JSON wherever the client takes JSON too, as every known client does.
+    """
+    if not accept or accept == "*/*" or accept == JSON:
+        return _DEFAULT
+    for clause in _by_quality(accept):
+        media_type, parameters = _split(clause)
+        transform = parameters.get("as", "")
+        if transform and parameters.get("g", "meta.k8s.io") == "meta.k8s.io":
+            version = parameters.get("v", "v1")
+            known = transform in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+            if not known or version not in ("v1", "v1beta1"):
+                continue
+            if media_type in (JSON, YAML, "*/*", "application/*"):
+                return Accepted(YAML if media_type == YAML else JSON, transform, version)
+            continue
+        if media_type in (JSON, "*/*", "application/*"):
+            return Accepted(JSON, stream=parameters.get("stream") == "watch")
+        if media_type in (YAML, "text/yaml", "application/x-yaml"):
+            return Accepted(YAML)
+    if any("as=" in one for one in accept.split(",")):
+        raise NotAcceptable(
+            "only the following media types are accepted: application/json;as=Table;g=meta.k8s.io;v=v1, "
+            "application/yaml;as=Table;g=meta.k8s.io;v=v1, application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1"
+        )
+    raise NotAcceptable(
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+        "application/vnd.kubernetes.protobuf"
+    )
+
+
+def _by_quality(accept: str) -> list[str]:
+    clauses = [one.strip() for one in accept.split(",") if one.strip()]
+    return sorted(clauses, key=lambda one: -_quality(one))
+
+
+def _quality(clause: str) -> float:
+    for part in clause.split(";")[1:]:
+        name, _, value = part.strip().partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _split(clause: str) -> tuple[str, dict[str, str]]:
+    media_type, *parameters = (part.strip() for part in clause.split(";"))
+    return media_type, dict(one.split("=", 1) for one in parameters if "=" in one)
+
+
+def warning_header(warnings: list[str]) -> str:
+    """The value of the Warning header(s): code 299, no agent, the text quoted (RFC 7234)."""
+    return ", ".join(f'299 - "{_escaped(one)}"' for one in warnings)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+
+
+def respond(status: int, wire: Any, accepted: Accepted = _DEFAULT, *, warnings: list[str] | None = None) -> Response:
+    """A response from wire bytes (one piece or several), in YAML when that was asked for."""
+    headers = {"content-type": JSON, "cache-control": "no-cache, private"}
+    if accepted.media_type == YAML:
+        whole = wire if isinstance(wire, bytes) else b"".join(wire)
+        wire = yaml.dump(msgspec.json.decode(whole)).encode()
+        headers["content-type"] = YAML
+    if warnings:
+        headers["warning"] = warning_header(warnings)
+    return Response(status, headers, wire)
+
+
+def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] | None = None) -> Response:
+    """The Status of a failure, in the client's form where it has one we know."""
+    from keelback.apimachinery import codecs
+
+    try:
+        accepted = negotiate(accept)
+    except NotAcceptable:
+        accepted = Accepted(YAML) if YAML in accept else _DEFAULT
+    response = respond(error.code, codecs.encode(error.status), accepted, warnings=warnings)
+    details = error.status.details
+    if details is not None and details.retry_after_seconds:
+        return Response(
+            response.status, {**response.headers, "retry-after": str(details.retry_after_seconds)}, response.body
+        )
+    return response

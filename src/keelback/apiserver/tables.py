@@ -1,0 +1,93 @@
+"""Tables: what `kubectl get` prints, computed by the server from a strategy's columns (meta.k8s.io/v1 Table)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from keelback.registry.strategy import Column, Strategy
+
+_NAME_DESCRIPTION = (
+    "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a "
+    "client to request the generation of an appropriate name automatically. Name is primarily intended for creation "
+    "idempotence and configuration definition. Cannot be updated. More info: "
+    "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
+)
+
+
+def definitions(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The column definitions of a Table, Name first."""
+    name = {"name": "Name", "type": "string", "format": "name", "description": _NAME_DESCRIPTION, "priority": 0}
+    return [
+        name,
+        *(
+            {
+                "name": one.name,
+                "type": one.type,
+                "format": one.format,
+                "description": one.description,
+                "priority": one.priority,
+            }
+            for one in columns
+        ),
+    ]
+
+
+def table(
+    strategy: Strategy[Any],
+    wires: Iterable[bytes],
+    now: datetime,
+    *,
+    version: str = "v1",
+    include_object: str = "Metadata",
+    list_meta: dict[str, Any] | None = None,
+    with_definitions: bool = True,
+) -> bytes:
+    """A Table of encoded objects. `include_object` is None, Metadata or Object, as in the query."""
+    rows = [_row(strategy, wire, now, include_object, version) for wire in wires]
+    tree: dict[str, Any] = {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": list_meta or {},
+        "columnDefinitions": definitions(strategy.columns) if with_definitions else [],
+        "rows": rows,
+    }
+    return msgspec.json.encode(tree)
+
+
+def _row(strategy: Strategy[Any], wire: bytes, now: datetime, include_object: str, version: str) -> dict[str, Any]:
+    obj = strategy.decode(wire)
+    cells = [obj.metadata.name, *(column.value(obj, now) for column in strategy.columns)]
+    row: dict[str, Any] = {"cells": cells}
+    if include_object == "Metadata":
+        row["object"] = msgspec.Raw(partial_metadata(wire, version))
+    elif include_object == "Object":
+        row["object"] = msgspec.Raw(wire)
+    return row
+
+
+class _MetadataOnly(msgspec.Struct):
+    metadata: msgspec.Raw
+
+
+_METADATA = msgspec.json.Decoder(_MetadataOnly)
+
+
+def partial_metadata(wire: bytes, version: str = "v1") -> bytes:
+    """An encoded object as PartialObjectMetadata: its metadata's bytes as they are."""
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
+        version.encode(),
+        bytes(_METADATA.decode(wire).metadata),
+    )
+
+
+def partial_metadata_list(wires: Iterable[bytes], list_meta: bytes, version: str = "v1") -> list[bytes]:
+    """A PartialObjectMetadataList of encoded objects, in pieces."""
+    head = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/%b","metadata":%b,"items":[' % (
+        version.encode(),
+        list_meta,
+    )
+    return [head, b",".join(partial_metadata(wire, version) for wire in wires), b"]}"]

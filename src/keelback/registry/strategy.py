@@ -1,0 +1,227 @@
+"""The strategy of a resource: what is special about its kind. The defaults suit a plain kind with spec and status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from keelback.apimachinery import codecs
+from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.meta import Object, replace, with_metadata
+
+T = TypeVar("T", bound=Object)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a Table. `value` gets the object and the present time; `priority` 1 is shown by `-o wide` only."""
+
+    name: str
+    value: Callable[[Any, datetime], Any]
+    type: str = "string"
+    priority: int = 0
+    description: str = ""
+    format: str = ""
+
+
+def age(obj: Any, now: datetime) -> str:
+    """How long ago an object was created, as kubectl words it."""
+    created = obj.metadata.creation_timestamp
+    return "<unknown>" if created is None else human_duration((now - created).total_seconds())
+
+
+AGE = Column("Age", age, description="CreationTimestamp is a timestamp representing the server time of its creation.")
+
+
+def human_duration(seconds: float) -> str:
+    """A duration in one or two units: `45s`, `3m20s`, `5h`, `2d3h`, `30d` (apimachinery's duration.HumanDuration)."""
+    whole = int(seconds)
+    if whole < -1:
+        return "<invalid>"
+    if whole < 0:
+        return "0s"
+    if whole < 60 * 2:
+        return f"{whole}s"
+    minutes = whole // 60
+    if minutes < 10:
+        rest = whole % 60
+        return f"{minutes}m{rest}s" if rest else f"{minutes}m"
+    if minutes < 60 * 3:
+        return f"{minutes}m"
+    hours = whole // 3600
+    if hours < 8:
+        rest = minutes % 60
+        return f"{hours}h{rest}m" if rest else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    days = hours // 24
+    if days < 8:
+        rest = hours % 24
+        return f"{days}d{rest}h" if rest else f"{days}d"
+    if days < 365 * 2:
+        return f"{days}d"
+    years = days // 365
+    if years < 8:
+        rest = days % 365
+        return f"{years}y{rest}d" if rest else f"{years}y"
+    return f"{years}y"
+
+
+class NameOnly(msgspec.Struct, frozen=True):
+    """The narrow type of a kind that can be selected by its name and namespace only."""
+
+
+class Strategy(Generic[T]):
+    """Everything that differs from kind to kind. Override what the kind needs."""
+
+    kind: ClassVar[Any]
+    """The type, whose `__kind__` names the resource."""
+
+    columns: ClassVar[tuple[Column, ...]] = (AGE,)
+    """The columns after Name."""
+
+    verbs: ClassVar[tuple[str, ...]] = (
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    )
+    subresources: ClassVar[tuple[str, ...]] = ()
+    """`status`, `scale`, `log`, ... as discovery lists them."""
+
+    storage_path: ClassVar[str] = ""
+    """The store's folder below /registry/, where it is not the plural."""
+
+    is_created_by_update: ClassVar[bool] = False
+    """A PUT of a missing object creates it."""
+
+    needs_resource_version_to_update: ClassVar[bool] = False
+    """A PUT without resourceVersion is refused instead of being unconditional."""
+
+    answers_deleted_object: ClassVar[bool] = False
+    """DELETE answers the object, not a Status."""
+
+    orphans_by_default: ClassVar[bool] = False
+    """Without a propagation policy, dependents stay."""
+
+    counts_generations: ClassVar[bool] = True
+    """`metadata.generation` starts at 1 and rises with every change of the spec."""
+
+    ttl_seconds: ClassVar[float | None] = None
+    """How long an object lives after its last write; None is for ever."""
+
+    field_type: ClassVar[type[msgspec.Struct]] = NameOnly
+    """The narrow type that `fields` reads."""
+
+    field_names: ClassVar[tuple[str, ...]] = ()
+    """The field selectors this kind knows besides metadata.name and metadata.namespace."""
+
+    def fields(self, narrow: Any) -> Mapping[str, str]:
+        """The values of `field_names`, from an object decoded as `field_type`."""
+        return {}
+
+    def decode(self, data: bytes) -> T:
+        """An object from bytes of the store."""
+        obj: T = codecs.decode(self.kind, data)
+        return obj
+
+    def decode_body(self, data: bytes) -> T:
+        """An object from a client's JSON. Raises codecs.DecodeError."""
+        obj: T = codecs.decode_body(self.kind, data)
+        return obj
+
+    def from_tree(self, tree: Mapping[str, Any]) -> T:
+        """An object from a JSON tree. Raises codecs.DecodeError."""
+        obj: T = codecs.convert(self.kind, tree)
+        return obj
+
+    def strict_errors(self, tree: Any) -> list[str]:
+        """Unknown and repeated fields of a JSON tree."""
+        return codecs.strict_errors(tree, self.kind)
+
+    def encode(self, obj: T) -> bytes:
+        """The bytes the store keeps: without resourceVersion."""
+        return codecs.encode_stored(obj)
+
+    def to_tree(self, obj: T) -> dict[str, Any]:
+        """The object as a JSON tree with kind and apiVersion."""
+        return codecs.to_tree(obj)
+
+    def default(self, new: T, old: T | None = None) -> T:
+        """The object with the defaults that depend on other fields; the plain ones stand in the type."""
+        return new
+
+    def prepare_for_create(self, new: T) -> T:
+        """The object as it is before its first write: clients do not set status."""
+        return self.without_status(new)
+
+    def prepare_for_update(self, new: T, old: T) -> T:
+        """The object of an ordinary update: its status stays what it was."""
+        return self.with_status_of(new, old)
+
+    def prepare_for_status_update(self, new: T, old: T) -> T:
+        """The object of an update of its status: everything else stays, but for labels and annotations' kin."""
+        if hasattr(new, "spec"):
+            return replace(new, spec=old.spec)  # type: ignore[attr-defined]
+        return new
+
+    def without_status(self, new: T) -> T:
+        if "status" not in self.subresources or not hasattr(new, "status"):
+            return new
+        blank = _blank_status(type(new))
+        return new if new.status == blank else replace(new, status=blank)
+
+    def with_status_of(self, new: T, old: T) -> T:
+        if "status" not in self.subresources or not hasattr(new, "status"):
+            return new
+        return replace(new, status=old.status)  # type: ignore[attr-defined]
+
+    def spec_changed(self, new: T, old: T) -> bool:
+        """Whether `metadata.generation` rises."""
+        if hasattr(new, "spec"):
+            return bool(new.spec != old.spec)  # type: ignore[attr-defined]
+        return with_metadata(new, **_same_metadata(old)) != old
+
+    def validate(self, new: T) -> Iterator[FieldError]:
+        """Everything wrong with a new object."""
+        return iter(())
+
+    def validate_update(self, new: T, old: T) -> Iterator[FieldError]:
+        """Everything wrong with a change; by default what is wrong with the new object."""
+        return self.validate(new)
+
+    def validate_status_update(self, new: T, old: T) -> Iterator[FieldError]:
+        return iter(())
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> list[str]:
+        """What is wrong with a name (or the prefix given as generateName)."""
+        from keelback.apimachinery import names
+
+        return names.dns_subdomain(name[:-1] + "a" if is_prefix and name.endswith("-") else name)
+
+    def warnings(self, new: T, old: T | None) -> Iterable[str]:
+        """Warning headers of a write that succeeded."""
+        return ()
+
+    def graceful_deletion_seconds(self, obj: T, wanted: int | None) -> int:
+        """How long the object lives on after a delete; 0 deletes at once."""
+        return 0
+
+
+def _blank_status(cls: type) -> Any:
+    for one in msgspec.structs.fields(cls):
+        if one.name == "status":
+            return one.default_factory() if one.default_factory is not msgspec.NODEFAULT else one.default
+    raise TypeError(f"{cls.__name__} has no status")
+
+
+def _same_metadata(old: Object) -> dict[str, Any]:
+    return {one.name: getattr(old.metadata, one.name) for one in msgspec.structs.fields(type(old.metadata))}
