@@ -87,6 +87,10 @@ class Connection(Protocol):
         """Queue bytes to be sent."""
         ...
 
+    def write_eof(self) -> None:
+        """Say that nothing more will be sent, where the transport can (TLS cannot); reading goes on."""
+        ...
+
     async def drain(self) -> None:
         """Return once the other side has room for more. Raises ConnectionError when it has gone."""
         ...

@@ -1,0 +1,544 @@
+"""HTTP/1.1 on one server connection: requests in, responses out, in order, each response in one write.
+
+httptools parses; one task per connection asks the handler for one request after the other. What may be sent ahead
+(pipelining), how large a head or a body may be and how long a connection may idle is bounded by `Limits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+
+from keelback.component import logs
+from keelback.component.connection import RawConnection
+from keelback.component.http import (
+    AnyResponse,
+    Handler,
+    Request,
+    Response,
+    StreamingResponse,
+    UpgradeResponse,
+    text_response,
+)
+
+# A client that sends more requests ahead than this waits.
+_PIPELINE: Final = 32
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_WITHOUT_BODY = frozenset((101, 204, 304))
+
+_log = logs.logger("serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may ask of the server; sizes in bytes, times in seconds, as upstream has them."""
+
+    body_bytes: int = 3 << 20
+    header_bytes: int = 1 << 20
+    connections: int = 20_000
+    idle_seconds: float = 90.0
+    header_seconds: float = 32.0
+    gzip_bytes: int = 128 << 10
+    gzip_on_loopback: bool = False
+    """Compressing costs more than it saves where both ends are one machine."""
+
+
+class Shared(Protocol):
+    """What connections share: their server."""
+
+    handler: Handler
+    limits: Limits
+    closing: bool
+    too_large: Callable[[int], Response]
+
+    def date(self) -> str:
+        """The Date header's value."""
+        ...
+
+    def opened(self, connection: HTTPConnection) -> bool:
+        """Count a connection; False where there are too many."""
+        ...
+
+    def closed(self, connection: HTTPConnection) -> None:
+        """A connection is gone."""
+        ...
+
+
+class _Parsed:
+    """A request with what matters for the connection alone."""
+
+    __slots__ = ("keep_alive", "request", "response", "upgrade")
+
+    def __init__(self, request: Request, keep_alive: bool, upgrade: bool, response: Response | None = None) -> None:
+        self.request = request
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self.response = response
+
+
+class HTTPConnection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._requests: deque[_Parsed] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._raw: RawConnection | None = None
+        self._tail = b""
+        self._peer_certificate: bytes | None = None
+        self._remote = ""
+        self._loopback = False
+        self.busy = False
+        self.streaming = False
+        self.since = self._loop.time()
+        """When the connection became idle or a request began to arrive."""
+        self._ended = False
+        self._lost = False
+        self._upgrading = False
+        self._reading_paused = False
+        self._write_paused = False
+        self._drained: asyncio.Event | None = None
+        self._gone: asyncio.Event | None = None
+        # The request that is arriving.
+        self.receiving = False
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._refused: Response | None = None
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit
+        self._transport = transport
+        if not self._shared.opened(self):
+            self._lost = True
+            transport.abort()
+            return
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._remote = str(peer[0])
+            self._loopback = self._remote.startswith("127.") or self._remote == "::1"
+        else:
+            self._loopback = True
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._peer_certificate = tls.getpeercert(binary_form=True)
+        self.task = self._loop.create_task(self._run())
+
+    def data_received(self, data: bytes) -> None:
+        if self._raw is not None:
+            self._raw.feed(data)
+        elif self._upgrading:
+            self._tail += data
+            self._pause_reading()
+        elif not self._ended:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._upgrading = True
+                self._tail = data[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                self._refuse(_bad_request(error))
+
+    def eof_received(self) -> bool:
+        if self._raw is not None:
+            self._raw.feed_eof()
+            return True
+        self._end()
+        # A client may close its sending half and still read the answer.
+        return self.busy or bool(self._requests)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._shared.closed(self)
+        if self._raw is not None:
+            self._raw.lost()
+        if self._drained is not None:
+            self._drained.set()
+        if self._gone is not None:
+            self._gone.set()
+        self._end()
+        if self.streaming:
+            self.task.cancel()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._raw is not None:
+            self._raw.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._raw is not None:
+            self._raw.resume_writing()
+        if self._drained is not None:
+            self._drained.set()
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        self.receiving = True
+        if not self.busy:
+            self.since = self._loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
+        key = _names.get(name) or _learn_name(name)
+        text = value.decode("latin-1")
+        headers = self._headers
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        headers = self._headers
+        length = headers.get("content-length")
+        if length is not None and int(length) > self._shared.limits.body_bytes:
+            self._refused = self._shared.too_large(self._shared.limits.body_bytes)
+        elif "expect" in headers and headers["expect"].lower() == "100-continue" and not self._occupied():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._refused is not None:
+            raise _RefusedError
+
+    def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
+        if self._body_size > self._shared.limits.body_bytes:
+            self._refused = self._shared.too_large(self._shared.limits.body_bytes)
+            raise _RefusedError
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        pieces = self._body
+        body = b"" if not pieces else pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        keep_alive = parser.should_keep_alive()
+        self._requests.append(_Parsed(self._request(body), keep_alive, parser.should_upgrade()))
+        self._url = b""
+        self._headers = {}
+        self._head_size = 0
+        if pieces:
+            self._body = []
+            self._body_size = 0
+        self.receiving = False
+        if len(self._requests) >= _PIPELINE:
+            self._pause_reading()
+        self._wake()
+
+    # The handler's side.
+
+    async def _run(self) -> None:
+        shared = self._shared
+        requests = self._requests
+        try:
+            while True:
+                if not requests:
+                    if self._ended or shared.closing:
+                        break
+                    self.busy = False
+                    self.since = self._loop.time()
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                    continue
+                parsed = requests.popleft()
+                self.busy = True
+                if self._reading_paused and not self._upgrading:
+                    self._resume_reading()
+                response = parsed.response or await self._ask(parsed.request)
+                if type(response) is Response:
+                    # A refused upgrade cannot go on as HTTP: what follows may already be the other protocol.
+                    keep_alive = parsed.keep_alive and not parsed.upgrade and not shared.closing
+                    await self._send(parsed.request, response, keep_alive)
+                elif isinstance(response, StreamingResponse):
+                    keep_alive = await self._stream(parsed, response)
+                else:
+                    assert isinstance(response, UpgradeResponse)
+                    await self._hand_over(response)
+                    break
+                if self._lost or not keep_alive:
+                    break
+                if self._write_paused:
+                    await self.drain()
+        except asyncio.CancelledError:
+            if not self._lost and not shared.closing:
+                raise
+        finally:
+            if not self._lost:
+                self._transport.close()
+
+    async def _ask(self, request: Request) -> AnyResponse:
+        try:
+            return await self._shared.handler(request)
+        except Exception as error:
+            _log.exception("A handler failed", error, method=request.method, path=request.path)
+            return text_response("Internal Server Error\n", 500)
+
+    async def _send(self, request: Request, response: Response, keep_alive: bool) -> None:
+        if self._lost:
+            return
+        body = response.body
+        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        head_extra = ""
+        limits = self._shared.limits
+        if size >= limits.gzip_bytes and self._compresses(request, response):
+            body = await _gzipped(self._loop, body)
+            size = len(body)
+            head_extra = "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
+        if response.status not in _WITHOUT_BODY:
+            head_extra += f"Content-Length: {size}\r\n"
+        if not keep_alive:
+            head_extra += "Connection: close\r\n"
+        head = self._head(response.status, response.headers, head_extra)
+        if request.method == "HEAD" or response.status in _WITHOUT_BODY:
+            self._transport.write(head)
+        elif isinstance(body, bytes):
+            # Two writes would be two TLS records, and often two packets.
+            self._transport.write(head + body)
+        else:
+            self._transport.write(b"".join((head, *body)))
+
+    def _compresses(self, request: Request, response: Response) -> bool:
+        return (
+            "gzip" in request.headers.get("accept-encoding", "")
+            and (not self._loopback or self._shared.limits.gzip_on_loopback)
+            and "content-encoding" not in response.headers
+            and response.status == 200
+        )
+
+    async def _stream(self, parsed: _Parsed, response: StreamingResponse) -> bool:
+        """Serve a streaming response; whether the connection can be used on."""
+        request = parsed.request
+        chunked = self._version_has_chunks(parsed)
+        keep_alive = parsed.keep_alive and chunked and not parsed.upgrade
+        extra = "Transfer-Encoding: chunked\r\n" if chunked else ""
+        if not keep_alive:
+            extra += "Connection: close\r\n"
+        self._transport.write(self._head(response.status, response.headers, extra))
+        if request.method == "HEAD":
+            return keep_alive
+        self.streaming = True
+        try:
+            if self._lost or self._shared.closing:
+                keep_alive = False
+            else:
+                await response.serve(_ChunkWriter(self) if chunked else _PlainWriter(self))
+        except asyncio.CancelledError:
+            # The server is stopping: the stream ends in good order, so that the client asks elsewhere.
+            if not self._shared.closing:
+                raise
+            keep_alive = False
+        except Exception as error:
+            _log.exception("A stream failed", error, method=request.method, path=request.path)
+            # Without the last chunk the client knows that the response is incomplete.
+            return False
+        finally:
+            self.streaming = False
+        if chunked and not self._lost:
+            self._transport.write(b"0\r\n\r\n")
+        return keep_alive and not self._shared.closing
+
+    def _version_has_chunks(self, parsed: _Parsed) -> bool:
+        # A client of HTTP/1.0 does not pipeline, so the parser still stands at this request.
+        return bool(self._requests) or str(self._parser.get_http_version()) != "1.0"
+
+    async def _hand_over(self, response: UpgradeResponse) -> None:
+        raw = RawConnection(self._transport, self._tail)
+        self._tail = b""
+        if self._lost:
+            raw.lost()
+        if self._ended:
+            raw.feed_eof()
+        self._raw = raw
+        self._resume_reading()
+        try:
+            await response.serve(raw)
+        except ConnectionError:
+            pass  # the client has gone, which is its right
+        except Exception as error:
+            _log.exception("An upgraded connection failed", error, remote=self._remote)
+        finally:
+            raw.close()
+
+    async def drain(self) -> None:
+        """Return when the transport has room, or is gone."""
+        while self._write_paused and not self._lost:
+            if self._drained is None:
+                self._drained = asyncio.Event()
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def wait_gone(self) -> None:
+        """Return when the connection is lost or the server stops."""
+        if self._gone is None:
+            self._gone = asyncio.Event()
+            if self._lost or self._shared.closing:
+                self._gone.set()
+        await self._gone.wait()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is lost or the server stops."""
+        return self._lost or self._shared.closing
+
+    def write(self, data: bytes) -> None:
+        """Send bytes unless the connection is lost."""
+        if not self._lost:
+            self._transport.write(data)
+
+    def stop(self) -> None:
+        """End as soon as what is being answered is answered; streams end now."""
+        if self._gone is not None:
+            self._gone.set()
+        if self.streaming:
+            self.task.cancel()
+        self._wake()
+
+    def close_idle(self) -> None:
+        """End a connection that waits for a request."""
+        self._end()
+
+    def abort(self) -> None:
+        """End now."""
+        self._transport.abort()
+
+    # Small parts.
+
+    def _request(self, body: bytes) -> Request:
+        target = self._url.decode("latin-1")
+        if not target.startswith("/") and "://" in target:
+            target = "/" + target.split("://", 1)[1].partition("/")[2]
+        path, _, query = target.partition("?")
+        if "%" in path:
+            path = unquote(path)
+        method = self._parser.get_method().decode("ascii")
+        return Request(method, path, query, self._headers, body, self._peer_certificate, self._remote)
+
+    def _head(self, status: int, headers: Mapping[str, str], extra: str) -> bytes:
+        lines = [f"{_canonical.get(name) or _learn_canonical(name)}: {value}\r\n" for name, value in headers.items()]
+        text = "".join(lines)
+        if text.count("\n") != len(lines):
+            # A line break in a value would let its author write headers of their own.
+            text = "".join(line.replace("\r", " ").replace("\n", " ").rstrip() + "\r\n" for line in lines)
+        line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+        date = self._shared.date()
+        return f"{line}{text}Date: {date}\r\n{extra}\r\n".encode("latin-1", "replace")
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._shared.limits.header_bytes:
+            self._refused = text_response("431 Request Header Fields Too Large", 431)
+            raise _RefusedError
+
+    def _refuse(self, response: Response) -> None:
+        """Answer what cannot be understood, after what came before it, and listen no more."""
+        if self._refused is not None:
+            response, self._refused = self._refused, None
+        self._requests.append(_Parsed(Request("", ""), False, False, response))
+        self._pause_reading()
+        self._end()
+
+    def _occupied(self) -> bool:
+        return self.busy or bool(self._requests)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self._lost:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._lost and not self._transport.is_closing():
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+
+class _PlainWriter:
+    """The writer of a stream whose end is the end of the connection."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.gone
+
+    def write(self, data: bytes) -> None:
+        self._connection.write(data)
+
+    async def drain(self) -> None:
+        await self._connection.drain()
+
+    async def wait_closed(self) -> None:
+        await self._connection.wait_gone()
+
+
+class _ChunkWriter(_PlainWriter):
+    """The writer of a chunked stream."""
+
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None:
+        # An empty chunk would end the stream.
+        if data:
+            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+
+class _RefusedError(Exception):
+    """Stops the parser: the request will not be taken."""
+
+
+# Header names repeat: they are decoded once. Bounded, for clients choose them.
+_names: dict[bytes, str] = {}
+_canonical: dict[str, str] = {}
+
+
+def _learn_name(name: bytes) -> str:
+    text = name.decode("latin-1").lower()
+    if len(_names) < 1000:
+        _names[name] = text
+    return text
+
+
+def _learn_canonical(name: str) -> str:
+    # Go's form, which people see in `curl -i` and `kubectl -v=8`.
+    text = "-".join(part.capitalize() for part in name.split("-"))
+    if len(_canonical) < 1000:
+        _canonical[name] = text
+    return text
+
+
+def _bad_request(error: Exception) -> Response:
+    return text_response(f"400 Bad Request: {error}", 400)
+
+
+async def _gzipped(loop: asyncio.AbstractEventLoop, body: bytes | Sequence[bytes]) -> bytes:
+    # zlib lets go of the interpreter's lock: other requests go on meanwhile.
+    return await loop.run_in_executor(None, _gzip, body)
+
+
+def _gzip(body: bytes | Sequence[bytes]) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    pieces = (body,) if isinstance(body, bytes) else body
+    return b"".join([*(compressor.compress(piece) for piece in pieces), compressor.flush()])

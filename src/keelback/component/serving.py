@@ -1,0 +1,179 @@
+"""A server: a handler on a TCP port or a unix socket, with TLS, limits and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import Callable
+from email.utils import format_datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from keelback.component.http import Handler, Response, text_response
+from keelback.component.http1 import HTTPConnection, Limits
+from keelback.concurrency.clock import Clock, SystemClock
+
+__all__ = ["Limits", "Server", "server_context"]
+
+_SWEEP_SECONDS: Final = 5.0
+_HANDSHAKE_SECONDS: Final = 10.0
+
+
+def server_context(certificate: str | Path, key: str | Path, client_ca: str | Path | None = None) -> ssl.SSLContext:
+    """A TLS context for a server: TLS 1.2 and up. With `client_ca` clients may show a certificate signed by it.
+
+    A client without one is let in, for it may have a token; one with a certificate of another authority is not asked
+    for it, since the handshake names the authorities that count.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["http/1.1"])
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+class Server:
+    """Serves a handler from `start` to `shutdown`. `port` 0 lets the system choose; `bound_port` then tells."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        ssl_context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        unix_path: str | None = None,
+        limits: Limits | None = None,
+        too_large: Callable[[int], Response] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits or Limits()
+        self.too_large = too_large or _too_large
+        self.closing = False
+        self._ssl_context = ssl_context
+        self._host = host
+        self._port = port
+        self._unix_path = unix_path
+        self._clock = clock or SystemClock()
+        self._connections: set[HTTPConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._date = ""
+        self._date_expires = 0.0
+
+    @property
+    def bound_port(self) -> int:
+        """The port that is listened on."""
+        assert self._server is not None, "the server has not been started"
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the address is taken."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        tls = self._ssl_context
+        handshake_seconds = _HANDSHAKE_SECONDS if tls else None
+        if self._unix_path is not None:
+            _unlink(self._unix_path)
+            self._server = await loop.create_unix_server(
+                self._protocol, self._unix_path, backlog=1024, ssl=tls, ssl_handshake_timeout=handshake_seconds
+            )
+            os.chmod(self._unix_path, 0o600)
+        else:
+            self._server = await loop.create_server(
+                self._protocol,
+                self._host,
+                self._port,
+                backlog=1024,
+                reuse_address=True,
+                ssl=tls,
+                ssl_handshake_timeout=handshake_seconds,
+            )
+        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def shutdown(self, grace_seconds: float = 10.0) -> None:
+        """Accept nobody, end streams, let requests finish for the grace time, then close what is left."""
+        self.closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._server is not None:
+            self._server.close()
+        tasks = [connection.task for connection in self._connections]
+        for connection in tuple(self._connections):
+            connection.stop()
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.wait(pending, timeout=1.0)
+        for connection in tuple(self._connections):
+            connection.abort()
+        if self._server is not None:
+            await self._server.wait_closed()
+        if self._unix_path is not None:
+            _unlink(self._unix_path)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.shutdown(grace_seconds=1.0)
+
+    # What connections ask.
+
+    def date(self) -> str:
+        """The Date header's value, made once a second."""
+        now = self._loop.time()
+        if now >= self._date_expires:
+            self._date = format_datetime(self._clock.now(), usegmt=True)
+            self._date_expires = now + 1.0
+        return self._date
+
+    def opened(self, connection: HTTPConnection) -> bool:
+        """Count a connection; False where there are too many."""
+        if self.closing or len(self._connections) >= self.limits.connections:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: HTTPConnection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+
+    def _protocol(self) -> HTTPConnection:
+        return HTTPConnection(self)
+
+    def _sweep(self) -> None:
+        """Close connections that idle, and those whose request does not arrive: one timer for all of them."""
+        now = self._loop.time()
+        for connection in tuple(self._connections):
+            if not connection.busy:
+                allowed = self.limits.header_seconds if connection.receiving else self.limits.idle_seconds
+                if now - connection.since > allowed:
+                    connection.abort() if connection.receiving else connection.close_idle()
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def _too_large(limit_bytes: int) -> Response:
+    return text_response(f"the request's body is larger than {limit_bytes} bytes\n", 413)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
