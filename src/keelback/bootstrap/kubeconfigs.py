@@ -6,7 +6,6 @@ Merging one into the user's own file is `keelback.client.kubeconfig`'s business.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -57,7 +56,7 @@ def cluster_info(cluster: ClusterAddress) -> Tree:
     }
 
 
-def _document(cluster: ClusterAddress, user: str, credentials: Mapping[str, str | Tree | list[Tree]], namespace: str) -> Tree:
+def _document(cluster: ClusterAddress, user: str, credentials: Tree, namespace: str) -> Tree:
     context_name = cluster.name if user == cluster.name else f"{user}@{cluster.name}"
     context: Tree = {"cluster": cluster.name, "user": user}
     if namespace:
@@ -69,7 +68,7 @@ def _document(cluster: ClusterAddress, user: str, credentials: Mapping[str, str 
         "contexts": [{"name": context_name, "context": context}],
         "current-context": context_name,
         "preferences": {},
-        "users": [{"name": user, "user": dict(credentials)}],
+        "users": [{"name": user, "user": credentials}],
     }
 
 

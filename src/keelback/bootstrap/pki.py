@@ -1,7 +1,7 @@
 """The cluster's certificates and keys: made once, kept in one folder with mode 0600, renewed when near expiry.
 
-All keys are ECDSA P-256: the whole set takes a few milliseconds. A certificate authority near its end is signed anew with
-the key it has, so that what it issued stays valid.
+All keys are ECDSA P-256: the whole set takes a few milliseconds. A certificate authority near its end is signed anew
+with the key it has, so that what it issued stays valid.
 """
 
 from __future__ import annotations
@@ -157,9 +157,7 @@ def ensure_node_credentials(
     )
 
 
-def issue_client(
-    pki: ClusterPKI, stem: str, user: str, groups: Sequence[str], now: datetime
-) -> KeyPair:
+def issue_client(pki: ClusterPKI, stem: str, user: str, groups: Sequence[str], now: datetime) -> KeyPair:
     """A client certificate for any user, kept beside the others under `stem`."""
     return _ensure_leaf(pki.directory, stem, _Request(user, tuple(groups)), _Authority.of(pki.ca), now)
 
@@ -226,9 +224,7 @@ def _ensure_signing_key(directory: Path, stem: str) -> SigningKey:
     return SigningKey(key_pem, public_pem, key_path, public_path)
 
 
-def _is_usable(
-    certificate_pem: bytes, key_pem: bytes, request: _Request, authority: _Authority, now: datetime
-) -> bool:
+def _is_usable(certificate_pem: bytes, key_pem: bytes, request: _Request, authority: _Authority, now: datetime) -> bool:
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     if certificate.not_valid_after_utc - now < RENEWAL_WINDOW or certificate.subject != _subject(request):
         return False
