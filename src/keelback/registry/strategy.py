@@ -211,6 +211,14 @@ class Strategy(Generic[T]):
         """Warning headers of a write that succeeded."""
         return ()
 
+    def is_held(self, obj: T) -> bool:
+        """Whether something still has to happen before a deleted object may go."""
+        return bool(obj.metadata.finalizers)
+
+    def prepare_for_deletion(self, obj: T) -> T:
+        """The object as it is while its deletion waits."""
+        return obj
+
     def graceful_deletion_seconds(self, obj: T, wanted: int | None) -> int:
         """How long the object lives on after a delete; 0 deletes at once."""
         return 0

@@ -1,0 +1,388 @@
+"""Writes to one resource: what is true of every kind, from the generated name to the last finalizer.
+
+A write decides on a value it read, asks admission, then compares and swaps; where another write came between, it
+reads again. What differs from kind to kind is the strategy's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, Protocol, TypeVar
+
+from keelback.apimachinery import errors, validation
+from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, with_metadata
+from keelback.registry.strategy import Strategy
+from keelback.storage.protocol import CompareFailed, KeyValue, Store
+
+T = TypeVar("T", bound=Object)
+
+_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_MAX_GENERATED_BASE = 63 - 5
+_GENERATE_ATTEMPTS = 8
+_SWAP_ATTEMPTS = 16
+
+ORPHAN_FINALIZER = "orphan"
+FOREGROUND_FINALIZER = "foregroundDeletion"
+
+
+class Admission(Protocol):
+    """Admission of one request, with its user and options already bound."""
+
+    async def admit(self, operation: str, obj: Any, old: Any) -> Any:
+        """The object to store. Raises StatusError."""
+        ...
+
+    async def validate(self, operation: str, obj: Any, old: Any) -> None:
+        """Raises StatusError when the write may not be."""
+        ...
+
+
+class FieldOwnership(Protocol):
+    """Records who wrote which fields (managedFields)."""
+
+    def track(self, old: Any, new: Any, write: Write) -> tuple[ManagedFieldsEntry, ...]:
+        """The managed fields after an ordinary (not applied) write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """How a write is made: its present, its manager and its admission. `subresource` is "" for the object itself."""
+
+    now: datetime
+    manager: str
+    admission: Admission
+    subresource: str = ""
+    dry_run: bool = False
+    is_apply: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[T]):
+    """What a write left: the object, and the bytes to answer with."""
+
+    obj: T
+    wire: bytes
+    is_created: bool = False
+    is_gone: bool = False
+    """The write removed the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The options of a delete."""
+
+    grace_period_seconds: int | None = None
+    propagation_policy: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    orphan_dependents: bool | None = None
+
+
+Change = Callable[[T], Awaitable[T]]
+
+
+class ResourceStore(Generic[T]):
+    """One resource in the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        strategy: Strategy[T],
+        *,
+        ownership: FieldOwnership,
+        new_uid: Callable[[], str],
+        chance: random.Random,
+    ) -> None:
+        self.strategy = strategy
+        self.kind: Kind = strategy.kind.__kind__
+        self.prefix = f"/registry/{strategy.storage_path or self.kind.plural}/"
+        self._store = store
+        self._ownership = ownership
+        self._new_uid = new_uid
+        self._chance = chance
+
+    def key(self, namespace: str, name: str) -> str:
+        return f"{self.prefix}{namespace}/{name}" if self.kind.namespaced else f"{self.prefix}{name}"
+
+    def wire(self, stored: bytes, revision: int) -> bytes:
+        """Stored bytes as they are served: with the revision spliced in at its fixed place."""
+        head = self.kind.head
+        return b'%b"resourceVersion":"%d",%b' % (head, revision, stored[len(head) :])
+
+    async def get(self, namespace: str, name: str) -> T:
+        """The object as it is now. Raises NotFound."""
+        current = await self._store.get(self.key(namespace, name))
+        if current is None:
+            raise errors.NotFound.of(self.kind, name)
+        return self._decoded(current)
+
+    async def create(self, obj: T, write: Write) -> Written[T]:
+        """Store a new object. Raises AlreadyExists, Invalid, and what admission refuses with."""
+        generated = not obj.metadata.name and bool(obj.metadata.generate_name)
+        for attempt in range(_GENERATE_ATTEMPTS):
+            named = self._with_generated_name(obj) if generated else obj
+            try:
+                return await self._create_named(named, write)
+            except errors.AlreadyExists:
+                if not generated or attempt == _GENERATE_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create_named(self, obj: T, write: Write) -> Written[T]:
+        obj = self._prepared_for_create(obj, write)
+        obj = await write.admission.admit("CREATE", obj, None)
+        obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
+        problems = [*self._metadata_problems(obj), *self.strategy.validate(obj)]
+        if problems:
+            raise errors.Invalid.of(self.kind, obj.metadata.name, problems)
+        await write.admission.validate("CREATE", obj, None)
+        stored = self.strategy.encode(obj)
+        key = self.key(obj.metadata.namespace, obj.metadata.name)
+        if write.dry_run:
+            if (current := await self._store.get(key)) is not None:
+                raise self._already_exists(current)
+            return Written(obj, stored, is_created=True)
+        try:
+            revision = await self._store.put(key, stored, expected_revision=0, ttl_seconds=self.strategy.ttl_seconds)
+        except CompareFailed as failed:
+            raise self._already_exists(failed.current, obj.metadata.name) from None
+        return Written(self._versioned(obj, revision), self.wire(stored, revision), is_created=True)
+
+    def _already_exists(self, current: KeyValue | None, name: str = "") -> errors.StatusError:
+        if current is not None:
+            existing = self.strategy.decode(current.value)
+            error = errors.AlreadyExists.of(self.kind, existing.metadata.name)
+            if existing.metadata.deletion_timestamp is not None:
+                return errors.AlreadyExists(f"object is being deleted: {error.message}", details=error.status.details)
+            return error
+        return errors.AlreadyExists.of(self.kind, name)
+
+    def _prepared_for_create(self, obj: T, write: Write) -> T:
+        obj = with_metadata(
+            obj,
+            uid=self._new_uid(),
+            creation_timestamp=write.now.replace(microsecond=0),
+            deletion_timestamp=None,
+            deletion_grace_period_seconds=None,
+            self_link="",
+            resource_version="",
+            generation=1 if self.strategy.counts_generations else 0,
+        )
+        return self.strategy.default(self.strategy.prepare_for_create(obj))
+
+    def _with_generated_name(self, obj: T) -> T:
+        suffix = "".join(self._chance.choice(_NAME_ALPHABET) for _ in range(5))
+        return with_metadata(obj, name=obj.metadata.generate_name[:_MAX_GENERATED_BASE] + suffix)
+
+    def _metadata_problems(self, obj: T) -> Iterable[errors.FieldError]:
+        return validation.object_meta(
+            obj.metadata, namespaced=self.kind.namespaced, name_problems=self.strategy.validate_name
+        )
+
+    async def update(
+        self,
+        namespace: str,
+        name: str,
+        change: Change[T],
+        write: Write,
+        *,
+        create: Callable[[], Awaitable[T]] | None = None,
+        must_name_version: bool = False,
+    ) -> Written[T]:
+        """Replace an object by what `change` makes of it; where there is none, by what `create` makes, if given.
+
+        A resourceVersion in the new object is a condition. Raises NotFound, Conflict, Invalid.
+        """
+        key = self.key(namespace, name)
+        for _ in range(_SWAP_ATTEMPTS):
+            current = await self._store.get(key)
+            if current is None:
+                if create is None:
+                    raise errors.NotFound.of(self.kind, name)
+                return await self.create(await create(), write)
+            old = self._decoded(current)
+            new = await change(old)
+            conditional = self._check_conditions(new, old, name, key, must_name_version)
+            new = await self._prepared_for_update(new, old, write)
+            try:
+                return await self._swap(key, current, new, old, write)
+            except CompareFailed:
+                if conditional:
+                    raise errors.Conflict.of(self.kind, name) from None
+        raise errors.Conflict.of(self.kind, name)
+
+    def _check_conditions(self, new: T, old: T, name: str, key: str, must_name_version: bool) -> bool:
+        wanted = new.metadata.resource_version
+        if wanted and wanted != "0":
+            if not wanted.isdigit():
+                raise errors.StatusError(f'strconv.ParseUint: parsing "{wanted}": invalid syntax', code=500)
+            if wanted != old.metadata.resource_version:
+                raise errors.Conflict.of(self.kind, name)
+        elif must_name_version and self.strategy.needs_resource_version_to_update:
+            problem = errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise errors.Invalid.of(self.kind, name, [problem], subject=self.kind.resource)
+        if new.metadata.uid and new.metadata.uid != old.metadata.uid and must_name_version:
+            raise errors.Conflict.of(
+                self.kind,
+                name,
+                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {new.metadata.uid}, UID in object meta: {old.metadata.uid}",
+            )
+        return bool(wanted and wanted != "0")
+
+    async def _prepared_for_update(self, new: T, old: T, write: Write) -> T:
+        strategy = self.strategy
+        before = old.metadata
+        new = with_metadata(
+            new,
+            uid=new.metadata.uid or before.uid,
+            creation_timestamp=before.creation_timestamp,
+            deletion_timestamp=before.deletion_timestamp,
+            deletion_grace_period_seconds=before.deletion_grace_period_seconds,
+            generation=before.generation,
+            generate_name=new.metadata.generate_name or before.generate_name,
+            self_link="",
+            resource_version=before.resource_version,
+        )
+        if write.subresource == "status":
+            new = strategy.prepare_for_status_update(new, old)
+        elif not write.subresource:
+            new = strategy.default(strategy.prepare_for_update(new, old), old)
+        new = await write.admission.admit("UPDATE", new, old)
+        if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
+            new = with_metadata(new, generation=before.generation + 1)
+        new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
+        problems = [*validation.object_meta_update(new.metadata, before), *self._metadata_problems(new)]
+        if write.subresource == "status":
+            problems.extend(strategy.validate_status_update(new, old))
+        else:
+            problems.extend(strategy.validate_update(new, old))
+        if problems:
+            raise errors.Invalid.of(self.kind, before.name, problems)
+        await write.admission.validate("UPDATE", new, old)
+        return new
+
+    async def _swap(self, key: str, current: KeyValue, new: T, old: T, write: Write) -> Written[T]:
+        stored = self.strategy.encode(new)
+        if stored == current.value and self.strategy.ttl_seconds is None:
+            return Written(old, self.wire(current.value, current.mod_revision))
+        if self._is_finished(new):
+            if not write.dry_run:
+                revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
+                return Written(self._versioned(new, revision), self.wire(stored, revision), is_gone=True)
+            return Written(new, self.wire(stored, current.mod_revision), is_gone=True)
+        if write.dry_run:
+            return Written(new, self.wire(stored, current.mod_revision))
+        revision = await self._store.put(
+            key, stored, expected_revision=current.mod_revision, ttl_seconds=self.strategy.ttl_seconds
+        )
+        return Written(self._versioned(new, revision), self.wire(stored, revision))
+
+    def _is_finished(self, obj: T) -> bool:
+        """Whether a deleted object has nothing left to wait for."""
+        if obj.metadata.deletion_timestamp is None or self.strategy.is_held(obj):
+            return False
+        return not obj.metadata.deletion_grace_period_seconds
+
+    async def delete(self, namespace: str, name: str, options: Deletion, write: Write) -> Written[T]:
+        """Delete an object, at once or in steps: grace first, then the finalizers. Raises NotFound, Conflict."""
+        key = self.key(namespace, name)
+        for _ in range(_SWAP_ATTEMPTS):
+            current = await self._store.get(key)
+            if current is None:
+                raise errors.NotFound.of(self.kind, name)
+            old = self._decoded(current)
+            self._check_preconditions(options, old)
+            await write.admission.validate("DELETE", None, old)
+            new = self._marked(old, options, write.now)
+            try:
+                if new is None or self._is_finished(new):
+                    return await self._remove(key, current, new or old, write)
+                if new == old:
+                    return Written(old, self.wire(current.value, current.mod_revision))
+                stored = self.strategy.encode(new)
+                if write.dry_run:
+                    return Written(new, self.wire(stored, current.mod_revision))
+                revision = await self._store.put(key, stored, expected_revision=current.mod_revision)
+                return Written(self._versioned(new, revision), self.wire(stored, revision))
+            except CompareFailed:
+                continue
+        raise errors.Conflict.of(self.kind, name)
+
+    async def _remove(self, key: str, current: KeyValue, last: T, write: Write) -> Written[T]:
+        stored = self.strategy.encode(last)
+        revision = current.mod_revision
+        if not write.dry_run:
+            revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
+        return Written(self._versioned(last, revision), self.wire(stored, revision), is_gone=True)
+
+    def _check_preconditions(self, options: Deletion, old: T) -> None:
+        subject = f"{self.kind.kind}.{self.kind.group}" if self.kind.group else self.kind.kind
+        before = old.metadata
+        prefix = f'Operation cannot be fulfilled on {subject} "{before.name}": '
+        details = errors.Conflict.of(self.kind, before.name).status.details
+        if options.uid is not None and options.uid != before.uid:
+            raise errors.Conflict(
+                f"{prefix}the UID in the precondition ({options.uid}) does not match the UID in record ({before.uid}). "
+                "The object might have been deleted and then recreated",
+                details=details,
+            )
+        if options.resource_version is not None and options.resource_version != before.resource_version:
+            raise errors.Conflict(
+                f"{prefix}the ResourceVersion in the precondition ({options.resource_version}) does not match the "
+                f"ResourceVersion in record ({before.resource_version}). The object might have been modified",
+                details=details,
+            )
+
+    def _marked(self, old: T, options: Deletion, now: datetime) -> T | None:
+        """The object while its deletion waits; None when nothing has to be waited for."""
+        before = old.metadata
+        finalizers = self._deletion_finalizers(before.finalizers, options)
+        grace = max(0, self.strategy.graceful_deletion_seconds(old, options.grace_period_seconds))
+        if before.deletion_timestamp is not None:
+            left = before.deletion_grace_period_seconds or 0
+            if grace >= left:
+                return old if finalizers == before.finalizers else with_metadata(old, finalizers=finalizers)
+            started = before.deletion_timestamp - timedelta(seconds=left)
+            return with_metadata(
+                old,
+                deletion_timestamp=started + timedelta(seconds=grace),
+                deletion_grace_period_seconds=grace,
+                finalizers=finalizers,
+            )
+        marked = with_metadata(old, finalizers=finalizers)
+        if grace == 0 and not self.strategy.is_held(marked):
+            return None
+        return self.strategy.prepare_for_deletion(
+            with_metadata(
+                marked,
+                deletion_timestamp=now.replace(microsecond=0) + timedelta(seconds=grace),
+                deletion_grace_period_seconds=grace,
+                generation=before.generation + 1 if before.generation else 0,
+            )
+        )
+
+    def _deletion_finalizers(self, before: tuple[str, ...], options: Deletion) -> tuple[str, ...]:
+        policy = options.propagation_policy
+        if policy is None and options.orphan_dependents is not None:
+            policy = "Orphan" if options.orphan_dependents else "Background"
+        if policy is None:
+            if ORPHAN_FINALIZER in before or FOREGROUND_FINALIZER in before:
+                return before
+            policy = "Orphan" if self.strategy.orphans_by_default else "Background"
+        kept = tuple(one for one in before if one not in (ORPHAN_FINALIZER, FOREGROUND_FINALIZER))
+        if policy == "Orphan":
+            return (*kept, ORPHAN_FINALIZER)
+        if policy == "Foreground":
+            return (*kept, FOREGROUND_FINALIZER)
+        return kept
+
+    def _decoded(self, current: KeyValue) -> T:
+        return self._versioned(self.strategy.decode(current.value), current.mod_revision)
+
+    def _versioned(self, obj: T, revision: int) -> T:
+        return with_metadata(obj, resource_version=str(revision))
