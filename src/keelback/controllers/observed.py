@@ -1,0 +1,99 @@
+"""The narrow types that controllers hold in thousands: only the fields that some controller reads.
+
+All controllers share these, so that a process watches pods and nodes once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from keelback.api.core_v1 import (
+    ContainerPort,
+    ContainerState,
+    Node,
+    NodeAddress,
+    NodeCondition,
+    Pod,
+    PodCondition,
+    PodIP,
+    Taint,
+    Toleration,
+)
+from keelback.apimachinery.meta import ManagedFieldsEntry, Object, ObjectMeta, Value, named, narrow, written
+
+
+class HeldMeta(ObjectMeta):
+    """Metadata without `managedFields`, which is often half of an object and which no controller reads."""
+
+    # No field on the wire has this name, so nothing is ever decoded into it.
+    managed_fields: tuple[ManagedFieldsEntry, ...] = msgspec.field(default=(), name="-")
+
+
+class ContainerView(Value):
+    name: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str | None = None
+
+
+class PodSpecView(Value):
+    node_name: str = ""
+    hostname: str = ""
+    subdomain: str = ""
+    host_network: bool = False
+    active_deadline_seconds: int | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    containers: tuple[ContainerView, ...] = ()
+    init_containers: tuple[ContainerView, ...] = ()
+
+
+class ContainerStatusView(Value):
+    name: str = ""
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+
+
+class PodStatusView(Value):
+    phase: str = ""
+    reason: str = ""
+    host_ip: str = named("hostIP", "")
+    pod_ip: str = named("podIP", "")
+    pod_ips: tuple[PodIP, ...] = named("podIPs", ())
+    start_time: datetime | None = None
+    conditions: tuple[PodCondition, ...] = ()
+    container_statuses: tuple[ContainerStatusView, ...] = ()
+    init_container_statuses: tuple[ContainerStatusView, ...] = ()
+
+
+@narrow(Pod)
+class PodView(Object):
+    """A pod as controllers see it."""
+
+    metadata: HeldMeta = written(HeldMeta())
+    spec: PodSpecView = written(PodSpecView())
+    status: PodStatusView = written(PodStatusView())
+
+
+class NodeSpecView(Value):
+    pod_cidr: str = named("podCIDR", "")
+    pod_cidrs: tuple[str, ...] = named("podCIDRs", ())
+    provider_id: str = named("providerID", "")
+    taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
+
+
+class NodeStatusView(Value):
+    allocatable: Mapping[str, str] = {}
+    addresses: tuple[NodeAddress, ...] = ()
+    conditions: tuple[NodeCondition, ...] = ()
+
+
+@narrow(Node)
+class NodeView(Object):
+    """A node as controllers see it."""
+
+    metadata: HeldMeta = written(HeldMeta())
+    spec: NodeSpecView = written(NodeSpecView())
+    status: NodeStatusView = written(NodeStatusView())

@@ -1,0 +1,29 @@
+"""What a controller is given to work with, and nothing else of the process."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Protocol
+
+from keelback.apimachinery.meta import Object
+from keelback.concurrency.clock import Clock
+from keelback.reconcile.caches import SharedCaches
+from keelback.reconcile.writer import Writer
+
+
+class Events(Protocol):
+    """Records what happened to an object, for people to read."""
+
+    async def event(self, obj: Object, type: str, reason: str, message: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One controller's client, the shared caches, its event recorder, and where time and chance come from."""
+
+    client: Writer
+    caches: SharedCaches
+    events: Events
+    clock: Clock
+    chance: random.Random

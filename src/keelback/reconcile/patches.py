@@ -1,0 +1,51 @@
+"""Patches made from two states: what changed between them, and nothing that a reader did not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from keelback.apimachinery.meta import Object, Value
+from keelback.client import MergePatch
+from keelback.reconcile.writer import Writer
+
+_MISSING = object()
+
+
+def difference(old: Any, new: Any) -> Any:
+    """The RFC 7386 merge patch, as a tree, that turns `old` into `new`; an empty dictionary where they are the same."""
+    patch: dict[str, Any] = {}
+    for key, value in new.items():
+        before = old.get(key, _MISSING)
+        if isinstance(value, dict) and isinstance(before, dict):
+            inner = difference(before, value)
+            if inner:
+                patch[key] = inner
+        elif value != before:
+            patch[key] = value
+    for key in old.keys() - new.keys():
+        patch[key] = None
+    return patch
+
+
+def tree(value: Value) -> Any:
+    """The value as plain JSON, the way it goes on the wire."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def status_difference(old: Value, new: Value) -> Any:
+    """What of a status changed, as the tree of a merge patch; empty where nothing did."""
+    return {} if old == new else difference(tree(old), tree(new))
+
+
+async def write_status(client: Writer, obj: Object, old: Value, new: Value) -> bool:
+    """Patch the status of `obj` with what changed from `old` to `new`; whether anything did."""
+    changed = status_difference(old, new)
+    if not changed:
+        return False
+    metadata = obj.metadata
+    # The uid makes sure that a namesake made meanwhile does not get this status.
+    patch = MergePatch({"metadata": {"uid": metadata.uid}, "status": changed})
+    await client.patch(type(obj), metadata.name, metadata.namespace, patch, "status")
+    return True

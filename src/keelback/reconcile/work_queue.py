@@ -1,0 +1,155 @@
+"""The work queue of every controller: each key waits once, is worked on by one worker at a time, and comes back later when it failed.
+
+The promises are those of client-go's `workqueue`: a key added while it is being worked on is handed out again afterwards, exactly once.
+Bounded by the number of objects, since a key can wait only once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from keelback.concurrency.backoff import Backoff
+from keelback.concurrency.clock import Clock
+from keelback.reconcile.queue_metrics import NO_METRICS, QueueObserver
+
+K = TypeVar("K", bound=Hashable)
+
+#: What client-go's default item rate limiter does: 5 ms doubling up to 1000 s.
+DEFAULT_BACKOFF = Backoff(initial_seconds=0.005, cap_seconds=1000.0)
+
+
+class QueueClosed(Exception):
+    """Raised by `get` when the queue has been shut down and nothing more will come."""
+
+
+class WorkQueue(Generic[K]):
+    """Keys to be worked on; see the module's docstring for its promises."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        backoff: Backoff = DEFAULT_BACKOFF,
+        chance: random.Random | None = None,
+        observer: QueueObserver = NO_METRICS,
+    ) -> None:
+        self._clock = clock
+        self._backoff = backoff
+        self._chance = chance
+        self._observer = observer
+        self._ready: OrderedDict[K, float] = OrderedDict()  # key -> when it was added
+        self._working: dict[K, float] = {}  # key -> when its work began
+        self._again: set[K] = set()  # added while being worked on
+        self._failures: dict[K, int] = {}
+        self._due: dict[K, float] = {}  # the earliest time a delayed key is wanted
+        self._timers: list[tuple[float, int, K]] = []
+        self._sequence = itertools.count()
+        self._arrival = asyncio.Event()
+        self._earlier_timer = asyncio.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Have `key` worked on as soon as a worker is free."""
+        if self._closed:
+            return
+        self._due.pop(key, None)  # its timer, if any, finds nothing due and is dropped
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._ready:
+            self._ready[key] = self._clock.monotonic()
+            self._observer.added(len(self._ready))
+            self._arrival.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add `key` once `seconds` have passed; of several delays the shortest holds."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        if self._closed or key in self._ready:
+            return
+        due = self._clock.monotonic() + seconds
+        if self._due.get(key, float("inf")) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._timers, (due, next(self._sequence), key))
+        if self._timers[0][2] == key:
+            self._earlier_timer.set()
+
+    def add_rate_limited(self, key: K) -> float:
+        """Add `key` after a delay that doubles with each failure in a row; returns the delay in seconds."""
+        failures = self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        self._observer.retried()
+        seconds = self._backoff.delay(failures, self._chance)
+        self.add_after(key, seconds)
+        return seconds
+
+    def forget(self, key: K) -> None:
+        """Take `key` as healthy again: its next failure waits the shortest delay."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: K) -> int:
+        """How many failures in a row `key` has had."""
+        return self._failures.get(key, 0)
+
+    async def get(self) -> K:
+        """Wait for a key and take it; the caller owes a `done`. Raises QueueClosed after `close`."""
+        while not self._ready:
+            if self._closed:
+                raise QueueClosed
+            self._arrival.clear()
+            await self._arrival.wait()
+        key, added = self._ready.popitem(last=False)
+        now = self._clock.monotonic()
+        self._working[key] = now
+        self._observer.started(len(self._ready), now - added)
+        if self._ready:
+            self._arrival.set()
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker has finished with `key`; if it was added meanwhile it waits anew."""
+        self._observer.finished(self._clock.monotonic() - self._working.pop(key))
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def close(self) -> None:
+        """Hand out nothing more; workers that wait are told with QueueClosed."""
+        self._closed = True
+        self._ready.clear()
+        self._arrival.set()
+
+    async def run_timers(self) -> None:
+        """Turn delayed keys into waiting ones when their time comes; runs until cancelled."""
+        while True:
+            self._earlier_timer.clear()
+            if not self._timers:
+                await self._earlier_timer.wait()
+                continue
+            seconds = self._timers[0][0] - self._clock.monotonic()
+            if seconds > 0:
+                await self._sleep_or_earlier_timer(seconds)
+                continue
+            due, _, key = heapq.heappop(self._timers)
+            if self._due.get(key) == due:
+                self.add(key)
+
+    async def _sleep_or_earlier_timer(self, seconds: float) -> None:
+        async def sleep() -> None:
+            await self._clock.sleep(seconds)
+            self._earlier_timer.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            sleeper = tasks.create_task(sleep())
+            await self._earlier_timer.wait()
+            sleeper.cancel()
