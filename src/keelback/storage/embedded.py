@@ -1,22 +1,22 @@
-"""A store inside this process: every decision is taken on the event loop, over an index in memory; a `Log` keeps the bytes.
+"""A store inside this process: all is decided on the event loop, over an index in memory; a `Log` keeps the bytes.
 
-A write is decided at once against the newest state, durable or not, and acknowledged when the log has it. Writes that come
-while the log is busy form the next group. Nothing that is not durable can be read, watched or learned from a failed compare.
+A write is decided at once against the newest state, durable or not, and acknowledged when the log has it. Writes that
+come while the log is busy form the next group. What is not durable cannot be read, watched or learned from a compare.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from keelback.concurrency.clock import Clock
+from keelback.storage.expiry import Expiry
 from keelback.storage.key_index import KeyIndex, Record
 from keelback.storage.protocol import (
-    CompareFailed,
     Compacted,
+    CompareFailed,
     Event,
     FutureRevision,
     KeyValue,
@@ -32,7 +32,6 @@ MAX_PENDING_BYTES = 256 << 20
 RECENT_BYTES = 8 << 20
 WATCH_BATCH = 1_000
 COMPACT_STEP = 500
-EXPIRE_GROUP = 1_000
 
 
 class Refused(Exception):
@@ -95,7 +94,7 @@ class EmbeddedStore:
         self._recent_bytes = 0
         self._watches: set[_StoreWatch] = set()
         self._compacting = asyncio.Lock()
-        self._expiry = _Expiry(clock, self._expire)
+        self._expiry = Expiry(clock, self._expire)
         records, _ = index.range("", "", 0, index.revision)
         self._expiry.add(record for record in records if record.expires)
 
@@ -424,43 +423,5 @@ class _StoreWatch:
                 previous = _key_value(previous_record, previous_value)
             if value is None:
                 return None
-            kind = "delete" if record.is_deletion else "put"
-            events.append(Event(kind, _key_value(record, value), previous))
+            events.append(Event("delete" if record.is_deletion else "put", _key_value(record, value), previous))
         return events
-
-
-class _Expiry:
-    """Calls back when keys reach the end of their time to live; sleeps exactly until the next one."""
-
-    def __init__(self, clock: Clock, expire: Callable[[str, int], Coroutine[None, None, None]]) -> None:
-        self._clock = clock
-        self._expire = expire
-        self._queue: list[tuple[float, int, str]] = []
-        self._sleeper: asyncio.Task[None] | None = None
-        self._sleeps_until = math.inf
-
-    def add(self, records: Iterable[Record]) -> None:
-        for record in records:
-            heapq.heappush(self._queue, (record.expires, record.revision, record.key))
-        if self._queue and self._queue[0][0] < self._sleeps_until:
-            self.close()
-            self._sleeps_until = self._queue[0][0]
-            self._sleeper = asyncio.get_running_loop().create_task(self._run())
-
-    def close(self) -> None:
-        if self._sleeper is not None:
-            self._sleeper.cancel()
-
-    async def _run(self) -> None:
-        while self._queue:
-            self._sleeps_until = self._queue[0][0]
-            await self._clock.sleep(max(self._sleeps_until - self._clock.now().timestamp(), 0.0))
-            # While keys are being deleted nobody needs to wake this task, and nobody may cancel it.
-            self._sleeps_until = -math.inf
-            now = self._clock.now().timestamp()
-            due = []
-            while self._queue and self._queue[0][0] <= now and len(due) < EXPIRE_GROUP:
-                _, revision, key = heapq.heappop(self._queue)
-                due.append(self._expire(key, revision))
-            await asyncio.gather(*due)
-        self._sleeps_until = math.inf

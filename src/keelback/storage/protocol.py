@@ -1,7 +1,7 @@
 """What a store promises, which is what etcd promises: one global revision that every write increases by one.
 
-Writes compare and swap, reads may look at any revision that was not compacted, a watch replays every change after a revision
-and then follows, and an acknowledged write is never lost. `tests/storage/test_contract.py` runs on every implementation.
+Writes compare and swap, reads may look at any revision that was not compacted, a watch replays every change from a
+revision on and then follows, and an acknowledged write is never lost. `tests/storage/test_contract.py` runs on each.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class WatchBatch(NamedTuple):
     revision: int
 
 
-class RangeResult(NamedTuple):
+class RangeResult(msgspec.Struct, frozen=True):
     """Keys in order. `count` is how many there are from the start key on, whatever the limit; `revision` is the
     revision the answer is true at; `more` says that the limit cut it short."""
 
@@ -102,7 +102,7 @@ class Watch(Protocol):
 
 
 class Store(Protocol):
-    """Keys are text, values bytes. Every method may raise `Unavailable`; writes also `Overloaded` and `OutcomeUnknown`."""
+    """Keys are text, values bytes. All may raise `Unavailable`; writes also `Overloaded` and `OutcomeUnknown`."""
 
     async def current_revision(self) -> int:
         """The revision of the last acknowledged write."""
@@ -135,8 +135,11 @@ class Store(Protocol):
         change: the current revision and None. Raises `CompareFailed`."""
         ...
 
-    def watch(self, prefix: str, from_revision: int = 0) -> Watch:
-        """Every change of keys that begin with `prefix`, from `from_revision` on, that one included (0: from the next)."""
+    def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> Watch:
+        """Every change of keys that begin with `prefix`, from that revision on, itself included (0: from the next).
+
+        Who knows the previous state anyway sets `with_previous` to False and finds `prev` None: that saves a read.
+        """
         ...
 
     async def compact(self, revision: int) -> None:

@@ -1,7 +1,7 @@
 """The embedded default: one SQLite file, an append-only log of writes, made durable in groups by one writer thread.
 
-WAL with `synchronous=FULL`: what was acknowledged survives `kill -9` and loss of power. Dead values are removed by compaction
-and their pages given back, so that a cluster which only renews leases keeps a file of constant size.
+WAL with `synchronous=FULL`: what was acknowledged survives `kill -9` and loss of power. Compaction removes dead values
+and gives their pages back, so that a cluster which only renews leases keeps a file of constant size.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class SQLiteLog:
         """Read the index; remove what a compaction that was cut short has left."""
         await self._run(self._writer, _prepare)
         self._near = _connect(self._path)
-        index, dead = await self._run(self._reader, _read_index)
+        loaded: tuple[KeyIndex, list[int]] = await self._run(self._reader, _read_index)
+        index, dead = loaded
         if dead:
             await self.compact(index.compacted, dead)
         return index

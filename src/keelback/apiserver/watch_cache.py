@@ -1,0 +1,507 @@
+"""The watch cache of one resource: encoded objects that GET, LIST and WATCH are answered with, decoded for nobody.
+
+Made by `CacheFeed.add` (see `watch_feed`), which keeps it in step with the store. Options are taken as already
+validated: what comes back as an error is a `StatusError` with upstream's words, ready to be answered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from keelback.apimachinery.errors import BadRequest, Expired, ServiceUnavailable, Timeout
+from keelback.apimachinery.meta import ListMeta, StatusCause, StatusDetails, replace
+from keelback.apiserver import watch_paging as paging
+from keelback.apiserver.watch_index import Entry, OrderedEntries, PairIndex, View
+from keelback.apiserver.watch_progress import Progress
+from keelback.apiserver.watch_selection import Filter, Selection
+from keelback.apiserver.watch_stream import Change, Dispatcher, Watcher
+from keelback.apiserver.watch_wire import CachedResource, WatchRecord, WireForm
+from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock
+from keelback.storage.protocol import Compacted, Event, KeyValue, StorageError, Store
+
+FRESH_TIMEOUT_SECONDS = 3.0
+WINDOW_CHANGES = 4_096
+WINDOW_BYTES = 16 << 20
+SNAPSHOTS = 64
+SNAPSHOT_SECONDS = 120.0
+STORE_PAGE = 1_000
+
+Entries = list[Entry]
+Changes = list[Change]
+
+log = logger("watch_cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """A list request. `resource_version` None is unset: the answer is then at least as new as the request."""
+
+    namespace: str = ""
+    labels: Selection | None = None
+    fields: Selection | None = None
+    limit: int = 0
+    continue_: str = ""
+    resource_version: int | None = None
+    resource_version_match: Literal["", "NotOlderThan", "Exact"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """A watch request. `resource_version` None or 0 starts with an ADDED event for every object there is, unless
+    `send_initial_events` is False; a number replays what came after it."""
+
+    namespace: str = ""
+    labels: Selection | None = None
+    fields: Selection | None = None
+    resource_version: int | None = None
+    send_initial_events: bool | None = None
+    allow_bookmarks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A list's answer: entries in key order, true at `revision`. `remaining` is None where upstream says nothing."""
+
+    wire: WireForm
+    entries: Sequence[Entry]
+    revision: int
+    continue_: str = ""
+    remaining: int | None = None
+
+    def encode(self) -> bytes:
+        """The whole list object."""
+        items = [entry.item for entry in self.entries]
+        return self.wire.list_body(items, self.revision, self.continue_, self.remaining)
+
+    def objects(self) -> list[bytes]:
+        """Each object whole, with kind and apiVersion."""
+        return [self.wire.object(entry.item) for entry in self.entries]
+
+
+class _Labelled(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+class _WithLabels(msgspec.Struct):
+    metadata: _Labelled = msgspec.field(default_factory=_Labelled)
+
+
+_LABELS = msgspec.json.Decoder(_WithLabels)
+
+
+class WatchCache:
+    """See the module. Every method may raise ServiceUnavailable when the store cannot be read."""
+
+    def __init__(self, resource: CachedResource, store: Store, progress: Progress, clock: Clock) -> None:
+        self.resource = resource
+        self.wire = WireForm(resource)
+        self._store = store
+        self._progress = progress
+        self._clock = clock
+        self._field_decoder = msgspec.json.Decoder(resource.field_type)
+        self._indexed_fields = ("metadata.name", *resource.indexed_fields)
+        self._dispatcher = Dispatcher(self._indexed_fields, self._matches, self._field_of)
+        self._entries: dict[str, Entry] = {}
+        self._ordered = OrderedEntries()
+        self._label_index: PairIndex | None = None
+        self._field_index: PairIndex | None = None
+        self._loaded = 0
+        self._last_change = 0
+        self._window: deque[Change] = deque()
+        self._window_start = 0
+        self._window_bytes = 0
+        self._snapshots: dict[int, tuple[float, View]] = {}
+        self._last_snapshot: tuple[int, View] | None = None
+
+    # Reading.
+
+    @property
+    def revision(self) -> int:
+        """The cache has seen every write up to this one, whichever resource it was of."""
+        return max(self._progress.revision, self._loaded)
+
+    def key(self, namespace: str, name: str) -> str:
+        """Where an object is in the store."""
+        prefix = self.resource.prefix
+        return f"{prefix}{namespace}/{name}" if self.resource.is_namespaced else prefix + name
+
+    async def get(self, namespace: str, name: str, resource_version: int | None = None) -> bytes | None:
+        """One object as it goes over the wire, None when there is none; not older than `resource_version`, nor, when
+        that is None, than the request. Raises Timeout for a version that has not happened."""
+        await self._wait_for(resource_version)
+        entry = self._entries.get(self.key(namespace, name))
+        return None if entry is None else self.wire.object(entry.item)
+
+    def peek(self, namespace: str, name: str) -> Entry | None:
+        """The entry as the cache knows it now, perhaps not the newest; `wire.object(entry.item)` is the object and
+        `entry.revision` what a compare-and-swap expects."""
+        return self._entries.get(self.key(namespace, name))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def list(self, options: ListOptions) -> ListPage:
+        """Answer a list. Raises Expired for a version or continue token that is too old (the latter with a token to go
+        on without consistency), Timeout for a version that has not happened, BadRequest for a bad token."""
+        filter_ = Filter(self._scope(options.namespace), options.labels, options.fields)
+        if options.continue_:
+            if options.resource_version:
+                raise BadRequest("specifying resource version is not allowed when using continue")
+            return await self._continued(filter_, options)
+        version, limit = options.resource_version, options.limit
+        await self._wait_for(version)
+        if version == 0:
+            # Any version will do: the cache answers with all of it, as upstream's does.
+            limit = 0
+        elif version is not None and (
+            options.resource_version_match == "Exact" or (limit and not options.resource_version_match)
+        ):
+            try:
+                return await self._page_at(version, filter_, filter_.scope, limit)
+            except Compacted as error:
+                raise Expired(paging.TOO_OLD_LIST) from error
+        return self._live_page(filter_, filter_.scope, limit, self.revision)
+
+    # Watching.
+
+    async def watch(self, options: WatchOptions) -> Watcher:
+        """Begin a watch. Raises Expired when the version is older than the window of kept events (upstream answers
+        that as an ERROR event of a stream that began well) and Timeout like `list`."""
+        version = options.resource_version
+        initial = options.send_initial_events
+        if initial is None:
+            initial = not version
+        if initial or not version:
+            await self._wait_for(version)
+        filter_ = Filter(self._scope(options.namespace), options.labels, options.fields)
+        after = self.revision if initial or not version else version
+        replay = self._changes_after(after)
+        watcher = Watcher(self._dispatcher.remove, filter_, self.wire, after=after)
+        watcher.wants_bookmarks = options.allow_bookmarks
+        if initial:
+            ends = bool(options.send_initial_events) and options.allow_bookmarks
+            watcher.start_with(self._select(filter_, filter_.scope, 0), ends_initial_events=ends)
+        for change in replay:
+            record = self._dispatcher.record_for(filter_, change, self._scopes(change.key))
+            if record is not None:
+                watcher.push(record)
+        if not watcher.end_reason:
+            self._dispatcher.add(watcher)
+        return watcher
+
+    def send_bookmarks(self) -> None:
+        """Tell the watchers that want it how far the cache has come."""
+        watchers = [watcher for watcher in self._dispatcher.watchers if watcher.wants_bookmarks]
+        if watchers:
+            record = WatchRecord("BOOKMARK", self.wire.bookmark(self.revision), self.revision)
+            for watcher in watchers:
+                watcher.push(record)
+
+    def close(self, reason: str = "reset") -> None:
+        """End every watch."""
+        for watcher in self._dispatcher.watchers:
+            watcher.close(reason)
+
+    # Following the store: for `CacheFeed`.
+
+    def load(self, kvs: Iterable[KeyValue], revision: int) -> None:
+        """Start from what the store holds at a revision. Watches that run have missed something: they end."""
+        self.close("reset")
+        entries = [entry for entry in map(self._entry, kvs) if entry is not None]
+        self._entries = {entry.key: entry for entry in entries}
+        self._ordered = OrderedEntries(entries)
+        self._label_index = self._field_index = None
+        self._loaded = self._last_change = self._window_start = revision
+        self._window.clear()
+        self._window_bytes = 0
+        self._snapshots.clear()
+        self._last_snapshot = None
+
+    def ingest(self, event: Event) -> None:
+        """Take one change of the store."""
+        kv = event.kv
+        if kv.mod_revision <= self._loaded:
+            return
+        old = self._entries.get(kv.key)
+        new = None
+        if event.type == "put":
+            new = self._entry(kv)
+        if new is not None:
+            self._entries[kv.key] = new
+            self._ordered.set(new)
+        elif old is not None:
+            del self._entries[kv.key]
+            self._ordered.delete(kv.key)
+        else:
+            return
+        self._last_change = kv.mod_revision
+        self._reindex(old, new)
+        change = Change(self.wire, kv.key, kv.mod_revision, old, new)
+        self._keep(change)
+        self._dispatcher.dispatch(change, self._scopes(kv.key))
+
+    def _entry(self, kv: KeyValue) -> Entry | None:
+        try:
+            return Entry(kv.key, self.wire.item(kv.value, kv.mod_revision), kv.mod_revision)
+        except ValueError as error:
+            log.error("An object in the store cannot be served", key=kv.key, error=str(error))
+            return None
+
+    def _keep(self, change: Change) -> None:
+        self._window.append(change)
+        self._window_bytes += len(change.old.item) if change.old else 0
+        while len(self._window) > WINDOW_CHANGES or self._window_bytes > WINDOW_BYTES:
+            gone = self._window.popleft()
+            self._window_bytes -= len(gone.old.item) if gone.old else 0
+            self._window_start = gone.revision
+
+    def _changes_after(self, revision: int) -> Changes:
+        if revision < self._window_start:
+            raise Expired(f"too old resource version: {revision} ({self._window_start})")
+        changes = []
+        for change in reversed(self._window):
+            if change.revision <= revision:
+                break
+            changes.append(change)
+        changes.reverse()
+        return changes
+
+    # Freshness.
+
+    async def _wait_for(self, version: int | None) -> None:
+        """Until the cache has what was asked for: a version, or with None everything written before now."""
+        if version == 0:
+            return
+        try:
+            wanted = await self._store.current_revision() if version is None else version
+        except StorageError as error:
+            raise ServiceUnavailable(str(error)) from error
+        if self.revision >= wanted or await self._progress.wait_until(wanted, FRESH_TIMEOUT_SECONDS):
+            return
+        raise Timeout(
+            f"Timeout: Too large resource version: {wanted}, current: {self.revision}",
+            details=StatusDetails(
+                causes=(StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version"),),
+                retry_after_seconds=1,
+            ),
+        )
+
+    # Pages.
+
+    async def _continued(self, filter_: Filter, options: ListOptions) -> ListPage:
+        revision, start = paging.decode_continue(options.continue_)
+        if revision < 0:
+            await self._wait_for(None)
+            return self._live_page(filter_, filter_.scope + start, options.limit, self.revision)
+        try:
+            return await self._page_at(revision, filter_, filter_.scope + start, options.limit)
+        except Compacted as error:
+            expired = Expired(paging.TOO_OLD_CONTINUE)
+            inexact = ListMeta(continue_=paging.encode_continue(paging.INEXACT, start))
+            expired.status = replace(expired.status, metadata=inexact)
+            raise expired from error
+
+    async def _page_at(self, revision: int, filter_: Filter, start: str, limit: int) -> ListPage:
+        """A page of the past: from the newest state while nothing has changed, a kept snapshot, or the store."""
+        if self._last_change <= revision <= self.revision:
+            return self._live_page(filter_, start, limit, revision)
+        kept = self._snapshots.get(revision)
+        if kept is None:
+            return await self._page_from_store(revision, filter_, start, limit)
+        found = self._scan(kept[1], filter_, start, limit + 1 if limit else 0)
+        return self._page(kept[1], filter_, found, limit, revision)
+
+    def _live_page(self, filter_: Filter, start: str, limit: int, revision: int) -> ListPage:
+        found = self._select(filter_, start, limit + 1 if limit else 0)
+        if limit and len(found) > limit:
+            self._keep_snapshot(revision)
+        return self._page(self._ordered, filter_, found, limit, revision)
+
+    def _page(self, view: View, filter_: Filter, found: Entries, limit: int, revision: int) -> ListPage:
+        """`found` has one entry more than the limit when the list goes on."""
+        if not limit or len(found) <= limit:
+            return ListPage(self.wire, found, revision)
+        after = found.pop().key
+        remaining = None if filter_.has_selectors else view.count(after, _end(filter_.scope))
+        return ListPage(self.wire, found, revision, self._token(filter_, found[-1], revision), remaining)
+
+    @staticmethod
+    def _token(filter_: Filter, last: Entry, revision: int) -> str:
+        return paging.encode_continue(revision, last.key.removeprefix(filter_.scope) + "\0")
+
+    async def _page_from_store(self, revision: int, filter_: Filter, start: str, limit: int) -> ListPage:
+        found: Entries = []
+        wanted = limit + 1 if limit else 0
+        while True:
+            size = wanted if wanted and not filter_.has_selectors else STORE_PAGE
+            try:
+                result = await self._store.range(filter_.scope, start=start, limit=size, revision=revision)
+            except Compacted:
+                raise
+            except StorageError as error:
+                raise ServiceUnavailable(str(error)) from error
+            for kv in result.kvs:
+                entry = self._entry(kv)
+                if entry is not None and self._matches(filter_, entry):
+                    found.append(entry)
+            if wanted and len(found) >= wanted:
+                last = found[limit - 1]
+                # Without selectors one request was enough: the count is of the keys from the start of this page on.
+                remaining = None if filter_.has_selectors else result.count - limit
+                return ListPage(self.wire, found[:limit], revision, self._token(filter_, last, revision), remaining)
+            if not result.more:
+                return ListPage(self.wire, found, revision)
+            start = result.kvs[-1].key + "\0"
+
+    def _keep_snapshot(self, revision: int) -> None:
+        """Keep what the list's next pages will be read from. Snapshots of an unchanged cache are one."""
+        if self._last_snapshot is None or self._last_snapshot[0] != self._last_change:
+            self._last_snapshot = (self._last_change, self._ordered.snapshot())
+        now = self._clock.monotonic()
+        self._snapshots.pop(revision, None)
+        self._snapshots[revision] = (now, self._last_snapshot[1])
+        while True:
+            oldest = next(iter(self._snapshots))
+            if len(self._snapshots) <= SNAPSHOTS and self._snapshots[oldest][0] > now - SNAPSHOT_SECONDS:
+                return
+            del self._snapshots[oldest]
+
+    # Selecting.
+
+    def _scope(self, namespace: str) -> str:
+        return f"{self.resource.prefix}{namespace}/" if namespace else self.resource.prefix
+
+    def _scopes(self, key: str) -> tuple[str, ...]:
+        prefix = self.resource.prefix
+        slash = key.find("/", len(prefix)) if self.resource.is_namespaced else -1
+        return (prefix,) if slash < 0 else (prefix, key[: slash + 1])
+
+    def _select(self, filter_: Filter, start: str, wanted: int) -> Entries:
+        """The newest entries that match, from a start key on, in order, at most `wanted` (0: all)."""
+        if not filter_.has_selectors:
+            return self._ordered.slice(start, _end(filter_.scope), wanted)
+        keys = self._candidates(filter_)
+        if keys is None:
+            return self._scan(self._ordered, filter_, start, wanted)
+        found = []
+        for key in sorted(key for key in keys if key >= start and key.startswith(filter_.scope)):
+            entry = self._entries[key]
+            if self._matches(filter_, entry):
+                found.append(entry)
+                if len(found) == wanted:
+                    break
+        return found
+
+    def _scan(self, view: View, filter_: Filter, start: str, wanted: int) -> Entries:
+        """The same from a view, looking at every entry in turn."""
+        end = _end(filter_.scope)
+        if not filter_.has_selectors:
+            return view.slice(start, end, wanted)
+        found = []
+        for entry in view.slice(start, end):
+            if self._matches(filter_, entry):
+                found.append(entry)
+                if len(found) == wanted:
+                    break
+        return found
+
+    def _candidates(self, filter_: Filter) -> Iterable[str] | None:
+        """Keys among which all matches are, from the most selective condition; None when it must be all of them."""
+        name = filter_.fields.the_only("metadata.name") if filter_.fields else None
+        if name is not None and (not self.resource.is_namespaced or filter_.scope != self.resource.prefix):
+            key = filter_.scope + name
+            return (key,) if key in self._entries else ()
+        best: tuple[int, PairIndex, str, frozenset[str] | None] | None = None
+        if filter_.labels is not None and filter_.labels.required:
+            index = self._labels_indexed()
+            for required, values in filter_.labels.required:
+                size = index.estimate(required, values)
+                if best is None or size < best[0]:
+                    best = (size, index, required, values)
+        if filter_.fields is not None:
+            for required, values in filter_.fields.required:
+                if required in self.resource.indexed_fields:
+                    index = self._fields_indexed()
+                    size = index.estimate(required, values)
+                    if best is None or size < best[0]:
+                        best = (size, index, required, values)
+        if best is None or best[0] > len(self._entries) // 2:
+            return None
+        return best[1].find(best[2], best[3])
+
+    def _matches(self, filter_: Filter, entry: Entry) -> bool:
+        return (filter_.labels is None or filter_.labels.matches(self.labels(entry))) and (
+            filter_.fields is None or filter_.fields.matches(self.fields(entry))
+        )
+
+    def labels(self, entry: Entry) -> Mapping[str, str]:
+        """The object's labels."""
+        if entry.labels is None:
+            try:
+                entry.labels = _LABELS.decode(entry.item).metadata.labels or {}
+            except msgspec.MsgspecError as error:
+                log.error("The labels of a stored object cannot be read", key=entry.key, error=str(error))
+                entry.labels = {}
+        return entry.labels
+
+    def fields(self, entry: Entry) -> Mapping[str, str]:
+        """What field selectors of this resource look at."""
+        if entry.fields is None:
+            namespace, _, name = entry.key.removeprefix(self.resource.prefix).rpartition("/")
+            entry.fields = {"metadata.name": name, "metadata.namespace": namespace}
+            try:
+                entry.fields |= self.resource.fields(self._field_decoder.decode(entry.item))
+            except msgspec.MsgspecError as error:
+                log.error("The fields of a stored object cannot be read", key=entry.key, error=str(error))
+        return entry.fields
+
+    def _field_of(self, entry: Entry, name: str) -> str:
+        if name == "metadata.name":
+            return entry.key.rpartition("/")[2]
+        return self.fields(entry).get(name, "")
+
+    # Indexes: made when first needed, then kept up to date.
+
+    def _labels_indexed(self) -> PairIndex:
+        if self._label_index is None:
+            self._label_index = PairIndex()
+            for entry in self._ordered:
+                self._label_index.add(entry.key, self.labels(entry))
+        return self._label_index
+
+    def _fields_indexed(self) -> PairIndex:
+        if self._field_index is None:
+            self._field_index = PairIndex()
+            for entry in self._ordered:
+                self._field_index.add(entry.key, self._indexed(entry))
+        return self._field_index
+
+    def _indexed(self, entry: Entry) -> Mapping[str, str]:
+        fields = self.fields(entry)
+        return {name: fields.get(name, "") for name in self.resource.indexed_fields}
+
+    def _reindex(self, old: Entry | None, new: Entry | None) -> None:
+        if self._label_index is not None:
+            _move(self._label_index, old, new, self.labels)
+        if self._field_index is not None:
+            _move(self._field_index, old, new, self._indexed)
+
+
+def _end(scope: str) -> str:
+    """The first key after those in the scope, which ends with a slash."""
+    return scope[:-1] + "0"
+
+
+def _move(index: PairIndex, old: Entry | None, new: Entry | None, pairs: Callable[[Entry], Mapping[str, str]]) -> None:
+    if old is not None and new is not None and pairs(old) == pairs(new):
+        return
+    if old is not None:
+        index.remove(old.key, pairs(old))
+    if new is not None:
+        index.add(new.key, pairs(new))

@@ -1,0 +1,140 @@
+"""One watch of the store feeds all watch caches: changes are routed by key prefix, bookmarks go out each minute."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import NoReturn
+
+from keelback.apiserver.watch_cache import WatchCache
+from keelback.apiserver.watch_progress import Progress
+from keelback.apiserver.watch_wire import CachedResource
+from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock
+from keelback.storage.protocol import Compacted, StorageError, Store, Watch, WatchBatch
+
+BOOKMARK_SECONDS = 60.0
+RESTART_SECONDS = 1.0
+# A cache that starts while the feed runs must not hear less than the feed does.
+_EVERYTHING = ""
+
+log = logger("watch_cache")
+
+
+class CacheFeed:
+    """Makes caches, loads them and keeps them in step with the store.
+
+    `await feed.start()` once, then `add` caches; `run()` follows the store until it is cancelled. A cache serves as
+    soon as `add` returns; what is written meanwhile reaches it when `run` gets to it.
+    """
+
+    def __init__(self, store: Store, clock: Clock, rng: random.Random | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._rng = rng or random.Random(0)
+        self._progress = Progress(clock)
+        self._caches: dict[str, WatchCache] = {}
+        self._depths: tuple[int, ...] = ()
+        self._watch: Watch | None = None
+
+    @property
+    def revision(self) -> int:
+        """What every cache has seen."""
+        return self._progress.revision
+
+    async def start(self) -> None:
+        """Begin to watch the store. Raises what the store raises."""
+        self._progress.advance(await self._begin())
+
+    async def _begin(self) -> int:
+        revision = await self._store.current_revision()
+        self._watch = self._store.watch(_EVERYTHING, revision + 1, with_previous=False)
+        return revision
+
+    async def add(self, resource: CachedResource) -> WatchCache:
+        """A loaded cache of the resource."""
+        assert self._watch is not None, "start the feed first"
+        cache = WatchCache(resource, self._store, self._progress, self._clock)
+        await self._load(cache)
+        return cache
+
+    def remove(self, cache: WatchCache) -> None:
+        """Forget a cache whose resource is no longer served, and end its watches."""
+        if self._caches.get(cache.resource.prefix) is cache:
+            del self._caches[cache.resource.prefix]
+            self._note_depths()
+        cache.close("closed")
+
+    async def run(self) -> NoReturn:
+        """Follow the store until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send_bookmarks())
+            while True:
+                try:
+                    await self._follow()
+                except StorageError as error:
+                    log.warning("The watch of the store ended; the caches start anew", error=str(error))
+                    await self._start_anew()
+
+    async def _follow(self) -> None:
+        assert self._watch is not None
+        async for batch in self._watch:
+            self._take(batch)
+
+    def _take(self, batch: WatchBatch) -> None:
+        caches, depths = self._caches, self._depths
+        for event in batch.events:
+            key = event.kv.key
+            for depth in depths:
+                cache = caches.get(_folder(key, depth))
+                if cache is not None:
+                    cache.ingest(event)
+                    break
+        self._progress.advance(batch.revision)
+
+    async def _load(self, cache: WatchCache) -> None:
+        """Load and join the feed without a gap: the cache drops the changes its load already contains."""
+        prefix = cache.resource.prefix
+        while True:
+            result = await self._store.range(prefix)
+            if result.revision >= self._progress.revision:
+                break
+            # The feed was faster than the reading; what it has passed on would be missing.
+        cache.load(result.kvs, result.revision)
+        self._caches[prefix] = cache
+        self._note_depths()
+
+    async def _start_anew(self) -> None:
+        while True:
+            await self._clock.sleep(RESTART_SECONDS * (1 + self._rng.random()))
+            try:
+                revision = await self._begin()
+                for cache in list(self._caches.values()):
+                    await self._load(cache)
+                # Not before: a cache that is still the old one must not pass for a newer one.
+                self._progress.advance(revision)
+            except Compacted:
+                continue
+            except StorageError as error:
+                log.error("The store cannot be read", error=str(error))
+                continue
+            return
+
+    async def _send_bookmarks(self) -> NoReturn:
+        while True:
+            await self._clock.sleep(BOOKMARK_SECONDS)
+            for cache in list(self._caches.values()):
+                cache.send_bookmarks()
+
+    def _note_depths(self) -> None:
+        self._depths = tuple(sorted({prefix.count("/") for prefix in self._caches}, reverse=True))
+
+
+def _folder(key: str, depth: int) -> str:
+    """The key up to and including its slash number `depth`; empty when it has fewer."""
+    at = -1
+    for _ in range(depth):
+        at = key.find("/", at + 1)
+        if at < 0:
+            return ""
+    return key[: at + 1]
