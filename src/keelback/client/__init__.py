@@ -1,6 +1,7 @@
 """What a component holds of the API server: a transport, a typed client, and what is built on them."""
 
 from keelback.client.client import Client, ObjectList, WatchEvent
+from keelback.client.https import HTTPSTransport, TokenFile, client_context
 from keelback.client.informer import Change, Informer
 from keelback.client.patches import ApplyPatch, JSONPatch, MergePatch, Patch, StrategicMergePatch
 from keelback.client.store import Store
@@ -11,6 +12,7 @@ __all__ = [
     "Change",
     "Client",
     "InProcessTransport",
+    "HTTPSTransport",
     "Informer",
     "JSONPatch",
     "MergePatch",
@@ -18,6 +20,8 @@ __all__ = [
     "Patch",
     "Store",
     "StrategicMergePatch",
+    "TokenFile",
     "Transport",
     "WatchEvent",
+    "client_context",
 ]

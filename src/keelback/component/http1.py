@@ -158,8 +158,8 @@ class HTTPConnection(asyncio.Protocol):
             self._raw.feed_eof()
             return True
         self._end()
-        # A client may close its sending half and still read the answer.
-        return self.busy or bool(self._requests)
+        # A client may close its sending half and still read the answer; one that watches no more is gone.
+        return not self.streaming and self._occupied()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -331,7 +331,7 @@ class HTTPConnection(asyncio.Protocol):
             return keep_alive
         self.streaming = True
         try:
-            if self._lost or self._shared.closing:
+            if self._lost or self._ended or self._shared.closing:
                 keep_alive = False
             else:
                 await response.serve(_ChunkWriter(self) if chunked else _PlainWriter(self))

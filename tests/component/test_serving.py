@@ -1,0 +1,457 @@
+"""The front door, over real sockets: what goes in comes out in order, whatever the client does."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from keelback.component.http import (
+    AnyResponse,
+    Connection,
+    Handler,
+    Request,
+    Response,
+    StreamingResponse,
+    UpgradeResponse,
+    Writer,
+)
+from keelback.component.serving import Limits, Server, server_context
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+async def echo(request: Request) -> Response:
+    body = f"{request.method} {request.path} {request.query} {request.body.decode()}".encode()
+    return Response(200, {"content-type": "text/plain"}, body)
+
+
+@asynccontextmanager
+async def connected(handler: Handler, **options: Any) -> AsyncIterator[tuple[Server, Any, Any]]:
+    async with Server(handler, **options) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        try:
+            yield server, reader, writer
+        finally:
+            writer.close()
+
+
+async def read_response(reader: asyncio.StreamReader, *, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    status_line, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    status = int(status_line.split()[1])
+    body = b""
+    if head_only or status in (101, 204, 304):
+        return status, headers, body
+    if headers.get("transfer-encoding") == "chunked":
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+    elif "content-length" in headers:
+        body = await reader.readexactly(int(headers["content-length"]))
+    return status, headers, body
+
+
+def test_requests_on_one_connection_are_answered_in_order(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        # The first takes longest: order must come from the connection, not from luck.
+        for _ in range(10 if request.path == "/0" else 0):
+            await asyncio.sleep(0)
+        return Response(200, {}, request.path.encode())
+
+    async def scenario() -> list[bytes]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(100)))
+            return [(await read_response(reader))[2] for _ in range(100)]
+
+    assert run(scenario()) == [b"/%d" % number for number in range(100)]
+
+
+def test_the_path_is_decoded_and_the_query_is_not(run: Run) -> None:
+    async def scenario() -> bytes:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"GET /a%20b/c?x=%20y&z HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await read_response(reader))[2]
+
+    assert run(scenario()) == b"GET /a b/c x=%20y&z "
+
+
+def test_repeated_headers_are_joined_and_names_are_lower_case(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, request.headers["x-stream-protocol-version"].encode())
+
+    async def scenario() -> bytes:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(
+                b"GET / HTTP/1.1\r\nX-Stream-Protocol-Version: v4\r\nX-STREAM-PROTOCOL-VERSION: v3\r\nHost: x\r\n\r\n"
+            )
+            return (await read_response(reader))[2]
+
+    assert run(scenario()) == b"v4, v3"
+
+
+def test_a_chunked_body_is_put_together(run: Run) -> None:
+    async def scenario() -> bytes:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            await writer.drain()
+            writer.write(b"2\r\nde\r\n0\r\n\r\n")
+            return (await read_response(reader))[2]
+
+    assert run(scenario()) == b"POST /p  abcde"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello world",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n",
+    ],
+)
+def test_a_body_over_the_limit_is_refused_with_the_callers_answer(run: Run, request_bytes: bytes) -> None:
+    async def scenario() -> tuple[tuple[int, dict[str, str], bytes], bytes]:
+        options = {"limits": Limits(body_bytes=10), "too_large": lambda limit: Response(413, {}, b"at most %d" % limit)}
+        async with connected(echo, **options) as (_, reader, writer):
+            writer.write(request_bytes)
+            return await read_response(reader), await reader.read()
+
+    (status, headers, body), rest = run(scenario())
+    assert (status, body, rest) == (413, b"at most 10", b"")
+    assert headers["connection"] == "close"
+
+
+def test_a_head_over_the_limit_is_refused(run: Run) -> None:
+    async def scenario() -> int:
+        async with connected(echo, limits=Limits(header_bytes=100)) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nX: " + b"y" * 200 + b"\r\n\r\n")
+            return (await read_response(reader))[0]
+
+    assert run(scenario()) == 431
+
+
+def test_what_is_not_http_is_a_bad_request(run: Run) -> None:
+    async def scenario() -> tuple[int, bytes]:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+            return (await read_response(reader))[0], await reader.read()
+
+    assert run(scenario()) == (400, b"")
+
+
+def test_a_client_that_expects_100_is_told_to_go_on(run: Run) -> None:
+    async def scenario() -> tuple[bytes, bytes]:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            interim = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"ok")
+            return interim, (await read_response(reader))[2]
+
+    assert run(scenario()) == (b"HTTP/1.1 100 Continue\r\n\r\n", b"POST /  ok")
+
+
+def test_head_gives_the_length_and_no_body(run: Run) -> None:
+    async def scenario() -> tuple[str, bytes]:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"HEAD /h HTTP/1.1\r\nHost: x\r\n\r\nGET /g HTTP/1.1\r\nHost: x\r\n\r\n")
+            _, headers, _ = await read_response(reader, head_only=True)
+            return headers["content-length"], (await read_response(reader))[2]
+
+    assert run(scenario()) == ("9", b"GET /g  ")
+
+
+def test_connection_close_is_heeded(run: Run) -> None:
+    async def scenario() -> tuple[str, bytes]:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return (await read_response(reader))[1]["connection"], await reader.read()
+
+    assert run(scenario()) == ("close", b"")
+
+
+def test_a_failing_handler_is_an_internal_error_and_the_connection_lives(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        if request.path == "/fail":
+            raise RuntimeError("a defect")
+        return Response(200, {}, b"fine")
+
+    async def scenario() -> tuple[int, bytes]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await read_response(reader))[0], (await read_response(reader))[2]
+
+    assert run(scenario()) == (500, b"fine")
+
+
+def test_a_header_value_cannot_smuggle_in_another_header(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, {"x-name": "a\r\nSet-Cookie: b"}, b"")
+
+    async def scenario() -> dict[str, str]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await read_response(reader))[1]
+
+    assert "set-cookie" not in run(scenario())
+
+
+def test_a_body_in_pieces_arrives_whole(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, [b"a" * 1000] * 1000)
+
+    async def scenario() -> bytes:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await read_response(reader))[2]
+
+    assert run(scenario()) == b"a" * 1_000_000
+
+
+def test_large_bodies_are_compressed_for_those_who_ask(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, [b"abc" * 100] * 1000)
+
+    async def scenario() -> list[tuple[str | None, bytes]]:
+        answers = []
+        async with connected(handler, limits=Limits(gzip_on_loopback=True)) as (_, reader, writer):
+            for extra in (b"", b"Accept-Encoding: gzip\r\n"):
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + extra + b"\r\n")
+                _, headers, body = await read_response(reader)
+                answers.append((headers.get("content-encoding"), body))
+        return answers
+
+    (plain, body), (encoding, compressed) = run(scenario())
+    assert (plain, encoding) == (None, "gzip")
+    assert gzip.decompress(compressed) == body
+    assert len(compressed) < len(body) / 10
+
+
+def test_a_stream_arrives_as_it_is_written_and_the_connection_is_kept(run: Run) -> None:
+    async def serve(writer: Writer) -> None:
+        for number in range(3):
+            writer.write(b"%d\n" % number)
+            await writer.drain()
+
+    async def handler(request: Request) -> AnyResponse:
+        return StreamingResponse(200, {"content-type": "text/plain"}, serve)
+
+    async def scenario() -> list[bytes]:
+        async with connected(handler) as (_, reader, writer):
+            bodies = []
+            for _ in range(2):
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                bodies.append((await read_response(reader))[2])
+            return bodies
+
+    assert run(scenario()) == [b"0\n1\n2\n"] * 2
+
+
+def test_a_stream_for_http_1_0_ends_with_the_connection(run: Run) -> None:
+    async def serve(writer: Writer) -> None:
+        writer.write(b"all")
+
+    async def handler(request: Request) -> AnyResponse:
+        return StreamingResponse(200, {}, serve)
+
+    async def scenario() -> bytes:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            return bytes(await reader.read())
+
+    assert run(scenario()) == b"all"
+
+
+def test_a_writer_waits_for_a_slow_reader(run: Run) -> None:
+    written = 0
+
+    async def serve(writer: Writer) -> None:
+        nonlocal written
+        for _ in range(100):
+            writer.write(b"x" * 1_000_000)
+            written += 1_000_000
+            await writer.drain()
+
+    async def handler(request: Request) -> AnyResponse:
+        return StreamingResponse(200, {}, serve)
+
+    async def scenario() -> tuple[int, int]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            stalled_at = written
+            total = 0
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                await reader.readexactly(size + 2)
+                total += size
+            return stalled_at, total
+
+    stalled_at, total = run(scenario())
+    assert stalled_at < 50_000_000
+    assert total == 100_000_000
+
+
+def test_a_stream_whose_client_goes_is_cancelled(run: Run) -> None:
+    async def scenario() -> bool:
+        ended = asyncio.Event()
+
+        async def serve(writer: Writer) -> None:
+            writer.write(b"hello")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                assert writer.closed
+                ended.set()
+
+        async def handler(request: Request) -> AnyResponse:
+            return StreamingResponse(200, {}, serve)
+
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"hello")
+            writer.close()
+            await ended.wait()
+        return True
+
+    assert run(scenario())
+
+
+def test_shutdown_ends_streams_in_order_and_lets_requests_finish(run: Run) -> None:
+    async def scenario() -> tuple[bytes, tuple[int, dict[str, str], bytes]]:
+        release = asyncio.Event()
+        arrived = asyncio.Event()
+
+        async def serve(writer: Writer) -> None:
+            writer.write(b"event\n")
+            await asyncio.Event().wait()
+
+        async def handler(request: Request) -> AnyResponse:
+            if request.path == "/watch":
+                return StreamingResponse(200, {}, serve)
+            arrived.set()
+            await release.wait()
+            return Response(200, {}, b"done")
+
+        server = Server(handler)
+        await server.start()
+        watcher, watcher_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        asker, asker_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        watcher_writer.write(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        asker_writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await watcher.readuntil(b"event\n")
+        await arrived.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.shutdown(10))
+            rest = await watcher.read()
+            release.set()
+            answer = await read_response(asker)
+        watcher_writer.close()
+        asker_writer.close()
+        return rest, answer
+
+    rest, (status, headers, body) = run(scenario())
+    assert rest == b"\r\n0\r\n\r\n"
+    assert (status, body, headers["connection"]) == (200, b"done", "close")
+
+
+def test_an_upgraded_connection_keeps_the_bytes_already_sent(run: Run) -> None:
+    async def serve(connection: Connection) -> None:
+        connection.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        while data := await connection.read():
+            connection.write(data.upper())
+            await connection.drain()
+
+    async def handler(request: Request) -> AnyResponse:
+        await asyncio.sleep(0)
+        return UpgradeResponse(serve)
+
+    async def scenario() -> tuple[int, bytes]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\nearly")
+            status, _, _ = await read_response(reader)
+            writer.write(b" late")
+            data = await reader.readexactly(10)
+            writer.write_eof()
+            return status, data + await reader.read()
+
+    assert run(scenario()) == (101, b"EARLY LATE")
+
+
+def test_a_refused_upgrade_is_answered_and_closed(run: Run) -> None:
+    async def handler(request: Request) -> AnyResponse:
+        return Response(403, {}, b"no")
+
+    async def scenario() -> tuple[int, str, bytes]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
+            status, headers, _ = await read_response(reader)
+            return status, headers["connection"], await reader.read()
+
+    assert run(scenario()) == (403, "close", b"")
+
+
+def test_a_client_certificate_reaches_the_request(run: Run, authority: Any) -> None:
+    async def handler(request: Request) -> Response:
+        if request.peer_certificate is None:
+            return Response(200, {}, b"anonymous")
+        name = x509.load_der_x509_certificate(request.peer_certificate).subject.rfc4514_string()
+        return Response(200, {}, name.encode())
+
+    async def ask(port: int, certified: bool) -> bytes:
+        context = ssl.create_default_context(cafile=authority.ca)
+        if certified:
+            context.load_cert_chain(authority.client.certificate, authority.client.key)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        _, _, body = await read_response(reader)
+        writer.close()
+        await writer.wait_closed()
+        return body
+
+    async def scenario() -> list[bytes]:
+        context = server_context(authority.server.certificate, authority.server.key, authority.ca)
+        async with Server(handler, context) as server:
+            return [await ask(server.bound_port, certified) for certified in (False, True)]
+
+    assert run(scenario()) == [b"anonymous", b"CN=client"]
+
+
+def test_a_unix_socket_is_private_and_goes_with_the_server(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+
+    async def scenario() -> tuple[int, bytes]:
+        async with Server(echo, unix_path=str(path)):
+            mode = path.stat().st_mode & 0o777
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            body = (await read_response(reader))[2]
+            writer.close()
+            return mode, body
+
+    assert run(scenario()) == (0o600, b"GET /  ")
+    assert not path.exists()
+
+
+def test_connections_over_the_limit_are_dropped(run: Run) -> None:
+    async def scenario() -> bytes:
+        async with connected(echo, limits=Limits(connections=1)) as (server, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await read_response(reader)
+            other, other_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+            try:
+                return await other.read()
+            except ConnectionResetError:
+                return b""
+            finally:
+                other_writer.close()
+
+    assert run(scenario()) == b""
