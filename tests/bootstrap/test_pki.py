@@ -114,9 +114,9 @@ def _handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> byt
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server_side = server.wrap_bio(to_server, to_client, server_side=True)
     client_side = client.wrap_bio(to_client, to_server, server_hostname=name)
-    pending = {client_side, server_side}
+    pending = {server_side, client_side}
     while pending:
-        for side in list(pending):
+        for side in (server_side, client_side):
             try:
                 side.do_handshake()
                 pending.discard(side)

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import StatusDetails
 from keelback.auth.users import UserInfo
 
 
@@ -92,6 +94,14 @@ class PrivilegedGroupAuthorizer:
 
     def authorize(self, attributes: Attributes) -> Verdict:
         return ALLOWED if self._group in attributes.user.groups else NO_OPINION
+
+
+def denial(attributes: Attributes, reason: str = "") -> errors.Forbidden:
+    """The error that refuses the action."""
+    details = StatusDetails()
+    if attributes.is_resource_request:
+        details = StatusDetails(name=attributes.name, group=attributes.group, kind=attributes.resource)
+    return errors.Forbidden(denial_message(attributes, reason), details=details)
 
 
 def denial_message(attributes: Attributes, reason: str = "") -> str:

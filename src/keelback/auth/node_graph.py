@@ -1,0 +1,163 @@
+"""Which objects a node has business with: what the pods on it refer to. Fed every change of pods and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from keelback.api.core_v1 import Container, EphemeralContainer, PersistentVolume, Pod, Volume
+from keelback.api.pods import MIRROR_ANNOTATION
+from keelback.api.storage_v1 import VolumeAttachment
+
+Reference: TypeAlias = tuple[str, str, str]
+"""Resource, namespace and name of an object."""
+
+
+class NodeGraph:
+    """From objects to the nodes whose pods refer to them."""
+
+    def __init__(self) -> None:
+        self._pods: dict[tuple[str, str], tuple[str, frozenset[Reference]]] = {}
+        # How many pods of each node refer to the object.
+        self._referrers: dict[Reference, dict[str, int]] = {}
+        self._claims: dict[str, tuple[str, str]] = {}
+        self._volume_secrets: dict[str, frozenset[Reference]] = {}
+        self._secret_volumes: dict[Reference, set[str]] = {}
+        self._attachments: dict[str, str] = {}
+
+    def put_pod(self, pod: Pod) -> None:
+        """Take in a new or changed pod."""
+        key = (pod.metadata.namespace, pod.metadata.name)
+        node = pod.spec.node_name
+        references = frozenset(pod_references(pod)) if node else frozenset[Reference]()
+        if self._pods.get(key) == (node, references):
+            return
+        self.remove_pod(*key)
+        if not node:
+            return
+        self._pods[key] = (node, references)
+        for reference in references:
+            nodes = self._referrers.setdefault(reference, {})
+            nodes[node] = nodes.get(node, 0) + 1
+
+    def remove_pod(self, namespace: str, name: str) -> None:
+        """Forget a deleted pod."""
+        node, references = self._pods.pop((namespace, name), ("", frozenset[Reference]()))
+        for reference in references:
+            nodes = self._referrers[reference]
+            nodes[node] -= 1
+            if not nodes[node]:
+                del nodes[node]
+            if not nodes:
+                del self._referrers[reference]
+
+    def put_persistent_volume(self, volume: PersistentVolume) -> None:
+        """Take in a new or changed volume."""
+        name = volume.metadata.name
+        self.remove_persistent_volume(name)
+        claim = volume.spec.claim_ref
+        if claim is None:
+            return
+        self._claims[name] = (claim.namespace, claim.name)
+        secrets = self._volume_secrets[name] = frozenset(_persistent_volume_secrets(volume))
+        for secret in secrets:
+            self._secret_volumes.setdefault(secret, set()).add(name)
+
+    def remove_persistent_volume(self, name: str) -> None:
+        """Forget a deleted volume."""
+        self._claims.pop(name, None)
+        for secret in self._volume_secrets.pop(name, frozenset()):
+            volumes = self._secret_volumes[secret]
+            volumes.discard(name)
+            if not volumes:
+                del self._secret_volumes[secret]
+
+    def put_volume_attachment(self, attachment: VolumeAttachment) -> None:
+        """Take in a new or changed attachment."""
+        self._attachments[attachment.metadata.name] = attachment.spec.node_name
+
+    def remove_volume_attachment(self, name: str) -> None:
+        """Forget a deleted attachment."""
+        self._attachments.pop(name, None)
+
+    def is_related(self, node: str, resource: str, namespace: str, name: str) -> bool:
+        """Whether the node has business with the object."""
+        if resource == "volumeattachments":
+            return self._attachments.get(name) == node
+        if resource == "pods":
+            return self._pods.get((namespace, name), ("", None))[0] == node
+        if resource == "persistentvolumes":
+            claim = self._claims.get(name)
+            return claim is not None and self._refers(node, ("persistentvolumeclaims", *claim))
+        reference = (resource, namespace, name)
+        if self._refers(node, reference):
+            return True
+        return any(
+            self.is_related(node, "persistentvolumes", "", volume) for volume in self._secret_volumes.get(reference, ())
+        )
+
+    def _refers(self, node: str, reference: Reference) -> bool:
+        return node in self._referrers.get(reference, ())
+
+
+def pod_references(pod: Pod) -> Iterator[Reference]:
+    """Everything a kubelet must read to run the pod. Mirror pods refer to nothing: a kubelet could invent them."""
+    if MIRROR_ANNOTATION in pod.metadata.annotations:
+        return
+    namespace, spec = pod.metadata.namespace, pod.spec
+    if spec.service_account_name:
+        yield ("serviceaccounts", namespace, spec.service_account_name)
+    for pull_secret in spec.image_pull_secrets:
+        yield ("secrets", namespace, pull_secret.name)
+    for container in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers):
+        yield from _container_references(container, namespace)
+    for volume in spec.volumes:
+        yield from _volume_references(volume, pod)
+    for claim in spec.resource_claims:
+        if claim.resource_claim_name:
+            yield ("resourceclaims", namespace, claim.resource_claim_name)
+    for status in pod.status.resource_claim_statuses:
+        if status.resource_claim_name:
+            yield ("resourceclaims", namespace, status.resource_claim_name)
+
+
+def _container_references(container: Container | EphemeralContainer, namespace: str) -> Iterator[Reference]:
+    for variable in container.env:
+        source = variable.value_from
+        if source is not None and source.secret_key_ref is not None:
+            yield ("secrets", namespace, source.secret_key_ref.name)
+        if source is not None and source.config_map_key_ref is not None:
+            yield ("configmaps", namespace, source.config_map_key_ref.name)
+    for group in container.env_from:
+        if group.secret_ref is not None:
+            yield ("secrets", namespace, group.secret_ref.name)
+        if group.config_map_ref is not None:
+            yield ("configmaps", namespace, group.config_map_ref.name)
+
+
+def _volume_references(volume: Volume, pod: Pod) -> Iterator[Reference]:
+    namespace = pod.metadata.namespace
+    if volume.secret is not None:
+        yield ("secrets", namespace, volume.secret.secret_name)
+    if volume.config_map is not None:
+        yield ("configmaps", namespace, volume.config_map.name)
+    if volume.persistent_volume_claim is not None:
+        yield ("persistentvolumeclaims", namespace, volume.persistent_volume_claim.claim_name)
+    if volume.ephemeral is not None:
+        yield ("persistentvolumeclaims", namespace, f"{pod.metadata.name}-{volume.name}")
+    if volume.csi is not None and volume.csi.node_publish_secret_ref is not None:
+        yield ("secrets", namespace, volume.csi.node_publish_secret_ref.name)
+    for source in volume.projected.sources if volume.projected is not None else ():
+        if source.secret is not None:
+            yield ("secrets", namespace, source.secret.name)
+        if source.config_map is not None:
+            yield ("configmaps", namespace, source.config_map.name)
+
+
+def _persistent_volume_secrets(volume: PersistentVolume) -> Iterator[Reference]:
+    csi = volume.spec.csi
+    if csi is None:
+        return
+    for secret in (csi.node_publish_secret_ref, csi.node_stage_secret_ref, csi.node_expand_secret_ref):
+        if secret is not None:
+            yield ("secrets", secret.namespace, secret.name)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from keelback.apimachinery import errors
+from keelback.auth.attributes import ALLOWED, NO_OPINION, Attributes, Verdict
+from keelback.auth.impersonation import impersonate
+from keelback.auth.users import UserInfo
+
+SMALL = UserInfo("system:serviceaccount:ex-auth:small")
+LIST = Attributes(SMALL, "list", version="v1", resource="namespaces")
+
+
+class Allowing:
+    """Allows the listed verbs on the listed resources, written `verb resource`."""
+
+    def __init__(self, *actions: str) -> None:
+        self._actions = actions
+
+    def authorize(self, attributes: Attributes) -> Verdict:
+        resource = "/".join(part for part in (attributes.resource, attributes.subresource) if part)
+        return ALLOWED if f"{attributes.verb} {resource}" in self._actions else NO_OPINION
+
+
+def test_without_headers_nothing_changes() -> None:
+    assert impersonate(SMALL, {}, LIST, Allowing()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [("joe", "user-info"), ("system:serviceaccount:default:default", "serviceaccount")],
+)
+def test_a_refusal_is_worded_by_the_constrained_verbs(name: str, verb: str) -> None:
+    with pytest.raises(errors.Forbidden) as refused:
+        impersonate(SMALL, {"impersonate-user": name}, LIST, Allowing())
+    assert refused.value.message == (
+        'namespaces is forbidden: User "system:serviceaccount:ex-auth:small" cannot'
+        f' impersonate-on:{verb}:list resource "namespaces" in API group "" at the cluster scope'
+    )
+
+
+def test_a_group_without_a_user_is_half_a_request() -> None:
+    with pytest.raises(errors.BadRequest) as refused:
+        impersonate(SMALL, {"impersonate-group": "g"}, LIST, Allowing())
+    assert refused.value.message == (
+        'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}, Extra:map[string][]string(nil)}'
+        " without impersonating a user name"
+    )
+
+
+def test_everything_that_is_asked_for_must_be_allowed() -> None:
+    headers = {
+        "impersonate-user": "joe",
+        "impersonate-uid": "7",
+        "impersonate-group": "g, h",
+        "impersonate-extra-scope": "a",
+        "impersonate-extra-acme.com%2fproject": "p",
+    }
+    rights = [
+        "impersonate users",
+        "impersonate uids",
+        "impersonate groups",
+        "impersonate userextras/scope",
+        "impersonate userextras/acme.com/project",
+    ]
+    assert impersonate(SMALL, headers, LIST, Allowing(*rights)) == UserInfo(
+        "joe", "7", ("g", "h", "system:authenticated"), {"scope": ("a",), "acme.com/project": ("p",)}
+    )
+    for missing in rights:
+        with pytest.raises(errors.Forbidden):
+            impersonate(SMALL, headers, LIST, Allowing(*(right for right in rights if right != missing)))
+
+
+def test_narrow_rights_suffice_for_what_they_cover() -> None:
+    authorizer = Allowing("impersonate-on:user-info:list namespaces", "impersonate:user-info users")
+    known = impersonate(SMALL, {"impersonate-user": "joe"}, LIST, authorizer)
+    assert known == UserInfo("joe", groups=("system:authenticated",))
+    with pytest.raises(errors.Forbidden):
+        impersonate(SMALL, {"impersonate-user": "joe", "impersonate-group": "g"}, LIST, authorizer)
+
+
+def test_a_service_account_gets_its_groups() -> None:
+    known = impersonate(
+        SMALL, {"impersonate-user": "system:serviceaccount:a:b"}, LIST, Allowing("impersonate serviceaccounts")
+    )
+    assert known is not None
+    assert known.groups == ("system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated")
+
+
+def test_anonymous_stays_unauthenticated() -> None:
+    known = impersonate(SMALL, {"impersonate-user": "system:anonymous"}, LIST, Allowing("impersonate users"))
+    assert known is not None
+    assert known.groups == ("system:unauthenticated",)
