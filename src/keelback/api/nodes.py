@@ -26,8 +26,6 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 def condition(node: Node, type: str) -> NodeCondition | None:
     """The node's condition of that type, if it has reported one."""
-    if node.status is None:
-        return None
     return next((found for found in node.status.conditions if found.type == type), None)
 
 
@@ -39,8 +37,6 @@ def is_ready(node: Node) -> bool:
 
 def address(node: Node, type: str = "InternalIP") -> str:
     """The node's first address of that type, or an empty string."""
-    if node.status is None:
-        return ""
     return next((found.address for found in node.status.addresses if found.type == type), "")
 
 

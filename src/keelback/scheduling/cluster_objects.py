@@ -1,0 +1,115 @@
+"""What placing a pod reads besides nodes and pods: Services and owners for spreading, claims and volumes, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keelback.api.core_v1 import NodeSelector
+from keelback.scheduling import label_selectors
+from keelback.scheduling.label_selectors import Requirements, Selector
+from keelback.scheduling.pod_info import Owner, PodInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimInfo:
+    """A PersistentVolumeClaim."""
+
+    volume_name: str = ""
+    storage_class: str = ""
+    phase: str = "Pending"
+    access_modes: tuple[str, ...] = ()
+    storage_bytes: int = 0
+    selector: Selector = ()
+    is_bound: bool = False
+    terminating: bool = False
+    selected_node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """A PersistentVolume."""
+
+    node_affinity: NodeSelector | None = None
+    storage_class: str = ""
+    phase: str = "Available"
+    access_modes: tuple[str, ...] = ()
+    storage_bytes: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    claim: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInfo:
+    """A StorageClass."""
+
+    waits_for_consumer: bool
+    provisions: bool
+    """It has a provisioner that makes volumes, rather than `kubernetes.io/no-provisioner`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetInfo:
+    """A PodDisruptionBudget."""
+
+    namespace: str
+    selector: Selector
+    disruptions_allowed: int
+    disrupted_pods: frozenset[str] = frozenset()
+
+
+class ClusterObjects:
+    """Looked up by name; whoever fills it says what changed."""
+
+    def __init__(self) -> None:
+        self.claims: dict[tuple[str, str], ClaimInfo] = {}
+        self.volumes: dict[str, VolumeInfo] = {}
+        self.classes: dict[str, ClassInfo] = {}
+        self.budgets: dict[tuple[str, str], BudgetInfo] = {}
+        self.version = 0
+        """Rises with every change, for answers that are kept."""
+        self._services: dict[str, dict[str, Mapping[str, str]]] = {}
+        self._owners: dict[tuple[str, Owner], Requirements] = {}
+        self._default_selectors: dict[PodInfo, Selector] = {}
+
+    def set_service(self, namespace: str, name: str, selector: Mapping[str, str] | None) -> None:
+        """Learn which pods a Service picks; None when it is gone or picks none."""
+        services = self._services.setdefault(namespace, {})
+        if services.get(name) == selector:
+            return
+        if selector is None:
+            services.pop(name, None)
+        else:
+            services[name] = selector
+        self._changed()
+
+    def set_owner(self, namespace: str, owner: Owner, selector: Requirements | None) -> None:
+        """Learn which pods a ReplicaSet, StatefulSet or ReplicationController picks; None when it is gone."""
+        key = (namespace, owner)
+        if self._owners.get(key) == selector:
+            return
+        if selector is None:
+            self._owners.pop(key, None)
+        else:
+            self._owners[key] = selector
+        self._changed()
+
+    def default_selector(self, pod: PodInfo) -> Selector:
+        """What picks the pods that are spread together with this one: its Services' and its owner's selectors."""
+        known = self._default_selectors.get(pod, ())
+        if known == () and pod not in self._default_selectors:
+            known = self._default_selectors[pod] = self._merge_selectors(pod)
+        return known
+
+    def _merge_selectors(self, pod: PodInfo) -> Requirements:
+        merged: dict[str, str] = {}
+        for selector in self._services.get(pod.namespace, {}).values():
+            if all(pod.labels.get(key) == value for key, value in selector.items()):
+                merged.update(selector)
+        requirements = label_selectors.equals(merged)
+        owned = self._owners.get((pod.namespace, pod.owner), ()) if pod.owner else ()
+        return requirements + tuple(one for one in owned if one not in requirements)
+
+    def _changed(self) -> None:
+        self._default_selectors.clear()
+        self.version += 1

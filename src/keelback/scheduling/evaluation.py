@@ -1,0 +1,254 @@
+"""Which nodes may take a pod and how well: all plugins over all nodes, kept between pods of one shape.
+
+What depends on nodes alone is kept until a node changes; what depends on a node's own pods is brought up to date for
+the rows that pods came to or left; only what depends on pods elsewhere is asked again for each pod.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from keelback.scheduling.cluster_objects import ClusterObjects
+from keelback.scheduling.fit_error import Diagnosis
+from keelback.scheduling.framework import (
+    EVERY,
+    CycleState,
+    FilterPlugin,
+    Mask,
+    OnlyNodes,
+    Plugins,
+    Rows,
+    Scope,
+    ScorePlugin,
+    Scores,
+    Unschedulable,
+)
+from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_info import PodInfo
+
+_MOST_SHAPES: Final = 512
+
+
+@dataclass(slots=True)
+class _Kept:
+    # One shape's answers. `version` and `position` say up to which change of the table they hold.
+    version: int
+    position: int
+    fixed_mask: Mask | None
+    fixed_scores: list[tuple[ScorePlugin, int, Scores]]
+    local_mask: Mask
+    local_scores: Scores
+    normalized: Scores | None = field(default=None)
+    """The weighted sum of the fixed scores when every node is feasible."""
+
+
+class Evaluator:
+    """Runs the plugins of a profile over a table of nodes."""
+
+    def __init__(self, plugins: Plugins, nodes: NodeTable, objects: ClusterObjects) -> None:
+        self._plugins = plugins
+        self._nodes = nodes
+        self._objects = objects
+        self._kept: OrderedDict[PodInfo, _Kept] = OrderedDict()
+        self._fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
+        self._local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
+        self._wide_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.CLUSTER]
+        self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
+        self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
+        self._wide_scores = [one for one in plugins.scores if one[0].scope is Scope.CLUSTER]
+
+    def choose(self, pod: PodInfo, chance: random.Random, nominated: Sequence[PlacedPod] = ()) -> str | None:
+        """The best node for the pod, one of the best by chance where several are; None when it fits nowhere.
+
+        `nominated` pods have no node yet but are promised one: the pod must fit with them there, and without.
+        """
+        if not len(self._nodes) or self._pre_filter(pod) is not None:
+            return None
+        feasible = self.feasible(pod, nominated)
+        scores, rows = self.totals(pod, feasible)
+        if not scores.size:
+            return None
+        best = np.flatnonzero(scores == scores.max())
+        chosen = int(best[0] if len(best) == 1 else best[int(chance.random() * len(best))])
+        row = chosen if isinstance(rows, slice) else int(rows[chosen])
+        return self._nodes.nodes[row].name
+
+    def feasible(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask:
+        """True where every filter lets the pod run."""
+        mask = self._filter(pod)
+        if nominated and mask.any():
+            with self._nodes.supposing(added=nominated):
+                mask = mask & self._filter(pod)
+        return mask
+
+    def totals(self, pod: PodInfo, feasible: Mask) -> tuple[Scores, Rows]:
+        """The weighted sum of all scores for the feasible rows, and which rows these are."""
+        kept = self._up_to_date(pod)
+        everywhere = bool(feasible.all())
+        rows: Rows = EVERY if everywhere else np.flatnonzero(feasible)
+        if not everywhere and not len(rows):
+            return np.empty(0, np.int64), rows
+        state = CycleState(self._objects, rows)
+        total = kept.local_scores[rows]
+        if everywhere:
+            if kept.normalized is None:
+                kept.normalized = _sum(state, kept.fixed_scores, rows, len(feasible))
+            total = total + kept.normalized
+        elif kept.fixed_scores:
+            total = total + _sum(state, kept.fixed_scores, rows, len(total))
+        for plugin, weight in self._wide_scores:
+            scores = plugin.score(state, pod, self._nodes)
+            if scores is not None:
+                total = total + weight * plugin.normalize(state, scores[rows])
+        return total, rows
+
+    def fits(self, pod: PodInfo, row: int) -> Unschedulable | None:
+        """Why one node does not take the pod as things are; None when it does."""
+        state = CycleState(self._objects)
+        only = np.array([row])
+        for plugin in self._plugins.filters:
+            if plugin.scope is Scope.CLUSTER:
+                mask = plugin.filter(state, pod, self._nodes)
+                refused = mask is not None and not mask[row]
+            else:
+                mask = plugin.filter(state, pod, self._nodes, only)
+                refused = mask is not None and not mask[0]
+            if refused:
+                return plugin.why_not(state, pod, self._nodes, row)
+        return None
+
+    def explain(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Diagnosis:
+        """What every node answered, for a pod that fits nowhere."""
+        total = len(self._nodes)
+        if not total:
+            return Diagnosis(0)
+        refusal = self._pre_filter(pod)
+        if refusal is not None:
+            plugin_name, answer = refusal
+            return Diagnosis(total, pre_filter=answer, plugins=frozenset((plugin_name,)))
+        answers: dict[str, Unschedulable] = {}
+        names: set[str] = set()
+        left = np.ones(total, np.bool_)
+        self._leave_out(pod, left, answers, names)
+        self._ask_each(pod, left, answers, names)
+        if nominated and left.any():
+            with self._nodes.supposing(added=nominated):
+                self._ask_each(pod, left, answers, names)
+        return Diagnosis(total, answers, plugins=frozenset(names))
+
+    def _ask_each(self, pod: PodInfo, left: Mask, answers: dict[str, Unschedulable], names: set[str]) -> None:
+        # Each node is refused by the first plugin that does, as if nodes were asked one by one.
+        state = CycleState(self._objects)
+        for plugin in self._plugins.filters:
+            mask = plugin.filter(state, pod, self._nodes)
+            if mask is None:
+                continue
+            for row in np.flatnonzero(left & ~mask).tolist():
+                answers[self._nodes.nodes[row].name] = plugin.why_not(state, pod, self._nodes, row)
+                names.add(plugin.name)
+            left &= mask
+
+    def _leave_out(self, pod: PodInfo, left: Mask, answers: dict[str, Unschedulable], names: set[str]) -> None:
+        state = CycleState(self._objects)
+        only: frozenset[str] | None = None
+        by: list[str] = []
+        for plugin in self._plugins.pre_filters:
+            answer = plugin.pre_filter(state, pod, self._nodes)
+            if isinstance(answer, OnlyNodes):
+                only = answer.names if only is None else only & answer.names
+                by.append(plugin.name)
+        if only is None:
+            return
+        names.update(by)
+        left_out = Unschedulable((f"node(s) didn't satisfy plugin(s) [{' '.join(sorted(by))}]",), unresolvable=True)
+        for row, node in enumerate(self._nodes.nodes):
+            if node.name not in only:
+                answers[node.name] = left_out
+                left[row] = False
+
+    def _pre_filter(self, pod: PodInfo) -> tuple[str, Unschedulable] | None:
+        state = CycleState(self._objects)
+        for plugin in self._plugins.pre_filters:
+            answer = plugin.pre_filter(state, pod, self._nodes)
+            if isinstance(answer, Unschedulable):
+                return plugin.name, answer
+        return None
+
+    def _filter(self, pod: PodInfo) -> Mask:
+        kept = self._up_to_date(pod)
+        mask = kept.local_mask if kept.fixed_mask is None else kept.local_mask & kept.fixed_mask
+        state = CycleState(self._objects)
+        for plugin in self._wide_filters:
+            answer = plugin.filter(state, pod, self._nodes)
+            if answer is not None:
+                mask = mask & answer
+        return mask
+
+    def _up_to_date(self, pod: PodInfo) -> _Kept:
+        nodes = self._nodes
+        kept = self._kept.get(pod)
+        if kept is None or kept.version != nodes.version:
+            kept = self._kept[pod] = self._evaluate(pod)
+            if len(self._kept) > _MOST_SHAPES:
+                self._kept.popitem(last=False)
+            return kept
+        if kept.position != nodes.position:
+            touched = nodes.touched_since(kept.position)
+            if touched is None or len(touched) > len(nodes) // 4:
+                kept.local_mask, kept.local_scores = self._local(pod, EVERY, len(nodes))
+            else:
+                rows = np.fromiter(touched, np.intp, len(touched))
+                kept.local_mask[rows], kept.local_scores[rows] = self._local(pod, rows, len(rows))
+            kept.position = nodes.position
+        return kept
+
+    def _evaluate(self, pod: PodInfo) -> _Kept:
+        nodes = self._nodes
+        state = CycleState(self._objects)
+        fixed_mask = _all_of(state, self._fixed_filters, pod, nodes)
+        scored = ((plugin, weight, plugin.score(state, pod, nodes)) for plugin, weight in self._fixed_scores)
+        local_mask, local_scores = self._local(pod, EVERY, len(nodes))
+        return _Kept(
+            version=nodes.version,
+            position=nodes.position,
+            fixed_mask=fixed_mask,
+            fixed_scores=[(plugin, weight, scores) for plugin, weight, scores in scored if scores is not None],
+            local_mask=local_mask,
+            local_scores=local_scores,
+        )
+
+    def _local(self, pod: PodInfo, rows: Rows, number: int) -> tuple[Mask, Scores]:
+        state = CycleState(self._objects)
+        mask = _all_of(state, self._local_filters, pod, self._nodes, rows)
+        total = np.zeros(number, np.int64)
+        for plugin, weight in self._local_scores:
+            # Scores that depend on the node alone are used as they are: there is nothing to compare them with.
+            scores = plugin.score(state, pod, self._nodes, rows)
+            if scores is not None:
+                total += weight * scores
+        return np.ones(number, np.bool_) if mask is None else mask, total
+
+
+def _all_of(
+    state: CycleState, plugins: Sequence[FilterPlugin], pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY
+) -> Mask | None:
+    together: Mask | None = None
+    for plugin in plugins:
+        mask = plugin.filter(state, pod, nodes, rows)
+        if mask is not None:
+            together = mask if together is None else together & mask
+    return together
+
+
+def _sum(state: CycleState, scored: list[tuple[ScorePlugin, int, Scores]], rows: Rows, number: int) -> Scores:
+    total: npt.NDArray[np.int64] = np.zeros(number, np.int64)
+    for plugin, weight, scores in scored:
+        total += weight * plugin.normalize(state, scores[rows])
+    return total

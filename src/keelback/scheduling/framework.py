@@ -1,0 +1,125 @@
+"""What a scheduling plugin is: the extension points it may implement, what it is given and what it answers.
+
+A plugin answers for all nodes at once: a mask of those that may take the pod, a column of scores. Reasons for one
+rejected node are worked out only when a person will read them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from keelback.scheduling.cluster_objects import ClusterObjects
+from keelback.scheduling.events import Event
+from keelback.scheduling.node_table import NodeTable
+from keelback.scheduling.pod_info import PodInfo
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Scores: TypeAlias = npt.NDArray[np.int64]
+Rows: TypeAlias = "slice | npt.NDArray[np.intp]"
+
+EVERY: Final = slice(None)
+"""All rows of the table."""
+
+MAX_NODE_SCORE: Final = 100
+
+
+class Scope(enum.Enum):
+    """What a plugin's answer for a node depends on, which decides how long it may be kept."""
+
+    NODES = enum.auto()
+    """Nodes alone: valid until a node changes."""
+    NODE_PODS = enum.auto()
+    """The node and the pods on it: valid for a node until a pod comes to it or leaves it."""
+    CLUSTER = enum.auto()
+    """Pods on other nodes, or other objects: asked for every pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unschedulable:
+    """Why a node does not take a pod. `unresolvable`: removing pods from it would not help."""
+
+    reasons: tuple[str, ...]
+    unresolvable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyNodes:
+    """The names of the only nodes that are worth a look."""
+
+    names: frozenset[str]
+
+
+@dataclass(slots=True)
+class CycleState:
+    """What one scheduling cycle knows, and what plugins note in it for themselves under their own name."""
+
+    objects: ClusterObjects
+    feasible: Rows = field(default_factory=lambda: EVERY)
+    """While scoring: the rows that passed all filters."""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class FilterPlugin(Protocol):
+    """Says which nodes may take a pod."""
+
+    name: str
+    scope: Scope
+    wakes_on: frozenset[Event]
+
+    def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
+        """True where the node may take the pod, for the asked rows; None when every node may."""
+        ...
+
+    def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
+        """The reasons of a row for which `filter` was False."""
+        ...
+
+
+class PreFilterPlugin(Protocol):
+    """Says, before nodes are looked at, that none can take a pod or that only some are worth it."""
+
+    name: str
+    wakes_on: frozenset[Event]
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable) -> Unschedulable | OnlyNodes | None:
+        """Why no node can take the pod, or the only nodes that might; None to look at all."""
+        ...
+
+
+class ScorePlugin(Protocol):
+    """Says how well a pod would run on each node."""
+
+    name: str
+    scope: Scope
+
+    def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
+        """A whole number for each asked row; None when the plugin has no preference."""
+        ...
+
+    def normalize(self, state: CycleState, scores: Scores) -> Scores:
+        """The scores of the feasible rows, brought to 0..100."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """The plugins of a profile, in the order in which they are asked."""
+
+    pre_filters: tuple[PreFilterPlugin, ...]
+    filters: tuple[FilterPlugin, ...]
+    scores: tuple[tuple[ScorePlugin, int], ...]
+    """Each with its weight."""
+
+
+def default_normalize(scores: Scores, *, reverse: bool = False) -> Scores:
+    """Scale to 0..100 by the greatest; with `reverse` the greatest becomes the worst."""
+    greatest = int(scores.max()) if scores.size else 0
+    if greatest == 0:
+        return np.full_like(scores, MAX_NODE_SCORE) if reverse else scores
+    scaled = scores * MAX_NODE_SCORE // greatest
+    return MAX_NODE_SCORE - scaled if reverse else scaled

@@ -1,0 +1,85 @@
+"""NodeResourcesFit: a node takes what it has room for; the emptier it stays, the better (LeastAllocated)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keelback.scheduling import resources
+from keelback.scheduling.events import Event
+from keelback.scheduling.framework import (
+    EVERY,
+    MAX_NODE_SCORE,
+    CycleState,
+    Mask,
+    Rows,
+    Scope,
+    Scores,
+    Unschedulable,
+)
+from keelback.scheduling.node_table import NodeTable
+from keelback.scheduling.pod_info import PodInfo
+
+_SCORED = (resources.CPU, resources.MEMORY)
+
+
+class NodeResourcesFit:
+    name = "NodeResourcesFit"
+    scope = Scope.NODE_PODS
+    wakes_on = frozenset(
+        {
+            Event.NODE_ADDED,
+            Event.NODE_ALLOCATABLE_CHANGED,
+            Event.ASSIGNED_POD_REMOVED,
+            Event.ASSIGNED_POD_CHANGED,
+            Event.POD_CHANGED,
+        }
+    )
+
+    def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
+        """True where one more pod, and all that it requests, still has room."""
+        mask: Mask = nodes.pod_count[rows] < nodes.allocatable(resources.PODS)[rows]
+        for name, wanted in pod.requests.items():
+            mask &= nodes.allocatable(name)[rows] - nodes.requested(name)[rows] >= wanted
+        return mask
+
+    def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
+        """Everything there is too little of; removing pods is no help where even an empty node has too little."""
+        reasons = []
+        unresolvable = False
+        if nodes.pod_count[row] >= nodes.allocatable(resources.PODS)[row]:
+            reasons.append("Too many pods")
+        for name, wanted in sorted(pod.requests.items(), key=_in_upstream_order):
+            offered = int(nodes.allocatable(name)[row])
+            if wanted > offered - int(nodes.requested(name)[row]):
+                reasons.append(f"Insufficient {name}")
+                unresolvable |= wanted > offered
+        return Unschedulable(tuple(reasons), unresolvable)
+
+    def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
+        """The mean of the free shares of cpu and memory in percent, each rounded down."""
+        total: Scores | None = None
+        for name in _SCORED:
+            capacity = nodes.allocatable(name)[rows]
+            free = capacity - nodes.nominal_requested(name)[rows] - pod.nominal_requests[name]
+            share = _percent(free, capacity)
+            total = share if total is None else total + share
+        assert total is not None
+        offered = sum((nodes.allocatable(name)[rows] != 0).astype(np.int64) for name in _SCORED)
+        return total // np.maximum(offered, 1)
+
+    def normalize(self, state: CycleState, scores: Scores) -> Scores:
+        return scores
+
+
+def _percent(free: Scores, capacity: Scores) -> Scores:
+    free = np.maximum(free, 0)
+    if capacity.size and int(capacity.max()) >= 1 << 45:
+        # Multiplying by 100 must not overflow; such nodes are far from any limit of precision that matters.
+        return (free.astype(np.float64) * MAX_NODE_SCORE / np.maximum(capacity, 1)).astype(np.int64)
+    return free * MAX_NODE_SCORE // np.maximum(capacity, 1)
+
+
+def _in_upstream_order(request: tuple[str, int]) -> tuple[int, str]:
+    known = (resources.CPU, resources.MEMORY, resources.EPHEMERAL_STORAGE)
+    name = request[0]
+    return (known.index(name) if name in known else len(known), name)

@@ -1,0 +1,318 @@
+"""What scheduling reads of a pod, compiled once for all pods of one shape.
+
+Pods of a ReplicaSet differ in name and uid alone: they share one `PodInfo`, and so one evaluation of all nodes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from keelback.api import core_v1
+from keelback.api.core_v1 import (
+    Affinity,
+    ContainerPort,
+    Pod,
+    PodAffinityTerm,
+    PodCondition,
+    ResourceRequirements,
+    Toleration,
+    TopologySpreadConstraint,
+    WeightedPodAffinityTerm,
+)
+from keelback.apimachinery import meta
+from keelback.apimachinery.meta import Value, written
+from keelback.scheduling import label_selectors, resources
+from keelback.scheduling.label_selectors import Requirement, Selector
+
+
+class ContainerToPlace(Value):
+    """What placing a pod needs to know of a container."""
+
+    image: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    restart_policy: str | None = None
+
+
+class ClaimSource(Value):
+    """The claim that a volume names."""
+
+    claim_name: str = ""
+
+
+class EphemeralSource(Value):
+    """That a volume has a claim made for it."""
+
+
+class VolumeToPlace(Value):
+    """What placing a pod needs to know of a volume."""
+
+    name: str = ""
+    persistent_volume_claim: ClaimSource | None = None
+    ephemeral: EphemeralSource | None = None
+
+
+class SpecToPlace(Value):
+    """What placing a pod needs to know of its spec."""
+
+    affinity: Affinity | None = None
+    containers: tuple[ContainerToPlace, ...] = ()
+    init_containers: tuple[ContainerToPlace, ...] = ()
+    node_name: str = ""
+    node_selector: Mapping[str, str] = {}
+    overhead: Mapping[str, str] = {}
+    preemption_policy: str | None = None
+    priority: int | None = None
+    resources: ResourceRequirements | None = None
+    scheduler_name: str = "default-scheduler"
+    scheduling_gates: tuple[core_v1.PodSchedulingGate, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    volumes: tuple[VolumeToPlace, ...] = ()
+
+
+class StatusToPlace(Value):
+    """What placing a pod needs to know of its status."""
+
+    conditions: tuple[PodCondition, ...] = ()
+    nominated_node_name: str = ""
+    phase: str = ""
+    start_time: datetime | None = None
+
+
+@meta.narrow(Pod)
+class PodToPlace(meta.Object):
+    """A pod, as far as the scheduler reads it."""
+
+    spec: SpecToPlace = written(SpecToPlace())
+    status: StatusToPlace = written(StatusToPlace())
+
+
+@dataclass(frozen=True, slots=True)
+class PodMatcher:
+    """Picks pods: by namespace (named, or by the namespace's labels) and by their own labels."""
+
+    namespaces: frozenset[str]
+    selector: Selector
+    namespace_selector: Selector = None
+
+    def picks(self, namespace: str, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
+        """Whether it picks a pod with these labels in this namespace."""
+        return (
+            namespace in self.namespaces or label_selectors.picks(self.namespace_selector, namespace_labels)
+        ) and label_selectors.picks(self.selector, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityTerm:
+    """One term of inter-pod affinity or anti-affinity."""
+
+    topology_key: str
+    matcher: PodMatcher
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadConstraint:
+    """One topology spread constraint, its defaults filled in."""
+
+    topology_key: str
+    max_skew: int
+    selector: Selector
+    min_domains: int = 1
+    honors_affinity: bool = True
+    honors_taints: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller that a pod belongs to."""
+
+    api_version: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PodInfo:
+    """The shape of a pod. Compared by identity: whoever compiles pods sees to it that alike ones share it."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    owner: Owner | None
+    priority: int
+    never_preempts: bool
+    scheduler_name: str
+    gates: tuple[str, ...]
+    node_name: str
+    """The node the pod insists on; empty for any."""
+    requests: Mapping[str, int]
+    nominal_requests: Mapping[str, int]
+    """Requests with a nominal amount of cpu and memory for each container that names none: for scoring."""
+    tolerations: tuple[Toleration, ...]
+    node_selector: Mapping[str, str]
+    affinity: Affinity | None
+    host_ports: tuple[tuple[str, str, int], ...]
+    """Host IP, protocol and port."""
+    images: tuple[str, ...]
+    spread_required: tuple[SpreadConstraint, ...]
+    spread_preferred: tuple[SpreadConstraint, ...]
+    has_spread: bool
+    affinity_required: tuple[AffinityTerm, ...]
+    anti_affinity_required: tuple[AffinityTerm, ...]
+    affinity_preferred: tuple[tuple[int, AffinityTerm], ...]
+    """Each with its weight, which is negative for anti-affinity."""
+    claims: tuple[str, ...]
+
+    @property
+    def group(self) -> tuple[str, frozenset[tuple[str, str]]]:
+        """What selectors can tell this pod from others by."""
+        return self.namespace, frozenset(self.labels.items())
+
+
+class PodShapes:
+    """Compiles pods, and gives the same `PodInfo` to all pods of one shape."""
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._shapes: OrderedDict[bytes, PodInfo] = OrderedDict()
+
+    def of(self, pod: PodToPlace) -> PodInfo:
+        """The pod's shape."""
+        metadata, spec = pod.metadata, pod.spec
+        owner = controller_of(metadata)
+        claims = claims_of(pod)
+        # The node a pod is bound to and the names of its volumes are its own; all else is its shape.
+        same = msgspec.structs.replace(spec, node_name="", volumes=())
+        key = msgspec.json.encode(
+            (metadata.namespace, metadata.labels, owner and (owner.api_version, owner.kind, owner.name), claims, same)
+        )
+        info = self._shapes.get(key)
+        if info is None:
+            info = self._shapes[key] = compile_pod(pod)
+            if len(self._shapes) > self._capacity:
+                self._shapes.popitem(last=False)
+        return info
+
+
+def claims_of(pod: PodToPlace) -> tuple[str, ...]:
+    """The names of the claims that the pod's volumes use."""
+    found = []
+    for volume in pod.spec.volumes:
+        if volume.persistent_volume_claim is not None:
+            found.append(volume.persistent_volume_claim.claim_name)
+        elif volume.ephemeral is not None:
+            found.append(f"{pod.metadata.name}-{volume.name}")
+    return tuple(found)
+
+
+def controller_of(metadata: meta.ObjectMeta) -> Owner | None:
+    """The owner that controls the object."""
+    for reference in metadata.owner_references:
+        if reference.controller:
+            return Owner(reference.api_version, reference.kind, reference.name)
+    return None
+
+
+def compile_pod(pod: PodToPlace, node_name: str = "") -> PodInfo:
+    """What scheduling reads of the pod; `node_name` for a pod that insists on a node."""
+    metadata, spec = pod.metadata, pod.spec
+    namespace, labels, affinity = metadata.namespace, metadata.labels, spec.affinity
+    together = affinity.pod_affinity if affinity else None
+    apart = affinity.pod_anti_affinity if affinity else None
+
+    def requests(when_missing: Mapping[str, int]) -> dict[str, int]:
+        return resources.pod_requests(
+            spec.containers, spec.init_containers, spec.resources, spec.overhead, when_missing
+        )
+
+    def required(terms: tuple[PodAffinityTerm, ...]) -> tuple[AffinityTerm, ...]:
+        return tuple(_affinity_term(term, namespace, labels) for term in terms)
+
+    def preferred(terms: tuple[WeightedPodAffinityTerm, ...], sign: int) -> tuple[tuple[int, AffinityTerm], ...]:
+        return tuple((sign * term.weight, _affinity_term(term.pod_affinity_term, namespace, labels)) for term in terms)
+
+    def spread(action: str) -> tuple[SpreadConstraint, ...]:
+        return tuple(
+            _spread_constraint(constraint, labels)
+            for constraint in spec.topology_spread_constraints
+            if constraint.when_unsatisfiable == action
+        )
+
+    return PodInfo(
+        namespace=namespace,
+        labels=labels,
+        owner=controller_of(metadata),
+        priority=spec.priority or 0,
+        never_preempts=spec.preemption_policy == "Never",
+        scheduler_name=spec.scheduler_name,
+        gates=tuple(gate.name for gate in spec.scheduling_gates),
+        node_name=node_name,
+        requests={name: number for name, number in requests({}).items() if number},
+        nominal_requests=requests(resources.NOMINAL),
+        tolerations=spec.tolerations,
+        node_selector=spec.node_selector,
+        affinity=affinity,
+        host_ports=_host_ports(spec),
+        images=tuple(container.image for container in (*spec.init_containers, *spec.containers)),
+        spread_required=spread("DoNotSchedule"),
+        spread_preferred=spread("ScheduleAnyway"),
+        has_spread=bool(spec.topology_spread_constraints),
+        affinity_required=required(together.required_during_scheduling_ignored_during_execution if together else ()),
+        anti_affinity_required=required(apart.required_during_scheduling_ignored_during_execution if apart else ()),
+        affinity_preferred=(
+            *preferred(together.preferred_during_scheduling_ignored_during_execution if together else (), 1),
+            *preferred(apart.preferred_during_scheduling_ignored_during_execution if apart else (), -1),
+        ),
+        claims=claims_of(pod),
+    )
+
+
+def _host_ports(spec: SpecToPlace) -> tuple[tuple[str, str, int], ...]:
+    sidecars = (container for container in spec.init_containers if container.restart_policy == "Always")
+    return tuple(
+        (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)  # noqa: S104 - the API's word for any
+        for container in (*spec.containers, *sidecars)
+        for port in container.ports
+        if port.host_port > 0
+    )
+
+
+def _affinity_term(term: PodAffinityTerm, namespace: str, labels: Mapping[str, str]) -> AffinityTerm:
+    selector = label_selectors.compile_selector(term.label_selector)
+    if selector is not None:
+        # The API server writes these keys into the selector too; a requirement said twice changes nothing.
+        selector += _label_keys(term.match_label_keys, "In", labels, selector)
+        selector += _label_keys(term.mismatch_label_keys, "NotIn", labels, selector)
+    namespaces = frozenset(term.namespaces)
+    if not namespaces and term.namespace_selector is None:
+        namespaces = frozenset((namespace,))
+    return AffinityTerm(
+        topology_key=term.topology_key,
+        matcher=PodMatcher(namespaces, selector, label_selectors.compile_selector(term.namespace_selector)),
+    )
+
+
+def _spread_constraint(constraint: TopologySpreadConstraint, labels: Mapping[str, str]) -> SpreadConstraint:
+    selector = label_selectors.compile_selector(constraint.label_selector)
+    if selector is not None:
+        selector += _label_keys(constraint.match_label_keys, "In", labels, selector)
+    return SpreadConstraint(
+        topology_key=constraint.topology_key,
+        max_skew=constraint.max_skew,
+        selector=selector,
+        min_domains=1 if constraint.min_domains is None else constraint.min_domains,
+        honors_affinity=constraint.node_affinity_policy in (None, "Honor"),
+        honors_taints=constraint.node_taints_policy == "Honor",
+    )
+
+
+def _label_keys(
+    keys: tuple[str, ...], operator: str, labels: Mapping[str, str], known: tuple[Requirement, ...]
+) -> tuple[Requirement, ...]:
+    wanted = (Requirement(key, operator, (labels[key],)) for key in keys if key in labels)
+    return tuple(requirement for requirement in wanted if requirement not in known)

@@ -1,0 +1,191 @@
+"""PodTopologySpread: keep the number of matching pods in each topology domain within a skew, or near one another."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from keelback.api import nodes as api_nodes
+from keelback.api import taints
+from keelback.scheduling import label_selectors, node_affinity
+from keelback.scheduling.columns import LabelColumn
+from keelback.scheduling.events import Event
+from keelback.scheduling.framework import (
+    EVERY,
+    MAX_NODE_SCORE,
+    CycleState,
+    Mask,
+    Rows,
+    Scope,
+    Scores,
+    Unschedulable,
+)
+from keelback.scheduling.node_table import NodeTable
+from keelback.scheduling.pod_counts import CountKey
+from keelback.scheduling.pod_info import PodInfo, PodMatcher, SpreadConstraint
+
+_MISSING = Unschedulable(
+    ("node(s) didn't match pod topology spread constraints (missing required label)",), unresolvable=True
+)
+_SKEWED = Unschedulable(("node(s) didn't match pod topology spread constraints",))
+
+# Upstream's defaults for pods that have none of their own but belong to a Service or a controller.
+SYSTEM_DEFAULTS: Final = ((api_nodes.HOSTNAME, 3), (api_nodes.ZONE, 5))
+
+_Counts = npt.NDArray[np.float64]
+_IGNORED: Final = "PodTopologySpread/ignored"
+
+
+class PodTopologySpread:
+    name = "PodTopologySpread"
+    scope = Scope.CLUSTER
+    wakes_on = frozenset(
+        {
+            Event.NODE_ADDED,
+            Event.NODE_REMOVED,
+            Event.NODE_LABELS_CHANGED,
+            Event.NODE_TAINTS_CHANGED,
+            Event.ASSIGNED_POD_ADDED,
+            Event.ASSIGNED_POD_CHANGED,
+            Event.ASSIGNED_POD_REMOVED,
+            Event.POD_CHANGED,
+        }
+    )
+
+    def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
+        """True where the pod keeps every required constraint."""
+        if not pod.spread_required:
+            return None
+        labels = [nodes.labels.get(constraint.topology_key) for constraint in pod.spread_required]
+        if any(label is None for label in labels):
+            return np.zeros(len(nodes), np.bool_)[rows]
+        complete = _has_all(nodes, labels)
+        mask = complete.copy()
+        for constraint, label in zip(pod.spread_required, labels, strict=True):
+            assert label is not None
+            eligible = complete & _included(constraint, pod, nodes)
+            matching = _matching(constraint, pod, nodes)
+            counts = np.bincount(label.ids, weights=matching * eligible, minlength=len(label.names))
+            domains = np.bincount(label.ids, weights=eligible, minlength=len(label.names)) > 0
+            least = _least(counts, domains, constraint.min_domains)
+            self_match = label_selectors.picks(constraint.selector, pod.labels)
+            allowed = counts + self_match - least <= constraint.max_skew
+            mask &= allowed[label.ids]
+        return mask[rows]
+
+    def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
+        """A missing label is told from a skew, in the order of the constraints."""
+        for constraint in pod.spread_required:
+            if constraint.topology_key not in nodes.nodes[row].labels:
+                return _MISSING
+        return _SKEWED
+
+    def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
+        """The weighted number of matching pods in the node's domains: fewer is better."""
+        constraints = _preferred(state, pod)
+        if not constraints:
+            return None
+        total = len(nodes)
+        labels = [nodes.labels.get(constraint.topology_key) for constraint in constraints]
+        # Of the system's defaults a node need not have every label; of the pod's own constraints it must.
+        needs_all = pod.has_spread
+        complete = _has_all(nodes, labels) if needs_all else None
+        candidates = np.zeros(total, np.bool_)
+        candidates[state.feasible] = True
+        if complete is not None:
+            state.notes[_IGNORED] = ~complete
+            candidates &= complete
+        score = np.zeros(total, np.float64)
+        for constraint, label in zip(constraints, labels, strict=True):
+            score += self._score_one(constraint, label, pod, nodes, candidates, complete)
+        # Half away from zero, as Go rounds.
+        return np.floor(score + 0.5).astype(np.int64)[rows]
+
+    def _score_one(
+        self,
+        constraint: SpreadConstraint,
+        label: LabelColumn | None,
+        pod: PodInfo,
+        nodes: NodeTable,
+        candidates: Mask,
+        complete: Mask | None,
+    ) -> _Counts:
+        matching = _matching(constraint, pod, nodes)
+        if label is None:
+            return np.zeros(len(nodes), np.float64)
+        if constraint.topology_key == api_nodes.HOSTNAME:
+            counts = matching
+            size = int(candidates.sum())
+        else:
+            included = _included(constraint, pod, nodes)
+            counted = included if complete is None else included & complete
+            by_domain = np.bincount(label.ids, weights=matching * counted, minlength=len(label.names))
+            present = np.bincount(label.ids, weights=candidates, minlength=len(label.names)) > 0
+            # Nodes without the label count as one more domain where they are candidates, as upstream has it.
+            size = int(present.sum())
+            counts = np.where(present, by_domain, 0.0)[label.ids]
+        score: _Counts = (counts * math.log(size + 2) + (constraint.max_skew - 1)) * (label.ids != 0)
+        return score
+
+    def normalize(self, state: CycleState, scores: Scores) -> Scores:
+        """The fewest pods become 100; nodes that lack a label get 0."""
+        ignored = state.notes.get(_IGNORED)
+        skipped = ignored[state.feasible] if ignored is not None else None
+        counted = scores if skipped is None else scores[~skipped]
+        if not counted.size:
+            return np.zeros_like(scores)
+        least, greatest = int(counted.min()), int(counted.max())
+        if greatest == 0:
+            normalized = np.full_like(scores, MAX_NODE_SCORE)
+        else:
+            normalized = MAX_NODE_SCORE * (greatest + least - scores) // greatest
+        return normalized if skipped is None else np.where(skipped, 0, normalized)
+
+
+def _preferred(state: CycleState, pod: PodInfo) -> tuple[SpreadConstraint, ...]:
+    if pod.has_spread:
+        return pod.spread_preferred
+    selector = state.objects.default_selector(pod)
+    if not selector:
+        return ()
+    return tuple(SpreadConstraint(key, max_skew, selector) for key, max_skew in SYSTEM_DEFAULTS)
+
+
+def _has_all(nodes: NodeTable, labels: list[LabelColumn | None]) -> Mask:
+    mask = np.ones(len(nodes), np.bool_)
+    for label in labels:
+        if label is None:
+            mask[:] = False
+        else:
+            mask &= label.ids != 0
+    return mask
+
+
+def _matching(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> _Counts:
+    if not constraint.selector:
+        # A missing selector counts nothing, and upstream counts nothing for an empty one either.
+        return np.zeros(len(nodes), np.float64)
+    matcher = PodMatcher(frozenset((pod.namespace,)), constraint.selector)
+    return nodes.counts.matching(CountKey((matcher,), with_terminating=False))
+
+
+def _included(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Mask:
+    """The nodes whose pods count: by default those that the pod's own node affinity picks, whatever their taints."""
+    included: Mask | None = node_affinity.selected(pod, nodes) if constraint.honors_affinity else None
+    if included is None:
+        included = np.ones(len(nodes), np.bool_)
+    if constraint.honors_taints:
+        tolerated = [taints.untolerated(taint_set, pod.tolerations) is None for taint_set in nodes.taint_sets]
+        included = included & np.array(tolerated)[nodes.taint_set_ids]
+    return included
+
+
+def _least(counts: _Counts, domains: Mask, min_domains: int) -> float:
+    # Label number 0 stands for "no label": eligible nodes have one, so it is never among the domains.
+    number = int(domains.sum())
+    if number < min_domains:
+        return 0.0
+    return float(counts[domains].min()) if number else math.inf
