@@ -155,8 +155,11 @@ class Fabric:
         _batch(Namespaces.of(pid, Kind.NETWORK), plan_peers(attachment, others))
 
     def detach(self, attachment: Attachment) -> None:
-        if attachment.link in self.links():
-            _batch(self._inside, [f"link delete {attachment.link}"])
+        self.remove_link(attachment.link)
+
+    def remove_link(self, link: str) -> None:
+        if link in self.links():
+            _batch(self._inside, [f"link delete {link}"])
 
     def set_connected(self, attachment: Attachment, connected: bool) -> None:
         """Cut a node off, or connect it again, at the fabric's side: the node's own routes stay as they are."""

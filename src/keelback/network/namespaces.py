@@ -103,10 +103,20 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program inside, as a direct child in a session of its own that outlives this process."""
-    return within(
+    """Start a program inside, as a direct child in a session of its own that outlives this process.
+
+    It is reaped as soon as it ends, whether or not anybody waits for it.
+    """
+    child = within(
         namespaces, lambda: _popen(argv, environment=environment, output=output, stdin=stdin, pass_fds=pass_fds)
     )
+    reap(child)
+    return child
+
+
+def reap(child: subprocess.Popen[bytes]) -> None:
+    """Collect a child when it ends: a zombie whose parent is outside keeps its whole pid namespace from ending."""
+    threading.Thread(target=child.wait, name="reaper", daemon=True).start()
 
 
 def run(namespaces: Namespaces, argv: Sequence[str], *, text: str = "", timeout_seconds: float = 30.0) -> str:

@@ -1,0 +1,43 @@
+"""A record of a process tells whether that very process still runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+
+import msgspec
+import pytest
+
+from keelback.bootstrap.processes import Process
+
+
+def test_a_record_survives_being_written_down() -> None:
+    with subprocess.Popen(["sleep", "600"]) as child:
+        record = Process.of(child.pid)
+        again = msgspec.json.decode(msgspec.json.encode(record), type=Process)
+        assert again == record
+        assert again.is_alive()
+        child.kill()
+
+
+def test_a_zombie_is_not_alive_and_another_process_of_that_pid_is_another() -> None:
+    with subprocess.Popen(["sleep", "600"]) as child:
+        record = Process.of(child.pid)
+        assert not msgspec.structs.replace(record, start_ticks=record.start_ticks + 1).is_alive()
+        assert not msgspec.structs.replace(record, boot_id="another boot").is_alive()
+        child.kill()
+        assert asyncio.run(record.wait_gone(10))
+        assert not record.is_alive()
+    with pytest.raises(ProcessLookupError):
+        Process.of(child.pid)
+    record.send(signal.SIGKILL)
+
+
+def test_who_does_not_listen_is_ended_after_the_grace() -> None:
+    with subprocess.Popen(["sh", "-c", "trap '' TERM; echo deaf; read _"], stdin=-1, stdout=-1) as deaf:
+        assert deaf.stdout is not None
+        deaf.stdout.readline()
+        record = Process.of(deaf.pid)
+        asyncio.run(record.stop(0.05))
+        assert not record.is_alive()
