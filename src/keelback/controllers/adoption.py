@@ -1,4 +1,4 @@
-"""Which objects a controller counts as its own: those it manages and still selects, and orphans it selects and takes over."""
+"""Which objects are a controller's own: those it manages and still selects, and orphans it selects and takes over."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 
 from keelback.api import owners
-from keelback.apimachinery import errors
+from keelback.apimachinery import errors, labels
 from keelback.apimachinery.meta import LabelSelector, Object
 from keelback.client import Store, StrategicMergePatch
 from keelback.reconcile import caches
 from keelback.reconcile.writer import Writer
-from keelback.scheduling import label_selectors
 
 T = TypeVar("T", bound=Object)
 
@@ -32,14 +31,13 @@ class Claims(Generic[T]):
 
 def by_selector(selector: LabelSelector | None) -> Selects:
     """Whether labels match; a missing selector matches nothing, an empty one everything."""
-    compiled = label_selectors.compile_selector(selector)
-    return lambda labels: label_selectors.picks(compiled, labels)
+    return labels.from_label_selector(selector).matches
 
 
 def by_labels(wanted: Mapping[str, str]) -> Selects:
     """Whether labels contain all of `wanted`."""
     items = wanted.items()
-    return lambda labels: all(labels.get(key) == value for key, value in items)
+    return lambda held: all(held.get(key) == value for key, value in items)
 
 
 def plan_claims(owner: Object, selects: Selects, candidates: Iterable[T]) -> Claims[T]:

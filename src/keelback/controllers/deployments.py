@@ -1,4 +1,4 @@
-"""The deployment controller: moves pods from old replica sets to the one of the current template, as fast as the strategy allows."""
+"""The deployment controller: moves pods from old replica sets to the template's own, as fast as the strategy allows."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def replica_annotations(deployment: Deployment) -> dict[str, str]:
 
 
 def with_pause_condition(deployment: Deployment, now: datetime) -> Deployment:
-    """The Deployment with Progressing saying that it was paused or resumed, so that the deadline stands still meanwhile."""
+    """The Deployment with Progressing saying that it was paused or resumed: the deadline stands still."""
     if not rollout_status.has_deadline(deployment):
         return deployment
     current = conditions.find(deployment.status.conditions, rollout_status.PROGRESSING)

@@ -1,4 +1,4 @@
-"""How workload controllers make and delete pods: from a template, with events, and a few at first in case none can be made."""
+"""How workload controllers make and delete pods: from a template, with events, a few at first lest none be allowed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, ObjectMeta, replace
 from keelback.reconcile.context import Context
 
-O = TypeVar("O", bound=Object)
+T = TypeVar("T", bound=Object)
 
 #: How many pods one reconciliation makes or deletes at most (upstream's BurstReplicas).
 BURST = 500
@@ -117,7 +117,7 @@ def without_hash(template: PodTemplateSpec, label: str) -> PodTemplateSpec:
     return replace(template, metadata=replace(meta, labels=labels))
 
 
-async def _together(act: Callable[[O], Awaitable[object]], on: list[O]) -> Outcome:
+async def _together(act: Callable[[T], Awaitable[object]], on: list[T]) -> Outcome:
     results = await asyncio.gather(*(act(one) for one in on), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     for failure in failures:

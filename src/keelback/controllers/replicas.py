@@ -48,7 +48,7 @@ def plan(wanted: int, active: Sequence[PodView], now: datetime, related: Sequenc
 def deletion_rank(related: Sequence[PodView], now: datetime) -> Callable[[PodView], tuple[object, ...]]:
     """A sort key that puts first what is missed least (upstream's ActivePodsWithRanks).
 
-    Unassigned, pending, not ready, of low deletion cost, crowded together on one node, lately ready, often restarted, young.
+    Unassigned, pending, not ready, of low deletion cost, crowded on one node, lately ready, often restarted, young.
     Ages compare by their logarithm, so that replicas made at about the same time go in no particular order.
     """
     crowd: dict[str, int] = {}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from keelback.api.apps_v1 import Deployment, ReplicaSet, RollingUpdateDeployment
-from keelback.controllers.int_or_percent import scaled
+from keelback.apimachinery.int_or_string import scaled_value
 
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
@@ -26,8 +26,8 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 def fenceposts(deployment: Deployment) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) as numbers; never both zero, for then nothing could move."""
     rolling = deployment.spec.strategy.rolling_update or RollingUpdateDeployment()
-    surge = scaled(rolling.max_surge, deployment.spec.replicas, round_up=True)
-    unavailable = scaled(rolling.max_unavailable, deployment.spec.replicas, round_up=False)
+    surge = scaled_value(rolling.max_surge, deployment.spec.replicas, round_up=True)
+    unavailable = scaled_value(rolling.max_unavailable, deployment.spec.replicas, round_up=False)
     return (surge, 1) if surge == 0 and unavailable == 0 else (surge, unavailable)
 
 
@@ -76,7 +76,7 @@ def new_size(deployment: Deployment, others_wanted: int, current: int) -> int:
 def old_sizes(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) -> Sizes:
     """The old replica sets that should shrink, and to what: first pods that never became available, then the rest.
 
-    Never takes more than leaves `replicas - maxUnavailable` available, counting new pods that are not available as missing.
+    Leaves at least `replicas - maxUnavailable` available; new pods that are not available count as missing.
     """
     sizes = {one.metadata.name: one.spec.replicas for one in old if one.spec.replicas > 0}
     if not sizes:
@@ -135,7 +135,7 @@ def revision(replica_set: ReplicaSet) -> int:
 
 
 def superfluous(deployment: Deployment, old: Sequence[ReplicaSet]) -> list[ReplicaSet]:
-    """The old replica sets beyond the history that the Deployment keeps: the lowest revisions that are empty and settled."""
+    """The replica sets beyond the history the Deployment keeps: the lowest revisions, if empty and settled."""
     alive = [one for one in old if one.metadata.deletion_timestamp is None]
     surplus = len(alive) - deployment.spec.revision_history_limit
     if surplus <= 0:

@@ -62,10 +62,7 @@ def rolled_out(
     if has_deadline(deployment) and not settled:
         found = _with_progress(deployment, status, found, current, new, now)
     failure = _failure(replica_sets, new)
-    if failure is None:
-        found = conditions.without(found, REPLICA_FAILURE)
-    else:
-        found = conditions.changed_to(found, failure)
+    found = conditions.changed_to(found, failure) if failure else conditions.without(found, REPLICA_FAILURE)
     return replace(status, conditions=found)
 
 

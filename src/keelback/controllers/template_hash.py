@@ -1,6 +1,6 @@
-"""The hash that tells a pod template from its predecessors, in the alphabet upstream uses so that it reads like no word.
+"""The hash that tells a pod template from its predecessors, in upstream's alphabet so that it reads like no word.
 
-It is 32-bit FNV-1a as upstream's, but of the template's JSON: upstream hashes a dump of Go structs, which nobody else can write.
+It is 32-bit FNV-1a as upstream's, but of the template's JSON: upstream hashes a dump of Go structs.
 """
 
 from __future__ import annotations

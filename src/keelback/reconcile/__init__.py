@@ -1,1 +1,1 @@
-"""What every controller shares: caches, the work queue, the loop, leader election. A controller brings only its policy."""
+"""What every controller shares: caches, work queue, loop, leader election. A controller brings only its policy."""

@@ -20,7 +20,7 @@ _BY_CONTROLLER = "by-controller"
 
 
 class SharedCaches:
-    """Hands out stores and subscriptions; `run` keeps them current. A type is watched from the first time it is asked for."""
+    """Hands out stores and subscriptions; `run` keeps them current. A type is watched once it was asked for."""
 
     def __init__(self, client: Client, clock: Clock, chance: random.Random) -> None:
         self._client = client
@@ -73,10 +73,12 @@ class SharedCaches:
                 asyncio.get_running_loop().create_future()
             )  # an informer asked for later needs a group that is still open
 
-    async def wait_synced(self) -> None:
-        """Return when every type asked for so far has been listed."""
-        for informer in list(self._informers.values()):
-            await informer.wait_synced()
+    def informer_of(self, group: str, plural: str) -> Informer[Any] | None:
+        """The informer of any type of a resource, narrow or whole, if there is one already."""
+        for cls, informer in self._informers.items():
+            if cls.__kind__.group == group and cls.__kind__.plural == plural:
+                return informer
+        return None
 
     async def wait_seen(self, group_kind: tuple[str, str], resource_version: str) -> None:
         """Return when every cache of a kind has reached a version that a write of it gave."""

@@ -23,31 +23,36 @@ from keelback.reconcile.result import Result, TerminalError
 from keelback.reconcile.work_queue import QueueClosed, WorkQueue
 from keelback.reconcile.writer import Write, remember_writes
 
-T = TypeVar("T", bound=Object)
+T_contra = TypeVar("T_contra", bound=Object, contravariant=True)
 Key: TypeAlias = tuple[str, str]
 
 # A cache that has not seen a write after this long is not waited for: its informer is in trouble and says so itself.
 _SEEN_SECONDS = 30.0
 
 
-class Reconciler(Protocol[T]):
+class Reconciler(Protocol[T_contra]):
     """A controller's policy. `kind` is what it reconciles, `owns` the types it creates for its objects."""
 
     name: ClassVar[str]
     kind: ClassVar[type[Object]]
     owns: ClassVar[tuple[type[Object], ...]]
 
-    async def reconcile(self, obj: T, /) -> Result:
+    async def reconcile(self, obj: T_contra, /) -> Result:
         """Bring the world closer to what `obj` asks for. Raising retries with back-off; TerminalError does not."""
         ...
 
 
+def _any_change(change: Change[Any]) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Changes of one type, and the keys each state of an object concerns."""
+    """Changes of one type that matter, and the keys each state of an object concerns."""
 
     cls: type[Object]
     keys: Callable[[Any], Iterable[Key]]
+    matters: Callable[[Change[Any]], bool] = _any_change
 
 
 @runtime_checkable
@@ -55,6 +60,13 @@ class HasSources(Protocol):
     """A reconciler that must look again when something else changes."""
 
     def sources(self) -> Sequence[Source]: ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A reconciler that reads caches whose changes do not wake it."""
+
+    reads: ClassVar[tuple[type[Object], ...]]
 
 
 @runtime_checkable
@@ -99,11 +111,15 @@ class Controller:
         self._workers = workers
         self._log = logs.logger(reconciler.name)
         self._store = caches.store(reconciler.kind)
+        self._types: set[type[Object]] = {reconciler.kind, *reconciler.owns}
+        if isinstance(reconciler, Reads):
+            self._types.update(reconciler.reads)
         self._subscribe()
 
     async def run(self) -> None:
         """Work until cancelled; begins when the caches are complete."""
-        await self._caches.wait_synced()
+        for cls in self._types:
+            await self._caches.informer(cls).wait_synced()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.queue.run_timers())
             for _ in range(self._workers):
@@ -111,11 +127,14 @@ class Controller:
 
     def _subscribe(self) -> None:
         reconciler = self._reconciler
+        for cls in self._types:
+            self._caches.informer(cls)  # watched from the start, not from the first time it is read
         self._caches.subscribe(reconciler.kind, self._own_kind_changed)
         for owned in reconciler.owns:
             self._caches.subscribe(owned, self._owned_changed)
         if isinstance(reconciler, HasSources):
             for source in reconciler.sources():
+                self._types.add(source.cls)
                 self._caches.subscribe(source.cls, self._source_changed(source))
 
     def _own_kind_changed(self, change: Change[Any]) -> None:
@@ -133,13 +152,19 @@ class Controller:
                 if owners.names_kind(reference, self._reconciler.kind.__kind__):
                     namespace = obj.metadata.namespace if self._reconciler.kind.__kind__.namespaced else ""
                     self.queue.add((namespace, reference.name))
-            elif obj is change.new and isinstance(self._reconciler, Adopts):
-                for candidate in self._store.list(obj.metadata.namespace):
-                    if self._reconciler.may_adopt(candidate, obj):
-                        self.queue.add((candidate.metadata.namespace, candidate.metadata.name))
+            elif obj is not change.old:
+                self._orphan_seen(obj)
+
+    def _orphan_seen(self, orphan: Object) -> None:
+        if isinstance(self._reconciler, Adopts):
+            for candidate in self._store.list(orphan.metadata.namespace):
+                if self._reconciler.may_adopt(candidate, orphan):
+                    self.queue.add((candidate.metadata.namespace, candidate.metadata.name))
 
     def _source_changed(self, source: Source) -> Callable[[Change[Any]], None]:
         def changed(change: Change[Any]) -> None:
+            if not source.matters(change):
+                return
             for obj in (change.old, change.new):
                 if obj is not None:
                     for key in source.keys(obj):

@@ -1,4 +1,4 @@
-"""What a work queue tells whoever counts, and the upstream metrics counted from it. The queue itself knows no metric."""
+"""What a work queue tells whoever counts, and the upstream metrics made of it. The queue itself knows no metric."""
 
 from __future__ import annotations
 

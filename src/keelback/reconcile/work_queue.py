@@ -1,6 +1,6 @@
-"""The work queue of every controller: each key waits once, is worked on by one worker at a time, and comes back later when it failed.
+"""The work queue of every controller: a key waits once, has one worker at a time, and comes back later when it failed.
 
-The promises are those of client-go's `workqueue`: a key added while it is being worked on is handed out again afterwards, exactly once.
+The promises are those of client-go's `workqueue`: a key added while it is worked on is handed out once more afterwards.
 Bounded by the number of objects, since a key can wait only once.
 """
 

@@ -1,6 +1,6 @@
-"""The client a reconciler writes through: it remembers each write, so that the loop can wait until the caches have seen it.
+"""The client a reconciler writes through: it remembers each write, so that the loop can wait for the caches to see it.
 
-That is what stands in the place of upstream's expectations: no controller decides from a state older than its own last write.
+That stands in the place of upstream's expectations: no controller decides from a state older than its own last write.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""Every controller there is, by its upstream name. A list is the registration: add a controller here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from keelback.controllers.config import Config
+from keelback.controllers.deployments import DeploymentReconciler
+from keelback.controllers.endpoints import EndpointsReconciler
+from keelback.controllers.endpointslices import EndpointSliceReconciler
+from keelback.controllers.namespaces import NamespaceReconciler
+from keelback.controllers.replicasets import ReplicaSetReconciler
+from keelback.controllers.replicationcontrollers import ReplicationControllerReconciler
+from keelback.controllers.root_ca import RootCAReconciler
+from keelback.controllers.serviceaccounts import ServiceAccountReconciler
+from keelback.reconcile.context import Context
+from keelback.reconcile.loop import Reconciler
+from keelback.reconcile.routine import Routine
+
+Made: TypeAlias = Reconciler[Any] | Routine | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One controller: its names, how it is made (None: the configuration leaves it nothing to do), its workers."""
+
+    name: str
+    role: str
+    component: str
+    make: Callable[[Context, Config], Made]
+    workers: int = 5
+
+
+def _plain(cls: Any, workers: int = 5) -> Entry:
+    """A controller that needs no configuration."""
+    return _configured(cls, lambda context, config: cls(context), workers)
+
+
+def _configured(cls: Any, make: Callable[[Context, Config], Made], workers: int = 5) -> Entry:
+    return Entry(cls.name, cls.role, cls.component, make, workers)
+
+
+def _root_ca(context: Context, config: Config) -> Any:
+    return RootCAReconciler(context, config.root_ca) if config.root_ca else None
+
+
+BUILTIN: tuple[Entry, ...] = (
+    _plain(NamespaceReconciler, 10),
+    _plain(ServiceAccountReconciler, 1),
+    _configured(RootCAReconciler, _root_ca, 2),
+    _plain(DeploymentReconciler),
+    _plain(ReplicaSetReconciler),
+    _plain(ReplicationControllerReconciler),
+    _plain(EndpointsReconciler),
+    _plain(EndpointSliceReconciler),
+)
+
+OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller", "selinux-warning-controller"})

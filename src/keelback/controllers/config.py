@@ -1,0 +1,49 @@
+"""What an administrator decides about the controllers: kube-controller-manager's flags, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+
+class Signer(Protocol):
+    """A certificate authority that signs what a CertificateSigningRequest asks for."""
+
+    def sign(self, request_pem: bytes, usages: tuple[str, ...], duration: timedelta) -> bytes:
+        """The certificate (and, where there are any, intermediates) as PEM. Raises ValueError for a bad request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Flags by their upstream names; durations are in seconds."""
+
+    controllers: tuple[str, ...] = ("*",)
+    workers: Mapping[str, int] = field(default_factory=dict)
+    """How many objects a controller works on at once, by its name; upstream's `--concurrent-*-syncs`."""
+    host: str = ""
+    leader_elect: bool = False
+    identity: str = "keelback-controller-manager"
+
+    root_ca: str = ""
+    """The PEM bundle that pods verify the API server with; empty publishes none."""
+    signer: Signer | None = None
+    cluster_signing_duration_seconds: int = 365 * 24 * 3600
+
+    allocate_node_cidrs: bool = False
+    cluster_cidrs: tuple[str, ...] = ()
+    node_cidr_mask_size_ipv4: int = 24
+    node_cidr_mask_size_ipv6: int = 64
+    service_cidrs: tuple[str, ...] = ()
+
+    node_monitor_period_seconds: float = 5.0
+    node_monitor_grace_period_seconds: float = 50.0
+    node_startup_grace_period_seconds: float = 60.0
+    node_eviction_rate: float = 0.1
+    secondary_node_eviction_rate: float = 0.01
+    unhealthy_zone_threshold: float = 0.55
+    large_cluster_size_threshold: int = 50
+
+    terminated_pod_gc_threshold: int = 12500

@@ -1,0 +1,115 @@
+"""The controller manager: makes the controllers that are switched on, and runs them on one set of caches."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from keelback.client import Client
+from keelback.client.events import EventRecorder
+from keelback.component import logs
+from keelback.component.metrics import Registry
+from keelback.concurrency.clock import Clock
+from keelback.controllers.builtin import BUILTIN, OFF_BY_DEFAULT, Entry, Made
+from keelback.controllers.config import Config
+from keelback.reconcile.caches import SharedCaches
+from keelback.reconcile.context import Context
+from keelback.reconcile.leader_election import LeaderElector
+from keelback.reconcile.loop import Controller, Reconciler
+from keelback.reconcile.queue_metrics import QueueMetrics
+from keelback.reconcile.routine import Routine, keep_running
+from keelback.reconcile.writer import Writer
+
+COMPONENT = "kube-controller-manager"
+
+_log = logs.logger(COMPONENT)
+
+
+def is_enabled(name: str, controllers: Sequence[str]) -> bool:
+    """What `--controllers` says of a controller: its name, `-name`, or `*` for all that are on by default."""
+    if name in controllers:
+        return True
+    return f"-{name}" not in controllers and "*" in controllers and name not in OFF_BY_DEFAULT
+
+
+def unknown_names(controllers: Sequence[str], entries: Sequence[Entry] = BUILTIN) -> list[str]:
+    """The words of `--controllers` that name no controller."""
+    known = {entry.name for entry in entries} | OFF_BY_DEFAULT
+    return [word for word in controllers if word != "*" and word.removeprefix("-") not in known]
+
+
+async def run(
+    client_for: Client | Callable[[str], Client],
+    config: Config,
+    clock: Clock,
+    chance: random.Random,
+    *,
+    registry: Registry | None = None,
+    entries: Sequence[Entry] = BUILTIN,
+) -> None:
+    """Run all controllers that are switched on, until cancelled.
+
+    `client_for` gives the client of a service account in `kube-system` by name (`deployment-controller`), and that of
+    the manager itself by `kube-controller-manager`; one client for all will do where nobody asks who acted.
+    Raises LostLeadership where `leader_elect` is set and another process took over.
+    """
+    of = _one_for_all(client_for) if isinstance(client_for, Client) else client_for
+    metrics = QueueMetrics(registry or Registry())
+
+    async def lead() -> None:
+        await _run(of, config, clock, chance, metrics, entries)
+
+    await _elected(of, config, clock, chance, lead)
+
+
+async def _elected(
+    client_for: Callable[[str], Client],
+    config: Config,
+    clock: Clock,
+    chance: random.Random,
+    lead: Callable[[], Awaitable[None]],
+) -> None:
+    if not config.leader_elect:
+        await lead()
+        return
+    elector = LeaderElector(client_for(COMPONENT), COMPONENT, config.identity, clock, chance)
+    await elector.run(lead)
+
+
+async def _run(
+    client_for: Callable[[str], Client],
+    config: Config,
+    clock: Clock,
+    chance: random.Random,
+    metrics: QueueMetrics,
+    entries: Sequence[Entry],
+) -> None:
+    caches = SharedCaches(client_for(COMPONENT), clock, chance)
+    made: list[tuple[Entry, Made]] = []
+    for entry in entries:
+        if is_enabled(entry.name, config.controllers):
+            client = client_for(entry.role)
+            events = EventRecorder(client, entry.component, config.host, clock)
+            made.append((entry, entry.make(Context(Writer(client), caches, events, clock, chance), config)))
+    async with asyncio.TaskGroup() as tasks:
+        for entry, controller in made:
+            if controller is None:
+                continue
+            if _is_routine(controller):
+                tasks.create_task(keep_running(controller, clock), name=entry.name)  # type: ignore[arg-type]
+                continue
+            workers = config.workers.get(entry.name, entry.workers)
+            observer = metrics.observer(entry.name)
+            loop = Controller(controller, caches, clock, chance, workers=workers, observer=observer)  # type: ignore[arg-type]
+            tasks.create_task(loop.run(), name=entry.name)
+        tasks.create_task(caches.run(), name="caches")
+        _log.info("Started controllers", count=sum(controller is not None for _, controller in made))
+
+
+def _is_routine(controller: Reconciler[object] | Routine) -> bool:  # type: ignore[type-var]
+    return hasattr(controller, "run")
+
+
+def _one_for_all(client: Client) -> Callable[[str], Client]:
+    return lambda name: client

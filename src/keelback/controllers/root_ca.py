@@ -1,0 +1,79 @@
+"""The root CA certificate publisher: every namespace has the ConfigMap by which its pods verify the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keelback.api.core_v1 import ConfigMap, Namespace
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Object, ObjectMeta, narrow
+from keelback.controllers.pod_control import is_namespace_terminating
+from keelback.reconcile.context import Context
+from keelback.reconcile.loop import Source
+from keelback.reconcile.result import DONE, Result
+
+CONFIG_MAP = "kube-root-ca.crt"
+KEY = "ca.crt"
+DESCRIPTION = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
+    "clusters."
+)
+
+
+@narrow(ConfigMap)
+class ConfigMapName(Object):
+    """A ConfigMap without its data, which may be large: only this controller's own are read, and then asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootCAReconciler:
+    """Makes the ConfigMap where it is missing and mends it where it was changed."""
+
+    context: Context
+    root_ca: str
+    name: ClassVar = "root-ca-certificate-publisher-controller"
+    role: ClassVar = "root-ca-cert-publisher"
+    component: ClassVar = "root-ca-cert-publisher"
+    kind: ClassVar = Namespace
+    owns: ClassVar = ()
+
+    def sources(self) -> Sequence[Source]:
+        return (Source(ConfigMapName, _namespace_of),)
+
+    async def reconcile(self, namespace: Namespace) -> Result:
+        if namespace.metadata.deletion_timestamp is not None or namespace.status.phase == "Terminating":
+            return DONE
+        name = namespace.metadata.name
+        wanted = self._wanted(name)
+        if self.context.caches.store(ConfigMapName).get(name, CONFIG_MAP) is None:
+            try:
+                await self.context.client.create(wanted)
+            except errors.StatusError as error:
+                if not is_namespace_terminating(error) and not isinstance(error, errors.AlreadyExists):
+                    raise
+            return DONE
+        try:
+            held = await self.context.client.get(ConfigMap, CONFIG_MAP, name)
+        except errors.NotFound:
+            await self.context.client.create(wanted)
+            return DONE
+        if dict(held.data) != dict(wanted.data) or not _describes(held.metadata.annotations):
+            await self.context.client.update(wanted)
+        return DONE
+
+    def _wanted(self, namespace: str) -> ConfigMap:
+        metadata = ObjectMeta(
+            name=CONFIG_MAP, namespace=namespace, annotations={"kubernetes.io/description": DESCRIPTION}
+        )
+        return ConfigMap(metadata=metadata, data={KEY: self.root_ca})
+
+
+def _describes(annotations: Mapping[str, str]) -> bool:
+    return annotations.get("kubernetes.io/description") == DESCRIPTION
+
+
+def _namespace_of(config_map: ConfigMapName) -> list[tuple[str, str]]:
+    return [("", config_map.metadata.namespace)] if config_map.metadata.name == CONFIG_MAP else []

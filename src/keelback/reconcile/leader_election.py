@@ -1,0 +1,126 @@
+"""Leader election by a Lease, as client-go does it: one process leads, others wait; one that cannot renew steps down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keelback.api.coordination_v1 import Lease, LeaseSpec
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.client import Client
+from keelback.component import logs
+from keelback.concurrency.clock import Clock
+
+_log = logs.logger("leaderelection")
+
+_JITTER = 1.2
+
+
+class LostLeadership(Exception):
+    """Another process may lead now: whatever leading meant must have ended."""
+
+
+@dataclass(slots=True)
+class LeaderElector:
+    """Times are in seconds and upstream's: a lease is good for 15, its holder gives up after 10 without renewing it."""
+
+    client: Client
+    name: str
+    identity: str
+    clock: Clock
+    chance: random.Random
+    namespace: str = "kube-system"
+    lease_duration_seconds: int = 15
+    renew_deadline_seconds: float = 10.0
+    retry_period_seconds: float = 2.0
+    _seen: tuple[str, float] = field(default=("", 0.0), init=False)
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the lease, then `lead` while renewing it. Raises LostLeadership when it cannot be renewed."""
+        while not await self._try():
+            await self.clock.sleep(self.retry_period_seconds * (1 + self.chance.random() * _JITTER))
+        _log.info("Successfully acquired lease", lease=f"{self.namespace}/{self.name}", identity=self.identity)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(self._renew())
+                await lead()
+                renewing.cancel()
+        except* LostLeadership as group:
+            raise LostLeadership(str(group.exceptions[0])) from None
+        finally:
+            await self._release()
+
+    async def _renew(self) -> None:
+        renewed = self.clock.monotonic()
+        while True:
+            await self.clock.sleep(self.retry_period_seconds)
+            if await self._try():
+                renewed = self.clock.monotonic()
+            elif self.clock.monotonic() - renewed > self.renew_deadline_seconds:
+                raise LostLeadership(f"failed to renew the lease {self.namespace}/{self.name}")
+
+    async def _try(self) -> bool:
+        """Take or renew the lease if nobody else holds it; whether it is ours now."""
+        try:
+            async with asyncio.timeout(self.renew_deadline_seconds):
+                return await self._take()
+        except (errors.StatusError, OSError, TimeoutError) as error:
+            _log.debug("Failed to acquire lease", lease=f"{self.namespace}/{self.name}", error=error)
+            return False
+
+    async def _take(self) -> bool:
+        now = micro_time(self.clock.now())
+        try:
+            lease = await self.client.get(Lease, self.name, self.namespace)
+        except errors.NotFound:
+            spec = LeaseSpec(
+                holder_identity=self.identity,
+                lease_duration_seconds=self.lease_duration_seconds,
+                acquire_time=now,
+                renew_time=now,
+                lease_transitions=0,
+            )
+            await self.client.create(Lease(metadata=ObjectMeta(name=self.name, namespace=self.namespace), spec=spec))
+            return True
+        holder = lease.spec.holder_identity or ""
+        if holder not in ("", self.identity) and self._is_held(lease):
+            return False
+        is_ours = holder == self.identity
+        spec = replace(
+            lease.spec,
+            holder_identity=self.identity,
+            lease_duration_seconds=self.lease_duration_seconds,
+            renew_time=now,
+            acquire_time=lease.spec.acquire_time if is_ours else now,
+            lease_transitions=(lease.spec.lease_transitions or 0) + (0 if is_ours else 1),
+        )
+        await self.client.update(replace(lease, spec=spec))
+        return True
+
+    def _is_held(self, lease: Lease) -> bool:
+        # The holder's clock may differ from ours: what counts is when we last saw the lease change.
+        version = lease.metadata.resource_version
+        if self._seen[0] != version:
+            self._seen = (version, self.clock.monotonic())
+        duration = lease.spec.lease_duration_seconds or self.lease_duration_seconds
+        return self.clock.monotonic() - self._seen[1] < duration
+
+    async def _release(self) -> None:
+        """Let the next one in at once instead of after the lease's duration."""
+        try:
+            async with asyncio.timeout(self.retry_period_seconds):
+                lease = await self.client.get(Lease, self.name, self.namespace)
+                if lease.spec.holder_identity == self.identity:
+                    spec = replace(lease.spec, holder_identity="", lease_duration_seconds=1)
+                    await self.client.update(replace(lease, spec=spec))
+        except (errors.StatusError, OSError, TimeoutError) as error:
+            _log.debug("Failed to release lease", error=error)
+
+
+def micro_time(moment: datetime) -> str:
+    """The moment as a MicroTime: always six decimals."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
