@@ -23,7 +23,7 @@ def requirements(draw: st.DrawFn) -> Requirement:
     if operator in ("exists", "!"):
         wanted = ()
     elif operator in ("gt", "lt"):
-        wanted = (str(draw(st.integers(-9, 9))),)
+        wanted = (str(draw(st.integers(0, 9))),)
     elif operator not in ("in", "notin"):
         wanted = wanted[:1]
     return Requirement(draw(keys), operator, wanted)

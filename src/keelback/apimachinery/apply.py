@@ -1,0 +1,243 @@
+"""Server-side apply: merge a configuration into the live object, find conflicts, remove what is no longer applied.
+
+Pure: the caller brings the live tree and stores the result. Errors are those a client of Kubernetes expects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from keelback.apimachinery import field_set, managed_fields, typed_value
+from keelback.apimachinery.errors import BadRequest, Conflict, StatusError
+from keelback.apimachinery.field_set import LEAF, FieldSet
+from keelback.apimachinery.managed_fields import APPLY, BEFORE_FIRST_APPLY, UPDATE, Managed, ManagerID, Managers
+from keelback.apimachinery.meta import StatusCause, StatusDetails
+from keelback.apimachinery.schema import Schema
+
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_KUBECTL: Final = "kubectl"
+_ANNOTATIONS_MAX_BYTES: Final = 256 * 1024
+
+Tree = Mapping[str, Any]
+
+
+class Applied(NamedTuple):
+    """The outcome of an apply. `tree` carries its managedFields; `is_changed` is false when nothing but time passed."""
+
+    tree: dict[str, Any]
+    is_changed: bool
+
+
+def apply(
+    live: Tree | None,
+    config: Tree,
+    *,
+    manager: str,
+    force: bool,
+    schema: Schema,
+    api_version: str,
+    kind: str,
+    now: datetime,
+    subresource: str = "",
+    reset_fields: FieldSet = LEAF,
+) -> Applied:
+    """The object after `manager` applied a configuration to it (`live` is None when there is none yet).
+
+    Raises:
+        BadRequest: The configuration is of another type, or brings managedFields.
+        Conflict: Another manager owns a field that would change, and `force` is not given.
+        StatusError: The configuration does not fit the schema (500 without a reason, as upstream).
+    """
+    _check(config, schema, api_version, kind)
+    base: Tree = live if live is not None else {}
+    metadata: Tree = base.get("metadata") or {}
+    try:
+        managers = managed_fields.read(metadata.get("managedFields"))
+    except managed_fields.ManagedFieldsError as error:
+        raise StatusError(f"failed to decode managed fields: {error}") from None
+    base = _without_managed_fields(base)
+    if live is not None and not managers:
+        unclaimed = ManagerID(BEFORE_FIRST_APPLY, UPDATE, api_version, "")
+        everything = managed_fields.compared({}, base, schema)
+        managers = managed_fields.update({}, everything, writer=unclaimed, now=now)
+    writer = ManagerID(manager, APPLY, "", subresource)
+    attempt = _Attempt(base, config, schema, managers, writer, api_version, reset_fields)
+    found = [] if force else attempt.conflicts
+    if found and manager == _KUBECTL:
+        found = _beyond_last_applied(found, base, schema, api_version)
+    if found:
+        raise _conflict(found)
+    merged = attempt.merged
+    is_changed = merged != base
+    settled = attempt.settled()
+    mine = settled.get(writer)
+    if mine is not None and is_changed:
+        settled[writer] = replace(mine, time=managed_fields.timestamp(now))
+    if manager == _KUBECTL:
+        merged = _with_last_applied(merged, config)
+    written = managed_fields.write(settled)
+    is_changed = is_changed or merged != base or written != metadata.get("managedFields", [])
+    return Applied(_with_managed_fields(merged, written), is_changed)
+
+
+class _Attempt:
+    """What an apply would make of an object, before anyone asked whether it may."""
+
+    def __init__(
+        self,
+        live: Tree,
+        config: Tree,
+        schema: Schema,
+        managers: Managers,
+        writer: ManagerID,
+        api_version: str,
+        reset_fields: FieldSet,
+    ) -> None:
+        owned = typed_value.field_set(config, schema)
+        if reset_fields:
+            owned = field_set.recursive_difference(owned, reset_fields)
+            config = typed_value.without(config, reset_fields, schema) or {}
+        last = managers.get(writer)
+        mine = Managed(writer.manager, APPLY, api_version, owned, last.time if last else "", writer.subresource)
+        self._writer = writer
+        self._managers = {**managers, writer: mine}
+        merged = typed_value.merge(live, config, schema)
+        if last is not None and last.fields:
+            merged = _pruned(merged, self._managers, last.fields, schema)
+        self.merged: dict[str, Any] = typed_value.without_nulls(merged, schema) if schema.native else merged
+        self._changed, self._removed = typed_value.compare(live, self.merged, schema)
+        if reset_fields:
+            self._changed = field_set.recursive_difference(self._changed, reset_fields)
+            self._removed = field_set.recursive_difference(self._removed, reset_fields)
+        self.conflicts = managed_fields.conflicts(self._managers, self._changed, writer)
+
+    def settled(self) -> Managers:
+        """The managers once the apply is done."""
+        settled = managed_fields.after_loss(self._managers, self._changed, self._removed, self._writer)
+        mine = settled.pop(self._writer)
+        owned = managed_fields.strip(mine.fields)
+        if owned:
+            settled[self._writer] = replace(mine, fields=owned)
+        return settled
+
+
+def _pruned(merged: Any, managers: Managers, last: FieldSet, schema: Schema) -> Any:
+    """The merged object without what its applier applied last time and nobody owns now."""
+    last_named = typed_value.with_named_members(last, schema)
+    pruned = typed_value.without(merged, last_named, schema) or {}
+    owned: FieldSet = {}
+    for managed in managers.values():
+        owned = field_set.union(owned, managed.fields)
+    named_merged = typed_value.with_named_members(typed_value.field_set(merged, schema), schema)
+    kept = field_set.union(
+        typed_value.with_named_members(typed_value.field_set(pruned, schema), schema),
+        typed_value.with_named_members(owned, schema),
+    )
+    # First give back what others own, then what was only removed because it stood below something that was.
+    pruned = typed_value.without(merged, field_set.difference(named_merged, kept), schema) or {}
+    named_pruned = typed_value.with_named_members(typed_value.field_set(pruned, schema), schema)
+    gone = field_set.intersection(field_set.difference(named_merged, named_pruned), last_named)
+    return typed_value.without(merged, gone, schema) or {}
+
+
+def _check(config: Tree, schema: Schema, api_version: str, kind: str) -> None:
+    sent_version, sent_kind = config.get("apiVersion") or "", config.get("kind") or ""
+    if sent_kind != kind or sent_version != api_version:
+        group, slash, version = str(sent_version).rpartition("/")
+        raise BadRequest(f"invalid object type: {group}{slash or '/'}{version}, Kind={sent_kind}")
+    metadata = config.get("metadata")
+    if isinstance(metadata, Mapping) and metadata.get("managedFields") is not None:
+        raise BadRequest("metadata.managedFields must be nil")
+    found = list(typed_value.errors(config, schema))
+    if found:
+        named: Tree = metadata if isinstance(metadata, Mapping) else {}
+        group_version = api_version if "/" in api_version else f"/{api_version}"
+        described = f"{named.get('namespace', '')}/{named.get('name', '')}; {group_version}, Kind={kind}"
+        message = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {one}" for one in found)
+        raise StatusError(f"failed to create typed patch object ({described}): {message}")
+
+
+def _conflict(found: list[tuple[ManagerID, FieldSet]]) -> Conflict:
+    """The answer that names every field and whom it belongs to, grouped by manager."""
+    named = [
+        (_described(owner), [field_set.printed(path) for path in field_set.members(fields)])
+        for owner, fields in sorted(found, key=lambda conflict: conflict[0])
+    ]
+    causes = tuple(
+        StatusCause(reason="FieldManagerConflict", message=f"conflict with {owner}", field=path)
+        for owner, paths in named
+        for path in paths
+    )
+    if len(causes) == 1:
+        message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
+    else:
+        groups = "\n".join("\n- ".join([f"conflicts with {owner}:", *paths]) for owner, paths in named)
+        message = f"Apply failed with {len(causes)} conflicts: {groups}"
+    return Conflict(message, details=StatusDetails(causes=causes))
+
+
+def _described(owner: ManagerID) -> str:
+    text = f'"{owner.manager}"'
+    if owner.subresource:
+        text += f' with subresource "{owner.subresource}"'
+    return f"{text} using {owner.api_version}" if owner.operation == UPDATE else text
+
+
+def _beyond_last_applied(
+    found: list[tuple[ManagerID, FieldSet]], live: Tree, schema: Schema, api_version: str
+) -> list[tuple[ManagerID, FieldSet]]:
+    """Conflicts less those with kubectl's own client-side apply, which left the annotation behind."""
+    annotation = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
+    if not annotation:
+        return found
+    try:
+        last = msgspec.json.decode(annotation)
+    except msgspec.DecodeError:
+        return found
+    if not isinstance(last, dict) or last.get("apiVersion") != api_version or any(typed_value.errors(last, schema)):
+        return found
+    owned = typed_value.field_set(last, schema)
+    # What differs from the live object was changed by somebody else since.
+    changed, removed = typed_value.compare(last, live, schema)
+    owned = field_set.difference(field_set.difference(owned, changed), removed)
+    remaining = [(other, field_set.difference(fields, owned)) for other, fields in found]
+    return [(other, fields) for other, fields in remaining if fields]
+
+
+def _with_last_applied(merged: dict[str, Any], config: Tree) -> dict[str, Any]:
+    """Keep client-side apply's annotation in step, where the object has one and kubectl applies."""
+    metadata = merged.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    if LAST_APPLIED not in annotations:
+        return merged
+    own = {**(config.get("metadata") or {})}
+    own_annotations = {key: value for key, value in (own.get("annotations") or {}).items() if key != LAST_APPLIED}
+    own.pop("managedFields", None)
+    own["annotations"] = own_annotations
+    if not own_annotations:
+        del own["annotations"]
+    text = msgspec.json.encode({**config, "metadata": own}, order="sorted").decode() + "\n"
+    updated = {**annotations, LAST_APPLIED: text}
+    if sum(len(key.encode()) + len(value.encode()) for key, value in updated.items()) > _ANNOTATIONS_MAX_BYTES:
+        del updated[LAST_APPLIED]
+    return {**merged, "metadata": {**metadata, "annotations": updated}}
+
+
+def _without_managed_fields(tree: Tree) -> dict[str, Any]:
+    metadata = tree.get("metadata")
+    if not isinstance(metadata, Mapping) or "managedFields" not in metadata:
+        return dict(tree)
+    return {**tree, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
+
+
+def _with_managed_fields(tree: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any]:
+    metadata = {**(tree.get("metadata") or {})}
+    metadata.pop("managedFields", None)
+    if entries:
+        metadata["managedFields"] = entries
+    return {**tree, "metadata": metadata}
