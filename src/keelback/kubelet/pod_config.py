@@ -68,7 +68,7 @@ class Unconfigurable(Exception):
 def sandbox_config(pod: Pod, attempt: int, config: KubeletConfig, resolv_conf: ResolvConf) -> PodSandboxConfig:
     """The sandbox of a pod."""
     meta, spec = pod.metadata, pod.spec
-    labels = {key: value for key, value in meta.labels.items()}
+    labels = dict(meta.labels)
     labels.update(pod_labels(meta.name, meta.namespace, meta.uid))
     security = spec.security_context
     return PodSandboxConfig(

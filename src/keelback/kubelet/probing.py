@@ -1,4 +1,4 @@
-"""Asking a container how it is: by HTTP, TCP, gRPC or a command. The kubelet must be in the node's network namespace."""
+"""Asking a container how it is: by HTTP, TCP, gRPC or a command. Run it in the network namespace of the node."""
 
 from __future__ import annotations
 

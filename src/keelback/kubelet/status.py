@@ -60,9 +60,10 @@ def status_of(pod: Pod, observed: PodRuntime, knowledge: Knowledge, now: datetim
         for one in _statuses(pod, pod.spec.ephemeral_containers, old.ephemeral_container_statuses, observed, knowledge)
     )
     phase = compute_phase(pod, main, init, is_finished=knowledge.is_finished)
-    if old.phase in ("Succeeded", "Failed") and phase not in ("Succeeded", "Failed"):
+    if old.phase in ("Succeeded", "Failed"):
+        # An end is final, whatever the runtime still remembers.
         phase = old.phase
-    if knowledge.reason and knowledge.is_finished:
+    elif knowledge.reason and knowledge.is_finished:
         phase = "Failed"
     pod_ips = _pod_ips(pod, observed, knowledge)
     status = replace(
@@ -70,7 +71,7 @@ def status_of(pod: Pod, observed: PodRuntime, knowledge: Knowledge, now: datetim
         phase=phase,
         reason=knowledge.reason or old.reason,
         message=knowledge.message or old.message,
-        start_time=old.start_time or now,
+        start_time=old.start_time or _whole(now),
         host_ip=knowledge.host_ips[0] if knowledge.host_ips else "",
         host_ips=tuple(HostIP(ip=address) for address in knowledge.host_ips),
         pod_ip=pod_ips[0] if pod_ips else "",
@@ -91,7 +92,7 @@ def rejected_status(pod: Pod, reason: str, message: str, now: datetime) -> PodSt
         phase="Failed",
         reason=reason,
         message=message,
-        start_time=pod.status.start_time or now,
+        start_time=pod.status.start_time or _whole(now),
         observed_generation=pod.metadata.generation,
         qos_class=pod.status.qos_class or pods.compute_qos_class(pod.spec),
     )

@@ -1,0 +1,145 @@
+"""What may go: containers and sandboxes that nobody will ask for, unused images when the disk is full, long logs."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from keelback.component.logs import logger
+from keelback.cri.runtime import (
+    ContainerRuntime,
+    ContainerRuntimeError,
+    ContainerState,
+    Image,
+    ImageSpec,
+    SandboxState,
+)
+from keelback.kubelet.config import KubeletConfig
+from keelback.kubelet.observed import PodRuntime
+
+_log = logger("kubelet.garbage")
+
+
+def plan_garbage(observed: PodRuntime, dead_per_container: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ended containers beyond those kept for their logs, and the old sandboxes that are left empty."""
+    kept: dict[str, int] = {}
+    removed = []
+    for one in observed.containers:
+        if one.container.state != ContainerState.EXITED:
+            continue
+        name = one.container.name
+        kept[name] = kept.get(name, 0) + 1
+        # The newest end is the present or the last state; it also holds the log of `--previous`.
+        if kept[name] > dead_per_container and one is not observed.latest(name):
+            removed.append(one.container.id)
+    left = {one.container.sandbox_id for one in observed.containers if one.container.id not in removed}
+    sandboxes = tuple(
+        one.sandbox.id
+        for one in observed.sandboxes[1:]
+        if one.sandbox.state != SandboxState.READY and one.sandbox.id not in left
+    )
+    return tuple(removed), sandboxes
+
+
+def plan_images(
+    images: Sequence[Image],
+    used: frozenset[str],
+    last_used: dict[str, datetime],
+    now: datetime,
+    *,
+    to_free_bytes: int,
+    min_age_seconds: float,
+) -> tuple[str, ...]:
+    """The unused images to remove, the longest unused first, until enough is freed."""
+    old = now - timedelta(seconds=min_age_seconds)
+    free = [
+        one
+        for one in images
+        if not one.pinned
+        and one.id not in used
+        and not used.intersection(one.repo_tags)
+        and last_used.get(one.id, old) <= old
+    ]
+    chosen = []
+    for one in sorted(free, key=lambda image: last_used.get(image.id, datetime.min.replace(tzinfo=now.tzinfo))):
+        if to_free_bytes <= 0:
+            break
+        chosen.append(one.id)
+        to_free_bytes -= one.size_bytes
+    return tuple(chosen)
+
+
+async def collect_images(
+    runtime: ContainerRuntime, config: KubeletConfig, last_used: dict[str, datetime], now: datetime
+) -> int:
+    """Remove unused images while the images' disk is fuller than it should be; how many were removed."""
+    filesystems = await runtime.image_filesystems()
+    if not filesystems.images or not await asyncio.to_thread(Path(filesystems.images[0].mountpoint).exists):
+        return 0
+    disk = await asyncio.to_thread(shutil.disk_usage, filesystems.images[0].mountpoint)
+    if disk.used * 100 < disk.total * config.image_high_percent:
+        return 0
+    containers = await runtime.list_containers()
+    used = frozenset(one.image_ref for one in containers) | frozenset(one.image for one in containers)
+    goal = disk.used - disk.total * config.image_low_percent // 100
+    chosen = plan_images(
+        await runtime.list_images(),
+        used,
+        last_used,
+        now,
+        to_free_bytes=goal,
+        min_age_seconds=config.image_min_age_seconds,
+    )
+    for image in chosen:
+        await runtime.remove_image(ImageSpec(image))
+        last_used.pop(image, None)
+    return len(chosen)
+
+
+async def rotate_logs(runtime: ContainerRuntime, config: KubeletConfig, now: datetime) -> None:
+    """Begin a new file for each running container whose log is too long; older ones are compressed, the oldest go."""
+    for one in await runtime.list_containers(state=ContainerState.RUNNING):
+        try:
+            status = await runtime.container_status(one.id)
+            path = Path(status.log_path)
+            if status.log_path and await asyncio.to_thread(_is_long, path, config.container_log_max_bytes):
+                fresh = await asyncio.to_thread(_move_aside, path, config.container_log_max_files, now)
+                try:
+                    await runtime.reopen_container_log(one.id)
+                except ContainerRuntimeError:
+                    # Without a new file the runtime writes on into the old one: put it back in its place.
+                    await asyncio.to_thread(fresh.rename, path)
+                    raise
+        except (ContainerRuntimeError, OSError) as error:
+            _log.warning("Could not rotate a container's log", container=one.id, error=str(error))
+
+
+def _is_long(path: Path, max_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size > max_bytes
+
+
+def _move_aside(path: Path, max_files: int, now: datetime) -> Path:
+    rotated = sorted(one for one in path.parent.glob(f"{path.name}.*") if not one.name.endswith(".tmp"))
+    for one in rotated:
+        if one.suffix != ".gz":
+            _compress(one)
+    rotated = sorted(path.parent.glob(f"{path.name}.*"))
+    # The live file and the one made now count too.
+    for one in rotated[: max(0, len(rotated) - (max_files - 2))]:
+        one.unlink()
+    target = path.with_name(f"{path.name}.{now:%Y%m%d-%H%M%S}")
+    path.rename(target)
+    return target
+
+
+def _compress(path: Path) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with path.open("rb") as source, gzip.open(temporary, "wb") as target:
+        shutil.copyfileobj(source, target)
+    temporary.rename(path.with_name(f"{path.name}.gz"))
+    os.unlink(path)
