@@ -104,9 +104,11 @@ class StoreMachine(RuleBasedStateMachine):
         wanted = []
         for revision in range(begin + 1, self.revision + 1):
             before, after = self.states[revision - 1], self.states[revision]
-            for key in before.keys() | after.keys():
-                if before.get(key) != after.get(key) and key.startswith(prefix):
-                    wanted.append((key, before.get(key), after.get(key)))
+            wanted += [
+                (key, before.get(key), after.get(key))
+                for key in before.keys() | after.keys()
+                if before.get(key) != after.get(key) and key.startswith(prefix)
+            ]
         if not wanted:
             return
 

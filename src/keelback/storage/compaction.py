@@ -1,4 +1,4 @@
-"""Compaction by the clock: the past stays readable for some minutes, as long as paging clients and watches may need it."""
+"""Compaction by the clock: the past stays readable for some minutes, for clients that page and watches that resume."""
 
 from __future__ import annotations
 
