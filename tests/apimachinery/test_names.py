@@ -26,9 +26,9 @@ def test_examples_are_joined_as_upstream_joins_them() -> None:
 
 
 def test_a_generated_name_may_end_with_a_dash() -> None:
-    assert names.name_is_dns_label("web-", True) == ()
-    assert names.name_is_dns_label("web-", False) != ()
-    assert names.name_is_dns_label("-", True) != ()
+    assert names.name_is_dns_label("web-", is_prefix=True) == ()
+    assert names.name_is_dns_label("web-") != ()
+    assert names.name_is_dns_label("-", is_prefix=True) != ()
 
 
 @pytest.mark.parametrize("good", ["a", "A.b_c-1", "example.com/Name", "0"])

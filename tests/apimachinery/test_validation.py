@@ -9,7 +9,7 @@ GOOD = ObjectMeta(name="a", namespace="ns", resource_version="1")
 
 
 def bodies(meta: ObjectMeta, *, namespaced: bool = True) -> list[str]:
-    found = validation.object_meta(meta, namespaced=namespaced, name_validator=names.name_is_dns_subdomain)
+    found = validation.object_meta(meta, namespaced=namespaced, name_problems=names.name_is_dns_subdomain)
     return [f"{error.field}: {error.body}" for error in found]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from keelback.apimachinery import field_set, managed_fields, typed_value
 from keelback.apimachinery.errors import BadRequest, Conflict, StatusError
 from keelback.apimachinery.field_set import LEAF, FieldSet
 from keelback.apimachinery.managed_fields import APPLY, BEFORE_FIRST_APPLY, UPDATE, Managed, ManagerID, Managers
-from keelback.apimachinery.meta import StatusCause, StatusDetails
+from keelback.apimachinery.meta import Kind, StatusCause, StatusDetails
 from keelback.apimachinery.schema import Schema
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -26,11 +26,11 @@ _ANNOTATIONS_MAX_BYTES: Final = 256 * 1024
 Tree = Mapping[str, Any]
 
 
-class Applied(NamedTuple):
-    """The outcome of an apply. `tree` carries its managedFields; `is_changed` is false when nothing but time passed."""
-
-    tree: dict[str, Any]
-    is_changed: bool
+def check_type(config: Tree, kind: Kind) -> None:
+    """Refuse a configuration that is not of the kind behind the URL. Raises BadRequest."""
+    sent_version, sent_kind = str(config.get("apiVersion") or ""), config.get("kind") or ""
+    if (sent_version, sent_kind) != (kind.api_version, kind.kind):
+        raise BadRequest(f"invalid object type: {_group_version(sent_version)}, Kind={sent_kind}")
 
 
 def apply(
@@ -40,24 +40,25 @@ def apply(
     manager: str,
     force: bool,
     schema: Schema,
-    api_version: str,
-    kind: str,
     now: datetime,
     subresource: str = "",
     reset_fields: FieldSet = LEAF,
-) -> Applied:
-    """The object after `manager` applied a configuration to it (`live` is None when there is none yet).
+) -> dict[str, Any]:
+    """The tree of the object after `manager` applied a configuration to it, with its managedFields.
+
+    `live` is None when there is no object yet. An apply that changes nothing gives a tree equal to `live`. The
+    configuration is of the live object's type (`check_type`); `reset_fields` are those this endpoint does not write.
 
     Raises:
-        BadRequest: The configuration is of another type, or brings managedFields.
+        BadRequest: The configuration brings managedFields.
         Conflict: Another manager owns a field that would change, and `force` is not given.
         StatusError: The configuration does not fit the schema (500 without a reason, as upstream).
     """
-    _check(config, schema, api_version, kind)
+    _check(config, schema)
+    api_version = str(config["apiVersion"])
     base: Tree = live if live is not None else {}
-    metadata: Tree = base.get("metadata") or {}
     try:
-        managers = managed_fields.read(metadata.get("managedFields"))
+        managers = managed_fields.read((base.get("metadata") or {}).get("managedFields"))
     except managed_fields.ManagedFieldsError as error:
         raise StatusError(f"failed to decode managed fields: {error}") from None
     base = _without_managed_fields(base)
@@ -73,16 +74,13 @@ def apply(
     if found:
         raise _conflict(found)
     merged = attempt.merged
-    is_changed = merged != base
     settled = attempt.settled()
     mine = settled.get(writer)
-    if mine is not None and is_changed:
+    if mine is not None and merged != base:
         settled[writer] = replace(mine, time=managed_fields.timestamp(now))
     if manager == _KUBECTL:
         merged = _with_last_applied(merged, config)
-    written = managed_fields.write(settled)
-    is_changed = is_changed or merged != base or written != metadata.get("managedFields", [])
-    return Applied(_with_managed_fields(merged, written), is_changed)
+    return _with_managed_fields(merged, managed_fields.write(settled))
 
 
 class _Attempt:
@@ -145,21 +143,22 @@ def _pruned(merged: Any, managers: Managers, last: FieldSet, schema: Schema) -> 
     return typed_value.without(merged, gone, schema) or {}
 
 
-def _check(config: Tree, schema: Schema, api_version: str, kind: str) -> None:
-    sent_version, sent_kind = config.get("apiVersion") or "", config.get("kind") or ""
-    if sent_kind != kind or sent_version != api_version:
-        group, slash, version = str(sent_version).rpartition("/")
-        raise BadRequest(f"invalid object type: {group}{slash or '/'}{version}, Kind={sent_kind}")
+def _check(config: Tree, schema: Schema) -> None:
     metadata = config.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     found = list(typed_value.errors(config, schema))
     if found:
         named: Tree = metadata if isinstance(metadata, Mapping) else {}
-        group_version = api_version if "/" in api_version else f"/{api_version}"
-        described = f"{named.get('namespace', '')}/{named.get('name', '')}; {group_version}, Kind={kind}"
+        kind = f"{_group_version(str(config.get('apiVersion') or ''))}, Kind={config.get('kind') or ''}"
+        described = f"{named.get('namespace', '')}/{named.get('name', '')}; {kind}"
         message = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {one}" for one in found)
         raise StatusError(f"failed to create typed patch object ({described}): {message}")
+
+
+def _group_version(api_version: str) -> str:
+    """A group and version as Go prints them: `/v1`, `apps/v1`."""
+    return api_version if "/" in api_version else f"/{api_version}"
 
 
 def _conflict(found: list[tuple[ManagerID, FieldSet]]) -> Conflict:

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from keelback.apimachinery import field_set, typed_value
+from keelback.apimachinery import codecs, field_set, meta, typed_value
 from keelback.apimachinery.field_set import LEAF, FieldSet
-from keelback.apimachinery.meta import ManagedFieldsEntry
+from keelback.apimachinery.meta import ManagedFieldsEntry, Object
 from keelback.apimachinery.schema import Schema
 from keelback.apimachinery.typed_value import Comparison
 
@@ -112,18 +112,7 @@ def write(managers: Managers) -> list[dict[str, Any]]:
 
 def from_meta(entries: Iterable[ManagedFieldsEntry]) -> Managers:
     """The managers in a typed object's metadata."""
-    return read(
-        {
-            "manager": entry.manager,
-            "operation": entry.operation,
-            "apiVersion": entry.api_version,
-            "time": timestamp(entry.time) if entry.time else "",
-            "fieldsType": entry.fields_type,
-            "fieldsV1": entry.fields_v1,
-            "subresource": entry.subresource,
-        }
-        for entry in entries
-    )
+    return read(_entries(entries))
 
 
 def to_meta(managers: Managers) -> tuple[ManagedFieldsEntry, ...]:
@@ -180,9 +169,9 @@ def track_update(
 ) -> list[dict[str, Any]]:
     """The managedFields of an object that is created (`live` is None) or updated otherwise than by apply.
 
-    The writer gets what it added and changed; everybody loses what is gone or was changed by the writer. An object whose
-    managedFields were cleared stays without until the next apply. `reset_fields` are those that this endpoint does not
-    write. As upstream, call it on the decoded and defaulted object, before admission: what plugins add is nobody's.
+    The writer gets what it added and changed; everybody loses what is gone or was changed by the writer. If an object's
+    managedFields were cleared it stays without until the next apply. `reset_fields` are not written by this endpoint.
+    As upstream, call it on the decoded and defaulted object, before admission: what plugins add is nobody's.
     """
     before = ((live or {}).get("metadata") or {}).get("managedFields") or []
     sent = (new.get("metadata") or {}).get("managedFields")
@@ -199,6 +188,34 @@ def track_update(
         return []
     writer = ManagerID(manager, UPDATE, api_version, subresource)
     return write(update(managers, comparison, writer=writer, now=now))
+
+
+def track_object(
+    live: Object | None,
+    new: Object,
+    *,
+    manager: str,
+    schema: Schema,
+    now: datetime,
+    subresource: str = "",
+    reset_fields: FieldSet = LEAF,
+) -> tuple[ManagedFieldsEntry, ...]:
+    """Like `track_update`, for typed objects."""
+    before = () if live is None else live.metadata.managed_fields
+    sent = new.metadata.managed_fields
+    if live is not None and not before and not sent:
+        return ()
+    comparison = compared(_unmanaged_tree(live), _unmanaged_tree(new), schema, reset_fields)
+    if sent == before or not sent or subresource:
+        if not comparison:
+            return before
+        managers = _trusted(_entries(before))
+    else:
+        managers = live_or_sent(list(_entries(before)), list(_entries(sent)))
+    if live is not None and not managers:
+        return ()
+    writer = ManagerID(manager, UPDATE, new.api_version, subresource)
+    return to_meta(update(managers, comparison, writer=writer, now=now))
 
 
 def compared(
@@ -309,6 +326,23 @@ def _capped(managers: Managers) -> Managers:
             del kept[one.id]
         surplus -= 1
     return kept
+
+
+def _entries(entries: Iterable[ManagedFieldsEntry]) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        yield {
+            "manager": entry.manager,
+            "operation": entry.operation,
+            "apiVersion": entry.api_version,
+            "time": timestamp(entry.time) if entry.time else "",
+            "fieldsType": entry.fields_type,
+            "fieldsV1": entry.fields_v1,
+            "subresource": entry.subresource,
+        }
+
+
+def _unmanaged_tree(obj: Object | None) -> dict[str, Any]:
+    return {} if obj is None else codecs.to_tree(meta.with_metadata(obj, managed_fields=()))
 
 
 def _trusted(entries: Iterable[Mapping[str, Any]]) -> Managers:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 Complaints = tuple[str, ...]
-NameValidator = Callable[[str, bool], Complaints]
-"""Given a name and whether it is only a prefix (generateName), says what is wrong with it."""
+
+
+class NameValidator(Protocol):
+    """Says what is wrong with a name, or with what shall become the beginning of one (generateName)."""
+
+    def __call__(self, name: str, *, is_prefix: bool) -> Sequence[str]: ...
+
 
 DNS1123_LABEL_MAX_LENGTH: Final = 63
 DNS1123_SUBDOMAIN_MAX_LENGTH: Final = 253
@@ -290,26 +295,26 @@ def config_map_key(value: str) -> Complaints:
     return (*complaints, *_dots(value))
 
 
-def path_segment(name: str, prefix: bool = False) -> Complaints:
+def path_segment(name: str, *, is_prefix: bool = False) -> Complaints:
     """Complaints about a name that must be usable as one segment of a URL's path: roles, custom subresources."""
-    if not prefix and name in (".", ".."):
+    if not is_prefix and name in (".", ".."):
         return (f"may not be '{name}'",)
     return tuple(f"may not contain '{illegal}'" for illegal in ("/", "%") if illegal in name)
 
 
-def name_is_dns_subdomain(name: str, prefix: bool = False) -> Complaints:
+def name_is_dns_subdomain(name: str, *, is_prefix: bool = False) -> Complaints:
     """The name rule of most kinds."""
-    return dns1123_subdomain(_without_trailing_dash(name) if prefix else name)
+    return dns1123_subdomain(_without_trailing_dash(name) if is_prefix else name)
 
 
-def name_is_dns_label(name: str, prefix: bool = False) -> Complaints:
+def name_is_dns_label(name: str, *, is_prefix: bool = False) -> Complaints:
     """The name rule of namespaces and services."""
-    return dns1123_label(_without_trailing_dash(name) if prefix else name)
+    return dns1123_label(_without_trailing_dash(name) if is_prefix else name)
 
 
-def name_is_dns1035_label(name: str, prefix: bool = False) -> Complaints:
+def name_is_dns1035_label(name: str, *, is_prefix: bool = False) -> Complaints:
     """The name rule of kinds whose names become RFC 1035 labels."""
-    return dns1035_label(_without_trailing_dash(name) if prefix else name)
+    return dns1035_label(_without_trailing_dash(name) if is_prefix else name)
 
 
 def _without_trailing_dash(name: str) -> str:

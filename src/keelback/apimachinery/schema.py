@@ -178,7 +178,7 @@ _STRING: Final = _SCALARS[str]
 
 
 @cache
-def of_type(cls: type[msgspec.Struct]) -> Schema:
+def schema_of(cls: type[msgspec.Struct]) -> Schema:
     """The schema of a built-in type."""
     return Schema(Shape.STRUCT, load_fields=lambda: _fields_of(cls), native=True)
 
@@ -217,8 +217,8 @@ def _field_of(info: msgspec.structs.FieldInfo) -> Field:
             case _:
                 pass
     if schema.shape is Shape.STRUCT:
-        # The metadata of a template is no pointer in Go, whatever it is here.
-        always = not optional or plain is meta.ObjectMeta
+        # The metadata of a template is no pointer in Go, whatever it is here; a pod's security context is one.
+        always = (not optional or plain is meta.ObjectMeta) and plain.__name__ != "PodSecurityContext"
     else:
         # A default other than Go's zero value is set by the server: in Go such a field is left out when unset.
         always = (written or default is msgspec.NODEFAULT) and not default and not optional
@@ -276,7 +276,7 @@ def _schema_of(plain: Any, marks: tuple[Any, ...]) -> Schema:
         inner_marks, inner, _ = _taken_apart(get_args(plain)[1])
         return Schema(Shape.MAP, element=_schema_of(inner, inner_marks), atomic=atomic, native=True)
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
-        return _atomic_of_type(plain) if atomic else of_type(plain)
+        return _atomic_of_type(plain) if atomic else schema_of(plain)
     return _RAW
 
 
@@ -349,7 +349,7 @@ def _object(node: Mapping[str, Any], *, preserves: bool, embeds_object: bool) ->
         if embeds_object:
             fields["apiVersion"] = Field("apiVersion", _STRING)
             fields["kind"] = Field("kind", _STRING)
-            fields["metadata"] = Field("metadata", of_type(meta.ObjectMeta))
+            fields["metadata"] = Field("metadata", schema_of(meta.ObjectMeta))
         return fields
 
     return Schema(Shape.STRUCT, load_fields=load, element=ANY if preserves else None, atomic=atomic)

@@ -11,6 +11,8 @@ from typing import Any, Final
 from keelback.apimachinery.schema import Field, Schema, Shape
 from keelback.apimachinery.typed_value import go_printed
 
+__all__ = ["BadPatch", "StrategicMergeError", "conversion_error", "go_printed", "merge"]
+
 _PATCH: Final = "$patch"
 _RETAIN_KEYS: Final = "$retainKeys"
 _SET_ELEMENT_ORDER: Final = "$setElementOrder"
@@ -21,11 +23,11 @@ _FREE: Final = Schema(Shape.ANY)
 
 
 class StrategicMergeError(Exception):
-    """A patch that cannot be applied. `code` is the HTTP status upstream answers with; 500 comes without a reason."""
+    """A patch that cannot be applied. Upstream answers 500 and no reason, unless it is a `BadPatch`."""
 
-    def __init__(self, message: str, code: int = 500) -> None:
-        super().__init__(message)
-        self.code = code
+
+class BadPatch(StrategicMergeError):
+    """A patch whose directives are malformed: a 400."""
 
 
 def merge(original: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def _retain(merged: dict[str, Any], patch: dict[str, Any]) -> None:
         value is None or name in keys or name.startswith(_PREFIXES) for name, value in patch.items()
     )
     if not named:
-        raise StrategicMergeError("invalid patch format of retainKeys", 400)
+        raise BadPatch("invalid patch format of retainKeys")
     for name in [name for name in merged if name not in keys]:
         del merged[name]
 
@@ -232,7 +234,7 @@ def _without_special_elements(
 def _check_elements(items: Sequence[Any]) -> None:
     kinds = {type(item) for item in items}
     if list in kinds:
-        raise StrategicMergeError("lists of lists are not supported", 422)
+        raise StrategicMergeError("lists of lists are not supported")
     if len(kinds) > 1:
         raise StrategicMergeError(f"list element types are not identical: {go_printed(list(items))}")
 
@@ -297,8 +299,8 @@ def _listed(directive: str, prefix: str) -> str:
     head, slash, name = directive.partition("/")
     if head != prefix or not slash or not name:
         if prefix == _SET_ELEMENT_ORDER:
-            raise StrategicMergeError("invalid patch format of setElementOrder list", 400)
-        raise StrategicMergeError("invalid patch format of primitive list", 400)
+            raise BadPatch("invalid patch format of setElementOrder list")
+        raise BadPatch("invalid patch format of primitive list")
     return name
 
 

@@ -23,16 +23,16 @@ _IMMUTABLE: Final = "field is immutable"
 
 
 def object_meta(
-    meta: ObjectMeta, *, namespaced: bool, name_validator: NameValidator, path: str = "metadata"
+    meta: ObjectMeta, *, namespaced: bool, name_problems: NameValidator, path: str = "metadata"
 ) -> Iterator[FieldError]:
     """What is wrong with the metadata of an object to be created."""
     if meta.generate_name:
-        for complaint in name_validator(meta.generate_name, True):
+        for complaint in name_problems(meta.generate_name, is_prefix=True):
             yield invalid(f"{path}.generateName", meta.generate_name, complaint)
     if not meta.name:
         yield required(f"{path}.name", "name or generateName is required")
     else:
-        for complaint in name_validator(meta.name, False):
+        for complaint in name_problems(meta.name, is_prefix=False):
             yield invalid(f"{path}.name", meta.name, complaint)
     if namespaced:
         if not meta.namespace:
