@@ -90,6 +90,8 @@ class NodeTable:
         self.counts = PodCounts(self._rows, self.row_of)
         self.version = 0
         """Rises when a node is added, removed or changed: what was worked out from nodes alone is then void."""
+        self.generation = 0
+        """Rises when a pod comes or goes or a namespace changes; supposing that one did leaves it as it was."""
         self.priorities: dict[int, int] = {}
         """How many placed pods have each priority."""
         self._allocatable: dict[str, Column] = {}
@@ -226,6 +228,10 @@ class NodeTable:
         pods = self._pods.setdefault(pod.node_name, {})
         row = self.row_of.get(pod.node_name)
         known = pods.get(pod.uid)
+        if known is not None and known.info is pod.info and known.terminating == pod.terminating:
+            # Nothing that is counted has changed, as when a decision is confirmed.
+            pods[pod.uid] = pod
+            return
         if known is not None and row is not None:
             self._count_out(known, row)
         pods[pod.uid] = pod
@@ -247,11 +253,14 @@ class NodeTable:
 
     def set_namespace(self, name: str, labels: Mapping[str, str] | None) -> bool:
         """Learn a namespace's labels, or (None) that it is gone; whether that changed anything."""
-        return self.counts.set_namespace(name, labels)
+        changed = self.counts.set_namespace(name, labels)
+        self.generation += changed
+        return changed
 
     @contextmanager
     def supposing(self, added: Iterable[PlacedPod] = (), removed: Iterable[PlacedPod] = ()) -> Iterator[None]:
         """What if: for the block, some pods are there and some are not."""
+        generation = self.generation
         taken = [pod for pod in removed if self.remove_pod(pod.node_name, pod.uid)]
         given = []
         for pod in added:
@@ -265,6 +274,7 @@ class NodeTable:
                 self.remove_pod(pod.node_name, pod.uid)
             for pod in taken:
                 self.add_pod(pod)
+            self.generation = generation
 
     def _add_row(self, node: NodeInfo) -> None:
         row = self._rows.add()
@@ -378,6 +388,7 @@ class NodeTable:
             del self._claims[claim]
 
     def _touch(self, row: int) -> None:
+        self.generation += 1
         self._log.append(row)
         if len(self._log) > _LONGEST_LOG:
             dropped = len(self._log) // 2

@@ -1,0 +1,67 @@
+"""The scheduler's metrics, under upstream's names."""
+
+from __future__ import annotations
+
+from keelback.component.metrics import Registry
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduling.node_table import NodeTable
+
+_SECONDS = tuple(0.001 * 2**power for power in range(15))
+
+
+class SchedulerMetrics:
+    """What a scheduler counts."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.attempts = registry.counter(
+            "scheduler_schedule_attempts_total",
+            "Number of attempts to schedule pods, by result.",
+            ("result", "profile"),
+        )
+        self.attempt_seconds = registry.histogram(
+            "scheduler_scheduling_attempt_duration_seconds",
+            "Scheduling attempt latency in seconds.",
+            ("result", "profile"),
+            _SECONDS,
+        )
+        self.sli_seconds = registry.histogram(
+            "scheduler_pod_scheduling_sli_duration_seconds",
+            "E2e latency for a pod being scheduled, from its first attempt on.",
+            ("attempts",),
+            _SECONDS,
+        )
+        self.pod_attempts = registry.histogram(
+            "scheduler_pod_scheduling_attempts",
+            "Number of attempts to successfully schedule a pod.",
+            (),
+            (1, 2, 4, 8, 16),
+        )
+        self.incoming = registry.counter(
+            "scheduler_queue_incoming_pods_total",
+            "Number of pods added to scheduling queues by event and queue type.",
+            ("queue", "event"),
+        )
+        self.preemption_attempts = registry.counter(
+            "scheduler_preemption_attempts_total", "Total preemption attempts in the cluster till now"
+        )
+        self.preemption_victims = registry.histogram(
+            "scheduler_preemption_victims", "Number of selected preemption victims", (), (1, 2, 4, 8, 16, 32, 64)
+        )
+        self._pending = registry.gauge(
+            "scheduler_pending_pods", "Number of pending pods, by the queue type.", ("queue",)
+        )
+        self._cache_size = registry.gauge(
+            "scheduler_cache_size", "Number of nodes, pods, and assumed pods in the scheduler cache.", ("type",)
+        )
+        self._registry = registry
+
+    def watch(self, queue: SchedulingQueue, nodes: NodeTable) -> None:
+        """Read the gauges off the queue and the table whenever they are collected."""
+
+        def refresh() -> None:
+            for place, size in queue.sizes.items():
+                self._pending.set(size, place)
+            self._cache_size.set(len(nodes), "nodes")
+            self._cache_size.set(int(nodes.pod_count.sum()), "pods")
+
+        self._registry.before_collection(refresh)

@@ -1,0 +1,245 @@
+"""What the informers say, brought into the node table, the cluster's objects and the queue. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from keelback.api.pods import amount
+from keelback.apimachinery.meta import Object
+from keelback.client.informer import Change
+from keelback.scheduler.observed_types import (
+    Budget,
+    Claim,
+    NamespaceLabels,
+    ReplicaSetSelector,
+    ReplicationControllerSelector,
+    ServiceSelector,
+    StatefulSetSelector,
+    Volume,
+    VolumeClass,
+)
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduling import label_selectors
+from keelback.scheduling.cluster_objects import BudgetInfo, ClaimInfo, ClassInfo, ClusterObjects, VolumeInfo
+from keelback.scheduling.events import Event
+from keelback.scheduling.node_table import NodeTable, NodeToPlaceOn, PlacedPod
+from keelback.scheduling.pod_info import Owner, PodShapes, PodToPlace
+
+_SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
+_BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+_NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
+
+
+_K = TypeVar("_K")
+_I = TypeVar("_I")
+
+
+class Observation:
+    """The scheduler's picture of the cluster. One callback for each kind; `wake` is called when there may be work."""
+
+    def __init__(
+        self,
+        scheduler_names: tuple[str, ...],
+        queue: SchedulingQueue,
+        monotonic: Callable[[], float],
+        wake: Callable[[], None],
+    ) -> None:
+        self.nodes = NodeTable()
+        self.objects = ClusterObjects()
+        self.shapes = PodShapes()
+        self.assumed: dict[str, str] = {}
+        """By uid, the node of each pod that was given one here and is not yet seen to have it."""
+        self.nominated: dict[str, PlacedPod] = {}
+        """By uid, the pods that wait for room to be made on a node, as if they were there."""
+        self._scheduler_names = scheduler_names
+        self._queue = queue
+        self._monotonic = monotonic
+        self._wake = wake
+
+    def on_node(self, change: Change[NodeToPlaceOn]) -> None:
+        """A node came, went or changed."""
+        if change.new is None:
+            self.nodes.remove_node(change.object.metadata.name)
+            self._happened(Event.NODE_REMOVED)
+        else:
+            self._happened(*self.nodes.set_node(change.new))
+
+    def on_pod(self, change: Change[PodToPlace]) -> None:
+        """A pod came, went, changed or was bound."""
+        new, old = change.new, change.old
+        if new is not None and old is not None and new.metadata.uid != old.metadata.uid:
+            self._forget(old)
+        if new is None or new.status.phase in ("Succeeded", "Failed"):
+            self._forget(change.object)
+        elif new.spec.node_name:
+            self._see_assigned(new)
+        else:
+            self._see_pending(new)
+
+    def on_namespace(self, change: Change[NamespaceLabels]) -> None:
+        """A namespace's labels may have changed."""
+        labels = change.new.metadata.labels if change.new is not None else None
+        if self.nodes.set_namespace(change.object.metadata.name, labels):
+            self._happened(Event.NAMESPACE_CHANGED)
+
+    def on_service(self, change: Change[ServiceSelector]) -> None:
+        """A Service may pick other pods."""
+        metadata = change.object.metadata
+        self.objects.set_service(
+            metadata.namespace, metadata.name, change.new.spec.selector if change.new is not None else None
+        )
+
+    def on_owner(self, change: Change[ReplicaSetSelector] | Change[StatefulSetSelector]) -> None:
+        """A ReplicaSet or StatefulSet may pick other pods."""
+        selector = label_selectors.compile_selector(change.new.spec.selector) if change.new is not None else None
+        self.objects.set_owner(change.object.metadata.namespace, _owner(change.object), selector)
+
+    def on_replication_controller(self, change: Change[ReplicationControllerSelector]) -> None:
+        """A ReplicationController may pick other pods."""
+        selector = label_selectors.equals(change.new.spec.selector) if change.new is not None else None
+        self.objects.set_owner(change.object.metadata.namespace, _owner(change.object), selector)
+
+    def on_claim(self, change: Change[Claim]) -> None:
+        """A claim came, went or was bound."""
+        metadata = change.object.metadata
+        self._put(self.objects.claims, (metadata.namespace, metadata.name), change.new and compile_claim(change.new))
+
+    def on_volume(self, change: Change[Volume]) -> None:
+        """A volume came, went or was bound."""
+        self._put(self.objects.volumes, change.object.metadata.name, change.new and compile_volume(change.new))
+
+    def on_class(self, change: Change[VolumeClass]) -> None:
+        """A storage class came or went."""
+        new = change.new
+        info = new and ClassInfo(
+            waits_for_consumer=new.volume_binding_mode == "WaitForFirstConsumer",
+            provisions=new.provisioner != _NO_PROVISIONER,
+        )
+        self._put(self.objects.classes, change.object.metadata.name, info)
+
+    def on_budget(self, change: Change[Budget]) -> None:
+        """A disruption budget came, went or has other numbers."""
+        metadata, new = change.object.metadata, change.new
+        if new is None:
+            self.objects.budgets.pop((metadata.namespace, metadata.name), None)
+            return
+        self.objects.budgets[(metadata.namespace, metadata.name)] = BudgetInfo(
+            namespace=metadata.namespace,
+            selector=label_selectors.compile_selector(new.spec.selector),
+            disruptions_allowed=new.status.disruptions_allowed,
+            disrupted_pods=frozenset(new.status.disrupted_pods),
+        )
+
+    def nominate(self, pod: PodToPlace, node_name: str) -> None:
+        """Promise a waiting pod a node; an empty name takes the promise back."""
+        if node_name:
+            self.nominated[pod.metadata.uid] = self.placed(pod, node_name)
+        else:
+            self.nominated.pop(pod.metadata.uid, None)
+
+    def placed(self, pod: PodToPlace, node_name: str) -> PlacedPod:
+        """The pod as the node table counts it."""
+        metadata, status = pod.metadata, pod.status
+        return PlacedPod(
+            uid=metadata.uid,
+            namespace=metadata.namespace,
+            name=metadata.name,
+            node_name=node_name,
+            info=self.shapes.of(pod),
+            terminating=metadata.deletion_timestamp is not None,
+            preempted=any(
+                one.type == "DisruptionTarget" and one.reason == "PreemptionByScheduler" for one in status.conditions
+            ),
+            start_time=status.start_time.timestamp() if status.start_time is not None else float("inf"),
+        )
+
+    def _see_assigned(self, pod: PodToPlace) -> None:
+        uid, node_name = pod.metadata.uid, pod.spec.node_name
+        assumed = self.assumed.pop(uid, None)
+        if assumed is not None and assumed != node_name:
+            # Somebody else bound it elsewhere: what was decided here is void.
+            self.nodes.remove_pod(assumed, uid)
+        self._queue.remove(uid)
+        self.nominated.pop(uid, None)
+        known = self.nodes.pod(node_name, uid)
+        placed = self.placed(pod, node_name)
+        self.nodes.add_pod(placed)
+        if known is None or assumed is not None:
+            self._happened(Event.ASSIGNED_POD_ADDED)
+        elif known.info is not placed.info or known.terminating != placed.terminating:
+            self._happened(Event.ASSIGNED_POD_CHANGED)
+
+    def _see_pending(self, pod: PodToPlace) -> None:
+        uid = pod.metadata.uid
+        if pod.spec.scheduler_name not in self._scheduler_names or pod.metadata.deletion_timestamp is not None:
+            self._queue.remove(uid)
+            self.nominated.pop(uid, None)
+            return
+        if uid in self.assumed:
+            # Its node is decided and on its way.
+            return
+        info = self.shapes.of(pod)
+        if uid in self._queue:
+            self._queue.update(pod, info, self._monotonic())
+        else:
+            self._queue.add(pod, info, self._monotonic())
+            if pod.status.nominated_node_name:
+                self.nominate(pod, pod.status.nominated_node_name)
+        self._wake()
+
+    def _forget(self, pod: PodToPlace) -> None:
+        uid = pod.metadata.uid
+        self._queue.remove(uid)
+        promised = self.nominated.pop(uid, None)
+        node_name = self.assumed.pop(uid, "") or pod.spec.node_name
+        if (node_name and self.nodes.remove_pod(node_name, uid) is not None) or promised is not None:
+            self._happened(Event.ASSIGNED_POD_REMOVED)
+
+    def _put(self, infos: dict[_K, _I], key: _K, info: _I | None) -> None:
+        if infos.get(key) == info:
+            return
+        if info is None:
+            del infos[key]
+        else:
+            infos[key] = info
+        self.objects.version += 1
+        self._happened(Event.VOLUMES_CHANGED)
+
+    def _happened(self, *events: Event) -> None:
+        if events and self._queue.happened(events, self._monotonic()):
+            self._wake()
+
+
+def compile_claim(claim: Claim) -> ClaimInfo:
+    """What scheduling reads of a claim."""
+    metadata, spec = claim.metadata, claim.spec
+    return ClaimInfo(
+        volume_name=spec.volume_name,
+        storage_class=spec.storage_class_name or "",
+        phase=claim.status.phase,
+        access_modes=spec.access_modes,
+        storage_bytes=amount("storage", spec.resources.requests.get("storage", "0")),
+        selector=label_selectors.compile_selector(spec.selector) if spec.selector is not None else (),
+        is_bound=bool(spec.volume_name) and _BIND_COMPLETED in metadata.annotations,
+        terminating=metadata.deletion_timestamp is not None,
+        selected_node=metadata.annotations.get(_SELECTED_NODE, ""),
+    )
+
+
+def compile_volume(volume: Volume) -> VolumeInfo:
+    """What scheduling reads of a volume."""
+    spec = volume.spec
+    return VolumeInfo(
+        node_affinity=spec.node_affinity.required if spec.node_affinity is not None else None,
+        storage_class=spec.storage_class_name,
+        phase=volume.status.phase,
+        access_modes=spec.access_modes,
+        storage_bytes=amount("storage", spec.capacity.get("storage", "0")),
+        labels=volume.metadata.labels,
+        claim=(spec.claim_ref.namespace, spec.claim_ref.name) if spec.claim_ref is not None else None,
+    )
+
+
+def _owner(obj: Object) -> Owner:
+    return Owner(obj.api_version, obj.kind, obj.metadata.name)

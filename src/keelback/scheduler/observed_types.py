@@ -1,0 +1,154 @@
+"""The narrow types that the scheduler's informers hold, besides those of nodes and pods: only what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from keelback.api.apps_v1 import ReplicaSet, StatefulSet
+from keelback.api.core_v1 import (
+    Namespace,
+    ObjectReference,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    ReplicationController,
+    Service,
+    VolumeNodeAffinity,
+)
+from keelback.api.policy_v1 import PodDisruptionBudget
+from keelback.api.storage_v1 import StorageClass
+from keelback.apimachinery.meta import LabelSelector, Object, Value, narrow, written
+
+
+@narrow(Namespace)
+class NamespaceLabels(Object):
+    """A namespace."""
+
+
+class ServiceSelectorSpec(Value):
+    """Whom a Service picks."""
+
+    selector: Mapping[str, str] | None = None
+
+
+@narrow(Service)
+class ServiceSelector(Object):
+    """A Service."""
+
+    spec: ServiceSelectorSpec = written(ServiceSelectorSpec())
+
+
+class OwnerSelectorSpec(Value):
+    """Whom an owner picks."""
+
+    selector: LabelSelector | None = None
+
+
+@narrow(ReplicaSet)
+class ReplicaSetSelector(Object):
+    """A ReplicaSet."""
+
+    spec: OwnerSelectorSpec = written(OwnerSelectorSpec())
+
+
+@narrow(StatefulSet)
+class StatefulSetSelector(Object):
+    """A StatefulSet."""
+
+    spec: OwnerSelectorSpec = written(OwnerSelectorSpec())
+
+
+class PlainSelectorSpec(Value):
+    """Whom a ReplicationController picks."""
+
+    selector: Mapping[str, str] = {}
+
+
+@narrow(ReplicationController)
+class ReplicationControllerSelector(Object):
+    """A ReplicationController."""
+
+    spec: PlainSelectorSpec = written(PlainSelectorSpec())
+
+
+class RequestedStorage(Value):
+    """How much a claim asks for."""
+
+    requests: Mapping[str, str] = {}
+
+
+class ClaimSpec(Value):
+    """What a claim asks for and has."""
+
+    access_modes: tuple[str, ...] = ()
+    resources: RequestedStorage = RequestedStorage()
+    selector: LabelSelector | None = None
+    storage_class_name: str | None = None
+    volume_name: str = ""
+
+
+class ClaimStatus(Value):
+    """How far a claim's binding is."""
+
+    phase: str = ""
+
+
+@narrow(PersistentVolumeClaim)
+class Claim(Object):
+    """A PersistentVolumeClaim."""
+
+    spec: ClaimSpec = written(ClaimSpec())
+    status: ClaimStatus = written(ClaimStatus())
+
+
+class VolumeSpec(Value):
+    """What a volume offers, and to whom."""
+
+    access_modes: tuple[str, ...] = ()
+    capacity: Mapping[str, str] = {}
+    claim_ref: ObjectReference | None = None
+    node_affinity: VolumeNodeAffinity | None = None
+    storage_class_name: str = ""
+
+
+class VolumeStatus(Value):
+    """Whether a volume is taken."""
+
+    phase: str = ""
+
+
+@narrow(PersistentVolume)
+class Volume(Object):
+    """A PersistentVolume."""
+
+    spec: VolumeSpec = written(VolumeSpec())
+    status: VolumeStatus = written(VolumeStatus())
+
+
+@narrow(StorageClass)
+class VolumeClass(Object):
+    """A StorageClass."""
+
+    provisioner: str = ""
+    volume_binding_mode: str | None = None
+
+
+class BudgetSpec(Value):
+    """Whom a budget protects."""
+
+    selector: LabelSelector | None = None
+
+
+class BudgetStatus(Value):
+    """How many it lets go."""
+
+    disruptions_allowed: int = 0
+    disrupted_pods: Mapping[str, datetime] = {}
+
+
+@narrow(PodDisruptionBudget)
+class Budget(Object):
+    """A PodDisruptionBudget."""
+
+    spec: BudgetSpec = written(BudgetSpec())
+    status: BudgetStatus = written(BudgetStatus())

@@ -1,0 +1,32 @@
+"""Running a scheduler as a component: its events, its place in the line for leadership, its loop."""
+
+from __future__ import annotations
+
+import random
+
+from keelback.client import Client
+from keelback.client.events import EventRecorder
+from keelback.component.metrics import Registry
+from keelback.concurrency.clock import Clock
+from keelback.reconcile.leader_election import LeaderElector
+from keelback.scheduler.config import SchedulerConfig
+from keelback.scheduler.scheduler import Scheduler
+
+
+async def run(
+    client: Client,
+    config: SchedulerConfig,
+    clock: Clock,
+    chance: random.Random,
+    *,
+    registry: Registry | None = None,
+    host: str = "",
+) -> None:
+    """Schedule pods until cancelled. Raises LostLeadership when another scheduler may have taken over."""
+    recorders = {name: EventRecorder(client, name, host, clock) for name in config.scheduler_names}
+    scheduler = Scheduler(client, config, clock, chance, recorders, registry)
+    if not config.leader_elect:
+        await scheduler.run()
+        return
+    identity = f"{host}_{chance.getrandbits(64):016x}"
+    await LeaderElector(client, "kube-scheduler", identity, clock, chance).run(scheduler.run)

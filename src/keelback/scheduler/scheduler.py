@@ -1,0 +1,251 @@
+"""The loop: informers fill the picture, cycles decide on it one pod after another, workers write what was decided."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from keelback.apimachinery import errors
+from keelback.client import Client
+from keelback.client.informer import Change, Informer
+from keelback.component import logs
+from keelback.component.metrics import Registry
+from keelback.concurrency.backoff import Backoff
+from keelback.concurrency.clock import Clock
+from keelback.scheduler import binding, status_patches
+from keelback.scheduler.binding import Jobs, Recorder
+from keelback.scheduler.config import SchedulerConfig
+from keelback.scheduler.cycle import Assigned, Cycle, Refused
+from keelback.scheduler.metrics import SchedulerMetrics
+from keelback.scheduler.observation import Observation
+from keelback.scheduler.observed_types import (
+    Budget,
+    Claim,
+    NamespaceLabels,
+    ReplicaSetSelector,
+    ReplicationControllerSelector,
+    ServiceSelector,
+    StatefulSetSelector,
+    Volume,
+    VolumeClass,
+)
+from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduling import builtin
+from keelback.scheduling.events import Event
+from keelback.scheduling.framework import Plugins
+from keelback.scheduling.node_table import NodeToPlaceOn
+from keelback.scheduling.pod_info import PodToPlace
+
+_log = logs.logger("scheduler")
+
+_FLUSH_SECONDS: Final = 1.0
+
+
+class Scheduler:
+    """One scheduler, for all the scheduler names of its configuration."""
+
+    def __init__(
+        self,
+        client: Client,
+        config: SchedulerConfig,
+        clock: Clock,
+        chance: random.Random,
+        recorders: Mapping[str, Recorder],
+        registry: Registry | None = None,
+        plugins: Plugins = builtin.DEFAULT,
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._clock = clock
+        self._recorders = recorders
+        self._work = asyncio.Event()
+        self._jobs = Jobs(config.binding_workers)
+        self.queue = SchedulingQueue(
+            Backoff(config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds),
+            config.pod_max_in_unschedulable_seconds,
+            {plugin.name: plugin.wakes_on for plugin in (*plugins.pre_filters, *plugins.filters)},
+        )
+        self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set)
+        self.metrics = SchedulerMetrics(registry or Registry())
+        self.metrics.watch(self.queue, self.observation.nodes)
+        self._cycle = Cycle(plugins, self.observation, chance)
+        self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
+        self._informers: list[Informer[Any]] = [self._pods]
+        self._gated: dict[str, PodToPlace] = {}
+        self._subscribe(chance)
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers:
+                tasks.create_task(informer.run())
+            tasks.create_task(self._jobs.run())
+            for informer in self._informers:
+                await informer.wait_synced()
+            _log.info("Starting to schedule", nodes=len(self.observation.nodes), profiles=self._config.scheduler_names)
+            tasks.create_task(self._flush())
+            tasks.create_task(self._schedule())
+
+    def _subscribe(self, chance: random.Random) -> None:
+        observation = self.observation
+        # Owners and volumes come before pods, so that the first pods are not judged without them.
+        watched: tuple[tuple[type[Any], Callable[[Change[Any]], None]], ...] = (
+            (NodeToPlaceOn, observation.on_node),
+            (NamespaceLabels, observation.on_namespace),
+            (ServiceSelector, observation.on_service),
+            (ReplicaSetSelector, observation.on_owner),
+            (StatefulSetSelector, observation.on_owner),
+            (ReplicationControllerSelector, observation.on_replication_controller),
+            (Claim, observation.on_claim),
+            (Volume, observation.on_volume),
+            (VolumeClass, observation.on_class),
+            (Budget, observation.on_budget),
+        )
+        self._pods.subscribe(self._on_pod)
+        for cls, callback in watched:
+            informer: Informer[Any] = Informer(self._client, cls, clock=self._clock, chance=chance)
+            informer.subscribe(callback)
+            self._informers.append(informer)
+
+    def _on_pod(self, change: Change[PodToPlace]) -> None:
+        self.observation.on_pod(change)
+        queued = self.queue.get(change.object.metadata.uid)
+        if queued is not None and queued.place == "gated":
+            self._gated[queued.uid] = queued.pod
+            self._work.set()
+
+    async def _flush(self) -> None:
+        while True:
+            await self._clock.sleep(_FLUSH_SECONDS)
+            now = self._clock.monotonic()
+            self.queue.flush_backoff(now)
+            self.queue.flush_rejected(now)
+            if self.queue.ready:
+                self._work.set()
+
+    async def _schedule(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self._say_gated()
+            while await self._schedule_some():
+                # Others get a turn: what has been decided is written while more is decided.
+                await asyncio.sleep(0)
+
+    async def _schedule_some(self) -> bool:
+        for _ in range(self._config.batch_size):
+            started = self._clock.monotonic()
+            queued = self.queue.pop(started)
+            if queued is None:
+                return False
+            try:
+                decision = self._cycle.decide(queued)
+            except Exception as error:
+                _log.error("Failed to decide", pod=_key(queued.pod), error=error)
+                self._note(queued, "error", started)
+                self.queue.back_off(queued, started)
+                continue
+            if isinstance(decision, Assigned):
+                self.queue.remove(queued.uid)
+                await self._jobs.put(partial(self._bind, decision, started))
+            else:
+                await self._refused(decision, started)
+        return True
+
+    async def _refused(self, refused: Refused, started: float) -> None:
+        queued = refused.queued
+        self._note(queued, "unschedulable", started)
+        self.queue.reject(queued, refused.plugins, started)
+        if refused.nominated_node_name is not None:
+            self.observation.nominate(queued.pod, refused.nominated_node_name)
+        if refused.candidate is not None:
+            self.metrics.preemption_attempts.inc()
+            self.metrics.preemption_victims.observe(len(refused.candidate.victims))
+        await self._jobs.put(partial(self._tell_refused, refused))
+
+    async def _tell_refused(self, refused: Refused) -> None:
+        pod = refused.queued.pod
+        recorder = self._recorder(pod)
+        patch = status_patches.pod_scheduled_false(
+            pod, "Unschedulable", refused.message, self._clock.now(), refused.nominated_node_name
+        )
+        if patch is not None:
+            await binding.patch_status(self._client, pod, patch)
+        if refused.candidate is not None:
+            await binding.preempt(self._client, self._clock, recorder, pod, refused.candidate)
+        await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
+
+    async def _bind(self, assigned: Assigned, started: float) -> None:
+        queued, node_name = assigned.queued, assigned.node_name
+        pod = queued.pod
+        try:
+            if queued.info.claims:
+                await binding.bind_volumes(
+                    self._client,
+                    self._clock,
+                    self.observation.objects,
+                    self.observation.nodes,
+                    pod,
+                    queued.info.claims,
+                    node_name,
+                    self._config.volume_binding_timeout_seconds,
+                )
+            await binding.bind(self._client, pod, node_name)
+        except (errors.StatusError, OSError, TimeoutError, binding.VolumesNotBound) as error:
+            await self._binding_failed(assigned, started, error)
+            return
+        self._note(queued, "scheduled", started)
+        self.metrics.pod_attempts.observe(queued.attempts)
+        self.metrics.sli_seconds.observe(self._clock.monotonic() - queued.arrived_at, str(min(queued.attempts, 16)))
+        message = f"Successfully assigned {pod.metadata.namespace}/{pod.metadata.name} to {node_name}"
+        await self._recorder(pod).event(pod, "Normal", "Scheduled", message)
+
+    async def _binding_failed(self, assigned: Assigned, started: float, error: Exception) -> None:
+        queued = assigned.queued
+        observation = self.observation
+        if observation.assumed.pop(queued.uid, None) is None:
+            # It was bound after all, or is gone: the informer has said so meanwhile.
+            return
+        observation.nodes.remove_pod(assigned.node_name, queued.uid)
+        now = self._clock.monotonic()
+        if self.queue.happened((Event.ASSIGNED_POD_REMOVED,), now):
+            self._work.set()
+        metadata = queued.pod.metadata
+        latest = self._pods.store.get(metadata.namespace, metadata.name)
+        if isinstance(error, errors.NotFound) or latest is None or latest.metadata.uid != metadata.uid:
+            return
+        if latest.spec.node_name or latest.metadata.deletion_timestamp is not None:
+            return
+        self._note(queued, "error", started)
+        queued.pod = latest
+        self.queue.back_off(queued, now)
+        _log.warning("Failed to bind", pod=_key(latest), node=assigned.node_name, error=error)
+        message = f"binding rejected: {error}"
+        patch = status_patches.pod_scheduled_false(latest, "SchedulerError", message, self._clock.now())
+        if patch is not None:
+            await binding.patch_status(self._client, latest, patch)
+        await self._recorder(latest).event(latest, "Warning", "FailedScheduling", message)
+
+    async def _say_gated(self) -> None:
+        gated, self._gated = self._gated, {}
+        for pod in gated.values():
+            patch = status_patches.pod_scheduled_false(
+                pod, "SchedulingGated", status_patches.GATED_MESSAGE, self._clock.now()
+            )
+            if patch is not None:
+                await self._jobs.put(partial(binding.patch_status, self._client, pod, patch))
+
+    def _recorder(self, pod: PodToPlace) -> Recorder:
+        return self._recorders[pod.spec.scheduler_name]
+
+    def _note(self, queued: QueuedPod, result: str, started: float) -> None:
+        profile = queued.info.scheduler_name
+        self.metrics.attempts.inc(result, profile)
+        self.metrics.attempt_seconds.observe(self._clock.monotonic() - started, result, profile)
+
+
+def _key(pod: PodToPlace) -> str:
+    return f"{pod.metadata.namespace}/{pod.metadata.name}"
