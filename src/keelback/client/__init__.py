@@ -1,6 +1,7 @@
 """What a component holds of the API server: a transport, a typed client, and what is built on them."""
 
 from keelback.client.client import Client, ObjectList, WatchEvent
+from keelback.client.events import EventRecorder
 from keelback.client.https import HTTPSTransport, TokenFile, client_context
 from keelback.client.informer import Change, Informer
 from keelback.client.patches import ApplyPatch, JSONPatch, MergePatch, Patch, StrategicMergePatch
@@ -12,6 +13,7 @@ __all__ = [
     "Change",
     "Client",
     "InProcessTransport",
+    "EventRecorder",
     "HTTPSTransport",
     "Informer",
     "JSONPatch",

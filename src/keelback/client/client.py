@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import DeleteOptions, Kind, ListMeta, Object, ObjectMeta, Preconditions, Status, Value
+from keelback.apimachinery.codecs import decode, encode
+from keelback.apimachinery.meta import DeleteOptions, ListMeta, Object, ObjectMeta, Preconditions, Status, Value
 from keelback.client.patches import ApplyPatch, Patch
 from keelback.client.transport import Transport
 from keelback.component.http import Request, Response
@@ -94,7 +95,7 @@ class Client:
     async def get(self, cls: type[T], name: str, namespace: str = "", *, subresource: str = "") -> T:
         """The object of that name. Raises NotFound."""
         response = await self._send("GET", cls.__kind__.path(namespace, name, subresource))
-        return decoder(cls).decode(response.content())
+        return decode(cls, response.content())
 
     async def list(
         self,
@@ -123,13 +124,13 @@ class Client:
         """The object as the server stored it. Raises AlreadyExists, Invalid, Forbidden."""
         path = obj.__kind__.path(obj.metadata.namespace)
         response = await self._send("POST", path, "dryRun=All" if dry_run else "", encode(obj))
-        return decoder(type(obj)).decode(response.content())
+        return decode(type(obj), response.content())
 
     async def update(self, obj: S, subresource: str = "") -> S:
         """The object as stored. Raises Conflict where its resource version is no longer the latest."""
         path = obj.__kind__.path(obj.metadata.namespace, obj.metadata.name, subresource)
         response = await self._send("PUT", path, "", encode(obj))
-        return decoder(type(obj)).decode(response.content())
+        return decode(type(obj), response.content())
 
     async def patch(self, cls: type[T], name: str, namespace: str, patch: Patch, subresource: str = "") -> T:
         """The object after the patch. An ApplyPatch creates what does not exist."""
@@ -139,7 +140,7 @@ class Client:
         headers = {**self._reading, "content-type": patch.content_type}
         path = cls.__kind__.path(namespace, name, subresource)
         response = await self._send("PATCH", path, query, patch.body(), headers)
-        return decoder(cls).decode(response.content())
+        return decode(cls, response.content())
 
     async def delete(
         self,
@@ -177,7 +178,7 @@ class Client:
         """Post `obj` to `binding`, `eviction` or `token` of an object; the answer is decoded as `result_type`."""
         path = cls.__kind__.path(namespace, name, subresource)
         response = await self._send("POST", path, "", encode(obj))
-        return decoder(result_type).decode(response.content())
+        return decode(result_type, response.content())
 
     async def watch(
         self,
@@ -272,25 +273,8 @@ def is_initial_end(obj: Object) -> bool:
     return obj.metadata.annotations.get("k8s.io/initial-events-end") == "true"
 
 
-def encode(obj: Value) -> bytes:
-    """The object as a request body: JSON with its kind and apiVersion first."""
-    kind: Kind = obj.__kind__  # type: ignore[attr-defined]
-    fields = msgspec.json.encode(obj)
-    head = f'{{"kind":"{kind.kind}","apiVersion":"{kind.api_version}"'.encode()
-    return head + (b"}" if fields == b"{}" else b"," + fields[1:])
-
-
 # Making a decoder is costly, using it is not. Classes are few and live as long as the process.
-_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 _list_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
-
-
-def decoder(cls: type[V]) -> msgspec.json.Decoder[V]:
-    """The one JSON decoder of a class."""
-    made = _decoders.get(cls)
-    if made is None:
-        made = _decoders[cls] = msgspec.json.Decoder(cls)
-    return made
 
 
 def _list_decoder(cls: type[T]) -> msgspec.json.Decoder[_WireList[T]]:
@@ -309,7 +293,7 @@ def _decode_event(cls: type[T], line: bytes) -> WatchEvent[T]:
     wire = _wire_events.decode(line)
     match wire.type:
         case "ADDED" | "MODIFIED" | "DELETED":
-            return WatchEvent(wire.type, decoder(cls).decode(wire.object))
+            return WatchEvent(wire.type, decode(cls, wire.object))
         case "BOOKMARK":
             return WatchEvent("BOOKMARK", cls(metadata=_bookmarks.decode(wire.object).metadata))
         case _:
