@@ -24,8 +24,13 @@ from typing import Any
 
 from keelback.bootstrap import pause
 from keelback.bootstrap.containerd import PAUSE_IMAGE
+from keelback.concurrency.clock import Clock
+from keelback.cri.containerd import CRIRuntime
+from keelback.cri.runtime import ContainerRuntimeError, ImageSpec
 
 LOAD_SECONDS = 300.0
+_KNOWN_SECONDS = 10.0
+_KNOWN_STEP_SECONDS = 0.005
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _EPOCH = "1970-01-01T00:00:00Z"
 
@@ -182,9 +187,12 @@ def full_name(name: str) -> str:
     return name if ":" in last or "@" in last else f"{name}:latest"
 
 
-async def load(socket: Path, image: bytes | Path, *, timeout_seconds: float = LOAD_SECONDS) -> list[str]:
-    """Import an image tar into the containerd at `socket`, for Kubernetes to use; the names it has there."""
-    found = names(image)
+async def load(socket: Path, image: bytes | Path, clock: Clock, *, timeout_seconds: float = LOAD_SECONDS) -> list[str]:
+    """Import an image tar into the containerd at `socket`, for Kubernetes to use; the names it has there.
+
+    Returns when CRI knows the names. `ImageError` when the tar is none, or the time is over.
+    """
+    found = await asyncio.to_thread(names, image)
     if isinstance(image, bytes):
         with tempfile.NamedTemporaryFile(prefix="keelback-image-", suffix=".tar") as file:
             file.write(image)
@@ -192,7 +200,24 @@ async def load(socket: Path, image: bytes | Path, *, timeout_seconds: float = LO
             await _import(socket, Path(file.name), timeout_seconds)
     else:
         await _import(socket, image, timeout_seconds)
+    await _wait_known(socket, found, clock)
     return found
+
+
+async def _wait_known(socket: Path, found: Sequence[str], clock: Clock) -> None:
+    """CRI learns of images by an event: some milliseconds later than whoever imported them."""
+    runtime = CRIRuntime(socket, clock)
+    deadline = clock.monotonic() + _KNOWN_SECONDS
+    try:
+        for name in found:
+            while await runtime.image_status(ImageSpec(name)) is None:
+                if clock.monotonic() > deadline:
+                    raise ImageError(f"{name} was imported, but the runtime does not list it")
+                await clock.sleep(_KNOWN_STEP_SECONDS)
+    except ContainerRuntimeError as error:
+        raise ImageError(f"the runtime does not answer: {error}") from error
+    finally:
+        await runtime.close()
 
 
 async def _import(socket: Path, path: Path, timeout_seconds: float) -> None:
