@@ -30,7 +30,7 @@ Job: TypeAlias = Callable[[], Awaitable[None]]
 class Recorder(Protocol):
     """Writes Events about objects."""
 
-    async def event(self, obj: Object, type: str, reason: str, message: str) -> None:
+    async def event(self, obj: Object, event_type: str, reason: str, message: str, /) -> None:
         """Tell people what happened to the object."""
         ...
 
@@ -115,7 +115,7 @@ async def bind_volumes(
     node_name: str,
     timeout_seconds: float,
 ) -> None:
-    """Have the claims that waited for a consumer bound for this node, and wait until they are. Raises VolumesNotBound."""
+    """Have the claims that waited for a consumer bound for this node; return when they are. Raises VolumesNotBound."""
     namespace = pod.metadata.namespace
     waiting = [
         (namespace, name) for name in claims if (found := objects.claims.get((namespace, name))) and not found.is_bound

@@ -103,19 +103,23 @@ class Observation:
     def on_claim(self, change: Change[Claim]) -> None:
         """A claim came, went or was bound."""
         metadata = change.object.metadata
-        self._put(self.objects.claims, (metadata.namespace, metadata.name), change.new and compile_claim(change.new))
+        info = compile_claim(change.new) if change.new is not None else None
+        self._put(self.objects.claims, (metadata.namespace, metadata.name), info)
 
     def on_volume(self, change: Change[Volume]) -> None:
         """A volume came, went or was bound."""
-        self._put(self.objects.volumes, change.object.metadata.name, change.new and compile_volume(change.new))
+        info = compile_volume(change.new) if change.new is not None else None
+        self._put(self.objects.volumes, change.object.metadata.name, info)
 
     def on_class(self, change: Change[VolumeClass]) -> None:
         """A storage class came or went."""
         new = change.new
-        info = new and ClassInfo(
-            waits_for_consumer=new.volume_binding_mode == "WaitForFirstConsumer",
-            provisions=new.provisioner != _NO_PROVISIONER,
-        )
+        info = None
+        if new is not None:
+            info = ClassInfo(
+                waits_for_consumer=new.volume_binding_mode == "WaitForFirstConsumer",
+                provisions=new.provisioner != _NO_PROVISIONER,
+            )
         self._put(self.objects.classes, change.object.metadata.name, info)
 
     def on_budget(self, change: Change[Budget]) -> None:

@@ -66,7 +66,10 @@ class Scheduler:
         self.queue = SchedulingQueue(
             Backoff(config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds),
             config.pod_max_in_unschedulable_seconds,
-            {plugin.name: plugin.wakes_on for plugin in (*plugins.pre_filters, *plugins.filters)},
+            {
+                **{plugin.name: plugin.wakes_on for plugin in plugins.pre_filters},
+                **{plugin.name: plugin.wakes_on for plugin in plugins.filters},
+            },
         )
         self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set)
         self.metrics = SchedulerMetrics(registry or Registry())
@@ -128,12 +131,12 @@ class Scheduler:
 
     async def _schedule(self) -> None:
         while True:
-            await self._work.wait()
-            self._work.clear()
-            await self._say_gated()
-            while await self._schedule_some():
-                # Others get a turn: what has been decided is written while more is decided.
-                await asyncio.sleep(0)
+            if not await self._schedule_some():
+                await self._work.wait()
+                self._work.clear()
+                await self._say_gated()
+            # Others get a turn: what has been decided is written while more is decided.
+            await asyncio.sleep(0)
 
     async def _schedule_some(self) -> bool:
         for _ in range(self._config.batch_size):

@@ -22,7 +22,7 @@ def pod_scheduled_false(
     status: dict[str, Any] = {}
     if old is None or (old.status, old.reason, old.message) != ("False", reason, message):
         since = old.last_transition_time if old is not None and old.status == "False" else None
-        condition = {
+        condition: dict[str, Any] = {
             "type": "PodScheduled",
             "status": "False",
             "reason": reason,

@@ -80,6 +80,11 @@ class LabelColumn:
         """Each row's value, as its index in `names`; 0 for none."""
         return self.column.values
 
+    def sums(self, by_node: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """For each value, by its number, the sum over the nodes that have it."""
+        sums = np.bincount(self.ids, weights=by_node, minlength=len(self.names))
+        return sums.astype(np.float64, copy=False)
+
     def intern(self, value: str) -> int:
         """The number of a value, new or known."""
         number = self.numbers.get(value)

@@ -93,7 +93,7 @@ class Evaluator:
         kept = self._up_to_date(pod)
         everywhere = bool(feasible.all())
         rows: Rows = EVERY if everywhere else np.flatnonzero(feasible)
-        if not everywhere and not len(rows):
+        if not feasible.any():
             return np.empty(0, np.int64), rows
         state = CycleState(self._objects, rows)
         total = kept.local_scores[rows]

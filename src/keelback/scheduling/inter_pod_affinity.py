@@ -155,7 +155,7 @@ def _in_domain(nodes: NodeTable, topology_key: str, by_node: _Counts) -> _Counts
     label = nodes.labels.get(topology_key)
     if label is None or not by_node.any():
         return None
-    by_domain = np.bincount(label.ids, weights=by_node, minlength=len(label.names))
+    by_domain = label.sums(by_node)
     by_domain[0] = 0.0
     found: _Counts = by_domain[label.ids]
     return found if found.any() else None

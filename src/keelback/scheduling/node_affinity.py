@@ -122,9 +122,9 @@ def _requirement_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) ->
         case "NotIn":
             return ~_values_mask(nodes, key, values)
         case "Exists":
-            return label.ids != 0
+            return np.not_equal(label.ids, 0)
         case "DoesNotExist":
-            return label.ids == 0
+            return np.equal(label.ids, 0)
         case _:
             # Comparisons look at each distinct value once.
             by_value = [False, *(api_nodes.holds(value, operator, values) for value in label.names[1:])]
@@ -138,7 +138,7 @@ def _values_mask(nodes: NodeTable, key: str, values: tuple[str, ...]) -> Mask:
     if label is None or not numbers:
         return np.zeros(len(nodes), np.bool_)
     if len(numbers) == 1:
-        return label.ids == numbers[0]
+        return np.equal(label.ids, numbers[0])
     return np.isin(label.ids, numbers)
 
 

@@ -65,7 +65,8 @@ class NodeResourcesFit:
             total = share if total is None else total + share
         assert total is not None
         offered = sum((nodes.allocatable(name)[rows] != 0).astype(np.int64) for name in _SCORED)
-        return total // np.maximum(offered, 1)
+        mean: Scores = total // np.maximum(offered, 1)
+        return mean
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         return scores

@@ -68,8 +68,8 @@ class PodTopologySpread:
             assert label is not None
             eligible = complete & _included(constraint, pod, nodes)
             matching = _matching(constraint, pod, nodes)
-            counts = np.bincount(label.ids, weights=matching * eligible, minlength=len(label.names))
-            domains = np.bincount(label.ids, weights=eligible, minlength=len(label.names)) > 0
+            counts = label.sums(matching * eligible)
+            domains = label.sums(eligible) > 0
             least = _least(counts, domains, constraint.min_domains)
             self_match = label_selectors.picks(constraint.selector, pod.labels)
             allowed = counts + self_match - least <= constraint.max_skew
@@ -122,8 +122,8 @@ class PodTopologySpread:
         else:
             included = _included(constraint, pod, nodes)
             counted = included if complete is None else included & complete
-            by_domain = np.bincount(label.ids, weights=matching * counted, minlength=len(label.names))
-            present = np.bincount(label.ids, weights=candidates, minlength=len(label.names)) > 0
+            by_domain = label.sums(matching * counted)
+            present = label.sums(candidates) > 0
             # Nodes without the label count as one more domain where they are candidates, as upstream has it.
             size = int(present.sum())
             counts = np.where(present, by_domain, 0.0)[label.ids]
