@@ -93,7 +93,7 @@ class Quantity:
 
     def rounded_up(self, exponent: int) -> Quantity:
         """The amount rounded away from zero to a multiple of ten to the `exponent` (-9 to 18)."""
-        unit = 10 ** (exponent + 9)
+        unit = int(10 ** (exponent + 9))
         return Quantity(_divided_away_from_zero(self.nanos, unit) * unit, self.format)
 
 
@@ -178,13 +178,13 @@ def _scaled(number: int, fraction_digits: int, suffix: str) -> tuple[int, Format
 def _decimal_nanos(number: int, exponent: int) -> int:
     exponent += 9
     if exponent >= 0:
-        return number * 10**exponent
+        return number * int(10**exponent)
     if not number:
         return 0
     # Below one nano the amount is one nano: whoever asks for something gets something.
     if -exponent > len(str(number)):
         return 1
-    return _divided_away_from_zero(number, 10**-exponent)
+    return _divided_away_from_zero(number, int(10**-exponent))
 
 
 def _binary_nanos(number: int, fraction_digits: int) -> tuple[int, Format]:

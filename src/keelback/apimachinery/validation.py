@@ -74,7 +74,7 @@ def immutable_field(new: Any, old: Any, path: str) -> Iterator[FieldError]:
         yield invalid(path, new, _IMMUTABLE)
 
 
-def labels(values: Mapping[str, str], path: str) -> Iterator[FieldError]:
+def label_map(values: Mapping[str, str], path: str) -> Iterator[FieldError]:
     """What is wrong with a map of labels."""
     for key, value in values.items():
         for complaint in names.qualified_name(key):
@@ -83,7 +83,7 @@ def labels(values: Mapping[str, str], path: str) -> Iterator[FieldError]:
             yield invalid(path, value, complaint)
 
 
-def annotations(values: Mapping[str, str], path: str) -> Iterator[FieldError]:
+def annotation_map(values: Mapping[str, str], path: str) -> Iterator[FieldError]:
     """What is wrong with a map of annotations; keys may have capitals, values are free but for their total size."""
     total = 0
     for key, value in values.items():
@@ -171,9 +171,9 @@ def _shared(meta: ObjectMeta, path: str) -> Iterator[FieldError]:
     if meta.generation < 0:
         yield invalid(f"{path}.generation", meta.generation, "must be greater than or equal to 0")
     if meta.labels:
-        yield from labels(meta.labels, f"{path}.labels")
+        yield from label_map(meta.labels, f"{path}.labels")
     if meta.annotations:
-        yield from annotations(meta.annotations, f"{path}.annotations")
+        yield from annotation_map(meta.annotations, f"{path}.annotations")
     if meta.owner_references:
         yield from owner_references(meta.owner_references, f"{path}.ownerReferences")
     if meta.finalizers:
