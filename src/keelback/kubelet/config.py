@@ -55,6 +55,8 @@ class KubeletConfig:
     endpoint_drain_seconds: float = 1.0
     """How long a Ready pod that is deleted goes on serving, so that no Service sends to what has stopped."""
 
+    eviction_memory_bytes: int = 100 * 1024 * 1024
+    eviction_disk_percent: int = 5
     image_high_percent: int = 85
     image_low_percent: int = 80
     image_min_age_seconds: float = 120.0

@@ -1,4 +1,4 @@
-"""ConfigMaps, Secrets and other objects that pods name, read when they are needed; many pods asking at once ask once."""
+"""ConfigMaps, Secrets and whatever else pods name, read when needed; many pods asking at the same time ask once."""
 
 from __future__ import annotations
 

@@ -100,6 +100,11 @@ class PodWorker:
         self._interrupt_if_needed()
         self._wake.set()
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its containers have ended for good: it needs nothing of the node any more."""
+        return self._is_finished
+
     def is_running(self, container_id: str) -> bool:
         """Whether the container was running when last looked at."""
         return any(

@@ -1,0 +1,350 @@
+"""The kubelet's HTTPS API: logs, exec, attach and port-forward for the API server, statistics and metrics for others.
+
+Streams are handed on byte by byte to the runtime's own streaming server, whose protocols they already speak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from keelback.api import pods
+from keelback.apimachinery.errors import StatusError
+from keelback.auth.authentication import AuthenticationFailed
+from keelback.client.client import encode
+from keelback.component.http import (
+    JSON_HEADERS,
+    AnyResponse,
+    Connection,
+    Request,
+    Response,
+    StreamingResponse,
+    UpgradeResponse,
+    Writer,
+    parse_query,
+    query_flag,
+    query_values,
+    text_response,
+)
+from keelback.component.logs import logger
+from keelback.component.serving import Server, server_context
+from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
+from keelback.kubelet import logs, stats
+from keelback.kubelet.kubelet import Kubelet
+from keelback.kubelet.server_access import Access
+from keelback.kubelet.worker import PodWorker
+
+_log = logger("kubelet.server")
+_PLAIN: Mapping[str, str] = {"content-type": "text/plain"}
+
+
+class _Refused(Exception):
+    """An answer other than success."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class KubeletServer:
+    """Serves one kubelet."""
+
+    def __init__(self, kubelet: Kubelet) -> None:
+        config = kubelet.config
+        self._kubelet = kubelet
+        authority = config.client_ca.read_bytes() if config.client_ca is not None else None
+        self._access = Access(kubelet.client, kubelet.clock, config.node_name, authority, config.anonymous)
+        self._stats = stats.Statistics(kubelet)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        config = self._kubelet.config
+        context = None
+        if config.tls_certificate is not None and config.tls_key is not None:
+            context = server_context(config.tls_certificate, config.tls_key, config.client_ca)
+        server = Server(self.handle, context, config.address, config.port, clock=self._kubelet.clock)
+        async with server:
+            await asyncio.Event().wait()
+
+    async def handle(self, request: Request) -> AnyResponse:
+        """Answer one request."""
+        if request.path == "/healthz" and request.method == "GET":
+            # Liveness must not depend on the API server.
+            return text_response("ok")
+        try:
+            await self._authorize(request)
+            return await self._route(request)
+        except _Refused as refused:
+            return text_response(str(refused), refused.status)
+        except ContainerRuntimeError as error:
+            return text_response(str(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    async def _authorize(self, request: Request) -> None:
+        try:
+            user = await self._access.user(request)
+            if user is None:
+                raise _Refused(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+            if not await self._access.may(user, request):
+                what = f"user={user.name}, verb={request.method.lower()}, resource=nodes, path={request.path}"
+                raise _Refused(HTTPStatus.FORBIDDEN, f"Forbidden ({what})")
+        except AuthenticationFailed as error:
+            raise _Refused(HTTPStatus.UNAUTHORIZED, "Unauthorized") from error
+        except (StatusError, OSError, TimeoutError) as error:
+            raise _Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"Authorization error: {error}") from error
+
+    async def _route(self, request: Request) -> AnyResponse:
+        parts = request.path.strip("/").split("/")
+        match parts:
+            case ["pods" | "runningpods"]:
+                return self._pods()
+            case ["containerLogs", namespace, name, container]:
+                return await self._logs(request, namespace, name, container)
+            case ["exec", namespace, name, container] | ["exec", namespace, name, _, container]:
+                return await self._exec(request, namespace, name, container)
+            case ["attach", namespace, name, container] | ["attach", namespace, name, _, container]:
+                return await self._attach(request, namespace, name, container)
+            case ["run", namespace, name, container]:
+                return await self._run(request, namespace, name, container)
+            case ["portForward", namespace, name] | ["portForward", namespace, name, _]:
+                return await self._port_forward(request, namespace, name)
+            case ["stats", "summary"]:
+                return Response(200, JSON_HEADERS, msgspec.json.encode(await self._stats.summary()))
+            case ["metrics"]:
+                return Response(200, _PLAIN, self._stats.own())
+            case ["metrics", "resource"]:
+                return Response(200, _PLAIN, await self._stats.resource())
+            case ["metrics", "cadvisor"]:
+                return Response(200, _PLAIN, await self._stats.cadvisor())
+            case ["metrics", "probes"]:
+                return Response(200, _PLAIN, b"")
+            case ["configz"]:
+                return Response(200, JSON_HEADERS, msgspec.json.encode({"kubeletconfig": self._configuration()}))
+            case _:
+                return text_response("404 page not found", HTTPStatus.NOT_FOUND)
+
+    def _configuration(self) -> Mapping[str, object]:
+        config = self._kubelet.config
+        return {
+            "kind": "KubeletConfiguration",
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "port": config.port,
+            "clusterDomain": config.cluster_domain,
+            "clusterDNS": list(config.cluster_dns),
+            "maxPods": config.max_pods,
+            "nodeStatusUpdateFrequency": f"{config.status_seconds:g}s",
+            "nodeLeaseDurationSeconds": config.lease_duration_seconds,
+            "imageGCHighThresholdPercent": config.image_high_percent,
+            "imageGCLowThresholdPercent": config.image_low_percent,
+            "containerLogMaxFiles": config.container_log_max_files,
+        }
+
+    def _pods(self) -> Response:
+        listed = b",".join(encode(pod) for pod in self._kubelet.all_pods())
+        head = b'{"kind":"PodList","apiVersion":"v1","metadata":{},"items":['
+        return Response(200, JSON_HEADERS, (head, listed, b"]}"))
+
+    # Finding
+
+    def _worker(self, namespace: str, name: str) -> PodWorker:
+        worker = self._kubelet.worker_of(namespace, name)
+        if worker is None:
+            raise _Refused(HTTPStatus.NOT_FOUND, f'pod "{name}_{namespace}" not found')
+        return worker
+
+    def _running(self, worker: PodWorker, name: str) -> ContainerStatus:
+        status = worker.observed.latest(name)
+        if status is None or status.container.state != ContainerState.RUNNING:
+            meta = worker.pod.metadata
+            raise _Refused(
+                HTTPStatus.NOT_FOUND, f'container not found ("{name}" in pod "{meta.name}_{meta.namespace}")'
+            )
+        return status
+
+    # Logs
+
+    async def _logs(self, request: Request, namespace: str, name: str, container: str) -> AnyResponse:
+        worker = self._worker(namespace, name)
+        values = query_values(request.query)
+        options = log_options(values, self._kubelet.clock.now())
+        if container not in pods.container_names(worker.pod.spec):
+            text = f'container "{container}" not found in pod "{name}"'
+            raise _Refused(HTTPStatus.NOT_FOUND, text)
+        status = self._log_of(worker, container, previous=query_flag(values.get("previous")))
+        path = Path(status.log_path)
+        if not await asyncio.to_thread(path.exists):
+            raise _Refused(HTTPStatus.NOT_FOUND, f"unable to retrieve container logs for {status.container.id}")
+        clock = self._kubelet.clock
+
+        async def serve(writer: Writer) -> None:
+            def is_running() -> bool:
+                return not writer.closed and worker.is_running(status.container.id)
+
+            try:
+                async for piece in logs.read(path, options, clock, is_running):
+                    if writer.closed:
+                        return
+                    writer.write(piece)
+                    await writer.drain()
+            except FileNotFoundError:
+                writer.write(f"unable to retrieve container logs for {status.container.id}".encode())
+
+        return StreamingResponse(200, _PLAIN, serve)
+
+    def _log_of(self, worker: PodWorker, container: str, *, previous: bool) -> ContainerStatus:
+        history = worker.observed.history(container)
+        meta = worker.pod.metadata
+        if previous:
+            if len(history) < 2:
+                text = f'previous terminated container "{container}" in pod "{meta.name}" not found'
+                raise _Refused(HTTPStatus.BAD_REQUEST, text)
+            return history[1]
+        if not history:
+            told = pods.container_status(worker.status, container)
+            waiting = told.state.waiting if told is not None else None
+            reason = waiting.reason if waiting is not None else "ContainerCreating"
+            text = f'container "{container}" in pod "{meta.name}" is waiting to start: {reason}'
+            raise _Refused(HTTPStatus.BAD_REQUEST, text)
+        return history[0]
+
+    # Streams
+
+    async def _exec(self, request: Request, namespace: str, name: str, container: str) -> AnyResponse:
+        status = self._running(self._worker(namespace, name), container)
+        streams = _streams(request)
+        command = [value for key, value in parse_query(request.query) if key == "command"]
+        if not command:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "you must specify at least 1 command")
+        url = await self._kubelet.runtime.exec_url(status.container.id, command, **streams)
+        return UpgradeResponse(lambda connection: splice(request, url, connection))
+
+    async def _attach(self, request: Request, namespace: str, name: str, container: str) -> AnyResponse:
+        worker = self._worker(namespace, name)
+        status = self._running(worker, container)
+        streams = _streams(request)
+        url = await self._kubelet.runtime.attach_url(status.container.id, **streams)
+        return UpgradeResponse(lambda connection: splice(request, url, connection))
+
+    async def _port_forward(self, request: Request, namespace: str, name: str) -> AnyResponse:
+        worker = self._worker(namespace, name)
+        sandbox = worker.observed.sandbox
+        if sandbox is None:
+            raise _Refused(HTTPStatus.NOT_FOUND, f'pod "{name}_{namespace}" has no sandbox')
+        ports = [
+            int(value) for key, value in parse_query(request.query) if key in ("port", "ports") and value.isdigit()
+        ]
+        url = await self._kubelet.runtime.port_forward_url(sandbox.sandbox.id, ports)
+        return UpgradeResponse(lambda connection: splice(request, url, connection))
+
+    async def _run(self, request: Request, namespace: str, name: str, container: str) -> Response:
+        status = self._running(self._worker(namespace, name), container)
+        command = query_values(request.query).get("cmd", "").split(" ")
+        result = await self._kubelet.runtime.exec_sync(status.container.id, command, 60.0)
+        return Response(200, _PLAIN, result.stdout + result.stderr)
+
+
+def log_options(values: Mapping[str, str], now: datetime) -> logs.LogOptions:
+    """What the query asks of a log. Raises an answer of 400."""
+
+    def number(name: str) -> int:
+        text = values.get(name, "")
+        if not text:
+            return -1
+        if not text.isdigit():
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"invalid {name}: {text!r}")
+        return int(text)
+
+    since = None
+    seconds = number("sinceSeconds")
+    try:
+        if values.get("sinceTime"):
+            since = datetime.fromisoformat(values["sinceTime"].replace("Z", "+00:00"))
+    except ValueError as error:
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"invalid sinceTime: {error}") from error
+    if seconds >= 0:
+        since = now - timedelta(seconds=seconds)
+    stream = values.get("stream", "")
+    return logs.LogOptions(
+        follow=query_flag(values.get("follow")),
+        tail_lines=number("tailLines"),
+        since=since,
+        timestamps=query_flag(values.get("timestamps")),
+        limit_bytes=number("limitBytes"),
+        stream="" if stream in ("", "All") else stream.lower(),
+    )
+
+
+def _streams(request: Request) -> dict[str, bool]:
+    values = query_values(request.query)
+
+    def asked(*names: str) -> bool:
+        return any(query_flag(values.get(name)) for name in names)
+
+    tty = asked("tty")
+    streams = {
+        "stdin": asked("stdin", "input"),
+        "stdout": asked("stdout", "output"),
+        "stderr": asked("stderr", "error") and not tty,
+        "tty": tty,
+    }
+    if not (streams["stdin"] or streams["stdout"] or streams["stderr"]):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr")
+    return streams
+
+
+_HOP = frozenset({"host", "authorization", "content-length"})
+
+
+async def splice(request: Request, url: str, connection: Connection) -> None:
+    """Ask the runtime's streaming server the same upgrade, then carry bytes both ways until either side ends."""
+    target = urlsplit(url)
+    try:
+        async with asyncio.timeout(10.0):
+            reader, writer = await asyncio.open_connection(target.hostname, target.port)
+    except (OSError, TimeoutError) as error:
+        text = f"the container runtime's streaming server cannot be reached: {error}".encode()
+        head = f"HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain\r\ncontent-length: {len(text)}\r\n\r\n"
+        connection.write(head.encode() + text)
+        connection.close()
+        return
+    path = target.path + (f"?{target.query}" if target.query else "")
+    lines = [f"{request.method} {path} HTTP/1.1", f"host: {target.netloc}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in _HOP]
+    if "upgrade" in request.headers and "connection" not in request.headers:
+        lines.append("connection: Upgrade")
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + request.body)
+    await writer.drain()
+    up = asyncio.create_task(_carry_up(connection, writer))
+    down = asyncio.create_task(_carry_down(reader, connection))
+    try:
+        # What the container still has to say must arrive, even when nothing more is said to it.
+        await down
+    finally:
+        up.cancel()
+        writer.close()
+        connection.close()
+
+
+async def _carry_up(connection: Connection, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await connection.read():
+            writer.write(data)
+            await writer.drain()
+    except (OSError, asyncio.IncompleteReadError) as error:
+        _log.debug("A stream from the client ended", error=str(error))
+    # The client is gone: the session ends.
+    writer.close()
+
+
+async def _carry_down(reader: asyncio.StreamReader, connection: Connection) -> None:
+    try:
+        while data := await reader.read(65536):
+            connection.write(data)
+            await connection.drain()
+    except OSError as error:
+        _log.debug("A stream from the runtime ended", error=str(error))
