@@ -110,7 +110,7 @@ class Cgroups:
 
     def known_uids(self) -> frozenset[str]:
         """The pods that have cgroups."""
-        found = set()
+        found: set[str] = set()
         for hierarchy in self._hierarchies():
             for qos in ("Guaranteed", "Burstable", "BestEffort"):
                 found.update(one.name[3:] for one in (hierarchy / qos_cgroup(self.root, qos).lstrip("/")).glob("pod*"))

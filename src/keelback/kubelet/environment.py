@@ -56,9 +56,9 @@ async def environment(
     known = {**services, **result}
     named: dict[str, str] = {}
     for variable in container.env:
-        value = await _value(variable, container, pod, references, surroundings, {**known, **named})
-        if value is not None:
-            named[variable.name] = value
+        told = await _value(variable, container, pod, references, surroundings, {**known, **named})
+        if told is not None:
+            named[variable.name] = told
     return {**services, **result, **named}
 
 

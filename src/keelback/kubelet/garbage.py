@@ -108,12 +108,12 @@ async def rotate_logs(runtime: ContainerRuntime, config: KubeletConfig, now: dat
             status = await runtime.container_status(one.id)
             path = Path(status.log_path)
             if status.log_path and await asyncio.to_thread(_is_long, path, config.container_log_max_bytes):
-                fresh = await asyncio.to_thread(_move_aside, path, config.container_log_max_files, now)
+                aside = await asyncio.to_thread(_move_aside, path, config.container_log_max_files, now)
                 try:
                     await runtime.reopen_container_log(one.id)
                 except ContainerRuntimeError:
                     # Without a new file the runtime writes on into the old one: put it back in its place.
-                    await asyncio.to_thread(fresh.rename, path)
+                    await asyncio.to_thread(aside.rename, path)
                     raise
         except (ContainerRuntimeError, OSError) as error:
             _log.warning("Could not rotate a container's log", container=one.id, error=str(error))

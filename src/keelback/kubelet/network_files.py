@@ -64,6 +64,9 @@ def kernel_hostname(pod: Pod, node_name: str, cluster_domain: str) -> str:
 
 def dns_config(pod: Pod, cluster_dns: Sequence[str], cluster_domain: str, node: ResolvConf) -> DNSConfig:
     """The pod's resolv.conf by its dnsPolicy and dnsConfig."""
+    servers: tuple[str, ...]
+    searches: tuple[str, ...]
+    options: tuple[str, ...]
     policy = pod.spec.dns_policy or "ClusterFirst"
     if policy == "ClusterFirst" and pod.spec.host_network:
         policy = "Default"

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from keelback.api import pods
+from keelback.apimachinery.codecs import encode
 from keelback.apimachinery.errors import StatusError
 from keelback.auth.authentication import AuthenticationFailed
-from keelback.client.client import encode
 from keelback.component.http import (
     JSON_HEADERS,
     AnyResponse,

@@ -1,4 +1,4 @@
-"""Who may ask the kubelet what: client certificates and tokens, then SubjectAccessReviews for the `nodes` subresources."""
+"""Who may ask the kubelet what: certificates and tokens, then SubjectAccessReviews for the `nodes` subresources."""
 
 from __future__ import annotations
 

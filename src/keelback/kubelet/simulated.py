@@ -86,17 +86,17 @@ def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | No
 # The narrow view of a pod: thousands are held.
 
 
-class SimulatedContainer(meta.Value):
+class SimulatedContainer(meta.Value, frozen=True):
     name: str
     image: str = ""
     restart_policy: str | None = None
 
 
-class SimulatedReadinessGate(meta.Value):
+class SimulatedReadinessGate(meta.Value, frozen=True):
     condition_type: str
 
 
-class SimulatedPodSpec(meta.Value):
+class SimulatedPodSpec(meta.Value, frozen=True):
     node_name: str = ""
     host_network: bool = False
     restart_policy: str = "Always"
@@ -105,12 +105,12 @@ class SimulatedPodSpec(meta.Value):
     readiness_gates: tuple[SimulatedReadinessGate, ...] = ()
 
 
-class SimulatedPodCondition(meta.Value):
+class SimulatedPodCondition(meta.Value, frozen=True):
     type: str
     status: str
 
 
-class SimulatedPodStatus(meta.Value):
+class SimulatedPodStatus(meta.Value, frozen=True):
     phase: str = ""
     pod_ip: str = meta.named("podIP", "")
     start_time: datetime | None = None
@@ -118,7 +118,7 @@ class SimulatedPodStatus(meta.Value):
 
 
 @meta.narrow(Pod)
-class SimulatedPod(meta.Object):
+class SimulatedPod(meta.Object, frozen=True):
     """What a simulated node reads of a pod."""
 
     spec: SimulatedPodSpec = SimulatedPodSpec()
@@ -479,9 +479,10 @@ class Fleet:
     async def _until_due_or_changed(self) -> None:
         if self._changed.is_set():
             return
-        waits = [asyncio.ensure_future(self._changed.wait())]
+        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._changed.wait())]
         if self._due:
-            waits.append(asyncio.ensure_future(self._clock.sleep(self._due[0][0] - self._clock.monotonic())))
+            pause = self._due[0][0] - self._clock.monotonic()
+            waits.append(asyncio.create_task(self._clock.sleep(max(0.0, pause))))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,13 @@ from keelback.kubelet.observed import CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_
 
 _FRESH_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+_CADVISOR: tuple[tuple[str, str, Callable[[ContainerStats], float]], ...] = (
+    ("container_cpu_usage_seconds_total", "counter", lambda one: one.cpu_usage_core_nanoseconds / 1e9),
+    ("container_memory_working_set_bytes", "gauge", lambda one: one.memory_working_set_bytes),
+    ("container_memory_usage_bytes", "gauge", lambda one: one.memory_usage_bytes),
+    ("container_memory_rss", "gauge", lambda one: one.memory_rss_bytes),
+    ("container_fs_usage_bytes", "gauge", lambda one: one.writable_layer_bytes),
+)
 
 
 class Statistics:
@@ -65,16 +72,12 @@ class Statistics:
     async def cadvisor(self) -> bytes:
         """/metrics/cadvisor: the container figures that dashboards ask for most."""
         lines = []
-        for name, kind, value in (
-            ("container_cpu_usage_seconds_total", "counter", lambda one: one.cpu_usage_core_nanoseconds / 1e9),
-            ("container_memory_working_set_bytes", "gauge", lambda one: one.memory_working_set_bytes),
-            ("container_memory_usage_bytes", "gauge", lambda one: one.memory_usage_bytes),
-            ("container_memory_rss", "gauge", lambda one: one.memory_rss_bytes),
-            ("container_fs_usage_bytes", "gauge", lambda one: one.writable_layer_bytes),
-        ):
+        for name, kind, value in _CADVISOR:
             lines.append(f"# TYPE {name} {kind}")
-            for one in await self._container_stats():
-                lines.append(f"{name}{{{_labels(one)}}} {value(one)} {one.timestamp // 1_000_000}")
+            lines += [
+                f"{name}{{{_labels(one)}}} {value(one)} {one.timestamp // 1_000_000}"
+                for one in await self._container_stats()
+            ]
         return ("\n".join(lines) + "\n").encode()
 
     async def summary(self) -> dict[str, Any]:

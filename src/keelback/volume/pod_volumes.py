@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from keelback.api import pods
 from keelback.api.core_v1 import Pod, Volume
 from keelback.volume.mounts import Mounter, remove_tree
 from keelback.volume.protocol import VolumeError, VolumeType
@@ -64,8 +65,8 @@ class PodVolumes:
 
     def known_uids(self) -> tuple[str, ...]:
         """The pods of which something is left on disk."""
-        pods = self.root / "pods"
-        return tuple(sorted(os.listdir(pods))) if pods.is_dir() else ()
+        directory = self.root / "pods"
+        return tuple(sorted(os.listdir(directory))) if directory.is_dir() else ()
 
     async def _set_up(self, volume: Volume, pod: Pod) -> Path:
         for kind in self.types:
@@ -99,8 +100,9 @@ class PodVolumes:
 
 
 def _used(pod: Pod) -> frozenset[str]:
-    containers = (*pod.spec.init_containers, *pod.spec.containers, *pod.spec.ephemeral_containers)
-    return frozenset(mount.name for one in containers for mount in one.volume_mounts)
+    mounts = [mount for one in pods.all_containers(pod.spec) for mount in one.volume_mounts]
+    mounts += [mount for one in pod.spec.ephemeral_containers for mount in one.volume_mounts]
+    return frozenset(mount.name for mount in mounts)
 
 
 def _open_within(root: Path, parts: Sequence[str]) -> int:
