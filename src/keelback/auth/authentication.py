@@ -59,8 +59,10 @@ class Reader(Protocol):
 
 
 class UnionAuthenticator:
-    """Several authenticators in order. The first to know the caller decides; the first failure ends it: a bad credential
-    never leads on to the anonymous user."""
+    """Several authenticators in order: the first to know the caller decides.
+
+    The first failure ends it: a bad credential never leads on to the anonymous user.
+    """
 
     def __init__(self, authenticators: Sequence[RequestAuthenticator]) -> None:
         self._authenticators = tuple(authenticators)

@@ -109,7 +109,12 @@ def pod_references(pod: Pod) -> Iterator[Reference]:
         yield ("serviceaccounts", namespace, spec.service_account_name)
     for pull_secret in spec.image_pull_secrets:
         yield ("secrets", namespace, pull_secret.name)
-    for container in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers):
+    containers: tuple[Container | EphemeralContainer, ...] = (
+        *spec.init_containers,
+        *spec.containers,
+        *spec.ephemeral_containers,
+    )
+    for container in containers:
         yield from _container_references(container, namespace)
     for volume in spec.volumes:
         yield from _volume_references(volume, pod)

@@ -40,17 +40,17 @@ _REMEMBERED_TOKENS = 10_000
 
 
 @narrow(ServiceAccount)
-class _ServiceAccountIdentity(Object):
+class _ServiceAccountIdentity(Object, frozen=True):
     """A service account, of which only the identity is of interest."""
 
 
 @narrow(Pod)
-class _PodIdentity(Object):
+class _PodIdentity(Object, frozen=True):
     """A pod, of which only the identity is of interest."""
 
 
 @narrow(Node)
-class _NodeIdentity(Object):
+class _NodeIdentity(Object, frozen=True):
     """A node, of which only the identity is of interest."""
 
 

@@ -1,0 +1,87 @@
+"""All admission plugins in the order in which they act, and which of them are on.
+
+The order is upstream's: a plugin may rely on those before it. Validating and mutating admission policies come with the
+expression language.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from keelback.admission.always_pull_images import AlwaysPullImages
+from keelback.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from keelback.admission.default_ingress_class import DefaultIngressClass
+from keelback.admission.default_storage_class import DefaultStorageClass
+from keelback.admission.default_toleration_seconds import DefaultTolerationSeconds
+from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
+from keelback.admission.limit_ranger import LimitRanger
+from keelback.admission.namespace_exists import NamespaceExists
+from keelback.admission.namespace_lifecycle import NamespaceLifecycle
+from keelback.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, Reader
+from keelback.admission.pod_node_selector import PodNodeSelector
+from keelback.admission.pod_security import PodSecurity
+from keelback.admission.pod_topology_labels import PodTopologyLabels
+from keelback.admission.priority import Priority
+from keelback.admission.runtime_class import RuntimeClassPlugin
+from keelback.admission.service_account import ServiceAccountPlugin
+from keelback.admission.storage_object_in_use_protection import StorageObjectInUseProtection
+from keelback.admission.taint_nodes_by_condition import TaintNodesByCondition
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What plugins are given: a plugin takes only what it uses."""
+
+    reader: Reader
+    is_allowed: IsAllowed
+    chance: random.Random
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One plugin: its upstream name, whether it is on unless told otherwise, and how it is made."""
+
+    name: str
+    is_default: bool
+    make: Callable[[Dependencies], AdmissionPlugin]
+
+
+PLUGINS: Sequence[Registration] = (
+    Registration("NamespaceLifecycle", True, lambda given: NamespaceLifecycle(given.reader)),
+    Registration("NamespaceExists", False, lambda given: NamespaceExists(given.reader)),
+    Registration("LimitRanger", True, lambda given: LimitRanger(given.reader)),
+    Registration("ServiceAccount", True, lambda given: ServiceAccountPlugin(given.reader, given.chance)),
+    Registration("TaintNodesByCondition", True, lambda given: TaintNodesByCondition()),
+    Registration("AlwaysPullImages", False, lambda given: AlwaysPullImages()),
+    Registration("PodSecurity", True, lambda given: PodSecurity(given.reader)),
+    Registration("PodNodeSelector", False, lambda given: PodNodeSelector(given.reader)),
+    Registration("Priority", True, lambda given: Priority(given.reader)),
+    Registration("DefaultTolerationSeconds", True, lambda given: DefaultTolerationSeconds()),
+    Registration("DefaultStorageClass", True, lambda given: DefaultStorageClass(given.reader)),
+    Registration("StorageObjectInUseProtection", True, lambda given: StorageObjectInUseProtection()),
+    Registration("PersistentVolumeClaimResize", True, lambda given: PersistentVolumeClaimResize(given.reader)),
+    Registration("RuntimeClass", True, lambda given: RuntimeClassPlugin(given.reader)),
+    Registration("CertificateApproval", True, lambda given: CertificateApproval(given.is_allowed)),
+    Registration("CertificateSigning", True, lambda given: CertificateSigning(given.is_allowed)),
+    Registration("CertificateSubjectRestriction", True, lambda given: CertificateSubjectRestriction()),
+    Registration("DefaultIngressClass", True, lambda given: DefaultIngressClass(given.reader)),
+    Registration("PodTopologyLabels", True, lambda given: PodTopologyLabels(given.reader)),
+    Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
+)
+
+
+def build(given: Dependencies, *, enable: Iterable[str] = (), disable: Iterable[str] = ()) -> AdmissionChain:
+    """The chain of the plugins that are on. Raises ValueError for a name that is none, or that is in both lists."""
+    enabled, disabled = frozenset(enable), frozenset(disable)
+    unknown = sorted((enabled | disabled) - {one.name for one in PLUGINS})
+    if unknown:
+        raise ValueError(f"unknown admission plugin: {unknown[0]}")
+    both = sorted(enabled & disabled)
+    if both:
+        raise ValueError(f"[{', '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
+    return AdmissionChain(
+        [one.make(given) for one in PLUGINS if (one.is_default or one.name in enabled) and one.name not in disabled]
+    )

@@ -1,0 +1,52 @@
+"""NamespaceExists and NamespaceAutoProvision: the older ways of guarding namespaces. Both off by default."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
+from keelback.api.core_v1 import Namespace
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
+
+
+@narrow(Namespace)
+class _NamespaceIdentity(Object, frozen=True):
+    """A namespace, of which only the existence is of interest."""
+
+
+class NamespaceExists(AdmissionPlugin):
+    """Refuses writes in namespaces that are not there."""
+
+    name = "NamespaceExists"
+    operations = frozenset({Operation.CREATE, Operation.UPDATE, Operation.DELETE})
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
+        return operation in self.operations and kind.namespaced
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        await self._reader.get(_NamespaceIdentity, request.namespace)
+
+
+class NamespaceAutoProvision(AdmissionPlugin):
+    """Makes the namespace that is missing. Stands before NamespaceLifecycle."""
+
+    name = "NamespaceAutoProvision"
+
+    def __init__(self, reader: Reader, create: Callable[[Namespace], Awaitable[None]]) -> None:
+        self._reader = reader
+        self._create = create
+
+    def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
+        return operation is Operation.CREATE and kind.namespaced and kind.plural != "localsubjectaccessreviews"
+
+    async def admit(self, request: AdmissionRequest) -> object:
+        try:
+            await self._reader.get(_NamespaceIdentity, request.namespace)
+        except errors.NotFound:
+            if not request.dry_run:
+                await self._create(Namespace(metadata=ObjectMeta(name=request.namespace)))
+        return request.obj

@@ -1,0 +1,57 @@
+"""NamespaceLifecycle: nothing new in a namespace that is missing or going, and some namespaces never go."""
+
+from __future__ import annotations
+
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
+from keelback.api.core_v1 import Namespace, NamespaceStatus
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Kind, Object, StatusCause, StatusDetails, narrow, written
+
+IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
+
+
+@narrow(Namespace)
+class _NamespaceState(Object, frozen=True):
+    status: NamespaceStatus = written(NamespaceStatus())
+
+
+class NamespaceLifecycle(AdmissionPlugin):
+    """Guards the beginning and the end of namespaces."""
+
+    name = "NamespaceLifecycle"
+    operations = frozenset({Operation.CREATE, Operation.UPDATE, Operation.DELETE})
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
+        if operation is Operation.DELETE:
+            return kind is Namespace.__kind__ and not subresource
+        # An access review must be answered for namespaces that are not there.
+        return operation in self.operations and kind.namespaced and kind.plural != "localsubjectaccessreviews"
+
+    async def admit(self, request: AdmissionRequest) -> object:
+        if request.operation is Operation.DELETE:
+            if request.name in IMMORTAL_NAMESPACES:
+                raise request.forbidden("this namespace may not be deleted")
+            return request.obj
+        # Raises NotFound about the namespace itself, which is what the client should see.
+        state = await self._reader.get(_NamespaceState, request.namespace)
+        if state.status.phase == "Terminating" and request.operation is Operation.CREATE:
+            raise _terminating(request)
+        return request.obj
+
+
+def _terminating(request: AdmissionRequest) -> errors.Forbidden:
+    namespace = request.namespace
+    refusal = request.forbidden(f"unable to create new content in namespace {namespace} because it is being terminated")
+    cause = StatusCause(
+        reason="NamespaceTerminating",
+        message=f"namespace {namespace} is being terminated",
+        field="metadata.namespace",
+    )
+    kind = request.kind
+    details = StatusDetails(
+        name=request.name or request.obj.metadata.name, group=kind.group, kind=kind.plural, causes=(cause,)
+    )
+    return errors.Forbidden(refusal.message, details=details)

@@ -1,0 +1,183 @@
+"""What an admission plugin is: it may change an object that is about to be stored, or refuse it.
+
+A plugin says which requests concern it; `admit` answers the object to go on with, `validate` raises a `StatusError`.
+All plugins admit first, then, when the object no longer changes, all validate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import msgspec
+
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Kind, Object
+
+ObjectT = TypeVar("ObjectT", bound=Object)
+ValueT = TypeVar("ValueT")
+
+
+class Operation(StrEnum):
+    """What is about to happen to the object."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+    CONNECT = "CONNECT"
+
+
+class User(Protocol):
+    """Who asks for it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    @property
+    def extra(self) -> Mapping[str, tuple[str, ...]]: ...
+
+
+class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One write, before it is stored.
+
+    `kind` is the resource in the path. `obj` is the new object (None for a deletion; of another kind for subresources
+    such as `binding`), `old_obj` the stored one (None for a creation). `warnings` and `audit_annotations` are added to.
+    """
+
+    operation: Operation
+    kind: Kind
+    user: User
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    obj: Any = None
+    old_obj: Any = None
+    options: Any = None
+    dry_run: bool = False
+    warnings: list[str] = msgspec.field(default_factory=list)
+    audit_annotations: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def with_object(self, obj: Any) -> AdmissionRequest:
+        """The same request about a changed object."""
+        return msgspec.structs.replace(self, obj=obj)
+
+    def warn(self, text: str) -> None:
+        """Tell the client something without refusing."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def new(self, kind: type[ValueT]) -> ValueT:
+        """The new object as what it must be."""
+        assert isinstance(self.obj, kind)
+        return self.obj
+
+    def old(self, kind: type[ValueT]) -> ValueT:
+        """The stored object as what it must be."""
+        assert isinstance(self.old_obj, kind)
+        return self.old_obj
+
+    def forbidden(self, why: str) -> errors.Forbidden:
+        """The error that refuses it: `pods "a" is forbidden: why`."""
+        return errors.Forbidden.of(self.kind, self.name or _generated_name(self.obj), why)
+
+
+class Reader(Protocol):
+    """Where plugins look things up: the server's own caches."""
+
+    async def get(self, kind: type[ObjectT], name: str, namespace: str = "") -> ObjectT:
+        """The object. Raises `errors.NotFound`."""
+        ...
+
+    async def list(self, kind: type[ObjectT], namespace: str = "") -> Sequence[ObjectT]:
+        """All objects of a kind, in a namespace if one is given."""
+        ...
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A further right that some writes need."""
+
+    user: User
+    verb: str
+    group: str
+    resource: str
+    name: str = ""
+    namespace: str = ""
+    subresource: str = ""
+
+
+IsAllowed = Callable[[Question], bool]
+
+
+class AdmissionPlugin:
+    """What plugins have in common: by default a plugin changes nothing and refuses nothing."""
+
+    name: ClassVar[str]
+    # `group/plural` or `plural` for the core group; with `/subresource` where it is one. Empty means every resource.
+    resources: ClassVar[frozenset[str]] = frozenset()
+    operations: ClassVar[frozenset[Operation]] = frozenset({Operation.CREATE})
+
+    def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
+        """Whether such requests concern the plugin; asked once for each sort of request."""
+        return operation in self.operations and (
+            not self.resources or resource_key(kind, subresource) in self.resources
+        )
+
+    async def admit(self, request: AdmissionRequest) -> Any:
+        """The object to go on with. Raises `StatusError` to refuse."""
+        return request.obj
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Raise `StatusError` to refuse."""
+
+
+class AdmissionChain:
+    """The plugins that are on, in order."""
+
+    def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
+        self._plugins = tuple(plugins)
+        self._admitting: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]] = {}
+        self._validating: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]] = {}
+
+    async def admit(self, request: AdmissionRequest) -> AdmissionRequest:
+        """The request with its object as the plugins want it. Raises `StatusError`."""
+        for plugin in self._concerned(self._admitting, request, "admit"):
+            obj = await plugin.admit(request)
+            if obj is not request.obj:
+                request = request.with_object(obj)
+        return request
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Raise `StatusError` if a plugin refuses."""
+        for plugin in self._concerned(self._validating, request, "validate"):
+            await plugin.validate(request)
+
+    def _concerned(
+        self,
+        known: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]],
+        request: AdmissionRequest,
+        method: str,
+    ) -> tuple[AdmissionPlugin, ...]:
+        key = (request.operation, resource_key(request.kind, request.subresource))
+        concerned = known.get(key)
+        if concerned is None:
+            concerned = known[key] = tuple(
+                plugin
+                for plugin in self._plugins
+                if getattr(type(plugin), method) is not getattr(AdmissionPlugin, method)
+                and plugin.handles(request.operation, request.kind, request.subresource)
+            )
+        return concerned
+
+
+def resource_key(kind: Kind, subresource: str = "") -> str:
+    """How plugins name a resource: `pods`, `pods/status`, `networking.k8s.io/ingresses`."""
+    resource = f"{kind.group}/{kind.plural}" if kind.group else kind.plural
+    return f"{resource}/{subresource}" if subresource else resource
+
+
+def _generated_name(obj: Any) -> str:
+    return obj.metadata.name if isinstance(obj, Object) else ""

@@ -1,0 +1,44 @@
+"""PodNodeSelector: a namespace's annotation says on which nodes its pods run. Off by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Reader
+from keelback.api.core_v1 import Namespace, Pod
+from keelback.apimachinery.meta import Object, narrow, replace
+
+_ANNOTATION = "scheduler.alpha.kubernetes.io/node-selector"
+
+
+@narrow(Namespace)
+class _NamespaceAnnotations(Object, frozen=True):
+    """A namespace, of which only the annotations are of interest."""
+
+
+class PodNodeSelector(AdmissionPlugin):
+    """Merges the namespace's selector into the pod's, or refuses where they disagree."""
+
+    name = "PodNodeSelector"
+    resources = frozenset({"pods"})
+
+    def __init__(self, reader: Reader, cluster_default: Mapping[str, str] | None = None) -> None:
+        self._reader = reader
+        self._cluster_default = cluster_default or {}
+
+    async def admit(self, request: AdmissionRequest) -> Pod:
+        pod = request.new(Pod)
+        namespace = await self._reader.get(_NamespaceAnnotations, request.namespace)
+        text = namespace.metadata.annotations.get(_ANNOTATION)
+        wanted = self._cluster_default if text is None else _parsed(text)
+        if not wanted:
+            return pod
+        theirs = pod.spec.node_selector
+        if any(theirs.get(key, value) != value for key, value in wanted.items()):
+            raise request.forbidden("pod node label selector conflicts with its namespace node label selector")
+        return replace(pod, spec=replace(pod.spec, node_selector={**wanted, **theirs}))
+
+
+def _parsed(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(",") if part.strip())
+    return {key.strip(): value.strip() for key, _, value in pairs}
