@@ -116,12 +116,12 @@ class JSONSchemaProps(Value):
     additional_properties: JSONSchemaProps | bool | None = None
     all_of: tuple[JSONSchemaProps, ...] = ()
     any_of: tuple[JSONSchemaProps, ...] = ()
-    default: msgspec.Raw | None = None
+    default: msgspec.Raw = msgspec.Raw()
     definitions: Mapping[str, JSONSchemaProps] = {}
     dependencies: Mapping[str, JSONSchemaProps | tuple[str, ...]] = {}
     description: str = ""
     enum: tuple[msgspec.Raw, ...] = ()
-    example: msgspec.Raw | None = None
+    example: msgspec.Raw = msgspec.Raw()
     exclusive_maximum: bool = False
     exclusive_minimum: bool = False
     external_docs: ExternalDocumentation | None = None

@@ -23,7 +23,7 @@ from keelback.apimachinery.meta import (
 
 @kind("apps/v1", "controllerrevisions")
 class ControllerRevision(Object):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     revision: int = written(0)
 
 

@@ -25,7 +25,7 @@ from keelback.apimachinery.meta import (
 
 class AllocatedDeviceStatus(Value):
     conditions: Annotated[tuple[Condition, ...], ListMap("type")] = ()
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     device: str = written("")
     driver: str = written("")
     network_data: NetworkDeviceData | None = None
@@ -219,7 +219,7 @@ class NodeAllocatableResourceMapping(Value):
 
 class OpaqueDeviceConfiguration(Value):
     driver: str = written("")
-    parameters: msgspec.Raw | None = None
+    parameters: msgspec.Raw = msgspec.Raw()
 
 
 class ResourceClaimSpec(Value):

@@ -336,7 +336,7 @@ def _entries(entries: Iterable[ManagedFieldsEntry]) -> Iterator[dict[str, Any]]:
             "apiVersion": entry.api_version,
             "time": timestamp(entry.time) if entry.time else "",
             "fieldsType": entry.fields_type,
-            "fieldsV1": entry.fields_v1,
+            "fieldsV1": entry.fields_v1 or None,
             "subresource": entry.subresource,
         }
 

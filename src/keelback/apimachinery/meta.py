@@ -213,7 +213,7 @@ class ManagedFieldsEntry(Value):
     api_version: str = ""
     time: Time | None = None
     fields_type: str = ""
-    fields_v1: msgspec.Raw | None = named("fieldsV1", None)
+    fields_v1: msgspec.Raw = named("fieldsV1", msgspec.Raw())  # no union: msgspec cannot decode one that holds Raw
     subresource: str = ""
 
 
