@@ -1,4 +1,4 @@
-"""What one asks of conditions: of any kind's, for all have a type, a status, a reason, a message and a time of transition."""
+"""What one asks of conditions of any kind: all have a type, status, reason, message and time of transition."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def without(conditions: Iterable[C], type: str) -> tuple[C, ...]:
 def changed_to(conditions: Sequence[C], new: C) -> tuple[C, ...]:
     """With `new` last in place of its predecessor, as the workload controllers write it.
 
-    One that says the same (status and reason) stays as it was; the time of transition changes only with the status.
+    One that says the same (status and reason) stays as it was; the transition time changes only with the status.
     """
     old = find(conditions, new.type)
     if old is not None:
@@ -61,7 +61,7 @@ def changed_to(conditions: Sequence[C], new: C) -> tuple[C, ...]:
 
 
 def set_in_place(conditions: Sequence[C], new: C) -> tuple[C, ...]:
-    """With `new` where its predecessor stood, else last (apimachinery's `SetStatusCondition`); transition times as above."""
+    """With `new` where its predecessor stood, else last (apimachinery's `SetStatusCondition`)."""
     old = find(conditions, new.type)
     if old is None:
         return (*conditions, new)

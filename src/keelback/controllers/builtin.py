@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from keelback.controllers.config import Config
+from keelback.controllers.daemonsets import DaemonSetReconciler
 from keelback.controllers.deployments import DeploymentReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
 from keelback.controllers.endpointslices import EndpointSliceReconciler
+from keelback.controllers.garbage_collector import GarbageCollector
+from keelback.controllers.jobs import JobReconciler
 from keelback.controllers.namespaces import NamespaceReconciler
+from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
+from keelback.controllers.pod_garbage_collector import PodGarbageCollector
 from keelback.controllers.replicasets import ReplicaSetReconciler
 from keelback.controllers.replicationcontrollers import ReplicationControllerReconciler
 from keelback.controllers.root_ca import RootCAReconciler
 from keelback.controllers.serviceaccounts import ServiceAccountReconciler
+from keelback.controllers.taint_eviction import TaintEvictionReconciler
+from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Reconciler
 from keelback.reconcile.routine import Routine
@@ -46,6 +53,10 @@ def _root_ca(context: Context, config: Config) -> Any:
     return RootCAReconciler(context, config.root_ca) if config.root_ca else None
 
 
+def _node_lifecycle(context: Context, config: Config) -> Any:
+    return NodeLifecycleReconciler(context, config)
+
+
 BUILTIN: tuple[Entry, ...] = (
     _plain(NamespaceReconciler, 10),
     _plain(ServiceAccountReconciler, 1),
@@ -55,6 +66,15 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(ReplicationControllerReconciler),
     _plain(EndpointsReconciler),
     _plain(EndpointSliceReconciler),
+    _plain(JobReconciler),
+    _plain(TTLAfterFinishedReconciler),
+    _plain(DaemonSetReconciler, 2),
+    _configured(NodeLifecycleReconciler, _node_lifecycle, 8),
+    _plain(TaintEvictionReconciler, 8),
+    _configured(
+        PodGarbageCollector, lambda context, config: PodGarbageCollector(context, config.terminated_pod_gc_threshold)
+    ),
+    _plain(GarbageCollector),
 )
 
 OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller", "selinux-warning-controller"})

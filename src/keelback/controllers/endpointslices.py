@@ -1,4 +1,4 @@
-"""The endpointslice controller: the addresses behind each Service, a hundred to a slice, changed as little as possible."""
+"""The endpointslice controller: the addresses behind a Service, a hundred to a slice, changed as little as possible."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from keelback.api.core_v1 import (
+    Affinity,
     ContainerPort,
     ContainerState,
     Node,
@@ -43,7 +44,7 @@ class PodSpecView(Value):
     hostname: str = ""
     subdomain: str = ""
     host_network: bool = False
-    active_deadline_seconds: int | None = None
+    affinity: Affinity | None = None
     tolerations: tuple[Toleration, ...] = ()
     containers: tuple[ContainerView, ...] = ()
     init_containers: tuple[ContainerView, ...] = ()

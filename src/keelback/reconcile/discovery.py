@@ -16,35 +16,35 @@ from keelback.client import Client
 _ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-class _KindName(msgspec.Struct, rename="camel"):
+class _KindName(msgspec.Struct, frozen=True, rename="camel"):
     kind: str = ""
     group: str = ""
     version: str = ""
 
 
-class _Resource(msgspec.Struct, rename="camel"):
+class _Resource(msgspec.Struct, frozen=True, rename="camel"):
     resource: str
     verbs: tuple[str, ...] = ()
     scope: str = ""
     response_kind: _KindName = _KindName()
 
 
-class _Version(msgspec.Struct, rename="camel"):
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
     version: str
     resources: tuple[_Resource, ...] = ()
     freshness: str = "Current"
 
 
-class _GroupMeta(msgspec.Struct):
+class _GroupMeta(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class _Group(msgspec.Struct):
+class _Group(msgspec.Struct, frozen=True):
     metadata: _GroupMeta = _GroupMeta()
     versions: tuple[_Version, ...] = ()
 
 
-class _Groups(msgspec.Struct):
+class _Groups(msgspec.Struct, frozen=True):
     items: tuple[_Group, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""Leader election by a Lease, as client-go does it: one process leads, others wait; one that cannot renew steps down."""
+"""Leader election by a Lease, as client-go does it: one process leads, and steps down if it cannot renew."""
 
 from __future__ import annotations
 

@@ -1,0 +1,103 @@
+"""The taint eviction controller: deletes pods from nodes whose NoExecute taints they do not tolerate, or no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from keelback.api import taints
+from keelback.api.core_v1 import Pod, Taint, Toleration
+from keelback.apimachinery import errors
+from keelback.client import Change, StrategicMergePatch
+from keelback.controllers.observed import NodeView, PodView
+from keelback.reconcile.context import Context
+from keelback.reconcile.loop import Source
+from keelback.reconcile.result import DONE, Result, again_after
+
+
+def eviction_time(
+    held: Sequence[Taint], tolerations: Sequence[Toleration], since: datetime, now: datetime
+) -> datetime | None:
+    """When a pod that is on the node `since` then must go: a time not after `now` means at once, None never."""
+    no_execute = [taint for taint in held if taint.effect == taints.NO_EXECUTE]
+    if not no_execute:
+        return None
+    used: list[Toleration] = []
+    for taint in no_execute:
+        tolerating = [one for one in tolerations if taints.tolerates(one, taint)]
+        if not tolerating:
+            return now
+        used.extend(tolerating)
+    seconds = [one.toleration_seconds for one in used if one.toleration_seconds is not None]
+    if not seconds:
+        return None
+    # Counted from the last taint, or from the pod's own start where it came later: it tolerates each for so long.
+    begun = max([since, *(taint.time_added or since for taint in no_execute)])
+    return begun + timedelta(seconds=max(0, min(seconds)))
+
+
+@dataclass(frozen=True, slots=True)
+class TaintEvictionReconciler:
+    """Looks at a pod when it or its node's taints change, and when its toleration runs out."""
+
+    context: Context
+    name: ClassVar = "taint-eviction-controller"
+    role: ClassVar = "node-controller"
+    component: ClassVar = "taint-eviction-controller"
+    kind: ClassVar = PodView
+    owns: ClassVar = ()
+
+    def sources(self) -> Sequence[Source]:
+        self.context.caches.index(PodView, "by-node", lambda pod: [pod.spec.node_name])
+        return (Source(NodeView, self._pods_of, _taints_changed),)
+
+    def is_relevant(self, change: Change[Any]) -> bool:
+        pod = change.new
+        if pod is None or not pod.spec.node_name:
+            return False
+        node = self.context.caches.store(NodeView).get("", pod.spec.node_name)
+        return node is not None and any(one.effect == taints.NO_EXECUTE for one in node.spec.taints)
+
+    async def reconcile(self, pod: PodView) -> Result:
+        node = self.context.caches.store(NodeView).get("", pod.spec.node_name)
+        if node is None or pod.metadata.deletion_timestamp is not None:
+            return DONE
+        now = self.context.clock.now()
+        since = pod.status.start_time or pod.metadata.creation_timestamp or now
+        due = eviction_time(node.spec.taints, pod.spec.tolerations, since, now)
+        if due is None:
+            return DONE
+        if due > now:
+            return again_after((due - now).total_seconds())
+        await self._evict(pod)
+        return DONE
+
+    async def _evict(self, pod: PodView) -> None:
+        metadata = pod.metadata
+        message = f"Marking for deletion Pod {metadata.namespace}/{metadata.name}"
+        await self.context.events.event(pod, "Normal", "TaintManagerEviction", message)
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByTaintManager",
+            "message": "Taint manager: deleting due to NoExecute taint",
+            "lastTransitionTime": self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        patch = StrategicMergePatch({"metadata": {"uid": metadata.uid}, "status": {"conditions": [condition]}})
+        try:
+            await self.context.client.patch(Pod, metadata.name, metadata.namespace, patch, "status")
+            await self.context.client.delete(Pod, metadata.name, metadata.namespace, uid=metadata.uid)
+        except (errors.NotFound, errors.Conflict):
+            return  # gone already, or another pod of that name
+
+    def _pods_of(self, node: NodeView) -> list[tuple[str, str]]:
+        store = self.context.caches.store(PodView)
+        return [(pod.metadata.namespace, pod.metadata.name) for pod in store.by_index("by-node", node.metadata.name)]
+
+
+def _taints_changed(change: Change[NodeView]) -> bool:
+    if change.new is None:
+        return False
+    return change.old is None or change.old.spec.taints != change.new.spec.taints

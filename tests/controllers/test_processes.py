@@ -1,0 +1,242 @@
+"""Controllers at work on a small world: the state it comes to, whatever the order of steps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from keelback.api.apps_v1 import DaemonSet, DaemonSetSpec, ReplicaSet, ReplicaSetSpec
+from keelback.api.batch_v1 import Job, JobSpec
+from keelback.api.core_v1 import Container, Namespace, Node, PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec
+from keelback.apimachinery.meta import LabelSelector, ObjectMeta
+from keelback.client import MergePatch
+from keelback.component.http import Response
+from keelback.controllers.daemonsets import DaemonSetReconciler
+from keelback.controllers.endpoints import EndpointsReconciler
+from keelback.controllers.endpointslices import EndpointSliceReconciler
+from keelback.controllers.garbage_collector import GarbageCollector
+from keelback.controllers.jobs import JobReconciler
+from keelback.controllers.replicasets import ReplicaSetReconciler
+from keelback.controllers.serviceaccounts import ServiceAccountReconciler
+
+LABELS = {"app": "web"}
+TEMPLATE = PodTemplateSpec(
+    metadata=ObjectMeta(labels=LABELS), spec=PodSpec(containers=(Container(name="c", image="one"),))
+)
+SELECTOR = LabelSelector(match_labels=LABELS)
+
+Scenario = Callable[[Any], Awaitable[None]]
+
+
+async def a_replica_set_replaces_a_pod_and_releases_one_that_no_longer_matches(cluster: Any) -> None:
+    async with cluster.running(ReplicaSetReconciler):
+        await cluster.client.create(replica_set(2))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 2)
+        path = next(path for path in cluster.server.objects if "/pods/" in path)
+        old = cluster.server.objects[path]
+        await cluster.server._put(path, old, merge(old, {"metadata": {"labels": {"app": "other"}}}), "")
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 3)
+        await cluster.until(lambda: not cluster.server.objects[path]["metadata"].get("ownerReferences"))
+        await cluster.until(lambda: next(cluster.all("replicasets")).get("status", {}).get("replicas") == 2)
+
+
+async def a_quota_shows_as_replica_failure(cluster: Any) -> None:
+    refusal = {"kind": "Status", "reason": "Forbidden", "code": 403, "message": "exceeded quota: small"}
+    cluster.server.refuse = lambda method, obj: refusal if "containers" in obj.get("spec", {}) else None
+    async with cluster.running(ReplicaSetReconciler):
+        await cluster.client.create(replica_set(2))
+        await cluster.until(lambda: next(cluster.all("replicasets")).get("status", {}).get("conditions"))
+    condition = next(cluster.all("replicasets"))["status"]["conditions"][0]
+    assert (condition["type"], condition["reason"], condition["status"]) == ("ReplicaFailure", "FailedCreate", "True")
+    assert ("Warning", "FailedCreate", "Error creating: exceeded quota: small") in cluster.events.said
+
+
+async def a_job_completes_and_each_end_is_counted_once(cluster: Any) -> None:
+    async with cluster.running(JobReconciler):
+        spec = JobSpec(completions=3, parallelism=2, selector=SELECTOR, template=TEMPLATE)
+        await cluster.client.create(Job(metadata=ObjectMeta(name="sum", namespace="default"), spec=spec))
+        for _ in range(10):
+            await cluster.until(lambda: finished(cluster) or unended(cluster))
+            if finished(cluster):
+                break
+            for path in unended(cluster):
+                await cluster.set_status(path, {"phase": "Succeeded"})
+        status = next(cluster.all("jobs"))["status"]
+        assert status["succeeded"] == 3
+        assert {one["type"] for one in status["conditions"]} == {"SuccessCriteriaMet", "Complete"}
+        assert not [pod for pod in cluster.all("pods") if pod["metadata"].get("finalizers")]
+    assert ("Normal", "Completed", "Job completed") in cluster.events.said
+
+
+async def a_failing_job_stops_at_its_backoff_limit(cluster: Any) -> None:
+    async with cluster.running(JobReconciler):
+        spec = JobSpec(completions=1, parallelism=1, backoff_limit=0, selector=SELECTOR, template=TEMPLATE)
+        await cluster.client.create(Job(metadata=ObjectMeta(name="sum", namespace="default"), spec=spec))
+        await cluster.until(lambda: unended(cluster))
+        await cluster.set_status(unended(cluster)[0], {"phase": "Failed"})
+        await cluster.until(lambda: finished(cluster))
+    conditions = {one["type"]: one["reason"] for one in next(cluster.all("jobs"))["status"]["conditions"]}
+    assert conditions == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
+    assert next(cluster.all("jobs"))["status"]["failed"] == 1
+
+
+async def a_daemon_set_runs_on_each_node_and_rolls(cluster: Any) -> None:
+    for name in ("a", "b"):
+        await cluster.client.create(Node(metadata=ObjectMeta(name=name)))
+    async with cluster.running(DaemonSetReconciler):
+        spec = DaemonSetSpec(selector=SELECTOR, template=TEMPLATE)
+        await cluster.client.create(DaemonSet(metadata=ObjectMeta(name="log", namespace="default"), spec=spec))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 2)
+        await cluster.make_pods_ready()
+        await cluster.until(lambda: next(cluster.all("daemonsets")).get("status", {}).get("numberAvailable") == 2)
+        await cluster.client.create(Node(metadata=ObjectMeta(name="c")))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 3)
+        await cluster.make_pods_ready()
+        patch = MergePatch({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}})
+        await cluster.client.patch(DaemonSet, "log", "default", patch)
+        for _ in range(12):
+            await cluster.until(lambda: images(cluster) == ["two"] * 3 or pending(cluster))
+            if images(cluster) == ["two"] * 3:
+                break
+            await cluster.make_pods_ready()
+        assert images(cluster) == ["two"] * 3
+        assert len(list(cluster.all("controllerrevisions"))) == 2
+
+
+async def endpoints_follow_ready_pods(cluster: Any) -> None:
+    await cluster.client.create(Node(metadata=ObjectMeta(name="a", labels={"topology.kubernetes.io/zone": "z1"})))
+    async with cluster.running(ReplicaSetReconciler, EndpointSliceReconciler, EndpointsReconciler):
+        port = ServicePort(name="http", port=80, target_port=8080)
+        spec = ServiceSpec(selector=LABELS, ports=(port,), cluster_ip="10.0.0.1", ip_families=("IPv4",))
+        await cluster.client.create(Service(metadata=ObjectMeta(name="web", namespace="default"), spec=spec))
+        await cluster.until(lambda: [one.get("endpoints", []) for one in cluster.all("endpointslices")] == [[]])
+        await cluster.client.create(replica_set(2))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 2)
+        for number, path in enumerate([path for path in cluster.server.objects if "/pods/" in path]):
+            old = cluster.server.objects[path]
+            await cluster.server._put(path, old, merge(old, {"spec": {"nodeName": "a"}}), "")
+            await cluster.set_status(path, {"podIP": f"10.1.0.{number + 1}", "phase": "Pending"})
+        await cluster.make_pods_ready()
+        await cluster.until(lambda: ready_addresses(cluster) == ["10.1.0.1", "10.1.0.2"])
+        await cluster.until(lambda: next(cluster.all("endpoints"), {}).get("subsets"))
+        subset = next(cluster.all("endpoints"))["subsets"][0]
+        assert subset["ports"][0]["port"] == 8080
+        endpoint = next(cluster.all("endpointslices"))["endpoints"][0]
+        assert (endpoint["zone"], endpoint["nodeName"]) == ("z1", "a")
+        assert len(list(cluster.all("endpointslices"))) == 1
+
+
+async def the_garbage_collector_deletes_pods_after_their_replica_set(cluster: Any) -> None:
+    discovery = {
+        "/api": [("", "v1", "pods", "Pod")],
+        "/apis": [("apps", "v1", "replicasets", "ReplicaSet")],
+    }
+    serve_discovery(cluster, discovery)
+    async with cluster.running(ReplicaSetReconciler):
+        await cluster.client.create(replica_set(2))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 2)
+        collecting = asyncio.get_running_loop().create_task(GarbageCollector(cluster.context).run())
+        await cluster.client.delete(ReplicaSet, "web", "default")
+        await cluster.until(lambda: not list(cluster.all("pods")))
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
+
+
+async def every_namespace_gets_its_default_account(cluster: Any) -> None:
+    async with cluster.running(ServiceAccountReconciler):
+        await cluster.client.create(Namespace(metadata=ObjectMeta(name="blue")))
+        await cluster.until(lambda: "/api/v1/namespaces/blue/serviceaccounts/default" in cluster.server.objects)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        a_replica_set_replaces_a_pod_and_releases_one_that_no_longer_matches,
+        a_quota_shows_as_replica_failure,
+        a_job_completes_and_each_end_is_counted_once,
+        a_failing_job_stops_at_its_backoff_limit,
+        a_daemon_set_runs_on_each_node_and_rolls,
+        endpoints_follow_ready_pods,
+        the_garbage_collector_deletes_pods_after_their_replica_set,
+        every_namespace_gets_its_default_account,
+    ],
+)
+def test_it_comes_to_the_state_that_was_asked_for(scenario: Scenario, world: Any) -> None:
+    async def play() -> None:
+        await scenario(world())
+
+    asyncio.run(play())
+
+
+def replica_set(replicas: int) -> ReplicaSet:
+    spec = ReplicaSetSpec(replicas=replicas, selector=SELECTOR, template=TEMPLATE)
+    return ReplicaSet(metadata=ObjectMeta(name="web", namespace="default"), spec=spec)
+
+
+def unended(cluster: Any) -> list[str]:
+    objects = cluster.server.objects
+    ended = ("Succeeded", "Failed")
+    return [path for path in objects if "/pods/" in path and objects[path].get("status", {}).get("phase") not in ended]
+
+
+def finished(cluster: Any) -> bool:
+    job = next(cluster.all("jobs"), {})
+    return any(one["type"] in ("Complete", "Failed") for one in job.get("status", {}).get("conditions", []))
+
+
+def images(cluster: Any) -> list[str]:
+    return [pod["spec"]["containers"][0]["image"] for pod in cluster.all("pods")]
+
+
+def pending(cluster: Any) -> bool:
+    return any(pod.get("status", {}).get("phase") != "Running" for pod in cluster.all("pods"))
+
+
+def ready_addresses(cluster: Any) -> list[str]:
+    return sorted(
+        endpoint["addresses"][0]
+        for one in cluster.all("endpointslices")
+        for endpoint in one.get("endpoints", [])
+        if endpoint["conditions"].get("ready")
+    )
+
+
+def merge(old: Any, patch: Any) -> Any:
+    result = dict(old)
+    for key, value in patch.items():
+        result[key] = merge(old.get(key, {}), value) if isinstance(value, dict) else value
+    return result
+
+
+def serve_discovery(cluster: Any, discovery: dict[str, list[tuple[str, str, str, str]]]) -> None:
+    handle = cluster.server.handle
+
+    async def handler(request: Any) -> Any:
+        if request.path not in discovery:
+            return await handle(request)
+        items = [
+            {
+                "metadata": {"name": group},
+                "versions": [
+                    {
+                        "version": version,
+                        "resources": [
+                            {
+                                "resource": plural,
+                                "scope": "Namespaced",
+                                "responseKind": {"group": group, "version": version, "kind": kind},
+                                "verbs": ["delete", "list", "watch", "get"],
+                            }
+                        ],
+                    }
+                ],
+            }
+            for group, version, plural, kind in discovery[request.path]
+        ]
+        return Response(200, {}, json.dumps({"items": items}).encode())
+
+    cluster.client.transport._handler = handler
