@@ -162,7 +162,25 @@ ANY: Final = Schema(Shape.ANY)
 UNTYPED: Final = Schema(Shape.SCALAR)
 
 # Types that upstream marks `+structType=atomic`, for where they are list elements; a field says it by `Atomic()`.
-_ATOMIC_ELEMENTS: Final = frozenset({"LocalObjectReference", "ObjectReference", "OwnerReference"})
+_ATOMIC_ELEMENTS: Final = frozenset({"LocalObjectReference", "ObjectReference", "OwnerReference", "Variable"})
+
+# Maps with `patchStrategy=replace`: too few for a mark of their own.
+_REPLACED: Final = frozenset({("PodDisruptionBudgetSpec", "selector")})
+
+# Always on the wire by the API's default, which looks like Go's zero value but is not: in Go they are absent until set.
+_ABSENT_UNTIL_DEFAULTED: Final = frozenset(
+    {
+        ("PodSpec", "securityContext"),
+        ("StatefulSetSpec", "persistentVolumeClaimRetentionPolicy"),
+        ("JobSpec", "suspend"),
+        ("CronJobSpec", "suspend"),
+        ("CSIDriverSpec", "podInfoOnMount"),
+        ("CSIDriverSpec", "storageCapacity"),
+        ("CSIDriverSpec", "requiresRepublish"),
+        ("CSIDriverSpec", "seLinuxMount"),
+        ("ValidatingAdmissionPolicyBindingSpec", "validationActions"),
+    }
+)
 
 _SCALARS: Final[Mapping[Any, Schema]] = {
     str: Schema(Shape.SCALAR, scalar=Scalar.STRING, native=True),
@@ -190,6 +208,10 @@ def _atomic_of_type(cls: type[msgspec.Struct]) -> Schema:
 
 def _fields_of(cls: type[msgspec.Struct]) -> dict[str, Field]:
     fields = {info.encode_name: _field_of(info) for info in msgspec.structs.fields(cls)}
+    for name, field in fields.items():
+        mark = (cls.__name__, name)
+        field.replaces = mark in _REPLACED
+        field.always = field.always and mark not in _ABSENT_UNTIL_DEFAULTED
     if hasattr(cls, "__kind__"):
         fields["kind"] = Field("kind", _STRING)
         fields["apiVersion"] = Field("apiVersion", _STRING)
@@ -217,8 +239,8 @@ def _field_of(info: msgspec.structs.FieldInfo) -> Field:
             case _:
                 pass
     if schema.shape is Shape.STRUCT:
-        # The metadata of a template is no pointer in Go, whatever it is here; a pod's security context is one.
-        always = (not optional or plain is meta.ObjectMeta) and plain.__name__ != "PodSecurityContext"
+        # The metadata of a template is no pointer in Go, whatever it is here.
+        always = not optional or plain is meta.ObjectMeta
     else:
         # A default other than Go's zero value is set by the server: in Go such a field is left out when unset.
         always = (written or default is msgspec.NODEFAULT) and not default and not optional

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keelback.apimachinery import field_set, typed_value
+from keelback.apimachinery.meta import ListMap, ListSet, Object, Value, kind, written
+from keelback.apimachinery.schema import schema_of
+from keelback.apimachinery.typed_value import PathElementError
+
+
+class Item(Value):
+    name: str = written("")
+    size: int = 0
+    is_on: bool = False
+
+
+class BoxSpec(Value):
+    items: Annotated[tuple[Item, ...], ListMap("name")] = ()
+    tags: Annotated[tuple[str, ...], ListSet()] = ()
+    args: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
+
+
+@kind("example.com/v1", "boxes")
+class Box(Object):
+    spec: BoxSpec = written(BoxSpec())
+
+
+SCHEMA = schema_of(Box)
+
+items = st.lists(
+    st.fixed_dictionaries({"name": st.sampled_from("abcd")}, optional={"size": st.integers(1, 3)}),
+    unique_by=lambda item: item["name"],
+    max_size=4,
+)
+specs = st.fixed_dictionaries(
+    {},
+    optional={
+        "items": items,
+        "tags": st.lists(st.sampled_from("xyz"), unique=True),
+        "args": st.lists(st.sampled_from("pq"), min_size=1),
+        "options": st.dictionaries(st.sampled_from("kl"), st.sampled_from("12")),
+    },
+)
+boxes = st.builds(lambda spec: {"spec": spec}, specs)
+
+
+def paths(fields: Any) -> set[str]:
+    return {field_set.printed(path) for path in field_set.members(fields)}
+
+
+def test_leaves_and_elements_make_the_set_of_a_tree() -> None:
+    tree = {"spec": {"items": [{"name": "a", "size": 1}], "tags": ["x"], "args": ["p"], "options": {"k": "1"}}}
+    assert paths(typed_value.field_set(tree, SCHEMA)) == {
+        '.spec.items[name="a"]',
+        '.spec.items[name="a"].name',
+        '.spec.items[name="a"].size',
+        '.spec.tags[="x"]',
+        ".spec.args",
+        ".spec.options.k",
+    }
+
+
+def test_empty_containers_are_leaves() -> None:
+    assert paths(typed_value.field_set({"spec": {"items": [], "options": {}}}, SCHEMA)) == {
+        ".spec.items",
+        ".spec.options",
+    }
+
+
+@given(boxes)
+def test_nothing_differs_from_itself(tree: dict[str, Any]) -> None:
+    assert not typed_value.compare(tree, tree, SCHEMA)
+
+
+@given(boxes, boxes)
+def test_what_is_added_one_way_is_removed_the_other(old: dict[str, Any], new: dict[str, Any]) -> None:
+    there = typed_value.compare(old, new, SCHEMA)
+    back = typed_value.compare(new, old, SCHEMA)
+    assert paths(there.removed) <= paths(back.changed)
+    assert paths(back.removed) <= paths(there.changed)
+
+
+@given(boxes, boxes)
+def test_a_merge_holds_the_configuration_and_nothing_of_its_own(live: dict[str, Any], config: dict[str, Any]) -> None:
+    merged = typed_value.merge(live, config, SCHEMA)
+    of_both = field_set.union(typed_value.field_set(live, SCHEMA), typed_value.field_set(config, SCHEMA))
+    assert paths(typed_value.field_set(config, SCHEMA)) <= paths(typed_value.field_set(merged, SCHEMA)) | {
+        ".spec",
+        ".spec.items",
+        ".spec.tags",
+        ".spec.options",
+    }
+    assert paths(typed_value.field_set(merged, SCHEMA)) <= paths(of_both)
+    assert typed_value.merge(merged, config, SCHEMA) == merged
+
+
+@given(boxes, boxes)
+def test_removing_what_a_tree_has_leaves_none_of_it(tree: dict[str, Any], other: dict[str, Any]) -> None:
+    fields = typed_value.field_set(other, SCHEMA)
+    rest = typed_value.without(tree, fields, SCHEMA) or {}
+    assert not field_set.intersection(typed_value.field_set(rest, SCHEMA), fields)
+
+
+def test_the_order_of_a_merged_list_follows_the_configuration() -> None:
+    def merged(live: str, config: str) -> str:
+        trees = ({"spec": {"items": [{"name": name} for name in names]}} for names in (live, config))
+        return "".join(item["name"] for item in typed_value.merge(*trees, SCHEMA)["spec"]["items"])
+
+    assert merged("abc", "") == "abc"
+    assert merged("abc", "ca") == "bca"
+    assert merged("abc", "xb") == "axbc"
+    assert merged("ab", "ba") == "ba"
+    assert merged("", "ba") == "ba"
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            {"spec": {"items": [{"size": "1"}]}},
+            '.spec.items[name=""].size: expected numeric (int or float), got string',
+        ),
+        ({"spec": {"items": [{"isOn": 1}]}}, '.spec.items[name=""].isOn: expected boolean, got &{1}'),
+        (
+            {"spec": {"items": ["a"]}},
+            ".spec.items: element 0: associative list with keys may not have non-map elements",
+        ),
+        ({"spec": {"tags": ["a", "a"]}}, '.spec.tags: duplicate entries for key [="a"]'),
+        ({"spec": {"tags": "a"}}, ".spec.tags: expected list, got &{a}"),
+        ({"spec": {"args": [1]}}, ".spec.args[0]: expected string, got &value.valueUnstructured{Value:1}"),
+        ({"spec": 1}, ".spec: expected map, got &{1}"),
+        ({"other": 1}, ".other: field not declared in schema"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_upstreams_words(tree: dict[str, Any], message: str) -> None:
+    assert list(typed_value.errors(tree, SCHEMA)) == [message]
+
+
+def test_nulls_become_what_go_reads_them_as() -> None:
+    tree = {"spec": {"items": None, "options": {"k": None}, "args": [None], "tags": ["x"]}}
+    assert typed_value.without_nulls(tree, SCHEMA) == {"spec": {"options": {"k": ""}, "args": [""], "tags": ["x"]}}
+
+
+def test_path_elements_escape_and_refuse() -> None:
+    spec = SCHEMA.fields["spec"].schema
+    assert typed_value.path_element({"name": 'q"é'}, spec.fields["items"].schema) == 'k:{"name":"q\\"é"}'
+    for value in ({}, [], None):
+        with pytest.raises(PathElementError):
+            typed_value.path_element(value, spec.fields["tags"].schema)
+
+
+def test_go_prints_maps_sorted() -> None:
+    assert typed_value.go_printed({"b": [1, True, None], "a": {"x": "y"}}) == "map[a:map[x:y] b:[1 true <nil>]]"
