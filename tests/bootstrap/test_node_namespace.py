@@ -120,6 +120,16 @@ async def start_pod(node: NodeEnvironment, name: str) -> tuple[str, str, str]:
     return sandbox_id, container_id, address
 
 
+async def back(runtime: CRIRuntime) -> None:
+    """Wait until a client made before the runtime's end has found the new one."""
+    while True:
+        try:
+            await runtime.version()
+            return
+        except Unavailable:
+            await asyncio.sleep(0.01)
+
+
 async def fetch(netns: Path, address: str) -> str:
     """What the sample says, asked from a network namespace."""
     while True:
@@ -191,6 +201,7 @@ def test_a_dead_containerd_is_started_again_and_its_pods_never_notice(place: Pla
         await restarted.wait()
         with pytest.raises(Unavailable):
             await broken
+        await back(runtime)
         assert (await runtime.container_status(container_id)).container.state is ContainerState.RUNNING
         supervisor.cancel()
         await runtime.close()
