@@ -409,13 +409,13 @@ async def test_a_slow_watcher_is_ended_and_the_others_go_on(world: World) -> Non
         await world.put(f"p{index % 50}")
         if index % 1000 == 999:
             await settle()
-            while brisk._buffer:
-                heard += len(await brisk.next_records())
+            while records := brisk.ready_records():
+                heard += len(records)
     await settle()
     assert slow.end_reason == "slow"
     assert await slow.next_bytes() == b""
-    while brisk._buffer:
-        heard += len(await brisk.next_records())
+    while records := brisk.ready_records():
+        heard += len(records)
     assert (brisk.end_reason, heard) == ("", watch_stream.BUFFER_RECORDS + 1)
 
 
@@ -448,8 +448,8 @@ async def test_replaying_a_watch_gives_the_list(world: World) -> None:
             await world.put(f"p{step % 6}", labels={"step": str(step)})
     await settle()
     state: dict[str, bytes] = {}
-    while watcher._initial is not None or watcher._buffer:
-        for record in await watcher.next_records():
+    while records := watcher.ready_records():
+        for record in records:
             name = json.loads(record.object)["metadata"]["name"]
             if record.type == "DELETED":
                 del state[name]

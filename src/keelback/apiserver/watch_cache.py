@@ -143,6 +143,10 @@ class WatchCache:
         `entry.revision` what a compare-and-swap expects."""
         return self._entries.get(self.key(namespace, name))
 
+    def entries(self) -> Entries:
+        """Every entry as the cache knows it now, in key order."""
+        return list(self._ordered)
+
     def __len__(self) -> int:
         return len(self._entries)
 

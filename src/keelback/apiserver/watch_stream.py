@@ -72,17 +72,9 @@ class Watcher:
     async def next_records(self) -> list[WatchRecord]:
         """The next events, at least one; an empty list when the watch has ended."""
         while True:
-            if self._initial is not None:
-                records = self._initial_records()
-                if records:
-                    return records
-            buffer = self._buffer
-            if buffer:
-                if len(buffer) <= BATCH_RECORDS:
-                    records = list(buffer)
-                    buffer.clear()
-                    return records
-                return [buffer.popleft() for _ in range(BATCH_RECORDS)]
+            records = self.ready_records()
+            if records:
+                return records
             if self.end_reason:
                 return []
             self._waiter = asyncio.get_running_loop().create_future()
@@ -90,6 +82,19 @@ class Watcher:
                 await self._waiter
             finally:
                 self._waiter = None
+
+    def ready_records(self) -> list[WatchRecord]:
+        """The next events that are there already, as many as make a good write; empty when there are none."""
+        if self._initial is not None:
+            records = self._initial_records()
+            if records:
+                return records
+        buffer = self._buffer
+        if len(buffer) <= BATCH_RECORDS:
+            records = list(buffer)
+            buffer.clear()
+            return records
+        return [buffer.popleft() for _ in range(BATCH_RECORDS)]
 
     async def next_bytes(self) -> bytes:
         """The next events as bytes for one write; empty when the watch has ended."""

@@ -32,6 +32,7 @@ MAX_PENDING_BYTES = 256 << 20
 RECENT_BYTES = 8 << 20
 WATCH_BATCH = 1_000
 COMPACT_STEP = 500
+CLOSED = "the store is closed"
 
 
 class Refused(Exception):
@@ -165,20 +166,22 @@ class EmbeddedStore:
                 raise Compacted(revision, self._index.compacted)
             is_done = False
             while not is_done:
+                self._check_open()
                 dead, is_done = self._index.compact_step(revision, COMPACT_STEP)
                 # The marker is durable before the first value goes: a crash in between leaves only removable values.
                 await self._log.compact(revision, dead)
 
     async def close(self) -> None:
-        if self._broken == "the store is closed":
+        if self._broken == CLOSED:
             return
         while (self._pending or self._in_flight) and self._broken is None:
             await self._end_of_group()
-        self._broken = "the store is closed"
+        self._broken = CLOSED
         self._expiry.close()
         for watch in self._watches:
             watch.wake()
-        await self._log.close()
+        async with self._compacting:
+            await self._log.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ and gives their pages back, so that a cluster which only renews leases keeps a f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -116,7 +117,7 @@ class SQLiteLog:
         """Carries a worker's answer to the event loop, which may have been closed meanwhile."""
 
         def answered(result: Any, error: BaseException | None) -> None:
-            if not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(call, result, error)
 
         return answered
