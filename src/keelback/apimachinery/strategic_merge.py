@@ -240,11 +240,13 @@ def _check_elements(items: Sequence[Any]) -> None:
 
 
 def _identity(key: str) -> Callable[[Any], Any]:
-    return (lambda item: item.get(key) if isinstance(item, dict) else item) if key else _itself
+    """What tells elements apart: their merge key, or themselves where they have none."""
+    return (lambda item: _itself(item.get(key) if isinstance(item, dict) else item)) if key else _itself
 
 
 def _itself(item: Any) -> Any:
-    return item
+    # A key that is no scalar is the client's mistake; it must not be ours that it has no hash.
+    return go_printed(item) if isinstance(item, dict | list) else item
 
 
 def _ordered(
