@@ -1,0 +1,29 @@
+"""The sentence about a pod that fits nowhere is upstream's, to the letter."""
+
+from __future__ import annotations
+
+from keelback.scheduling.fit_error import Diagnosis, preemption_message
+from keelback.scheduling.framework import Unschedulable
+
+
+def test_reasons_are_counted_over_nodes_and_sorted_as_text() -> None:
+    both = Unschedulable(("Insufficient cpu", "Insufficient memory"))
+    tainted = Unschedulable(("node(s) had untolerated taint {k: v}",), unresolvable=True)
+    diagnosis = Diagnosis(12, {**{f"a{number}": both for number in range(10)}, "b": tainted, "c": tainted})
+    text = diagnosis.message(preemption_message(12, {f"a{number}": Unschedulable(("Nope",)) for number in range(10)}))
+    assert text == (
+        "0/12 nodes are available: 10 Insufficient cpu, 10 Insufficient memory, "
+        "2 node(s) had untolerated taint {k: v}. "
+        "preemption: 0/12 nodes are available: 10 Nope, 2 Preemption is not helpful for scheduling."
+    )
+
+
+def test_what_keeps_a_pod_from_all_nodes_is_said_once() -> None:
+    answer = Unschedulable(("pod has unbound immediate PersistentVolumeClaims",), unresolvable=True)
+    assert Diagnosis(3, pre_filter=answer).message() == (
+        "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    )
+
+
+def test_without_nodes_there_is_nothing_to_count() -> None:
+    assert Diagnosis(0).message() == "no nodes available to schedule pods"
