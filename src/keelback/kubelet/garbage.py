@@ -107,7 +107,7 @@ async def rotate_logs(runtime: ContainerRuntime, config: KubeletConfig, now: dat
         try:
             status = await runtime.container_status(one.id)
             path = Path(status.log_path)
-            if status.log_path and await asyncio.to_thread(_is_long, path, config.container_log_max_bytes):
+            if status.log_path and _is_long(path, config.container_log_max_bytes):
                 aside = await asyncio.to_thread(_move_aside, path, config.container_log_max_files, now)
                 try:
                     await runtime.reopen_container_log(one.id)

@@ -145,6 +145,9 @@ def with_default_tag(image: str) -> str:
 
 
 def _must_pull(policy: str, reference: str) -> bool:
+    if reference.startswith("localhost/"):
+        # Loaded onto the node, not pulled: no registry has that name. `:latest` must not make such an image unusable.
+        return False
     if policy:
         return policy == "Always"
     return reference.endswith(":latest") and "@" not in reference

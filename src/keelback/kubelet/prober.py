@@ -145,7 +145,7 @@ class Probes:
                 before = self._tallies.get(key, Tally())
                 after = before.after(answer.ok, spec.success_threshold, spec.failure_threshold)
                 self._tallies[key] = after
-                if not answer.ok:
+                if not answer.ok and self.pod.metadata.deletion_timestamp is None:
                     await self._unhealthy(one.name, f"{sort.capitalize()} probe failed: {answer.text}".rstrip())
                 if after.state != before.state:
                     self._changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,4 +179,4 @@ def _address(host: str, port: int) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)

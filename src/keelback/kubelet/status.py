@@ -63,8 +63,11 @@ def status_of(pod: Pod, observed: PodRuntime, knowledge: Knowledge, now: datetim
     if old.phase in ("Succeeded", "Failed"):
         # An end is final, whatever the runtime still remembers.
         phase = old.phase
-    elif knowledge.reason and knowledge.is_finished:
-        phase = "Failed"
+    elif knowledge.is_finished:
+        phase = "Failed" if knowledge.reason else phase
+    elif phase in ("Succeeded", "Failed"):
+        # Not an end yet: a sidecar, or what the node itself ends, still runs.
+        phase = old.phase or "Pending"
     pod_ips = _pod_ips(pod, observed, knowledge)
     status = replace(
         old,
@@ -163,7 +166,7 @@ def _status_from(
         ready=ready and (running or is_init),
         started=started,
         restart_count=max(latest.container.attempt, before.restart_count if before else 0),
-        image=latest.container.image or one.image,
+        image=one.image if latest.container.image.startswith("sha256:") else latest.container.image or one.image,
         image_id=latest.container.image_ref,
         container_id=f"{knowledge.runtime_name}://{container_id}",
         allocated_resources=dict(one.resources.requests),

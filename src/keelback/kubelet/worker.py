@@ -7,7 +7,7 @@ A pod that is to be stopped interrupts whatever is under way, an image pull as w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from keelback.api import pods
 from keelback.api.core_v1 import Pod, PodStatus
 from keelback.apimachinery.meta import replace
 from keelback.component.logs import logger
-from keelback.cri.runtime import ContainerRuntimeError, ContainerState
+from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
 from keelback.kubelet import termination_message
 from keelback.kubelet.crash_loop import CrashLoop, after_start, go_duration
 from keelback.kubelet.garbage import plan_garbage
@@ -234,8 +234,10 @@ class PodWorker:
     async def _collect_garbage(self) -> None:
         containers, sandboxes = plan_garbage(self.observed, self._node.config.dead_containers_per_pod)
         for container_id in containers:
+            gone = [one for one in self.observed.containers if one.container.id == container_id]
             await self._node.runtime.remove_container(container_id)
             self._node.observer.forget(container_id)
+            await asyncio.to_thread(self._remove_container_logs, gone)
         for sandbox_id in sandboxes:
             await self._node.runtime.remove_pod_sandbox(sandbox_id)
 
@@ -389,11 +391,19 @@ class PodWorker:
         if not keep_logs:
             await asyncio.to_thread(self._remove_logs)
 
-    def _remove_logs(self) -> None:
+    def _remove_container_logs(self, gone: Sequence[ContainerStatus]) -> None:
         meta, config = self.pod.metadata, self._node.config
-        for one in self.observed.containers:
+        for one in gone:
             link = f"{meta.name}_{meta.namespace}_{one.container.name}-{one.container.id}.log"
             (config.container_logs / link).unlink(missing_ok=True)
+            if one.log_path:
+                log = Path(one.log_path)
+                for path in (log, *log.parent.glob(f"{log.name}.*")):
+                    path.unlink(missing_ok=True)
+
+    def _remove_logs(self) -> None:
+        meta, config = self.pod.metadata, self._node.config
+        self._remove_container_logs(self.observed.containers)
         directory = config.pod_log_directory(meta.namespace, meta.name, meta.uid)
         for path in sorted(directory.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
