@@ -152,6 +152,7 @@ class Containerd:
     clock: Clock
     environment: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = None
+    _is_adopted: bool = False
 
     def adopt(self) -> bool:
         """Find the process that an earlier one of us started. False when it is gone."""
@@ -162,6 +163,7 @@ class Containerd:
         if not process.is_alive():
             return False
         self.process = process
+        self._is_adopted = True
         return True
 
     @property
@@ -181,6 +183,7 @@ class Containerd:
                 output=output,
             )
         self.process = Process.of(child.pid)
+        self._is_adopted = False
         temporary = self.record.with_suffix(".new")
         temporary.write_bytes(msgspec.json.encode(self.process))
         temporary.replace(self.record)
@@ -209,6 +212,9 @@ class Containerd:
             await runtime.close()
 
     def _check_started(self, deadline: float) -> None:
+        if not self.is_running and self._is_adopted:
+            # It was found in the moment of its end: that says nothing about the next one.
+            self.launch()
         if not self.is_running:
             raise ContainerdError(f"containerd ended while starting: {self.last_words()}")
         if self.clock.monotonic() > deadline:
