@@ -3,14 +3,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keelback.apimachinery import field_set, typed_value
 from keelback.apimachinery.meta import ListMap, ListSet, Object, Value, kind, written
 from keelback.apimachinery.schema import schema_of
-from keelback.apimachinery.typed_value import PathElementError
 
 
 class Item(Value):
@@ -73,19 +71,6 @@ def test_empty_containers_are_leaves() -> None:
     }
 
 
-@given(boxes)
-def test_nothing_differs_from_itself(tree: dict[str, Any]) -> None:
-    assert not typed_value.compare(tree, tree, SCHEMA)
-
-
-@given(boxes, boxes)
-def test_what_is_added_one_way_is_removed_the_other(old: dict[str, Any], new: dict[str, Any]) -> None:
-    there = typed_value.compare(old, new, SCHEMA)
-    back = typed_value.compare(new, old, SCHEMA)
-    assert paths(there.removed) <= paths(back.changed)
-    assert paths(back.removed) <= paths(there.changed)
-
-
 @given(boxes, boxes)
 def test_a_merge_holds_the_configuration_and_nothing_of_its_own(live: dict[str, Any], config: dict[str, Any]) -> None:
     merged = typed_value.merge(live, config, SCHEMA)
@@ -119,41 +104,6 @@ def test_the_order_of_a_merged_list_follows_the_configuration() -> None:
     assert merged("", "ba") == "ba"
 
 
-@pytest.mark.parametrize(
-    ("tree", "message"),
-    [
-        (
-            {"spec": {"items": [{"size": "1"}]}},
-            '.spec.items[name=""].size: expected numeric (int or float), got string',
-        ),
-        ({"spec": {"items": [{"isOn": 1}]}}, '.spec.items[name=""].isOn: expected boolean, got &{1}'),
-        (
-            {"spec": {"items": ["a"]}},
-            ".spec.items: element 0: associative list with keys may not have non-map elements",
-        ),
-        ({"spec": {"tags": ["a", "a"]}}, '.spec.tags: duplicate entries for key [="a"]'),
-        ({"spec": {"tags": "a"}}, ".spec.tags: expected list, got &{a}"),
-        ({"spec": {"args": [1]}}, ".spec.args[0]: expected string, got &value.valueUnstructured{Value:1}"),
-        ({"spec": 1}, ".spec: expected map, got &{1}"),
-        ({"other": 1}, ".other: field not declared in schema"),
-    ],
-)
-def test_what_does_not_fit_is_said_in_upstreams_words(tree: dict[str, Any], message: str) -> None:
-    assert list(typed_value.errors(tree, SCHEMA)) == [message]
-
-
 def test_nulls_become_what_go_reads_them_as() -> None:
     tree = {"spec": {"items": None, "options": {"k": None}, "args": [None], "tags": ["x"]}}
     assert typed_value.without_nulls(tree, SCHEMA) == {"spec": {"options": {"k": ""}, "args": [""], "tags": ["x"]}}
-
-
-def test_path_elements_escape_and_refuse() -> None:
-    spec = SCHEMA.fields["spec"].schema
-    assert typed_value.path_element({"name": 'q"é'}, spec.fields["items"].schema) == 'k:{"name":"q\\"é"}'
-    for value in ({}, [], None):
-        with pytest.raises(PathElementError):
-            typed_value.path_element(value, spec.fields["tags"].schema)
-
-
-def test_go_prints_maps_sorted() -> None:
-    assert typed_value.go_printed({"b": [1, True, None], "a": {"x": "y"}}) == "map[a:map[x:y] b:[1 true <nil>]]"

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from keelback.apimachinery import field_set, managed_fields, typed_value
+from keelback.apimachinery import field_set, managed_fields, typed_errors, typed_value
+from keelback.apimachinery.comparison import compare
 from keelback.apimachinery.errors import BadRequest, Conflict, StatusError
 from keelback.apimachinery.field_set import LEAF, FieldSet
 from keelback.apimachinery.managed_fields import APPLY, BEFORE_FIRST_APPLY, UPDATE, Managed, ManagerID, Managers
@@ -108,7 +109,7 @@ class _Attempt:
         if last is not None and last.fields:
             merged = _pruned(merged, self._managers, last.fields, schema)
         self.merged: dict[str, Any] = typed_value.without_nulls(merged, schema) if schema.native else merged
-        self._changed, self._removed = typed_value.compare(live, self.merged, schema)
+        self._changed, self._removed = compare(live, self.merged, schema)
         if reset_fields:
             self._changed = field_set.recursive_difference(self._changed, reset_fields)
             self._removed = field_set.recursive_difference(self._removed, reset_fields)
@@ -147,7 +148,7 @@ def _check(config: Tree, schema: Schema) -> None:
     metadata = config.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
-    found = list(typed_value.errors(config, schema))
+    found = list(typed_errors.errors(config, schema))
     if found:
         named: Tree = metadata if isinstance(metadata, Mapping) else {}
         kind = f"{_group_version(str(config.get('apiVersion') or ''))}, Kind={config.get('kind') or ''}"
@@ -198,11 +199,11 @@ def _beyond_last_applied(
         last = msgspec.json.decode(annotation)
     except msgspec.DecodeError:
         return found
-    if not isinstance(last, dict) or last.get("apiVersion") != api_version or any(typed_value.errors(last, schema)):
+    if not isinstance(last, dict) or last.get("apiVersion") != api_version or any(typed_errors.errors(last, schema)):
         return found
     owned = typed_value.field_set(last, schema)
     # What differs from the live object was changed by somebody else since.
-    changed, removed = typed_value.compare(last, live, schema)
+    changed, removed = compare(last, live, schema)
     owned = field_set.difference(field_set.difference(owned, changed), removed)
     remaining = [(other, field_set.difference(fields, owned)) for other, fields in found]
     return [(other, fields) for other, fields in remaining if fields]

@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from keelback.apimachinery import codecs, field_set, meta, typed_value
+from keelback.apimachinery import codecs, field_set, meta
+from keelback.apimachinery.comparison import Comparison, compare
 from keelback.apimachinery.field_set import LEAF, FieldSet
 from keelback.apimachinery.meta import ManagedFieldsEntry, Object
 from keelback.apimachinery.schema import Schema
-from keelback.apimachinery.typed_value import Comparison
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
@@ -222,7 +222,7 @@ def compared(
     live: Mapping[str, Any], new: Mapping[str, Any], schema: Schema, reset_fields: FieldSet = LEAF
 ) -> Comparison:
     """How an object changed, in what can be owned and this endpoint writes."""
-    changed, removed = typed_value.compare(_without_system_fields(live), _without_system_fields(new), schema)
+    changed, removed = compare(_without_system_fields(live), _without_system_fields(new), schema)
     if reset_fields:
         changed = field_set.recursive_difference(changed, reset_fields)
         removed = field_set.recursive_difference(removed, reset_fields)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from keelback.apimachinery.go_text import go_printed
 from keelback.apimachinery.schema import Field, Schema, Shape
-from keelback.apimachinery.typed_value import go_printed
 
 __all__ = ["BadPatch", "StrategicMergeError", "conversion_error", "go_printed", "merge"]
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pytest
+
+from keelback.apimachinery.meta import ListMap, ListSet, Object, Value, kind, written
+from keelback.apimachinery.schema import schema_of
+from keelback.apimachinery.typed_errors import errors
+
+
+class Item(Value):
+    name: str = written("")
+    size: int = 0
+    is_on: bool = False
+
+
+class BoxSpec(Value):
+    items: Annotated[tuple[Item, ...], ListMap("name")] = ()
+    tags: Annotated[tuple[str, ...], ListSet()] = ()
+    args: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
+
+
+@kind("example.com/v1", "boxes")
+class Box(Object):
+    spec: BoxSpec = written(BoxSpec())
+
+
+SCHEMA = schema_of(Box)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            {"spec": {"items": [{"size": "1"}]}},
+            '.spec.items[name=""].size: expected numeric (int or float), got string',
+        ),
+        ({"spec": {"items": [{"isOn": 1}]}}, '.spec.items[name=""].isOn: expected boolean, got &{1}'),
+        (
+            {"spec": {"items": ["a"]}},
+            ".spec.items: element 0: associative list with keys may not have non-map elements",
+        ),
+        ({"spec": {"tags": ["a", "a"]}}, '.spec.tags: duplicate entries for key [="a"]'),
+        ({"spec": {"tags": "a"}}, ".spec.tags: expected list, got &{a}"),
+        ({"spec": {"args": [1]}}, ".spec.args[0]: expected string, got &value.valueUnstructured{Value:1}"),
+        ({"spec": 1}, ".spec: expected map, got &{1}"),
+        ({"other": 1}, ".other: field not declared in schema"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_upstreams_words(tree: dict[str, Any], message: str) -> None:
+    assert list(errors(tree, SCHEMA)) == [message]
