@@ -25,10 +25,12 @@ from keelback.admission.pod_node_selector import PodNodeSelector
 from keelback.admission.pod_security import PodSecurity
 from keelback.admission.pod_topology_labels import PodTopologyLabels
 from keelback.admission.priority import Priority
+from keelback.admission.resource_quota import QuotaStatus, ResourceQuotaPlugin
 from keelback.admission.runtime_class import RuntimeClassPlugin
 from keelback.admission.service_account import ServiceAccountPlugin
 from keelback.admission.storage_object_in_use_protection import StorageObjectInUseProtection
 from keelback.admission.taint_nodes_by_condition import TaintNodesByCondition
+from keelback.concurrency.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Dependencies:
     reader: Reader
     is_allowed: IsAllowed
     chance: random.Random
+    clock: Clock
+    quota_status: QuotaStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ PLUGINS: Sequence[Registration] = (
     Registration("DefaultIngressClass", True, lambda given: DefaultIngressClass(given.reader)),
     Registration("PodTopologyLabels", True, lambda given: PodTopologyLabels(given.reader)),
     Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
+    Registration(
+        "ResourceQuota", True, lambda given: ResourceQuotaPlugin(given.reader, given.quota_status, given.clock)
+    ),
 )
 
 

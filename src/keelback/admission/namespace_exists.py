@@ -11,7 +11,7 @@ from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
 
 
 @narrow(Namespace)
-class _NamespaceIdentity(Object, frozen=True):
+class _NamespaceIdentity(Object):
     """A namespace, of which only the existence is of interest."""
 
 

@@ -11,7 +11,7 @@ IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 
 
 @narrow(Namespace)
-class _NamespaceState(Object, frozen=True):
+class _NamespaceState(Object):
     status: NamespaceStatus = written(NamespaceStatus())
 
 

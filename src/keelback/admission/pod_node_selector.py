@@ -12,7 +12,7 @@ _ANNOTATION = "scheduler.alpha.kubernetes.io/node-selector"
 
 
 @narrow(Namespace)
-class _NamespaceAnnotations(Object, frozen=True):
+class _NamespaceAnnotations(Object):
     """A namespace, of which only the annotations are of interest."""
 
 

@@ -38,7 +38,7 @@ _WORKLOADS: Mapping[str, type[Object]] = {
 
 
 @narrow(Namespace)
-class _NamespaceLabels(Object, frozen=True):
+class _NamespaceLabels(Object):
     """A namespace, of which only the labels are of interest."""
 
 

@@ -11,7 +11,7 @@ LABELS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
 
 @narrow(Node)
-class _NodeLabels(Object, frozen=True):
+class _NodeLabels(Object):
     """A node, of which only the labels are of interest."""
 
 
