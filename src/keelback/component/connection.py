@@ -9,6 +9,8 @@ import asyncio
 import ssl
 from typing import cast
 
+from keelback.component.http import Connection
+
 _HIGH_WATER_BYTES = 1 << 18
 
 
@@ -185,7 +187,7 @@ async def dial_unix(path: str, *, timeout_seconds: float = 10.0) -> RawConnectio
     return protocol.connection
 
 
-async def splice(one: RawConnection, other: RawConnection) -> None:
+async def splice(one: Connection, other: Connection) -> None:
     """Carry bytes both ways, byte for byte, until both directions have ended; both are closed then."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -196,7 +198,7 @@ async def splice(one: RawConnection, other: RawConnection) -> None:
         other.close()
 
 
-async def _carry(source: RawConnection, target: RawConnection) -> None:
+async def _carry(source: Connection, target: Connection) -> None:
     while data := await source.read():
         target.write(data)
         try:

@@ -75,6 +75,11 @@ class Connection(Protocol):
         """Whether the connection is gone."""
         ...
 
+    @property
+    def can_half_close(self) -> bool:
+        """Whether `write_eof` reaches the other side while reading goes on: not over TLS."""
+        ...
+
     async def read(self, max_bytes: int = 65536) -> bytes:
         """The next bytes, at least one; empty at the end of the stream."""
         ...
