@@ -192,6 +192,12 @@ def test_an_object_without_owners_belongs_to_before_first_apply() -> None:
     assert owned(forced) == {"one": [".data.b"], "before-first-apply": [".data"]}
 
 
+def test_what_the_server_keeps_in_metadata_is_not_a_manifests_to_clear() -> None:
+    live = apply(None, config_map({"k": "1"}))
+    live["metadata"] |= {"uid": "u", "creationTimestamp": "2026-11-23T10:00:00Z", "resourceVersion": "5"}
+    assert apply(live, config_map({"k": "1"}, creationTimestamp=None), now=LATER) == live
+
+
 def test_null_in_a_map_is_the_zero_value() -> None:
     live = apply(apply(None, config_map({"k": "1"})), config_map({"k": None, "m": "1"}))
     assert live["data"] == {"k": "", "m": "1"}
@@ -310,6 +316,20 @@ def test_custom_resources_merge_by_their_schema() -> None:
     }
     with pytest.raises(StatusError, match='omits key field "name"'):
         apply(live, gadget(parts=[{"size": 2}]), schema=GADGET)
+
+
+def test_ownership_below_what_has_become_atomic_is_of_the_whole() -> None:
+    live = apply(None, gadget(free={"x": {"y": "1"}}), schema=GADGET)
+    atomic = {"type": "object", "x-kubernetes-map-type": "atomic", "x-kubernetes-preserve-unknown-fields": True}
+    spec = {"type": "object", "properties": {"free": atomic}}
+    changed = schema.of_custom_resource({"type": "object", "properties": {"spec": spec}})
+    with pytest.raises(Conflict, match=r'conflict with "one": \.spec\.free$'):
+        apply(live, gadget(free={"x": {"y": "2"}}), "two", schema=changed)
+
+
+def test_a_live_list_that_cannot_be_merged_is_said_to_be_one() -> None:
+    with pytest.raises(StatusError, match=r"failed to create typed live object \(/g; example.com/v1, Kind=Gadget\)"):
+        apply(gadget(parts=[{"size": 1}]), gadget(parts=[{"name": "a"}]), schema=GADGET)
 
 
 data = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), max_size=3)

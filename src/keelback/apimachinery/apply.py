@@ -16,12 +16,14 @@ from keelback.apimachinery import field_set, managed_fields, typed_errors, typed
 from keelback.apimachinery.comparison import compare
 from keelback.apimachinery.errors import BadRequest, Conflict, StatusError
 from keelback.apimachinery.field_set import LEAF, FieldSet
+from keelback.apimachinery.list_elements import PathElementError
 from keelback.apimachinery.managed_fields import APPLY, BEFORE_FIRST_APPLY, UPDATE, Managed, ManagerID, Managers
 from keelback.apimachinery.meta import Kind, StatusCause, StatusDetails
 from keelback.apimachinery.schema import Schema
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _KUBECTL: Final = "kubectl"
+_SYSTEM_FIELDS: Final = ("uid", "resourceVersion", "creationTimestamp", "generation", "selfLink")
 _ANNOTATIONS_MAX_BYTES: Final = 256 * 1024
 
 Tree = Mapping[str, Any]
@@ -63,21 +65,29 @@ def apply(
     except managed_fields.ManagedFieldsError as error:
         raise StatusError(f"failed to decode managed fields: {error}") from None
     base = _without_managed_fields(base)
+    if not schema.native:
+        # A custom resource's schema may have changed since: what has become atomic is owned as a whole.
+        managers = {
+            owner: replace(one, fields=typed_value.reconciled(one.fields, schema)) for owner, one in managers.items()
+        }
     if live is not None and not managers:
         unclaimed = ManagerID(BEFORE_FIRST_APPLY, UPDATE, api_version, "")
         everything = managed_fields.compared({}, base, schema)
         managers = managed_fields.update({}, everything, writer=unclaimed, now=now)
     writer = ManagerID(manager, APPLY, "", subresource)
-    attempt = _Attempt(base, config, schema, managers, writer, api_version, reset_fields)
+    try:
+        attempt = _Attempt(base, config, schema, managers, writer, api_version, reset_fields)
+    except PathElementError as error:
+        raise StatusError(f"failed to create typed live object ({_identified(base)}): {error}") from None
     found = [] if force else attempt.conflicts
     if found and manager == _KUBECTL:
         found = _beyond_last_applied(found, base, schema, api_version)
     if found:
         raise _conflict(found)
-    merged = attempt.merged
+    merged = _with_system_fields(attempt.merged, base)
     settled = attempt.settled()
     mine = settled.get(writer)
-    if mine is not None and merged != base:
+    if mine is not None and (live is None or attempt.is_change):
         settled[writer] = replace(mine, time=managed_fields.timestamp(now))
     if manager == _KUBECTL:
         merged = _with_last_applied(merged, config)
@@ -115,6 +125,11 @@ class _Attempt:
             self._removed = field_set.recursive_difference(self._removed, reset_fields)
         self.conflicts = managed_fields.conflicts(self._managers, self._changed, writer)
 
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes anything that somebody could own."""
+        return bool(managed_fields.strip(self._changed)) or bool(managed_fields.strip(self._removed))
+
     def settled(self) -> Managers:
         """The managers once the apply is done."""
         settled = managed_fields.after_loss(self._managers, self._changed, self._removed, self._writer)
@@ -150,11 +165,16 @@ def _check(config: Tree, schema: Schema) -> None:
         raise BadRequest("metadata.managedFields must be nil")
     found = list(typed_errors.errors(config, schema))
     if found:
-        named: Tree = metadata if isinstance(metadata, Mapping) else {}
-        kind = f"{_group_version(str(config.get('apiVersion') or ''))}, Kind={config.get('kind') or ''}"
-        described = f"{named.get('namespace', '')}/{named.get('name', '')}; {kind}"
         message = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {one}" for one in found)
-        raise StatusError(f"failed to create typed patch object ({described}): {message}")
+        raise StatusError(f"failed to create typed patch object ({_identified(config)}): {message}")
+
+
+def _identified(tree: Tree) -> str:
+    """An object as upstream names it in these errors: `namespace/name; group/version, Kind=kind`."""
+    metadata = tree.get("metadata")
+    named: Tree = metadata if isinstance(metadata, Mapping) else {}
+    kind = f"{_group_version(str(tree.get('apiVersion') or ''))}, Kind={tree.get('kind') or ''}"
+    return f"{named.get('namespace', '')}/{named.get('name', '')}; {kind}"
 
 
 def _group_version(api_version: str) -> str:
@@ -226,6 +246,14 @@ def _with_last_applied(merged: dict[str, Any], config: Tree) -> dict[str, Any]:
     if sum(len(key.encode()) + len(value.encode()) for key, value in updated.items()) > _ANNOTATIONS_MAX_BYTES:
         del updated[LAST_APPLIED]
     return {**merged, "metadata": {**metadata, "annotations": updated}}
+
+
+def _with_system_fields(merged: dict[str, Any], live: Tree) -> dict[str, Any]:
+    """Keep what the server itself put into metadata, although a manifest may say `creationTimestamp: null`."""
+    before = live.get("metadata") or {}
+    metadata = merged.get("metadata") or {}
+    lost = {name: before[name] for name in _SYSTEM_FIELDS if name in before and metadata.get(name) is None}
+    return {**merged, "metadata": {**metadata, **lost}} if lost else merged
 
 
 def _without_managed_fields(tree: Tree) -> dict[str, Any]:

@@ -67,6 +67,19 @@ def with_named_members(fields: FieldSet, schema: Schema) -> FieldSet:
     return result
 
 
+def reconciled(fields: FieldSet, schema: Schema) -> FieldSet:
+    """A set with what lies below atomic parts replaced by those parts themselves."""
+    if not fields or schema.shape is Shape.ANY:
+        return fields
+    if schema.is_leaf:
+        return LEAF
+    result: FieldSet = {}
+    for element, node in fields.items():
+        inner = schema_below(schema, element[2:]) if element.startswith("f:") else schema.element or FREE
+        result[element] = reconciled(node, inner) if node else LEAF
+    return result
+
+
 def without_nulls(tree: Any, schema: Schema) -> Any:
     """A built-in's tree as Go reads it: a null field is absent, a null in a map or list is the zero value."""
     if isinstance(tree, dict):
