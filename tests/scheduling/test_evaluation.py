@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -60,11 +60,14 @@ class World:
 # Random clusters
 
 
-def random_world(chance: random.Random) -> World:
+def random_world(chance: random.Random, *, spread: bool = False) -> World:
+    """With `spread`, a world in which little but topology spread keeps pods from nodes."""
     nodes = [random_node(chance, number) for number in range(chance.randint(1, 8))]
+    if spread:
+        nodes = [replace(node, allocatable={"cpu": 64000, "memory": 1 << 38, "pods": 110}) for node in nodes]
     placed = []
     for number in range(chance.randint(0, 14)):
-        pod = random_pod(chance, f"placed-{number}")
+        pod = random_pod(chance, f"placed-{number}", spread=spread)
         placed.append((chance.choice(nodes).name, pod, chance.random() < 0.15))
     namespaces = {"default": {"team": "red"}, "other": {"team": "blue"}}
     services = [("default", {"app": "a"})] if chance.random() < 0.5 else []
@@ -73,7 +76,7 @@ def random_world(chance: random.Random) -> World:
 
 def random_node(chance: random.Random, number: int) -> NodeInfo:
     name = f"node-{number}"
-    labels = {"generation": str(chance.randint(1, 5))}
+    labels = {"generation": str(chance.randint(1, 5))} if chance.random() < 0.8 else {}
     if chance.random() < 0.9:
         labels[HOSTNAME] = name
     if chance.random() < 0.8:
@@ -99,7 +102,7 @@ def random_taints(chance: random.Random) -> tuple[Taint, ...]:
     return tuple(
         Taint(key=chance.choice("kl"), value=chance.choice(("", "v")), effect=effect)
         for effect in ("NoSchedule", "PreferNoSchedule", "NoExecute", "PreferNoSchedule")
-        if chance.random() < 0.15
+        if chance.random() < 0.25
     )
 
 
@@ -177,7 +180,7 @@ def random_affinity(chance: random.Random) -> Affinity | None:
     )
 
 
-def random_pod(chance: random.Random, name: str) -> PodToPlace:
+def random_pod(chance: random.Random, name: str, *, spread: bool = False) -> PodToPlace:
     def container(chance: random.Random) -> ContainerToPlace:
         requests = {}
         if chance.random() < 0.6:
@@ -206,7 +209,7 @@ def random_pod(chance: random.Random, name: str) -> PodToPlace:
         )
         for _ in range(chance.randint(0, 3))
     )
-    spread = tuple(
+    constraints = tuple(
         TopologySpreadConstraint(
             topology_key=key,
             max_skew=chance.randint(1, 3),
@@ -218,7 +221,7 @@ def random_pod(chance: random.Random, name: str) -> PodToPlace:
             match_label_keys=chance.choice(((), ("tier",))),
         )
         for key in (HOSTNAME, ZONE, "disk")
-        if chance.random() < 0.15
+        if chance.random() < (0.7 if spread else 0.2)
     )
     return PodToPlace(
         metadata=ObjectMeta(
@@ -230,10 +233,10 @@ def random_pod(chance: random.Random, name: str) -> PodToPlace:
         spec=SpecToPlace(
             containers=tuple(container(chance) for _ in range(chance.randint(1, 2))),
             init_containers=tuple(container(chance) for _ in range(chance.randint(0, 2))),
-            node_selector={"disk": "ssd"} if chance.random() < 0.1 else {},
+            node_selector={"disk": "ssd"} if chance.random() < (0.4 if spread else 0.1) else {},
             tolerations=tolerations,
-            affinity=random_affinity(chance) if chance.random() < 0.5 else None,
-            topology_spread_constraints=spread,
+            affinity=random_affinity(chance) if not spread and chance.random() < 0.5 else None,
+            topology_spread_constraints=constraints,
             overhead={"cpu": "10m"} if chance.random() < 0.1 else {},
         ),
     )
@@ -666,12 +669,20 @@ def agree(world: World, columns: Columns, pod: PodToPlace) -> None:
     assert {node.name: total - offset for node, total in zip(feasible, expected, strict=True)} == by_name
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.integers(0, 2**32))
 def test_columns_decide_as_the_plain_scheduler_does(seed: int) -> None:
     chance = random.Random(seed)
     world = random_world(chance)
     agree(world, Columns(world), random_pod(chance, "incoming"))
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.integers(0, 2**32))
+def test_columns_spread_as_the_plain_scheduler_does(seed: int) -> None:
+    chance = random.Random(seed)
+    world = random_world(chance, spread=True)
+    agree(world, Columns(world), random_pod(chance, "incoming", spread=True))
 
 
 @settings(max_examples=150, deadline=None)

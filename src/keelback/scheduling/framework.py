@@ -76,7 +76,7 @@ class FilterPlugin(Protocol):
         ...
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
-        """The reasons of a row for which `filter` was False."""
+        """The reasons of a row for which `filter`, asked with the same state, was False."""
         ...
 
 

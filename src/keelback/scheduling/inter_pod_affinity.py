@@ -49,29 +49,22 @@ class InterPodAffinity:
 
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where the pod's required terms hold, and those of the pods that run already."""
-        masks = [
-            mask
-            for mask in (
-                _affinity_mask(pod, nodes),
-                _anti_affinity_mask(pod, nodes),
-                _existing_mask(pod, nodes),
-            )
-            if mask is not None
-        ]
-        if not masks:
+        rules = (
+            (_affinity_mask(pod, nodes), _AFFINITY),
+            (_anti_affinity_mask(pod, nodes), _ANTI_AFFINITY),
+            (_existing_mask(pod, nodes), _EXISTING),
+        )
+        kept = [(mask, reason) for mask, reason in rules if mask is not None]
+        if not kept:
             return None
-        together: Mask = np.logical_and.reduce(masks)
+        state.notes[self.name] = kept
+        together: Mask = np.logical_and.reduce([mask for mask, _ in kept])
         return together[rows]
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """Which of the three kinds of rule is broken, in upstream's order."""
-        for mask, reason in (
-            (_affinity_mask(pod, nodes), _AFFINITY),
-            (_anti_affinity_mask(pod, nodes), _ANTI_AFFINITY),
-        ):
-            if mask is not None and not mask[row]:
-                return reason
-        return _EXISTING
+        reason: Unschedulable = next(reason for mask, reason in state.notes[self.name] if not mask[row])
+        return reason
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The weights of the terms that hold in the node's domains, the pod's own and those of running pods."""

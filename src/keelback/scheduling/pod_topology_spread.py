@@ -36,6 +36,8 @@ _SKEWED = Unschedulable(("node(s) didn't match pod topology spread constraints",
 SYSTEM_DEFAULTS: Final = ((api_nodes.HOSTNAME, 3), (api_nodes.ZONE, 5))
 
 _Counts = npt.NDArray[np.float64]
+# What the plugin notes in a cycle: for each constraint, where it is kept; and the rows that are not scored.
+_KEPT: Final = "PodTopologySpread/kept"
 _IGNORED: Final = "PodTopologySpread/ignored"
 
 
@@ -59,29 +61,18 @@ class PodTopologySpread:
         """True where the pod keeps every required constraint."""
         if not pod.spread_required:
             return None
-        labels = [nodes.labels.get(constraint.topology_key) for constraint in pod.spread_required]
-        if any(label is None for label in labels):
-            return np.zeros(len(nodes), np.bool_)[rows]
-        complete = _has_all(nodes, labels)
-        mask = complete.copy()
-        for constraint, label in zip(pod.spread_required, labels, strict=True):
-            assert label is not None
-            eligible = complete & _included(constraint, pod, nodes)
-            matching = _matching(constraint, pod, nodes)
-            counts = label.sums(matching * eligible)
-            domains = label.sums(eligible) > 0
-            least = _least(counts, domains, constraint.min_domains)
-            self_match = label_selectors.picks(constraint.selector, pod.labels)
-            allowed = counts + self_match - least <= constraint.max_skew
-            mask &= allowed[label.ids]
+        complete = _has_all(nodes, [nodes.labels.get(one.topology_key) for one in pod.spread_required])
+        kept = [_kept(constraint, complete, pod, nodes) for constraint in pod.spread_required]
+        state.notes[_KEPT] = kept
+        mask: Mask = np.logical_and.reduce(kept)
         return mask[rows]
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
-        """A missing label is told from a skew, in the order of the constraints."""
-        for constraint in pod.spread_required:
-            if constraint.topology_key not in nodes.nodes[row].labels:
-                return _MISSING
-        return _SKEWED
+        """Of the first constraint that is broken: a missing label is told from a skew."""
+        for constraint, kept in zip(pod.spread_required, state.notes[_KEPT], strict=True):
+            if not kept[row]:
+                return _SKEWED if constraint.topology_key in nodes.nodes[row].labels else _MISSING
+        raise AssertionError("a reason is asked for only where the filter said no")
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The weighted number of matching pods in the node's domains: fewer is better."""
@@ -143,6 +134,21 @@ class PodTopologySpread:
         else:
             normalized = MAX_NODE_SCORE * (greatest + least - scores) // greatest
         return normalized if skipped is None else np.where(skipped, 0, normalized)
+
+
+def _kept(constraint: SpreadConstraint, complete: Mask, pod: PodInfo, nodes: NodeTable) -> Mask:
+    """Where one more pod keeps the constraint: nowhere without the label."""
+    label = nodes.labels.get(constraint.topology_key)
+    if label is None:
+        return np.zeros(len(nodes), np.bool_)
+    eligible = complete & _included(constraint, pod, nodes)
+    counts = label.sums(_matching(constraint, pod, nodes) * eligible)
+    least = _least(counts, label.sums(eligible) > 0, constraint.min_domains)
+    self_match = label_selectors.picks(constraint.selector, pod.labels)
+    allowed = counts + self_match - least <= constraint.max_skew
+    allowed[0] = False
+    kept: Mask = allowed[label.ids]
+    return kept
 
 
 def _preferred(state: CycleState, pod: PodInfo) -> tuple[SpreadConstraint, ...]:
