@@ -151,7 +151,7 @@ def in_collection(path: str, collection: str) -> bool:
     parts = path.split(NAMESPACED)
     if NAMESPACED in collection or len(parts) != 2 or "/" not in parts[1]:
         return False
-    return f"{parts[0]}/{parts[1].split("/")[1]}" == collection
+    return parts[0] + "/" + parts[1].split("/")[1] == collection
 
 
 def merged(old: Any, patch: Any) -> Any:

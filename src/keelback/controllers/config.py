@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
 class Signer(Protocol):
     """A certificate authority that signs what a CertificateSigningRequest asks for."""
 
-    def sign(self, request_pem: bytes, usages: tuple[str, ...], duration: timedelta) -> bytes:
+    def sign(self, request_pem: bytes, usages: tuple[str, ...], duration: timedelta, now: datetime) -> bytes:
         """The certificate (and, where there are any, intermediates) as PEM. Raises ValueError for a bad request."""
         ...
 

@@ -17,6 +17,7 @@ from keelback.api.core_v1 import (
     Node,
     NodeAddress,
     NodeCondition,
+    PersistentVolumeClaimVolumeSource,
     Pod,
     PodCondition,
     PodIP,
@@ -39,6 +40,12 @@ class ContainerView(Value):
     restart_policy: str | None = None
 
 
+class VolumeView(Value):
+    name: str = ""
+    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
+    ephemeral: Value | None = None
+
+
 class PodSpecView(Value):
     node_name: str = ""
     hostname: str = ""
@@ -48,6 +55,7 @@ class PodSpecView(Value):
     tolerations: tuple[Toleration, ...] = ()
     containers: tuple[ContainerView, ...] = ()
     init_containers: tuple[ContainerView, ...] = ()
+    volumes: tuple[VolumeView, ...] = ()
 
 
 class ContainerStatusView(Value):

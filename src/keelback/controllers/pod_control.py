@@ -57,26 +57,41 @@ def pod_name_prefix(owner_name: str) -> str:
     return f"{owner_name}-" if len(owner_name) < 253 else owner_name
 
 
-async def create_pod(context: Context, owner: Object, pod: Pod) -> Pod:
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How events speak of pods made and deleted; `{name}` is the pod's, `{error}` what went wrong."""
+
+    created: str = "Created pod: {name}"
+    not_created: str = "Error creating: {error}"
+    deleted: str = "Deleted pod: {name}"
+    not_deleted: str = "Error deleting: {error}"
+
+
+_WORDS = Words()
+
+
+async def create_pod(context: Context, owner: Object, pod: Pod, words: Words = _WORDS) -> Pod:
     """Make one pod and say so in an event; a failure too. Raises StatusError."""
     try:
         created = await context.client.create(pod)
     except errors.StatusError as error:
         if not is_namespace_terminating(error):
-            await context.events.event(owner, "Warning", "FailedCreate", f"Error creating: {error}")
+            await context.events.event(
+                owner, "Warning", "FailedCreate", words.not_created.format(name=pod.metadata.name, error=error)
+            )
         raise
-    await context.events.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
+    await context.events.event(owner, "Normal", "SuccessfulCreate", words.created.format(name=created.metadata.name))
     return created
 
 
-async def create_pods(context: Context, owner: Object, wanted: Iterable[Pod]) -> Outcome:
+async def create_pods(context: Context, owner: Object, wanted: Iterable[Pod], words: Words = _WORDS) -> Outcome:
     """Make the pods in batches of 1, 2, 4, …: where a quota forbids them all, one request finds out and not 500."""
     queue = list(wanted)
     made = 0
     size = 1
     while queue:
         batch, queue = queue[:size], queue[size:]
-        outcome = await _together(lambda pod: create_pod(context, owner, pod), batch)
+        outcome = await _together(lambda pod: create_pod(context, owner, pod, words), batch)
         made += outcome.count
         if outcome.error is not None:
             return Outcome(made, outcome.error)
@@ -84,7 +99,7 @@ async def create_pods(context: Context, owner: Object, wanted: Iterable[Pod]) ->
     return Outcome(made)
 
 
-async def delete_pod(context: Context, owner: Object, pod: Object) -> bool:
+async def delete_pod(context: Context, owner: Object, pod: Object, words: Words = _WORDS) -> bool:
     """Delete one pod and say so in an event; False where it was gone already. Raises StatusError."""
     metadata = pod.metadata
     try:
@@ -92,16 +107,18 @@ async def delete_pod(context: Context, owner: Object, pod: Object) -> bool:
     except errors.Conflict:
         return False  # another pod has taken the name: the one meant is gone
     except errors.StatusError as error:
-        await context.events.event(owner, "Warning", "FailedDelete", f"Error deleting: {error}")
+        await context.events.event(
+            owner, "Warning", "FailedDelete", words.not_deleted.format(name=metadata.name, error=error)
+        )
         raise
     if deleted:
-        await context.events.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {metadata.name}")
+        await context.events.event(owner, "Normal", "SuccessfulDelete", words.deleted.format(name=metadata.name))
     return deleted
 
 
-async def delete_pods(context: Context, owner: Object, pods: Iterable[Object]) -> Outcome:
+async def delete_pods(context: Context, owner: Object, pods: Iterable[Object], words: Words = _WORDS) -> Outcome:
     """Delete the pods, all at once."""
-    return await _together(lambda pod: delete_pod(context, owner, pod), list(pods))
+    return await _together(lambda pod: delete_pod(context, owner, pod, words), list(pods))
 
 
 def is_namespace_terminating(error: errors.StatusError) -> bool:

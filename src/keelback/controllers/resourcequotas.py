@@ -1,0 +1,135 @@
+"""The resourcequota controller: counts anew what a namespace uses, for admission only ever counts up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keelback.api import pods
+from keelback.api.apps_v1 import Deployment, ReplicaSet, StatefulSet
+from keelback.api.batch_v1 import CronJob, Job
+from keelback.api.core_v1 import PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service
+from keelback.apimachinery.meta import Kind, Object, narrow, replace, written
+from keelback.client import Change, MergePatch
+from keelback.controllers.observed import HeldMeta, PodView
+from keelback.controllers.root_ca import ConfigMapName
+from keelback.controllers.statefulsets import ClaimView
+from keelback.quota import usage
+from keelback.reconcile.context import Context
+from keelback.reconcile.discovery import discover, metadata_type
+from keelback.reconcile.loop import Source
+from keelback.reconcile.patches import status_difference
+from keelback.reconcile.result import Result, again_after
+
+_RESYNC_SECONDS = 300.0
+# Usage is more than a count only for these; of all others the metadata says enough.
+_WHOLE: dict[str, type[Object]] = {
+    "pods": Pod,
+    "services": Service,
+    "persistentvolumeclaims": PersistentVolumeClaim,
+}
+_LEGACY_COUNTS = frozenset({"configmaps", "replicationcontrollers", "resourcequotas", "secrets"})
+
+
+@narrow(Secret)
+class SecretName(Object):
+    """That a Secret is there."""
+
+    metadata: HeldMeta = written(HeldMeta())
+
+
+def resources_counted(hard: Iterable[str]) -> set[str]:
+    """The resources (`pods`, `deployments.apps`) whose objects decide about these quota names."""
+    found = set()
+    for name in hard:
+        if name.startswith("count/"):
+            found.add(name.removeprefix("count/"))
+        elif name in _LEGACY_COUNTS:
+            found.add(name)
+        elif name == "services" or name.startswith("services."):
+            found.add("services")
+        elif name in ("persistentvolumeclaims", "requests.storage") or ".storageclass.storage.k8s.io/" in name:
+            found.add("persistentvolumeclaims")
+        else:
+            found.add("pods")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceQuotaReconciler:
+    """Lists what the quota is about, adds it up, and writes the sum if nobody wrote another meanwhile."""
+
+    context: Context
+    name: ClassVar = "resourcequota-controller"
+    role: ClassVar = "resourcequota-controller"
+    component: ClassVar = "resourcequota-controller"
+    kind: ClassVar = ResourceQuota
+    owns: ClassVar = ()
+
+    def sources(self) -> Sequence[Source]:
+        counted = (
+            Service,
+            ClaimView,
+            ConfigMapName,
+            SecretName,
+            ReplicationController,
+            Deployment,
+            ReplicaSet,
+            StatefulSet,
+            Job,
+            CronJob,
+        )
+        others = (Source(cls, self._quotas_of, _was_deleted) for cls in counted)
+        return (Source(PodView, self._quotas_of, _freed_something), *others)
+
+    def is_relevant(self, change: Change[Any]) -> bool:
+        old, new = change.old, change.new
+        return old is None or new is None or old.spec != new.spec or new.status.hard != new.spec.hard
+
+    async def reconcile(self, quota: ResourceQuota) -> Result:
+        objects = await self._observe(quota)
+        used = usage.total(quota, objects, self.context.clock.now())
+        status = replace(quota.status, hard=dict(quota.spec.hard), used=used)
+        changed = status_difference(quota.status, status)
+        if changed:
+            # Admission may have counted something up since this quota was read: then the sum is made anew.
+            metadata = {"resourceVersion": quota.metadata.resource_version, "uid": quota.metadata.uid}
+            patch = MergePatch({"metadata": metadata, "status": changed})
+            name, namespace = quota.metadata.name, quota.metadata.namespace
+            await self.context.client.patch(ResourceQuota, name, namespace, patch, "status")
+        return again_after(_RESYNC_SECONDS * (1 + self.context.chance.random()))
+
+    async def _observe(self, quota: ResourceQuota) -> list[tuple[Kind, object]]:
+        objects: list[tuple[Kind, object]] = []
+        wanted = resources_counted(quota.spec.hard)
+        kinds: dict[str, Kind] = {}
+        if wanted - _WHOLE.keys():
+            discovered = await discover(self.context.client.client)
+            kinds = {one.kind.resource: one.kind for one in discovered.resources if "list" in one.verbs}
+        for resource in sorted(wanted):
+            cls: type[Object] | None = _WHOLE.get(resource)
+            if cls is None and resource in kinds:
+                cls = metadata_type(kinds[resource])
+            if cls is not None:
+                listed = await self.context.client.list(cls, quota.metadata.namespace)
+                objects.extend((cls.__kind__, obj) for obj in listed.items)
+        return objects
+
+    def _quotas_of(self, obj: Object) -> list[tuple[str, str]]:
+        store = self.context.caches.store(ResourceQuota)
+        if not len(store):
+            return []
+        return [(one.metadata.namespace, one.metadata.name) for one in store.list(obj.metadata.namespace)]
+
+
+def _was_deleted(change: Change[Any]) -> bool:
+    return change.new is None
+
+
+def _freed_something(change: Change[PodView]) -> bool:
+    if change.new is None:
+        return True
+    if change.old is None:
+        return False
+    return pods.is_active(change.old) and not pods.is_active(change.new)
