@@ -76,10 +76,11 @@ class EgressProxy:
             async with self._slots:
                 await self._answer(reader, writer)
         except Refused as refusal:
-            body = f"{refusal}\n".encode()
-            head = f"HTTP/1.1 {refusal.status} Refused\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            # Clients show the status line and nothing else of a proxy's answer, so the reason stands there.
+            reason = " ".join(str(refusal).split())
+            head = f"HTTP/1.1 {refusal.status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             with contextlib.suppress(OSError):
-                writer.write(head.encode() + body)
+                writer.write(head.encode("latin-1", "replace"))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             # Whoever asked is gone, or never asked: there is nobody to tell.

@@ -67,6 +67,8 @@ def plan_fabric(plan: FabricPlan) -> list[str]:
         f"link add {BRIDGE} type bridge forward_delay 0",
         f"address add {plan.gateway}/{plan.network.prefixlen} dev {BRIDGE}",
         f"link set {BRIDGE} up",
+        # There is no way out: say so at once, in a way that programs take for final.
+        "route add prohibit default",
     ]
 
 
