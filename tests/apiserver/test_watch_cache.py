@@ -486,6 +486,34 @@ THING = b'{"kind":"Thing","apiVersion":"x.io/v1","metadata":{"name":"t%d"}}'
 
 
 @in_world
+async def test_two_versions_of_a_resource_are_followed_side_by_side(world: World) -> None:
+    def converted(value: bytes) -> bytes:
+        return value.replace(b'"apiVersion":"v1"', b'"apiVersion":"v2"')
+
+    newer = await world.feed.add(CachedResource(prefix=PREFIX, kind="Pod", api_version="v2", convert=converted))
+    await world.put("a")
+    assert json.loads(await newer.get("default", "a") or b"")["apiVersion"] == "v2"
+    assert json.loads(await world.pods.get("default", "a") or b"")["apiVersion"] == "v1"
+    world.feed.remove(newer)
+    await world.put("b")
+    assert await world.names() == ["a", "b"]
+    assert newer.peek("default", "b") is None
+
+
+@in_world
+async def test_a_cache_that_fails_starts_anew(world: World) -> None:
+    watcher = await world.pods.watch(WatchOptions())
+    world.pods._dispatcher._matches = None  # type: ignore[assignment]
+    broken = await world.pods.watch(WatchOptions(resource_version=world.pods.revision, labels=equals("a", "b")))
+    await world.put("a")
+    await settle()
+    world.pods._dispatcher._matches = world.pods._matches
+    await world.clock.advance(2)
+    assert (watcher.end_reason, broken.end_reason) == ("reset", "reset")
+    assert await world.names() == ["a"]
+
+
+@in_world
 async def test_a_value_that_is_not_an_object_is_left_out(world: World) -> None:
     await world.store.put(PREFIX + "default/bad", b"\x00")
     await world.put("good")

@@ -203,7 +203,7 @@ class WatchCache:
         """Tell the watchers that want it how far the cache has come."""
         watchers = [watcher for watcher in self._dispatcher.watchers if watcher.wants_bookmarks]
         if watchers:
-            record = WatchRecord("BOOKMARK", self.wire.bookmark(self.revision), self.revision)
+            record = WatchRecord("BOOKMARK", self.wire, self.wire.bookmark(self.revision), self.revision)
             for watcher in watchers:
                 watcher.push(record)
 
@@ -249,6 +249,7 @@ class WatchCache:
         change = Change(self.wire, kv.key, kv.mod_revision, old, new)
         self._keep(change)
         self._dispatcher.dispatch(change, self._scopes(kv.key))
+        change.forget_records()
 
     def _entry(self, kv: KeyValue) -> Entry | None:
         try:

@@ -33,7 +33,7 @@ class CacheFeed:
         self._clock = clock
         self._rng = rng or random.Random(0)
         self._progress = Progress(clock)
-        self._caches: dict[str, WatchCache] = {}
+        self._caches: dict[str, tuple[WatchCache, ...]] = {}
         self._depths: tuple[int, ...] = ()
         self._watch: Watch | None = None
 
@@ -48,11 +48,14 @@ class CacheFeed:
 
     async def _begin(self) -> int:
         revision = await self._store.current_revision()
+        if self._watch is not None:
+            self._watch.close()
         self._watch = self._store.watch(_EVERYTHING, revision + 1, with_previous=False)
         return revision
 
     async def add(self, resource: CachedResource) -> WatchCache:
-        """A loaded cache of the resource."""
+        """A loaded cache of the resource. A resource that is served in several versions has a cache for each, with the
+        same prefix and a `convert` of its own."""
         assert self._watch is not None, "start the feed first"
         cache = WatchCache(resource, self._store, self._progress, self._clock)
         await self._load(cache)
@@ -60,9 +63,13 @@ class CacheFeed:
 
     def remove(self, cache: WatchCache) -> None:
         """Forget a cache whose resource is no longer served, and end its watches."""
-        if self._caches.get(cache.resource.prefix) is cache:
-            del self._caches[cache.resource.prefix]
-            self._note_depths()
+        prefix = cache.resource.prefix
+        left = tuple(other for other in self._caches.get(prefix, ()) if other is not cache)
+        if left:
+            self._caches[prefix] = left
+        else:
+            self._caches.pop(prefix, None)
+        self._note_depths()
         cache.close("closed")
 
     async def run(self) -> NoReturn:
@@ -74,7 +81,9 @@ class CacheFeed:
                     await self._follow()
                 except StorageError as error:
                     log.warning("The watch of the store ended; the caches start anew", error=str(error))
-                    await self._start_anew()
+                except Exception as error:  # the loop's edge: a cache that failed to follow must not pass for fresh
+                    log.error("A watch cache failed; the caches start anew", error=repr(error))
+                await self._start_anew()
 
     async def _follow(self) -> None:
         assert self._watch is not None
@@ -86,9 +95,10 @@ class CacheFeed:
         for event in batch.events:
             key = event.kv.key
             for depth in depths:
-                cache = caches.get(_folder(key, depth))
-                if cache is not None:
-                    cache.ingest(event)
+                found = caches.get(_folder(key, depth))
+                if found is not None:
+                    for cache in found:
+                        cache.ingest(event)
                     break
         self._progress.advance(batch.revision)
 
@@ -101,15 +111,17 @@ class CacheFeed:
                 break
             # The feed was faster than the reading; what it has passed on would be missing.
         cache.load(result.kvs, result.revision)
-        self._caches[prefix] = cache
-        self._note_depths()
+        others = self._caches.get(prefix, ())
+        if cache not in others:
+            self._caches[prefix] = (*others, cache)
+            self._note_depths()
 
     async def _start_anew(self) -> None:
         while True:
             await self._clock.sleep(RESTART_SECONDS * (1 + self._rng.random()))
             try:
                 revision = await self._begin()
-                for cache in list(self._caches.values()):
+                for cache in self._all():
                     await self._load(cache)
                 # Not before: a cache that is still the old one must not pass for a newer one.
                 self._progress.advance(revision)
@@ -123,8 +135,11 @@ class CacheFeed:
     async def _send_bookmarks(self) -> NoReturn:
         while True:
             await self._clock.sleep(BOOKMARK_SECONDS)
-            for cache in list(self._caches.values()):
+            for cache in self._all():
                 cache.send_bookmarks()
+
+    def _all(self) -> list[WatchCache]:
+        return [cache for caches in self._caches.values() for cache in caches]
 
     def _note_depths(self) -> None:
         self._depths = tuple(sorted({prefix.count("/") for prefix in self._caches}, reverse=True))

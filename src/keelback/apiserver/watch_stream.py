@@ -39,13 +39,18 @@ class Change:
             return self._made("DELETED", self.old, self.revision)
         return None
 
+    def forget_records(self) -> None:
+        """Let go of what was encoded: whoever listens has it. A change is kept for watches that begin later, which are
+        few, and then encodes anew."""
+        self._records = {}
+
     def _made(self, type_: EventType, entry: Entry, revision: int) -> WatchRecord:
         record = self._records.get(type_)
         if record is None:
             item = entry.item
             if entry.revision != revision:
                 item = self._wire.at_revision(item, entry.revision, revision)
-            record = self._records[type_] = WatchRecord(type_, self._wire.object(item), revision)
+            record = self._records[type_] = WatchRecord(type_, self._wire, item, revision)
         return record
 
 
@@ -138,12 +143,12 @@ class Watcher:
     def _initial_records(self) -> list[WatchRecord]:
         assert self._initial is not None
         entries = list(islice(self._initial, BATCH_RECORDS))
-        records = [WatchRecord("ADDED", self._wire.object(entry.item), entry.revision) for entry in entries]
+        records = [WatchRecord("ADDED", self._wire, entry.item, entry.revision) for entry in entries]
         if len(entries) < BATCH_RECORDS:
             self._initial = None
             if self._ends_initial_events:
                 bookmark = self._wire.bookmark(self._after, ends_initial_events=True)
-                records.append(WatchRecord("BOOKMARK", bookmark, self._after))
+                records.append(WatchRecord("BOOKMARK", self._wire, bookmark, self._after))
         return records
 
 

@@ -79,10 +79,17 @@ class WireForm:
         rest = item[len(self._item_head) + len(_VERSION % old) :]
         return self._item_head + _VERSION % new + rest
 
+    def line(self, type_: EventType, item: bytes) -> bytes:
+        """An item as a watch event for the wire."""
+        if self._resource.keeps_type:
+            return b'{"type":"%b","object":%b}\n' % (type_.encode(), item)
+        return b'{"type":"%b","object":%b%b}\n' % (type_.encode(), self._type, item[1:])
+
     def bookmark(self, revision: int, *, ends_initial_events: bool = False) -> bytes:
+        """The item of a bookmark."""
         annotation = b',"annotations":{"k8s.io/initial-events-end":"true"}' if ends_initial_events else b""
-        metadata = b'"metadata":{"resourceVersion":"%d"%b}' % (revision, annotation)
-        return self._type + metadata + self._resource.bookmark_tail + b"}"
+        metadata = b'"resourceVersion":"%d"%b}' % (revision, annotation)
+        return self._item_head + metadata + self._resource.bookmark_tail + b"}"
 
     def list_body(self, items: list[bytes], revision: int, continue_: str, remaining: int | None) -> bytes:
         """A whole list answer."""
@@ -101,22 +108,28 @@ class WireForm:
 
 
 class WatchRecord:
-    """One event as watchers receive it, shared by all of them. `object` is the JSON object, `line` the event for the
-    wire with its newline, encoded once."""
+    """One event as watchers receive it, shared by all of them."""
 
-    __slots__ = ("_line", "object", "revision", "type")
+    __slots__ = ("_item", "_line", "_wire", "revision", "type")
 
-    def __init__(self, type_: EventType, object_: bytes, revision: int) -> None:
+    def __init__(self, type_: EventType, wire: WireForm, item: bytes, revision: int) -> None:
         self.type = type_
-        self.object = object_
         self.revision = revision
+        self._wire = wire
+        self._item = item
         self._line: bytes | None = None
 
     @property
+    def object(self) -> bytes:
+        """The JSON object, with kind and apiVersion."""
+        return self._wire.object(self._item)
+
+    @property
     def line(self) -> bytes:
+        """The event for the wire with its newline, encoded once."""
         line = self._line
         if line is None:
-            line = self._line = b'{"type":"%b","object":%b}\n' % (self.type.encode(), self.object)
+            line = self._line = self._wire.line(self.type, self._item)
         return line
 
     def __repr__(self) -> str:
