@@ -33,16 +33,16 @@ class NodeResourcesBalancedAllocation:
 
 
 def _balance(nodes: NodeTable, rows: Rows, cpu: int, memory: int) -> Scores:
-    cpu_used, has_cpu = _fraction(nodes, rows, resources.CPU, cpu)
-    memory_used, has_memory = _fraction(nodes, rows, resources.MEMORY, memory)
+    cpu_used, memory_used = _fraction(nodes, rows, resources.CPU, cpu), _fraction(nodes, rows, resources.MEMORY, memory)
     # The deviation of two numbers is half their distance; of one it is nothing.
-    deviation = np.abs(cpu_used - memory_used) / 2
-    if not (has_cpu.all() and has_memory.all()):
-        deviation = np.where(has_cpu & has_memory, deviation, 0.0)
+    deviation = np.abs((cpu_used - memory_used) / 2)
+    for name in (resources.CPU, resources.MEMORY):
+        offered = nodes.capacity(name).offered
+        if offered is not None:
+            deviation = deviation * offered[rows]
     return ((1 - deviation) * MAX_NODE_SCORE).astype(np.int64)
 
 
-def _fraction(nodes: NodeTable, rows: Rows, name: str, more: int) -> tuple[_Fractions, npt.NDArray[np.bool_]]:
-    capacity = nodes.allocatable(name)[rows]
-    used = (nodes.requested(name)[rows] + more) / np.maximum(capacity, 1)
-    return np.minimum(used, 1.0), capacity != 0
+def _fraction(nodes: NodeTable, rows: Rows, name: str, more: int) -> _Fractions:
+    fraction: _Fractions = np.minimum((nodes.requested(name)[rows] + more) / nodes.capacity(name).divisor[rows], 1.0)
+    return fraction

@@ -57,27 +57,19 @@ class NodeResourcesFit:
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The mean of the free shares of cpu and memory in percent, each rounded down."""
-        total: Scores | None = None
+        total = np.zeros(1, np.int64)
+        number: int | Scores = 0
         for name in _SCORED:
-            capacity = nodes.allocatable(name)[rows]
-            free = capacity - nodes.nominal_requested(name)[rows] - pod.nominal_requests[name]
-            share = _percent(free, capacity)
-            total = share if total is None else total + share
-        assert total is not None
-        offered = sum((nodes.allocatable(name)[rows] != 0).astype(np.int64) for name in _SCORED)
-        mean: Scores = total // np.maximum(offered, 1)
+            capacity = nodes.capacity(name)
+            free = nodes.allocatable(name)[rows] - nodes.nominal_requested(name)[rows] - pod.nominal_requests[name]
+            # Exact up to 2**45 units, far beyond any node: the quotient rounds down as whole numbers would.
+            total = total + (np.maximum(free, 0) * float(MAX_NODE_SCORE) / capacity.divisor[rows]).astype(np.int64)
+            number = number + (1 if capacity.offered is None else capacity.offered[rows].astype(np.int64))
+        mean: Scores = total // np.maximum(number, 1)
         return mean
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         return scores
-
-
-def _percent(free: Scores, capacity: Scores) -> Scores:
-    free = np.maximum(free, 0)
-    if capacity.size and int(capacity.max()) >= 1 << 45:
-        # Multiplying by 100 must not overflow; such nodes are far from any limit of precision that matters.
-        return (free.astype(np.float64) * MAX_NODE_SCORE / np.maximum(capacity, 1)).astype(np.int64)
-    return free * MAX_NODE_SCORE // np.maximum(capacity, 1)
 
 
 def _in_upstream_order(request: tuple[str, int]) -> tuple[int, str]:

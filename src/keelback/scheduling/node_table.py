@@ -63,6 +63,16 @@ class NodeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """What every node offers of a resource, ready to divide by."""
+
+    divisor: npt.NDArray[np.float64]
+    """1 where a node offers nothing."""
+    offered: npt.NDArray[np.bool_] | None
+    """Where nodes offer anything; None when all do."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedPod:
     """A pod on a node: bound, or assumed to be by a decision that is not yet carried out."""
 
@@ -107,6 +117,7 @@ class NodeTable:
         self._ports: dict[tuple[str, int], dict[str, dict[str, int]]] = {}
         self._claims: dict[tuple[str, str], dict[str, int]] = {}
         self._pods: dict[str, dict[str, PlacedPod]] = {}
+        self._capacities: dict[str, tuple[int, Capacity]] = {}
         self._log: list[int] = []
         self._log_start = 0
         self._none = self._rows.column(np.int64)
@@ -119,6 +130,15 @@ class NodeTable:
     def allocatable(self, resource: str) -> npt.NDArray[np.int64]:
         """How much of a resource each node offers to pods."""
         return self._allocatable.get(resource, self._none).values
+
+    def capacity(self, resource: str) -> Capacity:
+        """As `allocatable`, for scores; kept until a node changes."""
+        known = self._capacities.get(resource)
+        if known is None or known[0] != self.version:
+            amounts = self.allocatable(resource)
+            offered = None if amounts.all() else amounts != 0
+            known = self._capacities[resource] = (self.version, Capacity(np.maximum(amounts, 1).astype(float), offered))
+        return known[1]
 
     def requested(self, resource: str) -> npt.NDArray[np.int64]:
         """How much of a resource the pods on each node ask for."""
