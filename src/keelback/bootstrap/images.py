@@ -125,9 +125,19 @@ def from_packages(
             _run(["dpkg-deb", "--extract", str(archive), str(root)])
         for path in exclude:
             shutil.rmtree(root / path, ignore_errors=True)
-        for path, file in {**accounts(), **(files or {})}.items():
+        for path, file in {**_BASE, **accounts(), **(files or {})}.items():
             _place(root, path, file)
         return from_directory(name, root, config)
+
+
+_BASE: Mapping[str, File] = {
+    "/run": File.directory(),
+    "/run/lock": File.directory(0o1777),
+    "/tmp": File.directory(0o1777),  # noqa: S108 - a path in the image
+    "/root": File.directory(0o700),
+    "/var/run": File.link("/run"),
+}
+"""What Debian's base-files package would bring, and programs take for granted."""
 
 
 def extract_package(package: str, directory: Path) -> Path:
