@@ -1,6 +1,6 @@
-"""The kubelet's HTTPS API: logs, exec, attach and port-forward for the API server, statistics and metrics for others.
+"""The kubelet's HTTPS API: logs, exec, attach and port-forward for the API server, statistics for others.
 
-Streams are handed on byte by byte to the runtime's own streaming server, whose protocols they already speak.
+Who asks must be known and allowed, by the API server's own answers; only the health check is open.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,11 +20,9 @@ from keelback.auth.authentication import AuthenticationFailed
 from keelback.component.http import (
     JSON_HEADERS,
     AnyResponse,
-    Connection,
     Request,
     Response,
     StreamingResponse,
-    UpgradeResponse,
     Writer,
     parse_query,
     query_flag,
@@ -33,9 +30,10 @@ from keelback.component.http import (
     text_response,
 )
 from keelback.component.logs import logger
+from keelback.component.remotecommand import Wanted
 from keelback.component.serving import Server, server_context
 from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
-from keelback.kubelet import logs, stats
+from keelback.kubelet import logs, stats, streaming
 from keelback.kubelet.kubelet import Kubelet
 from keelback.kubelet.server_access import Access
 from keelback.kubelet.worker import PodWorker
@@ -216,30 +214,35 @@ class KubeletServer:
 
     async def _exec(self, request: Request, namespace: str, name: str, container: str) -> AnyResponse:
         status = self._running(self._worker(namespace, name), container)
-        streams = _streams(request)
+        wanted = _wanted(request)
         command = [value for key, value in parse_query(request.query) if key == "command"]
         if not command:
             raise _Refused(HTTPStatus.BAD_REQUEST, "you must specify at least 1 command")
-        url = await self._kubelet.runtime.exec_url(status.container.id, command, **streams)
-        return UpgradeResponse(lambda connection: splice(request, url, connection))
+        url = await self._kubelet.runtime.exec_url(
+            status.container.id,
+            command,
+            stdin=wanted.stdin,
+            stdout=wanted.stdout,
+            stderr=wanted.stderr,
+            tty=wanted.tty,
+        )
+        return streaming.command(request, wanted, url)
 
     async def _attach(self, request: Request, namespace: str, name: str, container: str) -> AnyResponse:
         worker = self._worker(namespace, name)
         status = self._running(worker, container)
-        streams = _streams(request)
-        url = await self._kubelet.runtime.attach_url(status.container.id, **streams)
-        return UpgradeResponse(lambda connection: splice(request, url, connection))
+        wanted = _wanted(request)
+        url = await self._kubelet.runtime.attach_url(
+            status.container.id, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr, tty=wanted.tty
+        )
+        return streaming.command(request, wanted, url)
 
     async def _port_forward(self, request: Request, namespace: str, name: str) -> AnyResponse:
-        worker = self._worker(namespace, name)
-        sandbox = worker.observed.sandbox
+        sandbox = self._worker(namespace, name).observed.sandbox
         if sandbox is None:
             raise _Refused(HTTPStatus.NOT_FOUND, f'pod "{name}_{namespace}" has no sandbox')
-        ports = [
-            int(value) for key, value in parse_query(request.query) if key in ("port", "ports") and value.isdigit()
-        ]
-        url = await self._kubelet.runtime.port_forward_url(sandbox.sandbox.id, ports)
-        return UpgradeResponse(lambda connection: splice(request, url, connection))
+        sandbox_id = sandbox.sandbox.id
+        return streaming.forward(request, lambda port: self._kubelet.runtime.port_forward_url(sandbox_id, [port]))
 
     async def _run(self, request: Request, namespace: str, name: str, container: str) -> Response:
         status = self._running(self._worker(namespace, name), container)
@@ -279,72 +282,8 @@ def log_options(values: Mapping[str, str], now: datetime) -> logs.LogOptions:
     )
 
 
-def _streams(request: Request) -> dict[str, bool]:
-    values = query_values(request.query)
-
-    def asked(*names: str) -> bool:
-        return any(query_flag(values.get(name)) for name in names)
-
-    tty = asked("tty")
-    streams = {
-        "stdin": asked("stdin", "input"),
-        "stdout": asked("stdout", "output"),
-        "stderr": asked("stderr", "error") and not tty,
-        "tty": tty,
-    }
-    if not (streams["stdin"] or streams["stdout"] or streams["stderr"]):
+def _wanted(request: Request) -> Wanted:
+    wanted = Wanted.of(request)
+    if not wanted.any:
         raise _Refused(HTTPStatus.BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr")
-    return streams
-
-
-_HOP = frozenset({"host", "authorization", "content-length"})
-
-
-async def splice(request: Request, url: str, connection: Connection) -> None:
-    """Ask the runtime's streaming server the same upgrade, then carry bytes both ways until either side ends."""
-    target = urlsplit(url)
-    try:
-        async with asyncio.timeout(10.0):
-            reader, writer = await asyncio.open_connection(target.hostname, target.port)
-    except (OSError, TimeoutError) as error:
-        text = f"the container runtime's streaming server cannot be reached: {error}".encode()
-        head = f"HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain\r\ncontent-length: {len(text)}\r\n\r\n"
-        connection.write(head.encode() + text)
-        connection.close()
-        return
-    path = target.path + (f"?{target.query}" if target.query else "")
-    lines = [f"{request.method} {path} HTTP/1.1", f"host: {target.netloc}"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in _HOP]
-    if "upgrade" in request.headers and "connection" not in request.headers:
-        lines.append("connection: Upgrade")
-    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + request.body)
-    await writer.drain()
-    up = asyncio.create_task(_carry_up(connection, writer))
-    down = asyncio.create_task(_carry_down(reader, connection))
-    try:
-        # What the container still has to say must arrive, even when nothing more is said to it.
-        await down
-    finally:
-        up.cancel()
-        writer.close()
-        connection.close()
-
-
-async def _carry_up(connection: Connection, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await connection.read():
-            writer.write(data)
-            await writer.drain()
-    except (OSError, asyncio.IncompleteReadError) as error:
-        _log.debug("A stream from the client ended", error=str(error))
-    # The client is gone: the session ends.
-    writer.close()
-
-
-async def _carry_down(reader: asyncio.StreamReader, connection: Connection) -> None:
-    try:
-        while data := await reader.read(65536):
-            connection.write(data)
-            await connection.drain()
-    except OSError as error:
-        _log.debug("A stream from the runtime ended", error=str(error))
+    return wanted

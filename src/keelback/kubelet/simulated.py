@@ -29,6 +29,7 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import meta
 from keelback.apimachinery.errors import AlreadyExists, NotFound, StatusError
+from keelback.apimachinery.meta import Object, Value, named, narrow
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
@@ -86,17 +87,17 @@ def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | No
 # The narrow view of a pod: thousands are held.
 
 
-class SimulatedContainer(meta.Value, frozen=True):
+class SimulatedContainer(Value):
     name: str
     image: str = ""
     restart_policy: str | None = None
 
 
-class SimulatedReadinessGate(meta.Value, frozen=True):
+class SimulatedReadinessGate(Value):
     condition_type: str
 
 
-class SimulatedPodSpec(meta.Value, frozen=True):
+class SimulatedPodSpec(Value):
     node_name: str = ""
     host_network: bool = False
     restart_policy: str = "Always"
@@ -105,20 +106,20 @@ class SimulatedPodSpec(meta.Value, frozen=True):
     readiness_gates: tuple[SimulatedReadinessGate, ...] = ()
 
 
-class SimulatedPodCondition(meta.Value, frozen=True):
+class SimulatedPodCondition(Value):
     type: str
     status: str
 
 
-class SimulatedPodStatus(meta.Value, frozen=True):
+class SimulatedPodStatus(Value):
     phase: str = ""
-    pod_ip: str = meta.named("podIP", "")
+    pod_ip: str = named("podIP", "")
     start_time: datetime | None = None
     conditions: tuple[SimulatedPodCondition, ...] = ()
 
 
-@meta.narrow(Pod)
-class SimulatedPod(meta.Object, frozen=True):
+@narrow(Pod)
+class SimulatedPod(Object):
     """What a simulated node reads of a pod."""
 
     spec: SimulatedPodSpec = SimulatedPodSpec()
