@@ -180,6 +180,48 @@ def test_what_is_no_store_is_refused(tmp_path: Path, clock: Any) -> None:
     asyncio.run(body())
 
 
+def test_a_damaged_file_is_refused_and_not_guessed_at(tmp_path: Path, clock: Any) -> None:
+    path = tmp_path / "store.db"
+
+    async def write() -> None:
+        async with await sqlite.open_store(path, clock) as store:
+            for number in range(5):
+                await store.put(f"/{number}", b"x")
+
+    asyncio.run(write())
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM log WHERE revision = 4")
+    connection.close()
+    with pytest.raises(Unavailable, match="revision 4 is missing"):
+        asyncio.run(_opened_and_closed(path, clock))
+
+
+def test_a_store_that_cannot_be_read_says_so_and_keeps_running(tmp_path: Path, clock: Any) -> None:
+    async def body() -> None:
+        async with await sqlite.open_store(tmp_path / "store.db", clock) as store:
+            for number in range(60):
+                await store.put(f"/{number}", b"x")
+            store._recent.clear()
+            log = store._log
+            assert isinstance(log, sqlite.SQLiteLog)
+            rename = "ALTER TABLE log RENAME TO hidden"
+            await log._run(log._writer, lambda connection: connection.execute(rename).fetchall())
+            for failing in (store.get("/1"), store.range("/"), store.compact(30)):
+                with pytest.raises(Unavailable):
+                    await failing
+            back = "ALTER TABLE hidden RENAME TO log"
+            await log._run(log._writer, lambda connection: connection.execute(back).fetchall())
+            assert (await store.range("/")).count == 60
+            await store.put("/1", b"y")
+            await store.compact(await store.current_revision())
+
+    asyncio.run(body())
+
+
+async def _opened_and_closed(path: Path, clock: Any) -> None:
+    await (await sqlite.open_store(path, clock)).close()
+
+
 def test_a_full_disk_refuses_writes_and_harms_nothing(tmp_path: Path, clock: Any) -> None:
     async def body() -> None:
         async with await sqlite.open_store(tmp_path / "store.db", clock) as store:

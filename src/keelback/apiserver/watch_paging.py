@@ -48,6 +48,7 @@ def decode_continue(text: str) -> tuple[int, str]:
     if not token.start:
         raise BadRequest("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
     # A token must not lead out of the scope of its list.
-    if posixpath.normpath("/" + token.start) != "/" + token.start:
+    start = token.start.removeprefix("/")
+    if start.startswith("/") or posixpath.normpath("/" + start) != "/" + start:
         raise BadRequest(f"continue key is not valid: {token.start}")
-    return token.rv, token.start
+    return token.rv, start

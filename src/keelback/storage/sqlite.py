@@ -54,12 +54,9 @@ async def open_store(path: Path, clock: Clock) -> EmbeddedStore:
     log = SQLiteLog(path, asyncio.get_running_loop())
     try:
         index = await log.load()
-    except sqlite3.Error as error:
+    except Unavailable as error:
         await log.close()
         raise Unavailable(f"{path}: {error}") from error
-    except Unavailable:
-        await log.close()
-        raise
     return EmbeddedStore(log, index, clock)
 
 
@@ -91,7 +88,10 @@ class SQLiteLog:
 
     def value(self, revision: int) -> bytes | None:
         assert self._near is not None
-        row = self._near.execute("SELECT value FROM log WHERE revision = ?", (revision,)).fetchone()
+        try:
+            row = self._near.execute("SELECT value FROM log WHERE revision = ?", (revision,)).fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the store cannot be read: {error}") from error
         return None if row is None else row[0]
 
     async def values(self, revisions: Sequence[int]) -> Mapping[int, bytes]:
@@ -128,7 +128,9 @@ class SQLiteLog:
         def answer(result: Any, error: BaseException | None) -> None:
             if future.done():
                 return
-            if error is not None:
+            if isinstance(error, sqlite3.Error):
+                future.set_exception(Unavailable(str(error)))
+            elif error is not None:
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -217,6 +219,8 @@ def _read_index(connection: sqlite3.Connection) -> tuple[KeyIndex, list[int]]:
         record = Record(*row)
         if record.revision > compacted:
             index = index or KeyIndex(compacted, living.values())
+            if record.revision != index.revision + 1:
+                raise Unavailable(f"the store is damaged: revision {index.revision + 1} is missing")
             index.apply(record)
             continue
         if record.key in living:
