@@ -1,7 +1,8 @@
 """All admission plugins in the order in which they act, and which of them are on.
 
-The order is upstream's: a plugin may rely on those before it. Validating and mutating admission policies come with the
-expression language.
+The order is upstream's: a plugin may rely on those before it. Missing are ValidatingAdmissionPolicy and
+MutatingAdmissionPolicy, which need the expression language, ClusterTrustBundleAttest, whose API is not served, and
+EventRateLimit, ImagePolicyWebhook and NamespaceAutoProvision, which are nothing without a configuration.
 """
 
 from __future__ import annotations
@@ -19,9 +20,19 @@ from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
 from keelback.admission.limit_ranger import LimitRanger
 from keelback.admission.namespace_exists import NamespaceExists
 from keelback.admission.namespace_lifecycle import NamespaceLifecycle
+from keelback.admission.node_restriction import NodeRestriction
+from keelback.admission.owner_references_permission_enforcement import (
+    OwnerReferencesPermissionEnforcement,
+    ResourceOf,
+)
 from keelback.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, Reader
 from keelback.admission.pod_node_selector import PodNodeSelector
+from keelback.admission.pod_restrictions import (
+    ExtendedResourceToleration,
+    LimitPodHardAntiAffinityTopology,
+    PodTolerationRestriction,
+)
 from keelback.admission.pod_security import PodSecurity
 from keelback.admission.pod_topology_labels import PodTopologyLabels
 from keelback.admission.priority import Priority
@@ -30,6 +41,11 @@ from keelback.admission.runtime_class import RuntimeClassPlugin
 from keelback.admission.service_account import ServiceAccountPlugin
 from keelback.admission.storage_object_in_use_protection import StorageObjectInUseProtection
 from keelback.admission.taint_nodes_by_condition import TaintNodesByCondition
+from keelback.admission.webhooks import (
+    MutatingAdmissionWebhook,
+    ValidatingAdmissionWebhook,
+    WebhookCaller,
+)
 from keelback.concurrency.clock import Clock
 
 
@@ -42,6 +58,9 @@ class Dependencies:
     chance: random.Random
     clock: Clock
     quota_status: QuotaStatus
+    webhooks: WebhookCaller
+    new_uid: Callable[[], str]
+    resource_of: ResourceOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +75,25 @@ class Registration:
 PLUGINS: Sequence[Registration] = (
     Registration("NamespaceLifecycle", True, lambda given: NamespaceLifecycle(given.reader)),
     Registration("NamespaceExists", False, lambda given: NamespaceExists(given.reader)),
+    Registration("LimitPodHardAntiAffinityTopology", False, lambda given: LimitPodHardAntiAffinityTopology()),
     Registration("LimitRanger", True, lambda given: LimitRanger(given.reader)),
     Registration("ServiceAccount", True, lambda given: ServiceAccountPlugin(given.reader, given.chance)),
+    Registration("NodeRestriction", False, lambda given: NodeRestriction(given.reader)),
     Registration("TaintNodesByCondition", True, lambda given: TaintNodesByCondition()),
     Registration("AlwaysPullImages", False, lambda given: AlwaysPullImages()),
     Registration("PodSecurity", True, lambda given: PodSecurity(given.reader)),
     Registration("PodNodeSelector", False, lambda given: PodNodeSelector(given.reader)),
     Registration("Priority", True, lambda given: Priority(given.reader)),
     Registration("DefaultTolerationSeconds", True, lambda given: DefaultTolerationSeconds()),
+    Registration("PodTolerationRestriction", False, lambda given: PodTolerationRestriction(given.reader)),
+    Registration("ExtendedResourceToleration", False, lambda given: ExtendedResourceToleration()),
     Registration("DefaultStorageClass", True, lambda given: DefaultStorageClass(given.reader)),
     Registration("StorageObjectInUseProtection", True, lambda given: StorageObjectInUseProtection()),
+    Registration(
+        "OwnerReferencesPermissionEnforcement",
+        False,
+        lambda given: OwnerReferencesPermissionEnforcement(given.is_allowed, given.resource_of),
+    ),
     Registration("PersistentVolumeClaimResize", True, lambda given: PersistentVolumeClaimResize(given.reader)),
     Registration("RuntimeClass", True, lambda given: RuntimeClassPlugin(given.reader)),
     Registration("CertificateApproval", True, lambda given: CertificateApproval(given.is_allowed)),
@@ -74,6 +102,16 @@ PLUGINS: Sequence[Registration] = (
     Registration("DefaultIngressClass", True, lambda given: DefaultIngressClass(given.reader)),
     Registration("PodTopologyLabels", True, lambda given: PodTopologyLabels(given.reader)),
     Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
+    Registration(
+        "MutatingAdmissionWebhook",
+        True,
+        lambda given: MutatingAdmissionWebhook(given.reader, given.webhooks, given.new_uid),
+    ),
+    Registration(
+        "ValidatingAdmissionWebhook",
+        True,
+        lambda given: ValidatingAdmissionWebhook(given.reader, given.webhooks, given.new_uid),
+    ),
     Registration(
         "ResourceQuota", True, lambda given: ResourceQuotaPlugin(given.reader, given.quota_status, given.clock)
     ),

@@ -40,17 +40,17 @@ _REMEMBERED_TOKENS = 10_000
 
 
 @narrow(ServiceAccount)
-class _ServiceAccountIdentity(Object, frozen=True):
+class _ServiceAccountIdentity(Object):
     """A service account, of which only the identity is of interest."""
 
 
 @narrow(Pod)
-class _PodIdentity(Object, frozen=True):
+class _PodIdentity(Object):
     """A pod, of which only the identity is of interest."""
 
 
 @narrow(Node)
-class _NodeIdentity(Object, frozen=True):
+class _NodeIdentity(Object):
     """A node, of which only the identity is of interest."""
 
 
