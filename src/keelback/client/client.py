@@ -240,7 +240,11 @@ class Client:
                 whole, newline, tail = (rest + chunk if rest else chunk).rpartition(b"\n")
                 rest = tail
                 if newline:
-                    yield [_decode_event(cls, line) for line in whole.split(b"\n") if line]
+                    events, error = _decode_events(cls, whole.split(b"\n"))
+                    if events:
+                        yield events
+                    if error is not None:
+                        raise error
 
     async def request(
         self, method: str, path: str, query: str = "", body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -289,15 +293,21 @@ _bookmarks = msgspec.json.Decoder(_BookmarkObject)
 _statuses = msgspec.json.Decoder(Status)
 
 
-def _decode_event(cls: type[T], line: bytes) -> WatchEvent[T]:
-    wire = _wire_events.decode(line)
-    match wire.type:
-        case "ADDED" | "MODIFIED" | "DELETED":
-            return WatchEvent(wire.type, decode(cls, wire.object))
-        case "BOOKMARK":
-            return WatchEvent("BOOKMARK", cls(metadata=_bookmarks.decode(wire.object).metadata))
-        case _:
-            raise errors.from_status(_statuses.decode(wire.object))
+def _decode_events(cls: type[T], lines: list[bytes]) -> tuple[list[WatchEvent[T]], errors.StatusError | None]:
+    """The events of some lines and, where one of them says so, why the watch has ended: what came before it counts."""
+    events: list[WatchEvent[T]] = []
+    for line in lines:
+        if not line:
+            continue
+        wire = _wire_events.decode(line)
+        match wire.type:
+            case "ADDED" | "MODIFIED" | "DELETED":
+                events.append(WatchEvent(wire.type, decode(cls, wire.object)))
+            case "BOOKMARK":
+                events.append(WatchEvent("BOOKMARK", cls(metadata=_bookmarks.decode(wire.object).metadata)))
+            case _:
+                return events, errors.from_status(_statuses.decode(wire.object))
+    return events, None
 
 
 def _failure(status: int, body: bytes) -> errors.StatusError:

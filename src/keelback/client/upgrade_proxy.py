@@ -17,7 +17,6 @@ _PASSED_ON: Final = (
     "sec-websocket-version",
     "sec-websocket-protocol",
     "sec-websocket-extensions",
-    "content-length",
     "user-agent",
     "accept",
 )

@@ -32,6 +32,8 @@ from keelback.component.http import (
 # A client that sends more requests ahead than this waits.
 _PIPELINE: Final = 32
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+# The server says these itself; an answer passed on from elsewhere has that server's.
+_OWN_HEADERS = frozenset(("content-length", "connection", "transfer-encoding", "keep-alive", "date"))
 _WITHOUT_BODY = frozenset((101, 204, 304))
 
 _log = logs.logger("serving")
@@ -427,7 +429,11 @@ class HTTPConnection(asyncio.Protocol):
         return Request(method, path, query, self._headers, body, self._peer_certificate, self._remote)
 
     def _head(self, status: int, headers: Mapping[str, str], extra: str) -> bytes:
-        lines = [f"{_canonical.get(name) or _learn_canonical(name)}: {value}\r\n" for name, value in headers.items()]
+        lines = [
+            f"{_canonical.get(name) or _learn_canonical(name)}: {value}\r\n"
+            for name, value in headers.items()
+            if name not in _OWN_HEADERS
+        ]
         text = "".join(lines)
         if text.count("\n") != len(lines):
             # A line break in a value would let its author write headers of their own.

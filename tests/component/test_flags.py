@@ -1,0 +1,91 @@
+"""Flags are read as upstream's command lines are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import pytest
+
+from keelback.component import flags
+from keelback.component.feature_gates import FeatureGates, Gate, Stage
+from keelback.component.flags import Duration, FlagError
+
+
+@dataclass(frozen=True)
+class Options:
+    secure_port: Annotated[int, "The port."] = 6443
+    bind_address: str = ""
+    node_monitor_grace_period: Duration = 50.0
+    authorization_mode: tuple[str, ...] = ("RBAC",)
+    profiling: bool = True
+    feature_gates: Mapping[str, str] = field(default_factory=dict)
+    max_pods: int | None = None
+
+
+def test_every_form_of_a_flag() -> None:
+    options = flags.parse(
+        Options,
+        [
+            "--secure-port=1",
+            "--bind_address",
+            "::1",
+            "--node-monitor-grace-period=1m30s",
+            "--authorization-mode=Node,RBAC",
+            "--authorization-mode=Webhook",
+            "--profiling=false",
+            "--feature-gates=A=true,B=false",
+            "--feature-gates=C=true",
+            "--max-pods=7",
+        ],
+    )
+    gates = {"A": "true", "B": "false", "C": "true"}
+    assert options == Options(1, "::1", 90.0, ("Node", "RBAC", "Webhook"), False, gates, 7)
+    assert flags.parse(Options, []) == Options()
+    assert flags.parse(Options, ["--profiling"]).profiling
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--none=1"], "unknown flag: --none"),
+        (["--secure-port"], "flag needs an argument: --secure-port"),
+        (["--secure-port=x"], 'invalid argument "x" for "--secure-port" flag'),
+        (["--node-monitor-grace-period=5"], "invalid duration"),
+        (["--feature-gates=A"], "A must be formatted as key=value"),
+        (["serve"], "unknown argument 'serve'"),
+    ],
+)
+def test_mistakes_name_the_flag(arguments: list[str], message: str) -> None:
+    with pytest.raises(FlagError, match=message):
+        flags.parse(Options, arguments)
+
+
+def test_usage_names_flags_and_defaults() -> None:
+    assert "--secure-port\n        The port. (default 6443)" in flags.usage(Options)
+
+
+GATES = {
+    "Old": Gate(True, Stage.GA, locked=True),
+    "New": Gate(False, Stage.ALPHA),
+    "Soon": Gate(True, Stage.BETA),
+}
+
+
+def test_gates() -> None:
+    gates = FeatureGates.of(GATES, {"AllAlpha": "true", "Soon": "false"})
+    assert [gates.enabled(name) for name in GATES] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ({"None": "true"}, "unrecognized feature gate: None"),
+        ({"Old": "false"}, "cannot set feature gate Old to false, feature is locked to true"),
+        ({"New": "maybe"}, "invalid value of New=maybe"),
+    ],
+)
+def test_gates_that_cannot_be(text: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FeatureGates.of(GATES, text)

@@ -1,0 +1,53 @@
+"""The exposition is what Prometheus reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from keelback.component.metrics import Registry
+
+
+def test_the_exposition_of_each_kind() -> None:
+    registry = Registry()
+    requests = registry.counter("requests_total", "Requests.", ("verb", "code"))
+    requests.inc("GET", "200")
+    requests.inc("GET", "200", amount=2)
+    depth = registry.gauge("depth", "Depth.")
+    depth.set(2.5)
+    depth.dec()
+    seconds = registry.histogram("seconds", "Time.", ("verb",), buckets=(0.1, 1))
+    for value in (0.05, 0.1, 0.5, 7):
+        seconds.observe(value, "GET")
+    assert registry.exposition().decode() == (
+        "# HELP depth Depth.\n# TYPE depth gauge\ndepth 1.5\n"
+        "# HELP requests_total Requests.\n# TYPE requests_total counter\n"
+        'requests_total{verb="GET",code="200"} 3\n'
+        "# HELP seconds Time.\n# TYPE seconds histogram\n"
+        'seconds_bucket{verb="GET",le="0.1"} 2\n'
+        'seconds_bucket{verb="GET",le="1"} 3\n'
+        'seconds_bucket{verb="GET",le="+Inf"} 4\n'
+        'seconds_sum{verb="GET"} 7.65\n'
+        'seconds_count{verb="GET"} 4\n'
+    )
+
+
+def test_label_values_are_escaped() -> None:
+    registry = Registry()
+    registry.counter("c", "C.", ("path",)).inc('a"b\\c\nd')
+    assert 'c{path="a\\"b\\\\c\\nd"} 1' in registry.exposition().decode()
+
+
+def test_mistakes_are_found_at_once() -> None:
+    registry = Registry()
+    counter = registry.counter("c", "C.", ("one",))
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.gauge("c", "C.")
+    with pytest.raises(ValueError, match="has the labels"):
+        counter.inc("a", "b")
+
+
+def test_gauges_may_be_computed_when_asked() -> None:
+    registry = Registry()
+    size = registry.gauge("size", "Size.")
+    registry.before_collection(lambda: size.set(7))
+    assert b"size 7\n" in registry.exposition()
