@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
+import json
 import os
 import shutil
 import signal
+import tarfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,14 +110,14 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(body())
 
 
-async def start_pod(node: NodeEnvironment, name: str) -> tuple[str, str, str]:
-    """Sandbox, container and address of a pod of the sample."""
+async def start_pod(node: NodeEnvironment, name: str, image: str = sample.IMAGE) -> tuple[str, str, str]:
+    """Sandbox, container and address of a pod of one image."""
     runtime = CRIRuntime(node.socket)
     config = PodSandboxConfig(
         name, "default", f"uid-{name}", hostname=name, cgroup_parent=f"{node.spec.cgroup_parent}/k"
     )
     sandbox_id = await runtime.run_pod_sandbox(config)
-    container_id = await runtime.create_container(sandbox_id, ContainerConfig("c", ImageSpec(sample.IMAGE)), config)
+    container_id = await runtime.create_container(sandbox_id, ContainerConfig("c", ImageSpec(image)), config)
     await runtime.start_container(container_id)
     (address,) = (await runtime.pod_sandbox_status(sandbox_id)).ips
     await runtime.close()
@@ -130,11 +134,11 @@ async def back(runtime: CRIRuntime) -> None:
             await asyncio.sleep(0.01)
 
 
-async def fetch(netns: Path, address: str) -> str:
-    """What the sample says, asked from a network namespace."""
+async def fetch(netns: Path, address: str, port: int = sample.PORT) -> str:
+    """What a web server says, asked from a network namespace."""
     while True:
         try:
-            connection = await namespaces.connect_in(netns, address, sample.PORT)
+            connection = await namespaces.connect_in(netns, address, port)
             break
         except ConnectionRefusedError:
             await asyncio.sleep(0.005)
@@ -290,5 +294,52 @@ def test_a_record_of_another_boot_is_nobody(place: Place) -> None:
         assert await NodeEnvironment.adopt(replace(node.spec), place.fabric, CLOCK) is None
         record.write_text(before)
         await node.destroy()
+
+    run(scenario)
+
+
+def test_images_of_docker_save_are_loaded(place: Place) -> None:
+    def saved() -> bytes:
+        """The sample as `docker save` writes it."""
+        with tarfile.open(fileobj=io.BytesIO(sample.build())) as archive:
+            files = {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
+        blobs = {name.rpartition("/")[2]: content for name, content in files.items() if name.startswith("blobs/")}
+        index = json.loads(files["index.json"])
+        manifest = json.loads(blobs[index["manifests"][0]["digest"].removeprefix("sha256:")])
+        layer = gzip.decompress(blobs[manifest["layers"][0]["digest"].removeprefix("sha256:")])
+        config = blobs[manifest["config"]["digest"].removeprefix("sha256:")]
+        listed = [{"Config": "config.json", "RepoTags": ["saved:1"], "Layers": ["layer/layer.tar"]}]
+        content = {"config.json": config, "layer/layer.tar": layer, "manifest.json": json.dumps(listed).encode()}
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, data in content.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+        return buffer.getvalue()
+
+    async def scenario() -> None:
+        node = await place.loaded(0)
+        assert await images.load(node.socket, saved(), CLOCK) == ["docker.io/library/saved:1"]
+        _, _, address = await start_pod(node, "web", "saved:1")
+        assert await fetch(place.fabric.path, address) == "web"
+        with pytest.raises(images.ImageError, match="image archive"):
+            await images.load(node.socket, b"nothing", CLOCK)
+
+    run(scenario)
+
+
+def test_a_package_is_built_loaded_and_served(place: Place) -> None:
+    async def scenario() -> None:
+        site = {
+            "/etc/nginx/sites-enabled/default": images.File.link("/etc/nginx/sites-available/default"),
+            "/var/www/html/index.html": images.File(b"from a package"),
+        }
+        config = images.ImageConfig(command=("nginx", "-g", "daemon off;"), ports=(80,))
+        built = asyncio.to_thread(images.from_packages, "nginx:1", ["nginx-light"], config, files=site)
+        node, image = await asyncio.gather(place.loaded(0), built)
+        await images.load(node.socket, image, CLOCK)
+        _, _, address = await start_pod(node, "web", "nginx:1")
+        assert await fetch(place.fabric.path, address, 80) == "from a package"
 
     run(scenario)
