@@ -88,7 +88,7 @@ class SigningReconciler:
             return DONE
         if request.spec.signer_name not in SIGNERS or conditions.is_true(held.conditions, "Failed"):
             return DONE
-        now = self.context.clock.now()
+        now = self.context.now()
         why = complaint(request)
         if why:
             failed = CertificateSigningRequestCondition(
@@ -160,7 +160,7 @@ class ApprovingReconciler:
         return answer.status.allowed
 
     async def _approve(self, request: CertificateSigningRequest, message: str) -> None:
-        now = self.context.clock.now()
+        now = self.context.now()
         approved = CertificateSigningRequestCondition(
             type="Approved",
             status="True",
@@ -188,7 +188,7 @@ class CleanerReconciler:
         due = expiry(request)
         if due is None:
             return DONE
-        left = (due - self.context.clock.now()).total_seconds()
+        left = (due - self.context.now()).total_seconds()
         if left > 0:
             return again_after(left)
         uid = request.metadata.uid

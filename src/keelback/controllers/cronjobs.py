@@ -117,7 +117,7 @@ class CronJobReconciler:
             await self.context.events.event(cron_job, "Warning", "UnparseableSchedule", message)
             await patches.write_status(self.context.client, cron_job, cron_job.status, status)
             return DONE
-        now = self.context.clock.now()
+        now = self.context.now()
         found = due(cron_job, schedule, now)
         if not cron_job.spec.suspend and found.scheduled is not None:
             status = await self._start(cron_job, status, jobs, found, now)

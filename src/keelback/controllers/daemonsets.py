@@ -113,7 +113,7 @@ class DaemonSetReconciler:
         outcome, changed = await self._manage(daemon_set, all_nodes, by_node, history)
         live = frozenset(pod.metadata.labels.get(HASH_LABEL, "") for pod in mine)
         await revisions.clean_up(self.context, history, live, daemon_set.spec.revision_history_limit)
-        now = self.context.clock.now()
+        now = self.context.now()
         status = compute_status(daemon_set, all_nodes, by_node, history.hash, now)
         await patches.write_status(self.context.client, daemon_set, daemon_set.status, status)
         if outcome.error is not None:
@@ -128,7 +128,7 @@ class DaemonSetReconciler:
         by_node: Mapping[str, Sequence[PodView]],
         history: History,
     ) -> tuple[Outcome, bool]:
-        now = self.context.clock.now()
+        now = self.context.now()
         decided = daemon_placement.plan(daemon_set, all_nodes, by_node, history.hash, now)
         if not (decided.create or decided.delete or decided.failed) and (
             daemon_set.spec.update_strategy.type == "RollingUpdate"

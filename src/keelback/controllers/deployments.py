@@ -149,7 +149,7 @@ class DeploymentReconciler:
         observed = split(deployment, replica_sets)
         if deployment.metadata.deletion_timestamp is not None:
             return await self._report(deployment, deployment, observed, rolling=False)
-        current = with_pause_condition(deployment, self.context.clock.now())
+        current = with_pause_condition(deployment, self.context.now())
         current, observed = await self._sync_revision(current, observed)
         if current.spec.paused or rollout.needs_scaling(current, observed.everyone):
             observed = await self._resize(current, observed, rollout.scaled_sizes(current, observed.new, observed.old))
@@ -205,7 +205,7 @@ class DeploymentReconciler:
         current = conditions.find(deployment.status.conditions, rollout_status.PROGRESSING)
         if current is None and rollout_status.has_deadline(deployment):
             message = f'Found new replica set "{new.metadata.name}"'
-            now = self.context.clock.now()
+            now = self.context.now()
             found = rollout_status.progressing("True", "FoundNewReplicaSet", message, now)
             deployment = _with_condition(deployment, found)
         return deployment, Observed(new, observed.old)
@@ -229,7 +229,7 @@ class DeploymentReconciler:
                 return deployment, observed
             message = f'Failed to create new replica set "{wanted.metadata.name}": {error}'
             await self.context.events.event(deployment, "Warning", "FailedReplicaSetCreate", message)
-            now = self.context.clock.now()
+            now = self.context.now()
             failed = rollout_status.progressing("False", "ReplicaSetCreateError", message, now)
             raise _CannotCreate(_with_condition(deployment, failed), error) from error
         if new.spec.replicas > 0:
@@ -238,7 +238,7 @@ class DeploymentReconciler:
         await self._note_revision(deployment, new)
         if rollout_status.has_deadline(deployment):
             message = f'Created new replica set "{new.metadata.name}"'
-            now = self.context.clock.now()
+            now = self.context.now()
             created = rollout_status.progressing("True", "NewReplicaSetCreated", message, now)
             deployment = _with_condition(deployment, created)
         return deployment, Observed(new, observed.old)
@@ -323,7 +323,7 @@ class DeploymentReconciler:
         return await self.context.client.patch(ReplicaSet, metadata.name, metadata.namespace, MergePatch(changes))
 
     async def _report(self, original: Deployment, current: Deployment, observed: Observed, *, rolling: bool) -> Result:
-        now = self.context.clock.now()
+        now = self.context.now()
         compute = rollout_status.rolled_out if rolling else rollout_status.counted
         status: DeploymentStatus = compute(current, observed.everyone, observed.new, now)
         await patches.write_status(self.context.client, original, original.status, status)

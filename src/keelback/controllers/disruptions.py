@@ -124,7 +124,7 @@ class DisruptionReconciler:
             for pod in store.by_index("by-namespace", namespace)
             if selects(pod.metadata.labels) and not pods.is_terminal(pod)
         ]
-        now = self.context.clock.now()
+        now = self.context.now()
         wanted = expectation(budget, len(mine), self._scales(mine))
         disrupted, left = pending_disruptions(budget, mine, now)
         status = compute_status(budget, mine, wanted, disrupted, now)

@@ -146,8 +146,8 @@ class JobReconciler:
         active = [pod for pod in mine if pods.is_active(pod)]
         terminating = [pod for pod in mine if pods.is_terminating(pod) and not pods.is_terminal(pod)]
         if verdict is None:
-            wait = job_accounting.backoff_left(current, mine, self.context.clock.now())
-            decided = plan(current, tally, active, len(terminating), wait, self.context.clock.now())
+            wait = job_accounting.backoff_left(current, mine, self.context.now())
+            decided = plan(current, tally, active, len(terminating), wait, self.context.now())
         else:
             # Whatever the end is, what still runs is needed no longer.
             decided = Plan(delete=tuple(active))
@@ -181,7 +181,7 @@ class JobReconciler:
 
     def _started(self, job: Job) -> Job:
         """The Job with its start time and its being suspended or resumed noted."""
-        now = self.context.clock.now()
+        now = self.context.now()
         status = job.status
         held = conditions.find(status.conditions, SUSPENDED)
         if job.spec.suspend:
@@ -201,7 +201,7 @@ class JobReconciler:
             held = conditions.find(job.status.conditions, type)
             if held is not None and held.status == "True":
                 return held
-        now = self.context.clock.now()
+        now = self.context.now()
         failed_indexes = set(tally.failed_indexes)
         failure = job_accounting.find_failure(job, tally.failed, ended, mine, failed_indexes, now)
         completions = job.spec.completions
@@ -286,7 +286,7 @@ class JobReconciler:
         )
         outcome = None
         if verdict is not None and not final.active and not final.terminating:
-            outcome, final = _finished(current, final, verdict, self.context.clock.now())
+            outcome, final = _finished(current, final, verdict, self.context.now())
         before = status if noted else original.status
         await patches.write_status(self.context.client, original, before, final)
         await self._say(original, final, outcome)
@@ -317,7 +317,7 @@ class JobReconciler:
 
     def _next(self, job: Job, decided: Plan) -> Result:
         delays = [decided.wait_seconds] if decided.wait_seconds else []
-        deadline = job_accounting.deadline_left(job, self.context.clock.now())
+        deadline = job_accounting.deadline_left(job, self.context.now())
         if deadline is not None and deadline > 0:
             delays.append(deadline)
         return again_after(min(delays)) if delays else DONE

@@ -133,7 +133,7 @@ class NamespaceReconciler:
         progress = await self._empty(namespace.metadata.name)
         if not progress.is_empty:
             # An empty namespace goes at once: nobody would read its conditions.
-            status = with_conditions(namespace.status, conditions_of(progress, self.context.clock.now()))
+            status = with_conditions(namespace.status, conditions_of(progress, self.context.now()))
             await patches.write_status(client, namespace, namespace.status, status)
             return again_after(_POLL_SECONDS)
         await self._finalize(namespace)

@@ -191,7 +191,7 @@ class NodeLifecycleReconciler:
 
     async def _mark_unknown(self, node: NodeView) -> NodeView:
         was_ready = conditions.is_true(node.status.conditions, "Ready")
-        changed = unknown_conditions(node, self.context.clock.now())
+        changed = unknown_conditions(node, self.context.now())
         if not changed:
             return node
         patch = StrategicMergePatch({"status": {"conditions": [tree(one) for one in changed]}})
@@ -205,7 +205,7 @@ class NodeLifecycleReconciler:
     async def _mark_pods_not_ready(self, node: NodeView) -> None:
         """Services must not send to pods of a node that is gone, and nobody else will say that they are not ready."""
         store = self.context.caches.store(PodView)
-        now = self.context.clock.now()
+        now = self.context.now()
         for pod in store.by_index("by-node", node.metadata.name):
             if not pods.is_ready(pod):
                 continue
@@ -223,7 +223,7 @@ class NodeLifecycleReconciler:
         if no_execute and not self._may_evict(node, held, no_execute):
             # One taint for another is no further eviction, so only a node without either waits its turn.
             no_execute = ""
-        wanted = with_taints(held, no_schedule_taints(node), no_execute, self.context.clock.now())
+        wanted = with_taints(held, no_schedule_taints(node), no_execute, self.context.now())
         if wanted == held:
             return
         metadata = {"resourceVersion": node.metadata.resource_version}

@@ -131,7 +131,7 @@ class PodGarbageCollector:
             return
         status: dict[str, object] = {"phase": "Failed"}
         if one.message:
-            moment = self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            moment = self.context.now().strftime("%Y-%m-%dT%H:%M:%SZ")
             condition = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}
             status["conditions"] = [condition | {"message": one.message, "lastTransitionTime": moment}]
         metadata = one.pod.metadata

@@ -78,7 +78,7 @@ class ReplicaSetReconciler:
 
     async def _adjust(self, replica_set: ReplicaSet, active: list[PodView]) -> errors.StatusError | None:
         related = self._related(replica_set) if len(active) > replica_set.spec.replicas > 0 else ()
-        decided = plan(replica_set.spec.replicas, active, self.context.clock.now(), related)
+        decided = plan(replica_set.spec.replicas, active, self.context.now(), related)
         wanted = [pod_from_template(replica_set.spec.template, replica_set) for _ in range(decided.create)]
         made = await create_pods(self.context, replica_set, wanted)
         deleted = await delete_pods(self.context, replica_set, decided.delete)
@@ -101,7 +101,7 @@ class ReplicaSetReconciler:
     async def _report(
         self, replica_set: ReplicaSet, mine: list[PodView], failure: errors.StatusError | None, attempted: int
     ) -> Result:
-        now = self.context.clock.now()
+        now = self.context.now()
         spec = replica_set.spec
         labels = dict((spec.template.metadata or ObjectMeta()).labels)
         counts = replicas.count(mine, labels, spec.min_ready_seconds, now)

@@ -83,7 +83,7 @@ class ReplicationControllerReconciler:
         return await self._report(controller, mine, failure, attempted)
 
     async def _adjust(self, controller: ReplicationController, active: list[PodView]) -> errors.StatusError | None:
-        decided = plan(controller.spec.replicas, active, self.context.clock.now())
+        decided = plan(controller.spec.replicas, active, self.context.now())
         template = controller.spec.template or PodTemplateSpec()
         wanted = [pod_from_template(template, controller) for _ in range(decided.create)]
         made = await create_pods(self.context, controller, wanted)
@@ -98,7 +98,7 @@ class ReplicationControllerReconciler:
         failure: errors.StatusError | None,
         attempted: int,
     ) -> Result:
-        now = self.context.clock.now()
+        now = self.context.now()
         spec = controller.spec
         template = spec.template or PodTemplateSpec()
         labels = dict((template.metadata or ObjectMeta()).labels)

@@ -89,7 +89,7 @@ class ResourceQuotaReconciler:
 
     async def reconcile(self, quota: ResourceQuota) -> Result:
         objects = await self._observe(quota)
-        used = usage.total(quota, objects, self.context.clock.now())
+        used = usage.total(quota, objects, self.context.now())
         status = replace(quota.status, hard=dict(quota.spec.hard), used=used)
         changed = status_difference(quota.status, status)
         if changed:

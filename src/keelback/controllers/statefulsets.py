@@ -161,7 +161,7 @@ class StatefulSetReconciler:
         return again_after(stateful_set.spec.min_ready_seconds) if waits else DONE
 
     def _now(self) -> datetime:
-        return self.context.clock.now()
+        return self.context.now()
 
     def _current(self, stateful_set: StatefulSet, history: History) -> str:
         """The revision pods are rolled back to below the partition; the newest one where there was none."""

@@ -64,7 +64,7 @@ class TaintEvictionReconciler:
         node = self.context.caches.store(NodeView).get("", pod.spec.node_name)
         if node is None or pod.metadata.deletion_timestamp is not None:
             return DONE
-        now = self.context.clock.now()
+        now = self.context.now()
         since = pod.status.start_time or pod.metadata.creation_timestamp or now
         due = eviction_time(node.spec.taints, pod.spec.tolerations, since, now)
         if due is None:
@@ -83,7 +83,7 @@ class TaintEvictionReconciler:
             "status": "True",
             "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTransitionTime": self.context.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         patch = StrategicMergePatch({"metadata": {"uid": metadata.uid}, "status": {"conditions": [condition]}})
         try:

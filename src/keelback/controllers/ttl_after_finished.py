@@ -36,7 +36,7 @@ class TTLAfterFinishedReconciler:
     owns: ClassVar = ()
 
     async def reconcile(self, job: Job) -> Result:
-        left = seconds_left(job, self.context.clock.now())
+        left = seconds_left(job, self.context.now())
         if left is None:
             return DONE
         if left > 0:
@@ -46,7 +46,7 @@ class TTLAfterFinishedReconciler:
             fresh = await self.context.client.get(Job, job.metadata.name, job.metadata.namespace)
         except errors.NotFound:
             return DONE
-        left = seconds_left(fresh, self.context.clock.now())
+        left = seconds_left(fresh, self.context.now())
         if left is not None and left <= 0 and fresh.metadata.uid == job.metadata.uid:
             name, namespace, uid = job.metadata.name, job.metadata.namespace, job.metadata.uid
             await self.context.client.delete(Job, name, namespace, uid=uid, propagation_policy="Foreground")

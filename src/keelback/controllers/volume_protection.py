@@ -1,4 +1,4 @@
-"""The protection controllers: a claim that a pod uses, and a volume that a claim has, are not deleted before that ends."""
+"""The protection controllers: claims used by pods, and volumes bound to claims, are not deleted before that ends."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from keelback.apimachinery.meta import Object
@@ -27,3 +28,7 @@ class Context:
     events: Events
     clock: Clock
     chance: random.Random
+
+    def now(self) -> datetime:
+        """The time as objects carry it: whole seconds, so that what was written reads back the same."""
+        return self.clock.now().replace(microsecond=0)
