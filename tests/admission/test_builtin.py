@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import pytest
+
+from keelback.admission.builtin import PLUGINS, Dependencies, build
+from keelback.api.admissionregistration_v1 import WebhookClientConfig
+from keelback.api.core_v1 import ResourceQuota
+from keelback.apimachinery.meta import Object
+
+T = TypeVar("T", bound=Object)
+
+
+class Nothing:
+    """Every edge of the plugins, none of which is used to build them."""
+
+    async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
+        raise NotImplementedError
+
+    async def list(self, kind: type[T], namespace: str = "") -> Sequence[T]:
+        raise NotImplementedError
+
+    async def read_quota(self, namespace: str, name: str) -> ResourceQuota:
+        raise NotImplementedError
+
+    async def write_quota_status(self, quota: ResourceQuota) -> None:
+        raise NotImplementedError
+
+    async def call(self, config: WebhookClientConfig, url: str, body: bytes, timeout_seconds: float) -> bytes:
+        raise NotImplementedError
+
+    def now(self) -> datetime:
+        raise NotImplementedError
+
+    def monotonic(self) -> float:
+        raise NotImplementedError
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+def _dependencies() -> Dependencies:
+    nothing = Nothing()
+    return Dependencies(
+        reader=nothing,
+        is_allowed=lambda question: False,
+        chance=random.Random(1),
+        clock=nothing,
+        quota_status=nothing,
+        webhooks=nothing,
+        new_uid=lambda: "",
+        resource_of=lambda api_version, kind: None,
+    )
+
+
+def test_every_plugin_can_be_made_under_its_upstream_name() -> None:
+    given = _dependencies()
+    assert [one.make(given).name for one in PLUGINS] == [one.name for one in PLUGINS]
+
+
+def test_what_is_on_is_what_kubernetes_has_on() -> None:
+    assert {one.name for one in PLUGINS if one.is_default} == {
+        "NamespaceLifecycle",
+        "LimitRanger",
+        "ServiceAccount",
+        "TaintNodesByCondition",
+        "PodSecurity",
+        "Priority",
+        "DefaultTolerationSeconds",
+        "DefaultStorageClass",
+        "StorageObjectInUseProtection",
+        "PersistentVolumeClaimResize",
+        "RuntimeClass",
+        "CertificateApproval",
+        "CertificateSigning",
+        "CertificateSubjectRestriction",
+        "DefaultIngressClass",
+        "PodTopologyLabels",
+        "MutatingAdmissionWebhook",
+        "ValidatingAdmissionWebhook",
+        "ResourceQuota",
+    }
+
+
+def test_a_wrong_choice_is_refused() -> None:
+    build(_dependencies(), enable=["NodeRestriction"], disable=["PodSecurity"])
+    with pytest.raises(ValueError, match="unknown admission plugin: Nope"):
+        build(_dependencies(), enable=["Nope"])
+    with pytest.raises(ValueError, match="overlapped"):
+        build(_dependencies(), enable=["PodSecurity"], disable=["PodSecurity"])
