@@ -17,7 +17,7 @@ from keelback.scheduler import status_patches
 from keelback.scheduling import volume_binding
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.default_preemption import Candidate
-from keelback.scheduling.node_table import NodeTable
+from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodToPlace
 
 _log = logs.logger("scheduler")
@@ -45,29 +45,38 @@ class Jobs:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=workers * 4)
+        self._tasks: asyncio.TaskGroup | None = None
 
     async def put(self, job: Job) -> None:
         """Have a job done."""
         await self._queue.put(job)
 
+    def start(self, job: Job) -> None:
+        """Have a job done that may take long, beside those of the workers."""
+        assert self._tasks is not None
+        self._tasks.create_task(self._do(job))
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             for _ in range(self._workers):
                 tasks.create_task(self._work())
 
     async def _work(self) -> None:
         while True:
-            job = await self._queue.get()
-            try:
-                await job()
-            except errors.NotFound:
-                # What was to be written to is gone, and with it the reason to write.
-                pass
-            except (errors.StatusError, OSError, TimeoutError) as error:
-                _log.warning("Failed to write", error=error)
-            except Exception as error:
-                _log.error("A write failed unexpectedly", error=error)
+            await self._do(await self._queue.get())
+
+    async def _do(self, job: Job) -> None:
+        try:
+            await job()
+        except errors.NotFound:
+            # What was to be written to is gone, and with it the reason to write.
+            pass
+        except (errors.StatusError, OSError, TimeoutError) as error:
+            _log.warning("Failed to write", error=error)
+        except Exception as error:
+            _log.error("A write failed unexpectedly", error=error)
 
 
 async def bind(client: Client, pod: PodToPlace, node_name: str) -> None:
@@ -83,6 +92,17 @@ async def bind(client: Client, pod: PodToPlace, node_name: str) -> None:
 async def patch_status(client: Client, pod: PodToPlace, patch: StrategicMergePatch) -> None:
     """Write into the pod's status."""
     await client.patch(PodToPlace, pod.metadata.name, pod.metadata.namespace, patch, "status")
+
+
+async def withdraw_nomination(client: Client, pod: PlacedPod) -> None:
+    """Tell a waiting pod that the node it was promised goes to another."""
+    await client.patch(PodToPlace, pod.name, pod.namespace, status_patches.no_nomination(), "status")
+
+
+def unbound_claims(objects: ClusterObjects, namespace: str, claims: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Those of a pod's claims that are not bound yet, by namespace and name."""
+    keys = [(namespace, name) for name in claims]
+    return [key for key in keys if (claim := objects.claims.get(key)) is not None and not claim.is_bound]
 
 
 async def preempt(
@@ -116,10 +136,7 @@ async def bind_volumes(
     timeout_seconds: float,
 ) -> None:
     """Have the claims that waited for a consumer bound for this node; return when they are. Raises VolumesNotBound."""
-    namespace = pod.metadata.namespace
-    waiting = [
-        (namespace, name) for name in claims if (found := objects.claims.get((namespace, name))) and not found.is_bound
-    ]
+    waiting = unbound_claims(objects, pod.metadata.namespace, claims)
     if not waiting:
         return
     for key in waiting:
@@ -141,6 +158,10 @@ async def _start_binding(
     volume = volume_binding.choose_volume(objects, key, claim, nodes, row)
     if volume is not None:
         current = await client.get(PersistentVolumeClaim, name, namespace)
+        offered = await client.get(PersistentVolume, volume)
+        taken = offered.spec.claim_ref
+        if taken is not None and (taken.namespace, taken.name) != key:
+            raise VolumesNotBound(f"binding volumes: volume {volume} was taken by {taken.namespace}/{taken.name}")
         reference = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -148,7 +169,10 @@ async def _start_binding(
             "name": name,
             "uid": current.metadata.uid,
         }
-        await client.patch(PersistentVolume, volume, "", MergePatch({"spec": {"claimRef": reference}}))
+        # The version makes sure that nobody takes the volume in between.
+        version = {"resourceVersion": offered.metadata.resource_version}
+        tree = {"metadata": version, "spec": {"claimRef": reference}}
+        await client.patch(PersistentVolume, volume, "", MergePatch(tree))
         return
     annotations = {"volume.kubernetes.io/selected-node": node_name}
     await client.patch(PersistentVolumeClaim, name, namespace, MergePatch({"metadata": {"annotations": annotations}}))

@@ -75,7 +75,7 @@ class Observation:
         elif new.spec.node_name:
             self._see_assigned(new)
         else:
-            self._see_pending(new)
+            self._see_pending(old, new)
 
     def on_namespace(self, change: Change[NamespaceLabels]) -> None:
         """A namespace's labels may have changed."""
@@ -142,6 +142,13 @@ class Observation:
         else:
             self.nominated.pop(pod.metadata.uid, None)
 
+    def outbid(self, priority: int, node_name: str) -> list[PlacedPod]:
+        """Take back the promises of a node to pods of lower priority; whose they were."""
+        lost = [pod for pod in self.nominated.values() if pod.node_name == node_name and pod.info.priority < priority]
+        for pod in lost:
+            del self.nominated[pod.uid]
+        return lost
+
     def placed(self, pod: PodToPlace, node_name: str) -> PlacedPod:
         """The pod as the node table counts it."""
         metadata, status = pod.metadata, pod.status
@@ -174,7 +181,7 @@ class Observation:
         elif known.info is not placed.info or known.terminating != placed.terminating:
             self._happened(Event.ASSIGNED_POD_CHANGED)
 
-    def _see_pending(self, pod: PodToPlace) -> None:
+    def _see_pending(self, old: PodToPlace | None, pod: PodToPlace) -> None:
         uid = pod.metadata.uid
         if pod.spec.scheduler_name not in self._scheduler_names or pod.metadata.deletion_timestamp is not None:
             self._queue.remove(uid)
@@ -185,6 +192,8 @@ class Observation:
             return
         info = self.shapes.of(pod)
         if uid in self._queue:
+            if old is not None and old.status.nominated_node_name != pod.status.nominated_node_name:
+                self.nominate(pod, pod.status.nominated_node_name)
             self._queue.update(pod, info, self._monotonic())
         else:
             self._queue.add(pod, info, self._monotonic())

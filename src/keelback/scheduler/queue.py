@@ -165,6 +165,10 @@ class SchedulingQueue:
             self._leave(queued)
             self._retry(queued, now)
 
+    def next_ready(self) -> float | None:
+        """When the first back-off ends; None when no pod backs off."""
+        return self._backing_off[0][0] if self._backing_off else None
+
     @property
     def ready(self) -> bool:
         """Whether `pop` would find something without waiting."""

@@ -42,6 +42,7 @@ from keelback.scheduling.pod_info import PodToPlace
 _log = logs.logger("scheduler")
 
 _FLUSH_SECONDS: Final = 1.0
+_SHORTEST_SLEEP_SECONDS: Final = 0.01
 
 
 class Scheduler:
@@ -122,7 +123,9 @@ class Scheduler:
 
     async def _flush(self) -> None:
         while True:
-            await self._clock.sleep(_FLUSH_SECONDS)
+            due = self.queue.next_ready()
+            wait = _FLUSH_SECONDS if due is None else min(_FLUSH_SECONDS, due - self._clock.monotonic())
+            await self._clock.sleep(max(wait, _SHORTEST_SLEEP_SECONDS))
             now = self._clock.monotonic()
             self.queue.flush_backoff(now)
             self.queue.flush_rejected(now)
@@ -153,7 +156,12 @@ class Scheduler:
                 continue
             if isinstance(decision, Assigned):
                 self.queue.remove(queued.uid)
-                await self._jobs.put(partial(self._bind, decision, started))
+                job = partial(self._bind, decision, started)
+                if binding.unbound_claims(self.observation.objects, queued.pod.metadata.namespace, queued.info.claims):
+                    # It may wait for minutes until its volumes are made: no worker is kept waiting with it.
+                    self._jobs.start(job)
+                else:
+                    await self._jobs.put(job)
             else:
                 await self._refused(decision, started)
         return True
@@ -167,6 +175,8 @@ class Scheduler:
         if refused.candidate is not None:
             self.metrics.preemption_attempts.inc()
             self.metrics.preemption_victims.observe(len(refused.candidate.victims))
+            for pod in self.observation.outbid(queued.info.priority, refused.candidate.node_name):
+                await self._jobs.put(partial(binding.withdraw_nomination, self._client, pod))
         await self._jobs.put(partial(self._tell_refused, refused))
 
     async def _tell_refused(self, refused: Refused) -> None:

@@ -38,6 +38,11 @@ def pod_scheduled_false(
     return StrategicMergePatch({"status": status}) if status else None
 
 
+def no_nomination() -> StrategicMergePatch:
+    """Take back the promise of a node."""
+    return StrategicMergePatch({"status": {"nominatedNodeName": None}})
+
+
 def preempted(scheduler_name: str, now: datetime) -> StrategicMergePatch:
     """Say why a victim has to go."""
     condition = {

@@ -67,13 +67,18 @@ class Rows:
 class LabelColumn:
     """The values of one label as small numbers, 0 where a node lacks it: also the topology domains of that key."""
 
-    __slots__ = ("column", "names", "numbers", "users")
+    __slots__ = ("column", "distinct", "holders", "names", "numbers", "users")
 
     def __init__(self, rows: Rows) -> None:
         self.column = rows.column(np.int32)
         self.names: list[str] = [""]
         self.numbers: dict[str, int] = {}
+        self.holders: list[int] = [0]
+        """How many nodes have each value."""
         self.users = 0
+        """How many nodes have the label."""
+        self.distinct = 0
+        """How many different values they have."""
 
     @property
     def ids(self) -> npt.NDArray[np.int32]:
@@ -91,7 +96,22 @@ class LabelColumn:
         if number is None:
             number = self.numbers[value] = len(self.names)
             self.names.append(value)
+            self.holders.append(0)
         return number
+
+    def assign(self, row: int, value: str | None) -> None:
+        """Give a row a value, or (None) take the one it has."""
+        old = int(self.column.data[row])
+        if old:
+            self.holders[old] -= 1
+            self.distinct -= not self.holders[old]
+            self.users -= 1
+        number = 0 if value is None else self.intern(value)
+        if number:
+            self.distinct += not self.holders[number]
+            self.holders[number] += 1
+            self.users += 1
+        self.column.data[row] = number
 
 
 class LabelColumns:
@@ -110,8 +130,7 @@ class LabelColumns:
         for key in old:
             if key not in new:
                 label = self._keys[key]
-                label.column.data[row] = 0
-                label.users -= 1
+                label.assign(row, None)
                 if not label.users:
                     self._rows.drop(label.column)
                     del self._keys[key]
@@ -119,9 +138,7 @@ class LabelColumns:
             if old.get(key) == value:
                 continue
             label = self._keys.get(key) or self._add(key)
-            if key not in old:
-                label.users += 1
-            label.column.data[row] = label.intern(value)
+            label.assign(row, value)
             if len(label.names) > 2 * self._rows.count + 64:
                 self._compact(label)
 
@@ -132,8 +149,9 @@ class LabelColumns:
     def _compact(self, label: LabelColumn) -> None:
         # Values come and go (host names of short-lived nodes): those in use are numbered anew, to keep counts short.
         names = label.names
-        label.names, label.numbers = [""], {}
+        label.names, label.numbers, label.holders = [""], {}, [0]
         data = label.column.data
         for row in range(self._rows.count):
             if data[row]:
-                data[row] = label.intern(names[data[row]])
+                data[row] = number = label.intern(names[data[row]])
+                label.holders[number] += 1

@@ -79,47 +79,23 @@ class PodTopologySpread:
         constraints = _preferred(state, pod)
         if not constraints:
             return None
-        total = len(nodes)
         labels = [nodes.labels.get(constraint.topology_key) for constraint in constraints]
         # Of the system's defaults a node need not have every label; of the pod's own constraints it must.
-        needs_all = pod.has_spread
-        complete = _has_all(nodes, labels) if needs_all else None
-        candidates = np.zeros(total, np.bool_)
-        candidates[state.feasible] = True
+        complete = _has_all(nodes, labels) if pod.has_spread else None
+        candidates = complete
         if complete is not None:
             state.notes[_IGNORED] = ~complete
-            candidates &= complete
-        score = np.zeros(total, np.float64)
+        if not isinstance(state.feasible, slice):
+            candidates = np.zeros(len(nodes), np.bool_)
+            candidates[state.feasible] = True
+            if complete is not None:
+                candidates &= complete
+        # Added first, so that the sum rounds down to the nearest whole number, half upwards as in Go.
+        score = np.full(len(nodes), 0.5)
         for constraint, label in zip(constraints, labels, strict=True):
-            score += self._score_one(constraint, label, pod, nodes, candidates, complete)
-        # Half away from zero, as Go rounds.
-        return np.floor(score + 0.5).astype(np.int64)[rows]
-
-    def _score_one(
-        self,
-        constraint: SpreadConstraint,
-        label: LabelColumn | None,
-        pod: PodInfo,
-        nodes: NodeTable,
-        candidates: Mask,
-        complete: Mask | None,
-    ) -> _Counts:
-        matching = _matching(constraint, pod, nodes)
-        if label is None:
-            return np.zeros(len(nodes), np.float64)
-        if constraint.topology_key == api_nodes.HOSTNAME:
-            counts = matching
-            size = int(candidates.sum())
-        else:
-            included = _included(constraint, pod, nodes)
-            counted = included if complete is None else included & complete
-            by_domain = label.sums(matching * counted)
-            present = label.sums(candidates) > 0
-            # Nodes without the label count as one more domain where they are candidates, as upstream has it.
-            size = int(present.sum())
-            counts = np.where(present, by_domain, 0.0)[label.ids]
-        score: _Counts = (counts * math.log(size + 2) + (constraint.max_skew - 1)) * (label.ids != 0)
-        return score
+            if label is not None:
+                score += _scored(constraint, label, pod, nodes, candidates, complete)
+        return score.astype(np.int64)[rows]
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         """The fewest pods become 100; nodes that lack a label get 0."""
@@ -151,6 +127,38 @@ def _kept(constraint: SpreadConstraint, complete: Mask, pod: PodInfo, nodes: Nod
     return kept
 
 
+def _scored(
+    constraint: SpreadConstraint,
+    label: LabelColumn,
+    pod: PodInfo,
+    nodes: NodeTable,
+    candidates: Mask | None,
+    complete: Mask | None,
+) -> _Counts:
+    """What one constraint adds to each node's score. `candidates` and `complete` are None for all nodes."""
+    counts = _matching(constraint, pod, nodes)
+    extra = constraint.max_skew - 1
+    if constraint.topology_key == api_nodes.HOSTNAME:
+        size = len(nodes) if candidates is None else int(candidates.sum())
+        by_node: _Counts = counts * math.log(size + 2) + extra
+        return by_node if label.users == len(nodes) else by_node * (label.ids != 0)
+    included = _included_or_all(constraint, pod, nodes)
+    for mask in (included, complete):
+        if mask is not None:
+            counts = counts * mask
+    by_domain = label.sums(counts)
+    # Candidates without the label count as one more domain, as upstream has it.
+    if candidates is None:
+        size = label.distinct + (label.users < len(nodes))
+    else:
+        present = label.sums(candidates) > 0
+        size = int(present.sum())
+        by_domain *= present
+    by_domain = by_domain * math.log(size + 2) + extra
+    by_domain[0] = 0.0
+    return by_domain.take(label.ids)
+
+
 def _preferred(state: CycleState, pod: PodInfo) -> tuple[SpreadConstraint, ...]:
     if pod.has_spread:
         return pod.spread_preferred
@@ -179,13 +187,17 @@ def _matching(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> _
 
 
 def _included(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Mask:
+    included = _included_or_all(constraint, pod, nodes)
+    return np.ones(len(nodes), np.bool_) if included is None else included
+
+
+def _included_or_all(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Mask | None:
     """The nodes whose pods count: by default those that the pod's own node affinity picks, whatever their taints."""
     included: Mask | None = node_affinity.selected(pod, nodes) if constraint.honors_affinity else None
-    if included is None:
-        included = np.ones(len(nodes), np.bool_)
     if constraint.honors_taints:
         tolerated = [taints.untolerated(taint_set, pod.tolerations) is None for taint_set in nodes.taint_sets]
-        included = included & np.array(tolerated)[nodes.taint_set_ids]
+        accepted: Mask = np.array(tolerated)[nodes.taint_set_ids]
+        included = accepted if included is None else included & accepted
     return included
 
 
