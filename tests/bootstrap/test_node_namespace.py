@@ -285,6 +285,21 @@ def test_two_clusters_may_use_the_same_addresses(place: Place) -> None:
     run(scenario)
 
 
+def test_a_node_that_was_never_written_down_is_found_and_replaced(place: Place) -> None:
+    async def scenario() -> None:
+        lost = await place.node(0)
+        (lost.spec.run_directory / "node.json").unlink()
+        node = await place.node(0)
+        assert not lost.is_alive
+        assert node.is_alive
+        # The same for a containerd: two on one root would wait for each other.
+        (node.spec.run_directory / "containerd.json").unlink()
+        again = await place.node(0)
+        assert again.containerd.process == node.containerd.process
+
+    run(scenario)
+
+
 def test_a_record_of_another_boot_is_nobody(place: Place) -> None:
     async def scenario() -> None:
         node = await place.node(0)

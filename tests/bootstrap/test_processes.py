@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from keelback.bootstrap.processes import Process
+from keelback.bootstrap.processes import Process, running, running_as
 
 
 def test_a_record_survives_being_written_down() -> None:
@@ -41,3 +42,15 @@ def test_who_does_not_listen_is_ended_after_the_grace() -> None:
         record = Process.of(deaf.pid)
         asyncio.run(record.stop(0.05))
         assert not record.is_alive()
+
+
+def test_what_was_not_written_down_is_found_by_its_exact_program_or_arguments(tmp_path: Path) -> None:
+    program = tmp_path / "sleeper"
+    program.write_bytes(Path("/bin/sleep").resolve().read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([program, "600.25"]) as child:
+        assert [process.pid for process in running(program)] == [child.pid]
+        assert [process.pid for process in running_as([str(program), "600.25"])] == [child.pid]
+        assert running_as([str(program)]) == []
+        child.kill()
+    assert running(program) == []

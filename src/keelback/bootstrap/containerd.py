@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from keelback.bootstrap.processes import Process
+from keelback.bootstrap.processes import Process, running_as
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
 from keelback.cri.containerd import CRIRuntime
@@ -156,15 +156,23 @@ class Containerd:
 
     def adopt(self) -> bool:
         """Find the process that an earlier one of us started. False when it is gone."""
-        try:
-            process = msgspec.json.decode(self.record.read_bytes(), type=Process)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return False
-        if not process.is_alive():
+        process = self._recorded() or next(iter(running_as(self._arguments)), None)
+        if process is None:
             return False
         self.process = process
         self._is_adopted = True
         return True
+
+    @property
+    def _arguments(self) -> list[str]:
+        return ["containerd", "--config", str(self.configuration)]
+
+    def _recorded(self) -> Process | None:
+        try:
+            process = msgspec.json.decode(self.record.read_bytes(), type=Process)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return process if process.is_alive() else None
 
     @property
     def is_running(self) -> bool:
@@ -178,7 +186,7 @@ class Containerd:
         with self.log.open("ab") as output:
             child = spawn(
                 self.inside,
-                ["containerd", "--config", str(self.configuration)],
+                self._arguments,
                 environment={**os.environ, **self.environment},
                 output=output,
             )

@@ -24,13 +24,14 @@ import msgspec
 
 from keelback.bootstrap import cgroups, pause
 from keelback.bootstrap.containerd import Containerd, ContainerdConfig, may_lower_oom_score, oci_runtime, render
-from keelback.bootstrap.processes import Process
+from keelback.bootstrap.processes import Process, running
 from keelback.concurrency.clock import Clock
 from keelback.network import cni, namespaces
 from keelback.network.fabric import Attachment, Fabric
 from keelback.network.namespaces import NODE, Namespaces
 
 _END_SECONDS = 10.0
+_PROGRAM = "pause"
 
 
 class NodeEnvironmentError(Exception):
@@ -112,7 +113,7 @@ class NodeEnvironment:
     def _create(cls, spec: NodeSpec, fabric: Fabric, clock: Clock, peers: Sequence[Attachment]) -> NodeEnvironment:
         layout = Layout(spec)
         layout.make()
-        program = spec.run_directory / "pause"
+        program = spec.run_directory / _PROGRAM
         program.write_bytes(pause.executable(platform.machine()))
         program.chmod(0o755)
         child = namespaces.within_new(NODE, lambda: _become_node(spec.name, program, layout.binds()))
@@ -189,11 +190,14 @@ class NodeEnvironment:
 async def destroy_remains(run_directory: Path, fabric: Fabric | None = None) -> None:
     """End what stands written in a node's run directory, whoever made it. Nothing happens if there is nothing."""
     record = _read_record(run_directory)
-    if record is not None:
+    # Whoever was killed between making a node and writing it down left a pid 1 that only its program's path tells of.
+    unrecorded = await asyncio.to_thread(running, run_directory / _PROGRAM)
+    for init in {*unrecorded, *([record.init] if record is not None else [])}:
         # The kernel ends every process of the pid namespace with its pid 1, and the mounts and links with those.
-        record.init.send(signal.SIGKILL)
-        if not await record.init.wait_gone(_END_SECONDS):
-            raise NodeEnvironmentError(f"node {record.name}: its processes do not end (pid {record.init.pid})")
+        init.send(signal.SIGKILL)
+        if not await init.wait_gone(_END_SECONDS):
+            raise NodeEnvironmentError(f"node {run_directory.name}: its processes do not end (pid {init.pid})")
+    if record is not None:
         if fabric is not None and fabric.exists():
             await asyncio.to_thread(fabric.remove_link, record.link)
         await asyncio.to_thread(cgroups.remove_tree, record.cgroup_parent)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -67,6 +68,31 @@ class Process(msgspec.Struct, frozen=True):
         if not await self.wait_gone(grace_seconds):
             self.send(signal.SIGKILL)
             await self.wait_gone(grace_seconds)
+
+
+def running(executable: Path) -> list[Process]:
+    """The processes of one program file, by its exact path: for what was started and not yet written down."""
+    return _matching(lambda directory: os.readlink(directory / "exe") == str(executable))
+
+
+def running_as(arguments: Sequence[str]) -> list[Process]:
+    """The processes started with exactly these arguments."""
+    wanted = b"".join(argument.encode() + b"\0" for argument in arguments)
+    return _matching(lambda directory: (directory / "cmdline").read_bytes() == wanted)
+
+
+def _matching(matches: Callable[[Path], bool]) -> list[Process]:
+    found = []
+    for directory in Path("/proc").iterdir():
+        if not directory.name.isdigit():
+            continue
+        try:
+            if matches(directory):
+                found.append(Process.of(int(directory.name)))
+        except OSError:
+            # It ended, or is the kernel's own.
+            continue
+    return found
 
 
 def boot_id() -> str:
