@@ -10,9 +10,11 @@ from keelback.api.core_v1 import (
     ConfigMap,
     ConfigMapVolumeSource,
     Container,
+    ContainerResizePolicy,
     EmptyDirVolumeSource,
     ExecAction,
     Probe,
+    ResourceRequirements,
     Volume,
     VolumeMount,
 )
@@ -212,5 +214,30 @@ def test_the_active_deadline_ends_the_pod(scenario, make_pod):
         await world.until(lambda: world.status.phase == "Failed", advance=1)
         assert world.status.reason == "DeadlineExceeded"
         assert not world.runtime.running()
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("policy", ["NotRequired", "RestartContainer"])
+def test_resources_change_in_place_unless_a_restart_is_asked_for(scenario, make_pod, policy):
+    def sized(limit):
+        return Container(
+            name="web",
+            image="web:1",
+            resources=ResourceRequirements(limits={"cpu": limit}),
+            resize_policy=(ContainerResizePolicy(resource_name="cpu", restart_policy=policy),),
+        )
+
+    async def body(world):
+        worker = world.work(make_pod(sized("100m")))
+        await world.until(world.is_ready)
+        first = world.container().container_id
+        worker.update(make_pod(sized("300m")))
+        await world.until(lambda: world.container().resources.limits == {"cpu": "300m"} and world.is_ready(), advance=1)
+        latest = worker.observed.containers[0]
+        if policy == "NotRequired":
+            assert (world.container().container_id, latest.resources.cpu_quota) == (first, 30_000)
+        else:
+            await world.until(lambda: world.container().restart_count == 1 and world.is_ready(), advance=1)
 
     scenario(body)

@@ -34,7 +34,8 @@ OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "Contai
 class Knowledge:
     """What the kubelet knows of a pod beside what the runtime tells.
 
-    `problems` says why a container could not be started, by name; `messages` are termination messages by container id;
+    `problems` says why a container could not be started, by name. By container id: `messages` are termination messages,
+    `given` the resources that a running container has where they are not its spec's.
     `ready` and `started` are the probes' results by container id.
     """
 
@@ -43,6 +44,7 @@ class Knowledge:
     messages: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[str, str], bool] = lambda _name, _container_id: True
     started: Callable[[str, str], bool] = lambda _name, _container_id: True
+    given: Mapping[str, ResourceRequirements] = field(default_factory=dict)
     runtime_name: str = "containerd"
     is_finished: bool = False
     """The pod will run nothing any more, and nothing of it runs."""
@@ -170,7 +172,7 @@ def _status_from(
         image_id=latest.container.image_ref,
         container_id=f"{knowledge.runtime_name}://{container_id}",
         allocated_resources=dict(one.resources.requests),
-        resources=_resources(one, latest),
+        resources=_resources(one, latest, knowledge),
         volume_mounts=() if before is None else before.volume_mounts,
     )
 
@@ -227,10 +229,9 @@ def _whole(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.replace(microsecond=0)
 
 
-def _resources(one: AnyContainer, latest: runtime.ContainerStatus) -> ResourceRequirements | None:
-    if not is_running(latest):
-        return one.resources if one.resources.limits or one.resources.requests else ResourceRequirements()
-    return ResourceRequirements(limits=dict(one.resources.limits), requests=dict(one.resources.requests))
+def _resources(one: AnyContainer, latest: runtime.ContainerStatus, knowledge: Knowledge) -> ResourceRequirements:
+    given = knowledge.given.get(latest.container.id, one.resources)
+    return ResourceRequirements(limits=dict(given.limits), requests=dict(given.requests))
 
 
 def _pod_ips(pod: Pod, observed: PodRuntime, knowledge: Knowledge) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from keelback.api import pods
-from keelback.api.core_v1 import Pod, PodStatus
+from keelback.api.core_v1 import Pod, PodStatus, ResourceRequirements
 from keelback.apimachinery.meta import replace
 from keelback.component.logs import logger
 from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
@@ -25,6 +25,7 @@ from keelback.kubelet.killing import grace_of, kill_container, kill_pod
 from keelback.kubelet.observed import PodRuntime, instant
 from keelback.kubelet.plan import Actions, AnyContainer, Start, plan
 from keelback.kubelet.prober import Probes
+from keelback.kubelet.resizing import plan_resizes
 from keelback.kubelet.services import NodeServices
 from keelback.kubelet.starting import SandboxProblem, Starter, StartProblem, field_path, make_sandbox
 from keelback.kubelet.status import Knowledge, status_of
@@ -55,6 +56,7 @@ class PodWorker:
         self._wake.set()
         self._due: float | None = None
         self._failures = 0
+        self._given: dict[str, ResourceRequirements] = {}
         self._crash_loops: dict[str, CrashLoop] = {}
         self._problems: dict[str, tuple[str, str]] = {}
         self._messages: dict[str, str] = {}
@@ -217,6 +219,7 @@ class PodWorker:
             self._node.recorder.event(
                 self.pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
             )
+        await self._resize()
         for kill in actions.kill:
             await self._kill(kill.container_id, kill.message, grace_of(self.pod, kill))
         if not await self._refresh_volumes(needed=bool(actions.start)):
@@ -285,6 +288,36 @@ class PodWorker:
         for one in self.observed.containers:
             if one.container.id == container_id:
                 await kill_container(self.pod, one, message, grace_seconds, self._node, ip)
+
+    async def _resize(self) -> None:
+        for one in self.observed.running:
+            # What is found running was made for this spec: its generation has been seen before.
+            container = pods.container(self.pod.spec, one.container.name)
+            if container is not None:
+                self._given.setdefault(one.container.id, container.resources)
+        resizes = plan_resizes(self.pod, self.observed, self._given, self._node.memory_capacity_bytes)
+        if not resizes:
+            return
+        await self._resize_pod()
+        for resize in resizes:
+            container = pods.container(self.pod.spec, resize.name)
+            assert container is not None
+            if resize.restart:
+                message = f"Container {resize.name} resize requires restart"
+                await self._kill(resize.container_id, message, self._grace())
+            else:
+                await self._node.runtime.update_container_resources(resize.container_id, resize.resources)
+            self._given[resize.container_id] = container.resources
+        await self._resize_pod()
+        await self._look()
+        self._tell()
+
+    async def _resize_pod(self) -> None:
+        try:
+            await asyncio.to_thread(self._node.cgroups.set_up, self.pod)
+        except OSError as error:
+            # A limit below the present use is refused; it is tried again once the containers are smaller.
+            _log.debug("Could not resize a pod's cgroup", pod=pods.full_name(self.pod), error=str(error))
 
     async def _refresh_volumes(self, *, needed: bool) -> bool:
         """Whether the volumes are as they should be."""
@@ -426,6 +459,7 @@ class PodWorker:
             messages=self._messages,
             ready=self._probes.ready,
             started=self._probes.started,
+            given=self._given,
             runtime_name=self._node.runtime_name,
             is_finished=self._is_finished and self.observed.is_gone,
             reason=self._ending.reason if self._ending else "",
