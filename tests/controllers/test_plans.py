@@ -12,7 +12,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.api.apps_v1 import DaemonSet, DaemonSetSpec, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy
+from keelback.api.apps_v1 import (
+    DaemonSet,
+    DaemonSetSpec,
+    RollingUpdateDaemonSet,
+    RollingUpdateStatefulSetStrategy,
+    StatefulSet,
+    StatefulSetSpec,
+    StatefulSetUpdateStrategy,
+)
 from keelback.api.batch_v1 import (
     CronJob,
     CronJobSpec,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from keelback.api.rbac_v1 import PolicyRule, Subject
+from keelback.apimachinery.meta import replace
 from keelback.auth.bootstrap_policy_rules import EVENTS, READ, rule, service_account, user
 
 _PREFIX = "system:controller:"
@@ -263,7 +264,15 @@ _RULES: Mapping[str, tuple[PolicyRule, ...]] = {
     ),
 }
 
-CLUSTER_ROLES: Mapping[str, tuple[PolicyRule, ...]] = {f"{_PREFIX}{name}": rules for name, rules in _RULES.items()}
+
+def _with_patch(one: PolicyRule) -> PolicyRule:
+    """Controllers here patch the fields they own where upstream's replace whole objects: who may update may patch."""
+    return replace(one, verbs=(*one.verbs, "patch")) if "update" in one.verbs and "patch" not in one.verbs else one
+
+
+CLUSTER_ROLES: Mapping[str, tuple[PolicyRule, ...]] = {
+    f"{_PREFIX}{name}": tuple(_with_patch(one) for one in rules) for name, rules in _RULES.items()
+}
 
 ROLES: Mapping[tuple[str, str], tuple[PolicyRule, ...]] = {
     ("kube-system", "extension-apiserver-authentication-reader"): (
