@@ -14,13 +14,10 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import builtin
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
-from keelback.scheduling.node_table import NodeInfo, NodeTable, PlacedPod
-from keelback.scheduling.pod_info import (
-    ContainerToPlace,
-    PodShapes,
-    PodToPlace,
-    SpecToPlace,
-)
+from keelback.scheduling.node_info import NodeInfo
+from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_info import PodShapes
+from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace
 
 
 def table_of(nodes: int) -> NodeTable:

@@ -10,7 +10,8 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.concurrency.backoff import Backoff
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduling.events import Event
-from keelback.scheduling.pod_info import PodShapes, PodToPlace, SpecToPlace
+from keelback.scheduling.pod_info import PodShapes
+from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace
 
 WAKES_ON = {"Fit": frozenset({Event.NODE_ADDED}), "Taints": frozenset({Event.NODE_TAINTS_CHANGED})}
 SHAPES = PodShapes()

@@ -15,8 +15,10 @@ from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
 from keelback.scheduling.default_preemption import Candidate, Preemption
 from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.label_selectors import equals
-from keelback.scheduling.node_table import NodeInfo, NodeTable, PlacedPod
-from keelback.scheduling.pod_info import ContainerToPlace, PodInfo, PodShapes, PodToPlace, SpecToPlace
+from keelback.scheduling.node_info import NodeInfo
+from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_info import PodInfo, PodShapes
+from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace
 
 SHAPES = PodShapes()
 

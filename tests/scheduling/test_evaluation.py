@@ -36,8 +36,10 @@ from keelback.scheduling import builtin
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.framework import CycleState
-from keelback.scheduling.node_table import NodeInfo, NodeTable, PlacedPod
-from keelback.scheduling.pod_info import ContainerToPlace, PodShapes, PodToPlace, SpecToPlace
+from keelback.scheduling.node_info import NodeInfo
+from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_info import PodShapes
+from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace
 
 HOSTNAME, ZONE = api_nodes.HOSTNAME, api_nodes.ZONE
 GPU = "example.com/gpu"

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from keelback.scheduling import resources
-from keelback.scheduling.pod_info import PodShapes, PodToPlace
+from keelback.scheduling.pod_info import PodShapes
+from keelback.scheduling.pod_to_place import PodToPlace
 
 
 def decoded(name: str = "web-1", *, suffix: str = "abcde", **spec: Any) -> PodToPlace:
@@ -63,3 +64,26 @@ def test_a_container_that_names_no_request_counts_as_a_nominal_one_for_scores() 
     info = PodShapes().of(pod)
     assert info.requests == {}
     assert info.nominal_requests == {name: 2 * number for name, number in resources.NOMINAL.items()}
+
+
+def resizing(asked: str, given: str, has: str, reason: str = "") -> PodToPlace:
+    tree = {
+        "metadata": {"name": "p", "namespace": "default", "uid": "p"},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": asked}}}]},
+        "status": {
+            "conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}] if reason else [],
+            "containerStatuses": [
+                {"name": "c", "allocatedResources": {"cpu": given}, "resources": {"requests": {"cpu": has}}}
+            ],
+        },
+    }
+    return msgspec.json.decode(msgspec.json.encode(tree), type=PodToPlace)
+
+
+def test_while_a_container_is_resized_the_most_of_what_it_asks_for_and_has_counts() -> None:
+    shapes = PodShapes()
+    assert shapes.of(resizing("2", "1", "1")).requests == {"cpu": 2000}
+    assert shapes.of(resizing("1", "1", "3")).requests == {"cpu": 3000}
+    assert shapes.of(resizing("1", "1000m", "1")).requests == {"cpu": 1000}
+    assert shapes.of(resizing("8", "1", "1", reason="Infeasible")).requests == {"cpu": 1000}
+    assert shapes.of(resizing("8", "1", "1", reason="Deferred")).requests == {"cpu": 8000}

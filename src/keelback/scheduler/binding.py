@@ -18,7 +18,7 @@ from keelback.scheduling import volume_binding
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.default_preemption import Candidate
 from keelback.scheduling.node_table import NodeTable, PlacedPod
-from keelback.scheduling.pod_info import PodToPlace
+from keelback.scheduling.pod_to_place import PodToPlace
 
 _log = logs.logger("scheduler")
 

@@ -23,8 +23,10 @@ from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduling import label_selectors
 from keelback.scheduling.cluster_objects import BudgetInfo, ClaimInfo, ClassInfo, ClusterObjects, VolumeInfo
 from keelback.scheduling.events import Event
-from keelback.scheduling.node_table import NodeTable, NodeToPlaceOn, PlacedPod
-from keelback.scheduling.pod_info import Owner, PodShapes, PodToPlace
+from keelback.scheduling.node_info import NodeToPlaceOn
+from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_info import Owner, PodShapes
+from keelback.scheduling.pod_to_place import PodToPlace
 
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from keelback.concurrency.backoff import Backoff
 from keelback.scheduling import priority_sort
 from keelback.scheduling.events import Event
-from keelback.scheduling.pod_info import PodInfo, PodToPlace
+from keelback.scheduling.pod_info import PodInfo
+from keelback.scheduling.pod_to_place import PodToPlace
 
 
 @dataclass(slots=True)

@@ -36,8 +36,8 @@ from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduling import builtin
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import Plugins
-from keelback.scheduling.node_table import NodeToPlaceOn
-from keelback.scheduling.pod_info import PodToPlace
+from keelback.scheduling.node_info import NodeToPlaceOn
+from keelback.scheduling.pod_to_place import PodToPlace
 
 _log = logs.logger("scheduler")
 

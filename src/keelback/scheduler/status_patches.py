@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keelback.client.patches import StrategicMergePatch
-from keelback.scheduling.pod_info import PodToPlace
+from keelback.scheduling.pod_to_place import PodToPlace
 
 GATED_MESSAGE: Final = "Scheduling is blocked due to non-empty scheduling gates"
 

@@ -7,59 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from keelback.api.core_v1 import ContainerImage, Node, Taint
-from keelback.api.pods import amounts
-from keelback.apimachinery import meta
-from keelback.apimachinery.meta import Value, written
+from keelback.api.core_v1 import ContainerImage, Taint
 from keelback.scheduling import resources
 from keelback.scheduling.columns import Column, LabelColumns, Rows
 from keelback.scheduling.events import Event
+from keelback.scheduling.node_info import NodeInfo, NodeToPlaceOn, compile_node, taint_key
 from keelback.scheduling.pod_counts import PodCounts
 from keelback.scheduling.pod_info import PodInfo
 
 _LONGEST_LOG: Final = 8192
 _GREATEST: Final = 2**62
-
-
-class NodeSpecToPlaceOn(Value):
-    """What placing pods needs to know of a node's spec."""
-
-    taints: tuple[Taint, ...] = ()
-    unschedulable: bool = False
-
-
-class NodeStatusToPlaceOn(Value):
-    """What placing pods needs to know of a node's status."""
-
-    allocatable: Mapping[str, str] = {}
-    images: tuple[ContainerImage, ...] = ()
-
-
-@meta.narrow(Node)
-class NodeToPlaceOn(meta.Object):
-    """A node, as far as the scheduler reads it."""
-
-    spec: NodeSpecToPlaceOn = written(NodeSpecToPlaceOn())
-    status: NodeStatusToPlaceOn = written(NodeStatusToPlaceOn())
-
-
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """One node in plain form: what is said about a single one, and what the columns were filled from."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    taints: tuple[Taint, ...] = ()
-    unschedulable: bool = False
-    allocatable: Mapping[str, int] = field(default_factory=dict)
-    """Millicores of cpu, base units of everything else."""
-    images: tuple[ContainerImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +178,7 @@ class NodeTable:
             (Event.NODE_LABELS_CHANGED, old.labels != new.labels),
             (
                 Event.NODE_TAINTS_CHANGED,
-                (_taint_key(old.taints), old.unschedulable) != (_taint_key(new.taints), new.unschedulable),
+                (taint_key(old.taints), old.unschedulable) != (taint_key(new.taints), new.unschedulable),
             ),
             (Event.NODE_IMAGES_CHANGED, old.images != new.images),
         )
@@ -319,7 +282,7 @@ class NodeTable:
             self._set_images(new.name, old.images, new.images)
 
     def _taint_set(self, taints: tuple[Taint, ...]) -> int:
-        key = _taint_key(taints)
+        key = taint_key(taints)
         number = self._taint_set_numbers.get(key)
         if number is None:
             if len(self.taint_sets) > 4 * self._rows.count + 64:
@@ -331,7 +294,7 @@ class NodeTable:
     def _compact_taint_sets(self) -> None:
         self.taint_sets, self._taint_set_numbers = [()], {(): 0}
         for row, node in enumerate(self.nodes):
-            key = _taint_key(node.taints)
+            key = taint_key(node.taints)
             if key not in self._taint_set_numbers:
                 self._taint_set_numbers[key] = len(self.taint_sets)
                 self.taint_sets.append(node.taints)
@@ -414,20 +377,3 @@ class NodeTable:
             dropped = len(self._log) // 2
             del self._log[:dropped]
             self._log_start += dropped
-
-
-def compile_node(node: NodeToPlaceOn) -> NodeInfo:
-    """What scheduling reads of the node."""
-    return NodeInfo(
-        name=node.metadata.name,
-        labels=node.metadata.labels,
-        taints=node.spec.taints,
-        unschedulable=node.spec.unschedulable,
-        allocatable=amounts(node.status.allocatable),
-        images=node.status.images,
-    )
-
-
-def _taint_key(taints: tuple[Taint, ...]) -> tuple[tuple[str, str, str], ...]:
-    # When a taint was put there does not matter to who is kept away.
-    return tuple((taint.key, taint.value, taint.effect) for taint in taints)

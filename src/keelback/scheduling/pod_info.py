@@ -8,89 +8,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 
-from keelback.api import core_v1
 from keelback.api.core_v1 import (
     Affinity,
-    ContainerPort,
-    Pod,
     PodAffinityTerm,
-    PodCondition,
-    ResourceRequirements,
     Toleration,
     TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 )
 from keelback.apimachinery import meta
-from keelback.apimachinery.meta import Value, written
 from keelback.scheduling import label_selectors, resources
 from keelback.scheduling.label_selectors import Requirement, Selector
-
-
-class ContainerToPlace(Value):
-    """What placing a pod needs to know of a container."""
-
-    image: str = ""
-    ports: tuple[ContainerPort, ...] = ()
-    resources: ResourceRequirements = ResourceRequirements()
-    restart_policy: str | None = None
-
-
-class ClaimSource(Value):
-    """The claim that a volume names."""
-
-    claim_name: str = ""
-
-
-class EphemeralSource(Value):
-    """That a volume has a claim made for it."""
-
-
-class VolumeToPlace(Value):
-    """What placing a pod needs to know of a volume."""
-
-    name: str = ""
-    persistent_volume_claim: ClaimSource | None = None
-    ephemeral: EphemeralSource | None = None
-
-
-class SpecToPlace(Value):
-    """What placing a pod needs to know of its spec."""
-
-    affinity: Affinity | None = None
-    containers: tuple[ContainerToPlace, ...] = ()
-    init_containers: tuple[ContainerToPlace, ...] = ()
-    node_name: str = ""
-    node_selector: Mapping[str, str] = {}
-    overhead: Mapping[str, str] = {}
-    preemption_policy: str | None = None
-    priority: int | None = None
-    resources: ResourceRequirements | None = None
-    scheduler_name: str = "default-scheduler"
-    scheduling_gates: tuple[core_v1.PodSchedulingGate, ...] = ()
-    tolerations: tuple[Toleration, ...] = ()
-    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
-    volumes: tuple[VolumeToPlace, ...] = ()
-
-
-class StatusToPlace(Value):
-    """What placing a pod needs to know of its status."""
-
-    conditions: tuple[PodCondition, ...] = ()
-    nominated_node_name: str = ""
-    phase: str = ""
-    start_time: datetime | None = None
-
-
-@meta.narrow(Pod)
-class PodToPlace(meta.Object):
-    """A pod, as far as the scheduler reads it."""
-
-    spec: SpecToPlace = written(SpecToPlace())
-    status: StatusToPlace = written(StatusToPlace())
+from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace, claims_of, effective_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +114,7 @@ class PodShapes:
 
     def of(self, pod: PodToPlace) -> PodInfo:
         """The pod's shape."""
-        metadata, spec = pod.metadata, pod.spec
+        metadata, spec = pod.metadata, effective_spec(pod)
         owner = controller_of(metadata)
         claims = claims_of(pod)
         # The node a pod is bound to and the names of its volumes are its own; all else is its shape.
@@ -193,21 +124,10 @@ class PodShapes:
         )
         info = self._shapes.get(key)
         if info is None:
-            info = self._shapes[key] = compile_pod(pod)
+            info = self._shapes[key] = compile_pod(pod if spec is pod.spec else meta.replace(pod, spec=spec))
             if len(self._shapes) > self._capacity:
                 self._shapes.popitem(last=False)
         return info
-
-
-def claims_of(pod: PodToPlace) -> tuple[str, ...]:
-    """The names of the claims that the pod's volumes use."""
-    found = []
-    for volume in pod.spec.volumes:
-        if volume.persistent_volume_claim is not None:
-            found.append(volume.persistent_volume_claim.claim_name)
-        elif volume.ephemeral is not None:
-            found.append(f"{pod.metadata.name}-{volume.name}")
-    return tuple(found)
 
 
 def controller_of(metadata: meta.ObjectMeta) -> Owner | None:

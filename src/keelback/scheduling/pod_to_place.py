@@ -1,0 +1,142 @@
+"""What the scheduler reads of a pod: the narrow type its informer holds, and what one asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from keelback.api import core_v1
+from keelback.api.core_v1 import (
+    Affinity,
+    ContainerPort,
+    Pod,
+    PodCondition,
+    ResourceRequirements,
+    Toleration,
+    TopologySpreadConstraint,
+)
+from keelback.api.pods import amount
+from keelback.apimachinery import meta
+from keelback.apimachinery.meta import Value, written
+
+
+class ContainerToPlace(Value):
+    """What placing a pod needs to know of a container."""
+
+    name: str = ""
+    image: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    restart_policy: str | None = None
+
+
+class ClaimSource(Value):
+    """The claim that a volume names."""
+
+    claim_name: str = ""
+
+
+class EphemeralSource(Value):
+    """That a volume has a claim made for it."""
+
+
+class VolumeToPlace(Value):
+    """What placing a pod needs to know of a volume."""
+
+    name: str = ""
+    persistent_volume_claim: ClaimSource | None = None
+    ephemeral: EphemeralSource | None = None
+
+
+class SpecToPlace(Value):
+    """What placing a pod needs to know of its spec."""
+
+    affinity: Affinity | None = None
+    containers: tuple[ContainerToPlace, ...] = ()
+    init_containers: tuple[ContainerToPlace, ...] = ()
+    node_name: str = ""
+    node_selector: Mapping[str, str] = {}
+    overhead: Mapping[str, str] = {}
+    preemption_policy: str | None = None
+    priority: int | None = None
+    resources: ResourceRequirements | None = None
+    scheduler_name: str = "default-scheduler"
+    scheduling_gates: tuple[core_v1.PodSchedulingGate, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    volumes: tuple[VolumeToPlace, ...] = ()
+
+
+class ContainerStatusToPlace(Value):
+    """What a container of a running pod was given and has, which differs from what it asks for while it is resized."""
+
+    name: str = ""
+    allocated_resources: Mapping[str, str] = {}
+    resources: ResourceRequirements | None = None
+
+
+class StatusToPlace(Value):
+    """What placing a pod needs to know of its status."""
+
+    conditions: tuple[PodCondition, ...] = ()
+    container_statuses: tuple[ContainerStatusToPlace, ...] = ()
+    init_container_statuses: tuple[ContainerStatusToPlace, ...] = ()
+    nominated_node_name: str = ""
+    phase: str = ""
+    start_time: datetime | None = None
+
+
+@meta.narrow(Pod)
+class PodToPlace(meta.Object):
+    """A pod, as far as the scheduler reads it."""
+
+    spec: SpecToPlace = written(SpecToPlace())
+    status: StatusToPlace = written(StatusToPlace())
+
+
+def effective_spec(pod: PodToPlace) -> SpecToPlace:
+    """The spec with the requests that count: while a container is resized, the most of what it asks for and has.
+
+    A resize that the node can never grant counts for nothing.
+    """
+    spec, status = pod.spec, pod.status
+    if not status.container_statuses and not status.init_container_statuses:
+        return spec
+    infeasible = any(one.type == "PodResizePending" and one.reason == "Infeasible" for one in status.conditions)
+    statuses = {one.name: one for one in (*status.init_container_statuses, *status.container_statuses)}
+    containers = tuple(_effective(one, statuses.get(one.name), infeasible) for one in spec.containers)
+    init_containers = tuple(_effective(one, statuses.get(one.name), infeasible) for one in spec.init_containers)
+    changed = any(
+        one is not other
+        for one, other in zip((*containers, *init_containers), (*spec.containers, *spec.init_containers), strict=True)
+    )
+    return meta.replace(spec, containers=containers, init_containers=init_containers) if changed else spec
+
+
+def claims_of(pod: PodToPlace) -> tuple[str, ...]:
+    """The names of the claims that the pod's volumes use."""
+    found = []
+    for volume in pod.spec.volumes:
+        if volume.persistent_volume_claim is not None:
+            found.append(volume.persistent_volume_claim.claim_name)
+        elif volume.ephemeral is not None:
+            found.append(f"{pod.metadata.name}-{volume.name}")
+    return tuple(found)
+
+
+def _effective(
+    container: ContainerToPlace, status: ContainerStatusToPlace | None, infeasible: bool
+) -> ContainerToPlace:
+    if status is None or status.resources is None:
+        return container
+    asked, given, has = container.resources.requests, status.allocated_resources, status.resources.requests
+    if given == asked == has:
+        return container
+    requests: dict[str, str] = {} if infeasible else dict(asked)
+    for source in (given, has):
+        for name, number in source.items():
+            if amount(name, number) > amount(name, requests.get(name, "0")):
+                requests[name] = number
+    if requests == asked:
+        return container
+    return meta.replace(container, resources=meta.replace(container.resources, requests=requests))
