@@ -281,6 +281,7 @@ def test_two_clusters_may_use_the_same_addresses(place: Place) -> None:
             await destroy_remains(other.spec(0).run_directory, other.fabric)
             other.fabric.destroy()
             shutil.rmtree(other.run, ignore_errors=True)
+            shutil.rmtree(other.data, ignore_errors=True)
 
     run(scenario)
 

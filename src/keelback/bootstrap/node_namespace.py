@@ -31,6 +31,7 @@ from keelback.network.fabric import Attachment, Fabric
 from keelback.network.namespaces import NODE, Namespaces
 
 _END_SECONDS = 10.0
+_END_STEPS = 2000
 _PROGRAM = "pause"
 
 
@@ -102,7 +103,7 @@ class NodeEnvironment:
     async def adopt(cls, spec: NodeSpec, fabric: Fabric, clock: Clock) -> NodeEnvironment | None:
         """The node an earlier process made, with its containerd if that still runs; None when its pid 1 is gone."""
         record = _read_record(spec.run_directory)
-        if record is None or not record.init.is_alive() or not fabric.exists():
+        if record is None or not _is_usable(record.init) or not fabric.exists():
             return None
         environment = cls(spec, fabric, record.init, _containerd(spec, record.init, clock))
         environment.containerd.adopt()
@@ -151,7 +152,7 @@ class NodeEnvironment:
 
     @property
     def is_alive(self) -> bool:
-        return self.init.is_alive()
+        return _is_usable(self.init)
 
     async def run(
         self,
@@ -193,15 +194,50 @@ async def destroy_remains(run_directory: Path, fabric: Fabric | None = None) -> 
     # Whoever was killed between making a node and writing it down left a pid 1 that only its program's path tells of.
     unrecorded = await asyncio.to_thread(running, run_directory / _PROGRAM)
     for init in {*unrecorded, *([record.init] if record is not None else [])}:
-        # The kernel ends every process of the pid namespace with its pid 1, and the mounts and links with those.
-        init.send(signal.SIGKILL)
-        if not await init.wait_gone(_END_SECONDS):
+        if not await _end(init):
             raise NodeEnvironmentError(f"node {run_directory.name}: its processes do not end (pid {init.pid})")
     if record is not None:
         if fabric is not None and fabric.exists():
             await asyncio.to_thread(fabric.remove_link, record.link)
         await asyncio.to_thread(cgroups.remove_tree, record.cgroup_parent)
     await asyncio.to_thread(shutil.rmtree, run_directory, True)
+
+
+async def _end(init: Process) -> bool:
+    """End a node's pid 1: the kernel ends every process of the namespace with it, and the mounts and links with those.
+
+    Zombies count as ended. One whose parent was killed stays until somebody reaps it, which on a machine with a poor
+    pid 1 may be never, and until then the node's own pid 1 is neither alive nor gone.
+    """
+    members = await asyncio.to_thread(_members, init)
+    init.send(signal.SIGKILL)
+    ends = await asyncio.gather(*(member.wait_gone(_END_SECONDS) for member in members))
+    for _ in range(_END_STEPS):
+        if not _is_usable(init):
+            return all(ends)
+        await asyncio.sleep(_END_SECONDS / _END_STEPS)
+    return False
+
+
+def _is_usable(init: Process) -> bool:
+    """Whether a pid 1 is alive and its namespaces can be entered."""
+    return init.is_alive() and Path(f"/proc/{init.pid}/ns/net").exists()
+
+
+def _members(init: Process) -> list[Process]:
+    """The other processes of a pid namespace; those of containers, in namespaces below it, are not among them."""
+    found = []
+    try:
+        namespace = os.stat(f"/proc/{init.pid}/ns/pid").st_ino
+    except OSError:
+        return []
+    for directory in Path("/proc").iterdir():
+        if not directory.name.isdigit() or int(directory.name) == init.pid:
+            continue
+        with contextlib.suppress(OSError):
+            if os.stat(directory / "ns" / "pid").st_ino == namespace:
+                found.append(Process.of(int(directory.name)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
