@@ -142,17 +142,23 @@ class Probes:
         while True:
             if sort == "startup" or self.started(one.name, container_id):
                 answer = await self._ask(one, spec, container_id)
-                before = self._tallies.get(key, Tally())
-                after = before.after(answer.ok, spec.success_threshold, spec.failure_threshold)
-                self._tallies[key] = after
-                if not answer.ok and self.pod.metadata.deletion_timestamp is None:
-                    await self._unhealthy(one.name, f"{sort.capitalize()} probe failed: {answer.text}".rstrip())
-                if after.state != before.state:
-                    self._changed()
-                    if sort == "startup" or (sort == "liveness" and after.state is False):
-                        # It is done, or its container is about to be killed: wait for the next one.
-                        return
+                if answer.is_known and await self._count(key, one, spec, answer):
+                    return
             await self._clock.sleep(self._pause(spec, sort, one, container_id))
+
+    async def _count(self, key: tuple[str, Sort], one: Container, spec: Probe, answer: Answer) -> bool:
+        """Whether this probe is done with this container."""
+        sort = key[1]
+        before = self._tallies.get(key, Tally())
+        after = before.after(answer.ok, spec.success_threshold, spec.failure_threshold)
+        self._tallies[key] = after
+        if not answer.ok and self.pod.metadata.deletion_timestamp is None:
+            await self._unhealthy(one.name, f"{sort.capitalize()} probe failed: {answer.text}".rstrip())
+        if after.state == before.state:
+            return False
+        self._changed()
+        # A startup probe has said what it can; a container that failed its liveness probe is about to be killed.
+        return sort == "startup" or (sort == "liveness" and after.state is False)
 
     def _pause(self, spec: Probe, sort: Sort, one: Container, container_id: str) -> float:
         period = float(spec.period_seconds or 10)
@@ -165,16 +171,11 @@ class Probes:
 
     async def _ask(self, one: Container, spec: Probe, container_id: str) -> Answer:
         timeout = float(spec.timeout_seconds or 1)
-        for attempt in range(3):
-            try:
-                answer = await probe(spec, one, self.pod, container_id, self._pod_ip, self._runtime, timeout)
-            except Exception as error:
-                _log.exception("A probe could not be made", error, container=one.name)
-                answer = Answer(False, str(error))
-            # As upstream, an exec that could not be carried out at all is tried again before it counts.
-            if answer.ok or not answer.text.startswith("rpc error") or attempt == 2:
-                break
-        return answer
+        try:
+            return await probe(spec, one, self.pod, container_id, self._pod_ip, self._runtime, timeout)
+        except Exception as error:
+            _log.exception("A probe could not be made", error, container=one.name)
+            return Answer(False, str(error), is_known=False)
 
 
 def _probes(one: Container) -> dict[Sort, Probe | None]:

@@ -24,6 +24,8 @@ class Answer:
 
     ok: bool
     text: str = ""
+    is_known: bool = True
+    """False: it could not be asked, which says nothing about the container."""
 
 
 async def probe(
@@ -57,7 +59,7 @@ async def run_command(
     except DeadlineExceeded:
         return Answer(False, f'command timed out: "{" ".join(command)}" timed out after {timeout_seconds:g}s')
     except ContainerRuntimeError as error:
-        return Answer(False, f"rpc error: {error}")
+        return Answer(False, f"rpc error: {error}", is_known=False)
     output = (result.stdout + result.stderr)[:_MAX_OUTPUT].decode(errors="replace")
     return Answer(result.exit_code == 0, output)
 
