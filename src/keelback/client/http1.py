@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +16,8 @@ from keelback.component.http import Response
 
 # The transport is told to stop reading while a stream's reader lags behind by this much.
 _HIGH_WATER_BYTES: Final = 1 << 20
+# As Go's HTTP/2 health check in client-go: noticed within 45 seconds.
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
 class NotSentError(ConnectionResetError):
@@ -93,7 +96,14 @@ class ClientConnection(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family != socket.AF_UNIX:
+            # A watch sends nothing: without probes a server that has vanished looks like a quiet one.
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEP_ALIVE.items():
+                if hasattr(socket, name):
+                    connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:

@@ -7,6 +7,7 @@ Written on httptools rather than taken from a general client because every compo
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,7 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from keelback.client.http1 import ClientConnection, NotSentError
 from keelback.client.transport import StreamedResponse
-from keelback.component.connection import RawConnection
+from keelback.component.connection import RawConnection, connected
 from keelback.component.http import Connection, Request, Response
 from keelback.concurrency.clock import Clock, SystemClock
 
@@ -84,7 +85,10 @@ class TokenFile:
 
 
 class HTTPSTransport:
-    """Requests to one server, given as `https://host:port` (or `http://`, or a unix socket by `unix_path`)."""
+    """Requests to one server, given as `https://host:port` (or `http://`, or a unix socket by `unix_path`).
+
+    `make_socket` makes sockets elsewhere than in the process's own network namespace; `host` is an address then.
+    """
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class HTTPSTransport:
         headers: Mapping[str, str] | None = None,
         server_name: str | None = None,
         unix_path: str | None = None,
+        make_socket: Callable[[], socket.socket] | None = None,
         clock: Clock | None = None,
     ) -> None:
         address = urlsplit(server)
@@ -106,6 +111,7 @@ class HTTPSTransport:
         self._context = (ssl_context or client_context()) if self._tls else None
         self._server_name = server_name or self._host
         self._unix_path = unix_path
+        self._make_socket = make_socket
         self._token = token
         self._token_file = token_file
         self._clock = clock or SystemClock()
@@ -215,6 +221,9 @@ class HTTPSTransport:
                 _, protocol = await loop.create_unix_connection(
                     make, self._unix_path, ssl=self._context, server_hostname=name
                 )
+            elif self._make_socket is not None:
+                made = await connected(self._make_socket(), self._host, self._port)
+                _, protocol = await loop.create_connection(make, sock=made, ssl=self._context, server_hostname=name)
             else:
                 _, protocol = await loop.create_connection(
                     make, self._host, self._port, ssl=self._context, server_hostname=name

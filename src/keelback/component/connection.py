@@ -6,7 +6,9 @@ Reading is bounded: past a high-water mark the transport is told to stop until s
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from keelback.component.http import Connection
@@ -168,15 +170,35 @@ async def dial(
     ssl_context: ssl.SSLContext | None = None,
     *,
     server_name: str | None = None,
+    make_socket: Callable[[], socket.socket] | None = None,
     timeout_seconds: float = 10.0,
 ) -> RawConnection:
-    """Connect. Raises OSError where nobody answers, TimeoutError past the deadline, ssl.SSLError where trust fails."""
+    """Connect, with a socket from `make_socket` where it must belong to another network namespace.
+
+    Raises OSError where nobody answers, TimeoutError past the deadline, ssl.SSLError where trust fails.
+    """
     loop = asyncio.get_running_loop()
+    name = server_name if ssl_context else None
     async with asyncio.timeout(timeout_seconds):
-        _, protocol = await loop.create_connection(
-            RawProtocol, host, port, ssl=ssl_context, server_hostname=server_name if ssl_context else None
-        )
+        if make_socket is not None:
+            made = await connected(make_socket(), host, port)
+            _, protocol = await loop.create_connection(
+                RawProtocol, sock=made, ssl=ssl_context, server_hostname=name or (host if ssl_context else None)
+            )
+            return protocol.connection
+        _, protocol = await loop.create_connection(RawProtocol, host, port, ssl=ssl_context, server_hostname=name)
     return protocol.connection
+
+
+async def connected(made: socket.socket, host: str, port: int) -> socket.socket:
+    """The socket, connected to an address; closed where that fails."""
+    made.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, (host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 async def dial_unix(path: str, *, timeout_seconds: float = 10.0) -> RawConnection:

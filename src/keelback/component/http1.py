@@ -48,6 +48,8 @@ class Limits:
     connections: int = 20_000
     idle_seconds: float = 90.0
     header_seconds: float = 32.0
+    stall_seconds: float = 300.0
+    """How long a client may leave what was sent to it unread."""
     gzip_bytes: int = 128 << 10
     gzip_on_loopback: bool = False
     """Compressing costs more than it saves where both ends are one machine."""
@@ -104,6 +106,8 @@ class HTTPConnection(asyncio.Protocol):
         self.streaming = False
         self.since = self._loop.time()
         """When the connection became idle or a request began to arrive."""
+        self.stalled_since = 0.0
+        """When the client began not to take what is sent, or 0; a connection that has left HTTP is not judged."""
         self._ended = False
         self._lost = False
         self._upgrading = False
@@ -180,9 +184,12 @@ class HTTPConnection(asyncio.Protocol):
         self._write_paused = True
         if self._raw is not None:
             self._raw.pause_writing()
+        else:
+            self.stalled_since = self._loop.time()
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self.stalled_since = 0.0
         if self._raw is not None:
             self._raw.resume_writing()
         if self._drained is not None:

@@ -27,7 +27,7 @@ from keelback.component.http import (
     query_values,
     text_response,
 )
-from keelback.component.spdy import SPDYError, SPDYSession, SPDYStream
+from keelback.component.spdy import SPDYSession, SPDYStream
 from keelback.component.websocket import Opcode, WebSocket
 
 _STREAM_TYPES: Final = ("stdin", "stdout", "stderr", "error", "resize")
@@ -219,9 +219,6 @@ async def connect(connection: Connection, wanted: Wanted, version: int = 4) -> C
                 opened[name] = await session.open({"streamType": name})
             for stream in opened.values():
                 await stream.wait_replied()
-            for name in ("error", "stdout", "stderr"):
-                if name in opened:
-                    await opened[name].close_write()
     except BaseException:
         await close()
         raise
@@ -442,14 +439,12 @@ async def pump(source: Stream, target: Stream) -> None:
 
 async def _read_end(runtime: CommandStreams) -> Status:
     parts = []
-    try:
-        while data := await runtime.error.read():
-            parts.append(data)
-    except SPDYError:
-        pass  # the runtime reset the stream after its last word
+    while data := await runtime.error.read():
+        parts.append(data)
     text = b"".join(parts)
     if not text:
-        return SUCCESS
+        # Only the protocols before v4 tell success by silence.
+        return SUCCESS if runtime.version < 4 else failure("the runtime ended the session without the command's status")
     try:
         return msgspec.json.decode(text, type=Status)
     except msgspec.DecodeError:

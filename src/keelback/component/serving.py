@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from email.utils import format_datetime
@@ -20,6 +21,9 @@ __all__ = ["Limits", "Server", "server_context"]
 
 _SWEEP_SECONDS: Final = 5.0
 _HANDSHAKE_SECONDS: Final = 10.0
+_FLUSH_SECONDS: Final = 2.0
+# As upstream's listener: a client that has vanished is noticed though nothing is sent to it.
+_KEEP_ALIVE_SECONDS: Final = 180
 
 
 def server_context(certificate: str | Path, key: str | Path, client_ca: str | Path | None = None) -> ssl.SSLContext:
@@ -63,6 +67,8 @@ class Server:
         self._unix_path = unix_path
         self._clock = clock or SystemClock()
         self._connections: set[HTTPConnection] = set()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = ""
@@ -101,6 +107,11 @@ class Server:
                 ssl=tls,
                 ssl_handshake_timeout=handshake_seconds,
             )
+            for listener in self._server.sockets:
+                # Accepted connections inherit these.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                if hasattr(socket, "TCP_KEEPIDLE"):
+                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_SECONDS)
         self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def shutdown(self, grace_seconds: float = 10.0) -> None:
@@ -110,6 +121,7 @@ class Server:
             self._sweeper.cancel()
         if self._server is not None:
             self._server.close()
+        deadline = self._loop.time() + grace_seconds
         tasks = [connection.task for connection in self._connections]
         for connection in tuple(self._connections):
             connection.stop()
@@ -119,6 +131,10 @@ class Server:
                 task.cancel()
             if pending:
                 await asyncio.wait(pending, timeout=1.0)
+        # What was written last may still be on its way.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + _FLUSH_SECONDS)):
+                await self._emptied.wait()
         for connection in tuple(self._connections):
             connection.abort()
         if self._server is not None:
@@ -150,11 +166,14 @@ class Server:
         if self.closing or len(self._connections) >= self.limits.connections:
             return False
         self._connections.add(connection)
+        self._emptied.clear()
         return True
 
     def closed(self, connection: HTTPConnection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
+        if not self._connections:
+            self._emptied.set()
 
     def _protocol(self) -> HTTPConnection:
         return HTTPConnection(self)
@@ -167,6 +186,8 @@ class Server:
                 allowed = self.limits.header_seconds if connection.receiving else self.limits.idle_seconds
                 if now - connection.since > allowed:
                     connection.abort() if connection.receiving else connection.close_idle()
+            elif connection.stalled_since and now - connection.stalled_since > self.limits.stall_seconds:
+                connection.abort()
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
 

@@ -77,10 +77,11 @@ class SPDYStream:
         self._replied = asyncio.Event()
 
     async def read(self, max_bytes: int = 65536) -> bytes:
-        """The next bytes, at least one; empty when the other side sends no more. Raises SPDYError after a reset."""
+        """The next bytes, at least one; empty when the other side sends no more, be it for a reset.
+
+        Upstream's servers end a session by resetting its streams, so that a reset is no sign of failure.
+        """
         while not self._pieces:
-            if self._error is not None:
-                raise self._error
             if self._read_ended:
                 return b""
             self._changed.clear()
