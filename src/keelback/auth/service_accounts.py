@@ -30,7 +30,7 @@ from keelback.auth.users import (
 )
 from keelback.concurrency.clock import Clock
 
-DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
+DEFAULT_ISSUER = "https://kubernetes.default.svc"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 # The lifetime that admission asks for in pods. Clients that do not reload tokens get a year; a warning after this.
 WARN_AFTER_SECONDS = 3607
