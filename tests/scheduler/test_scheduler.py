@@ -43,6 +43,9 @@ def test_why_a_pod_fits_nowhere_is_in_its_condition_and_an_event_until_it_does(m
             assert world.messages("big", "FailedScheduling") == [text]
             condition = world.condition("big")
             assert (condition["status"], condition["reason"], condition["message"]) == ("False", "Unschedulable", text)
+            metrics = world.registry.exposition().decode()
+            assert 'scheduler_pending_pods{queue="unschedulable"} 1' in metrics
+            assert 'scheduler_unschedulable_pods{plugin="NodeResourcesFit",profile="default-scheduler"} 1' in metrics
             await world.add_node("large", cpu="2")
             await world.settle()
             world.clock.advance(2)

@@ -36,11 +36,6 @@ class SchedulerMetrics:
             (),
             (1, 2, 4, 8, 16),
         )
-        self.incoming = registry.counter(
-            "scheduler_queue_incoming_pods_total",
-            "Number of pods added to scheduling queues by event and queue type.",
-            ("queue", "event"),
-        )
         self.preemption_attempts = registry.counter(
             "scheduler_preemption_attempts_total", "Total preemption attempts in the cluster till now"
         )
@@ -53,14 +48,26 @@ class SchedulerMetrics:
         self._cache_size = registry.gauge(
             "scheduler_cache_size", "Number of nodes, pods, and assumed pods in the scheduler cache.", ("type",)
         )
+        self._unschedulable = registry.gauge(
+            "scheduler_unschedulable_pods",
+            "The number of unschedulable pods broken down by plugin name.",
+            ("plugin", "profile"),
+        )
         self._registry = registry
 
     def watch(self, queue: SchedulingQueue, nodes: NodeTable) -> None:
         """Read the gauges off the queue and the table whenever they are collected."""
 
+        seen: set[tuple[str, str]] = set()
+
         def refresh() -> None:
             for place, size in queue.sizes.items():
                 self._pending.set(size, place)
+            rejected = queue.rejected_by()
+            # A plugin that rejects nothing any more is set to zero, not forgotten.
+            seen.update(rejected)
+            for plugin, profile in seen:
+                self._unschedulable.set(rejected.get((plugin, profile), 0), plugin, profile)
             self._cache_size.set(len(nodes), "nodes")
             self._cache_size.set(int(nodes.pod_count.sum()), "pods")
 

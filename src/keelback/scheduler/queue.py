@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -165,6 +166,15 @@ class SchedulingQueue:
         for queued in due:
             self._leave(queued)
             self._retry(queued, now)
+
+    def rejected_by(self) -> Mapping[tuple[str, str], int]:
+        """How many rejected pods wait, by the plugin that rejected them and their scheduler's name."""
+        return Counter(
+            (plugin, queued.info.scheduler_name)
+            for plugins, pods in self._rejected.items()
+            for queued in pods.values()
+            for plugin in plugins
+        )
 
     def next_ready(self) -> float | None:
         """When the first back-off ends; None when no pod backs off."""

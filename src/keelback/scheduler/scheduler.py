@@ -172,8 +172,8 @@ class Scheduler:
         self.queue.reject(queued, refused.plugins, started)
         if refused.nominated_node_name is not None:
             self.observation.nominate(queued.pod, refused.nominated_node_name)
+        self.metrics.preemption_attempts.inc()
         if refused.candidate is not None:
-            self.metrics.preemption_attempts.inc()
             self.metrics.preemption_victims.observe(len(refused.candidate.victims))
             for pod in self.observation.outbid(queued.info.priority, refused.candidate.node_name):
                 await self._jobs.put(partial(binding.withdraw_nomination, self._client, pod))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from keelback.api.core_v1 import NodeSelector
 from keelback.scheduling import label_selectors
 from keelback.scheduling.label_selectors import Requirements, Selector
 from keelback.scheduling.pod_info import Owner, PodInfo
+
+_MOST_SHAPES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class ClusterObjects:
         """What picks the pods that are spread together with this one: its Services' and its owner's selectors."""
         known = self._default_selectors.get(pod, ())
         if known == () and pod not in self._default_selectors:
+            if len(self._default_selectors) >= _MOST_SHAPES:
+                self._default_selectors.clear()
             known = self._default_selectors[pod] = self._merge_selectors(pod)
         return known
 

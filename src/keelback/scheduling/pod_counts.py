@@ -18,6 +18,7 @@ from keelback.scheduling.columns import Column, Rows
 from keelback.scheduling.pod_info import AffinityTerm, PodInfo, PodMatcher
 
 _MOST_COUNTERS: Final = 4096
+_MOST_SHAPES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class PodCounts:
         """The terms carried by pods on nodes that pick a pod of this shape."""
         found = self._terms_picking.get(info)
         if found is None:
+            if len(self._terms_picking) >= _MOST_SHAPES:
+                self._terms_picking.clear()
             labels = self.namespace_labels(info.namespace)
             found = self._terms_picking[info] = [
                 existing for existing in self.terms if existing.term.matcher.picks(info.namespace, info.labels, labels)
