@@ -14,12 +14,14 @@ from keelback.controllers.daemonsets import DaemonSetReconciler
 from keelback.controllers.deployments import DeploymentReconciler
 from keelback.controllers.disruptions import DisruptionReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
+from keelback.controllers.endpointslice_mirroring import EndpointSliceMirroringReconciler
 from keelback.controllers.endpointslices import EndpointSliceReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
 from keelback.controllers.jobs import JobReconciler
 from keelback.controllers.namespaces import NamespaceReconciler
 from keelback.controllers.node_ipam import NodeIPAMReconciler
 from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
+from keelback.controllers.persistent_volumes import ClaimBindingReconciler, VolumePhaseReconciler
 from keelback.controllers.pod_garbage_collector import PodGarbageCollector
 from keelback.controllers.replicasets import ReplicaSetReconciler
 from keelback.controllers.replicationcontrollers import ReplicationControllerReconciler
@@ -82,6 +84,7 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(ReplicationControllerReconciler),
     _plain(EndpointsReconciler),
     _plain(EndpointSliceReconciler),
+    _plain(EndpointSliceMirroringReconciler),
     _plain(JobReconciler),
     _plain(TTLAfterFinishedReconciler),
     _plain(DaemonSetReconciler, 2),
@@ -101,6 +104,9 @@ BUILTIN: tuple[Entry, ...] = (
     _configured(SigningReconciler, _signing, 1),
     _plain(ApprovingReconciler, 1),
     _plain(CleanerReconciler, 1),
+    # One controller upstream, two kinds here; two workers could promise one volume twice.
+    _plain(ClaimBindingReconciler, 1),
+    _plain(VolumePhaseReconciler, 1),
     _plain(ClaimProtectionReconciler, 1),
     _plain(VolumeProtectionReconciler, 1),
 )

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from keelback.api.core_v1 import ConfigMap, Namespace
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Object, ObjectMeta, narrow
+from keelback.apimachinery.meta import Object, ObjectMeta, narrow, written
+from keelback.controllers.observed import HeldMeta
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
@@ -26,6 +27,8 @@ DESCRIPTION = (
 @narrow(ConfigMap)
 class ConfigMapName(Object):
     """A ConfigMap without its data, which may be large: all that matters is that one was made, changed or deleted."""
+
+    metadata: HeldMeta = written(HeldMeta())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,164 @@
+"""The endpointslicemirroring controller: Endpoints that people write for Services without a selector, as slices.
+
+Whoever reads slices then sees these endpoints too. What has a selector has slices of its own and is not mirrored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keelback.api import owners
+from keelback.api.core_v1 import EndpointAddress, Endpoints, EndpointSubset, Service
+from keelback.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.client import MergePatch
+from keelback.controllers.pod_control import is_namespace_terminating
+from keelback.controllers.pod_endpoints import family_of
+from keelback.reconcile import patches
+from keelback.reconcile.context import Context
+from keelback.reconcile.loop import Source
+from keelback.reconcile.result import DONE, Result
+
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslicemirroring-controller.k8s.io"
+SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
+_LEADER = "control-plane.alpha.kubernetes.io/leader"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+
+MAX_ENDPOINTS_PER_SUBSET = 1000
+
+
+def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
+    """Whether the Endpoints are somebody's own, to be mirrored."""
+    metadata = endpoints.metadata
+    if metadata.labels.get(SKIP_MIRROR) == "true" or _LEADER in metadata.annotations:
+        return False
+    return service is not None and not service.spec.selector and service.spec.type != "ExternalName"
+
+
+def wanted_slices(endpoints: Endpoints) -> list[EndpointSlice]:
+    """A slice for each subset and address family; named after their place so that they can be found again."""
+    found = []
+    for number, subset in enumerate(endpoints.subsets):
+        by_family: dict[str, list[Endpoint]] = {}
+        for address, ready in _addresses(subset):
+            by_family.setdefault(family_of(address.ip), []).append(_endpoint(address, ready))
+        for family, members in by_family.items():
+            found.append(_make_slice(endpoints, subset, number, family, members[:MAX_ENDPOINTS_PER_SUBSET]))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSliceMirroringReconciler:
+    """Makes, changes and deletes slices until they say what the Endpoints say."""
+
+    context: Context
+    name: ClassVar = "endpointslice-mirroring-controller"
+    role: ClassVar = "endpointslicemirroring-controller"
+    component: ClassVar = "endpoint-slice-mirroring-controller"
+    kind: ClassVar = Endpoints
+    owns: ClassVar = ()
+
+    def sources(self) -> Sequence[Source]:
+        self.context.caches.index(EndpointSlice, "by-mirrored", _mirrored_key)
+        return (
+            Source(Service, lambda one: [(one.metadata.namespace, one.metadata.name)]),
+            Source(EndpointSlice, _mirrored_key),
+        )
+
+    async def reconcile(self, endpoints: Endpoints) -> Result:
+        namespace, name = endpoints.metadata.namespace, endpoints.metadata.name
+        service = self.context.caches.store(Service).get(namespace, name)
+        wanted = wanted_slices(endpoints) if is_mirrored(endpoints, service) else []
+        await self._carry_out(wanted, self._held(namespace, name))
+        return DONE
+
+    async def reconcile_absence(self, namespace: str, name: str) -> Result:
+        await self._carry_out([], self._held(namespace, name))
+        return DONE
+
+    def _held(self, namespace: str, name: str) -> list[EndpointSlice]:
+        store = self.context.caches.index(EndpointSlice, "by-mirrored", _mirrored_key)
+        return store.by_index("by-mirrored", (namespace, name))
+
+    async def _carry_out(self, wanted: Sequence[EndpointSlice], held: Sequence[EndpointSlice]) -> None:
+        client = self.context.client
+        by_name = {one.metadata.name: one for one in held}
+        for one in wanted:
+            old = by_name.pop(one.metadata.name, None)
+            if old is None:
+                try:
+                    await client.create(one)
+                except errors.StatusError as error:
+                    if not is_namespace_terminating(error):
+                        raise
+                continue
+            changes = patches.difference(_owned(old), _owned(one))
+            if changes:
+                await client.patch(EndpointSlice, old.metadata.name, old.metadata.namespace, MergePatch(changes))
+        for one in by_name.values():
+            await client.delete(EndpointSlice, one.metadata.name, one.metadata.namespace, uid=one.metadata.uid)
+
+
+def _addresses(subset: EndpointSubset) -> Iterator[tuple[EndpointAddress, bool]]:
+    for address in subset.addresses:
+        yield address, True
+    for address in subset.not_ready_addresses:
+        yield address, False
+
+
+def _endpoint(address: EndpointAddress, ready: bool) -> Endpoint:
+    return Endpoint(
+        addresses=(address.ip,),
+        conditions=EndpointConditions(ready=ready),
+        hostname=address.hostname or None,
+        node_name=address.node_name,
+        target_ref=address.target_ref,
+    )
+
+
+def _make_slice(
+    endpoints: Endpoints, subset: EndpointSubset, number: int, family: str, members: Sequence[Endpoint]
+) -> EndpointSlice:
+    metadata = endpoints.metadata
+    labels = {**metadata.labels, SERVICE_NAME: metadata.name, MANAGED_BY: MANAGER}
+    annotations = {
+        key: value for key, value in metadata.annotations.items() if key not in (_LAST_APPLIED, _TRIGGER_TIME)
+    }
+    ports = tuple(
+        EndpointPort(name=port.name, port=port.port, protocol=port.protocol, app_protocol=port.app_protocol)
+        for port in subset.ports
+    )
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            name=f"{metadata.name[:230]}-mirrored-{number}-{family.lower()}",
+            namespace=metadata.namespace,
+            labels=labels,
+            annotations=annotations,
+            owner_references=(owners.controller_reference(endpoints),),
+        ),
+        address_type=family,
+        endpoints=tuple(members),
+        ports=ports,
+    )
+
+
+def _owned(one: EndpointSlice) -> dict[str, object]:
+    """The fields this controller decides about, as a tree."""
+    return {
+        "metadata": {"labels": dict(one.metadata.labels), "annotations": dict(one.metadata.annotations)},
+        "endpoints": [patches.tree(endpoint) for endpoint in one.endpoints],
+        "ports": [patches.tree(port) for port in one.ports],
+    }
+
+
+def _mirrored_key(one: EndpointSlice) -> list[tuple[str, str]]:
+    labels = one.metadata.labels
+    if labels.get(MANAGED_BY) != MANAGER or SERVICE_NAME not in labels:
+        return []
+    return [(one.metadata.namespace, labels[SERVICE_NAME])]
