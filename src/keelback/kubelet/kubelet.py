@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from keelback.api import pods
@@ -78,6 +78,7 @@ class Kubelet:
         self._rejected: set[str] = set()
         self._gone: set[str] = set()
         self._node = Node()
+        self._is_subscribed = False
         self._tasks: asyncio.TaskGroup | None = None
         self._services_of_node: NodeServices | None = None
         self.agent: NodeAgent | None = None
@@ -86,13 +87,19 @@ class Kubelet:
         """Be the node's agent until cancelled."""
         version = await self._runtime_version()
         self.agent = NodeAgent(
-            self.config, self.client, self.runtime, self.clock, f"{version[0]}://{version[1]}", self._see_node
+            self.config,
+            self.client,
+            self.runtime,
+            self.clock,
+            f"{version[0]}://{version[1]}",
+            self._see_node,
+            self._events,
         )
         self._services_of_node = self._parts(self.agent, version[0])
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for part in self._loops(self.agent):
-                tasks.create_task(part)
+            for name, loop in self._loops(self.agent).items():
+                tasks.create_task(self._supervise(name, loop))
 
     def all_pods(self) -> list[Pod]:
         """The pods of this node, with the statuses that this kubelet has worked out."""
@@ -143,16 +150,25 @@ class Kubelet:
             allocatable=lambda: dict(agent.allocatable),
         )
 
-    def _loops(self, agent: NodeAgent) -> Sequence[Coroutine[Any, Any, None]]:
-        return (
-            agent.run(),
-            self._services.run(),
-            self._follow_pods(),
-            self._statuses.run(),
-            self._events.run(),
-            self._watch.run(),
-            self._housekeeping(),
-        )
+    def _loops(self, agent: NodeAgent) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+        return {
+            "node": agent.run,
+            "services": self._services.run,
+            "pods": self._follow_pods,
+            "statuses": self._statuses.run,
+            "events": self._events.run,
+            "runtime": self._watch.run,
+            "housekeeping": self._housekeeping,
+        }
+
+    async def _supervise(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a loop for ever: an error that nobody foresaw in one part must not take the node's pods' agent away."""
+        while True:
+            try:
+                await loop()
+            except Exception as error:
+                _log.exception("A part of the kubelet failed and is started again", error, part=name)
+            await self.clock.sleep(1.0)
 
     def _see_node(self, node: Node) -> None:
         self._node = node
@@ -162,7 +178,9 @@ class Kubelet:
     async def _follow_pods(self) -> None:
         # A pod's variables name the services that were there before it.
         await self._services.wait_synced()
-        self._pods.subscribe(self._observe)
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self._pods.subscribe(self._observe)
         await self._pods.run()
 
     def _observe(self, change: Change[Pod]) -> None:
@@ -174,6 +192,8 @@ class Kubelet:
             self._rejected.discard(uid)
             self._statuses.forget(uid)
             if worker is not None:
+                if pod.metadata.deletion_timestamp is not None:
+                    worker.update(pod)
                 worker.remove()
         elif worker is not None:
             worker.update(pod)

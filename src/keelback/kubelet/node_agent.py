@@ -30,6 +30,7 @@ from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError, Image
 from keelback.kubelet import node_facts
 from keelback.kubelet.config import KubeletConfig
 from keelback.kubelet.node_facts import Pressure
+from keelback.kubelet.services import Recorder
 
 LEASE_NAMESPACE = "kube-node-lease"
 _MAX_IMAGES = 50
@@ -99,6 +100,7 @@ class NodeAgent:
         clock: Clock,
         runtime_version: str,
         changed: Callable[[Node], None],
+        recorder: Recorder,
     ) -> None:
         self._config = config
         self._client = client
@@ -106,6 +108,7 @@ class NodeAgent:
         self._clock = clock
         self._runtime_version = runtime_version
         self._changed = changed
+        self._recorder = recorder
         self._written: NodeStatus | None = None
         self._written_at = -1e9
         self._was_ready = False
@@ -125,6 +128,7 @@ class NodeAgent:
             node = await self._client.patch(Node, self._config.node_name, "", patch)
             self._written = node.status
         self._see(node)
+        self._recorder.event(node, "Normal", "Starting", "Starting kubelet.")
 
     async def run(self) -> None:
         """Register, then keep lease and status up to date until cancelled."""
@@ -205,8 +209,12 @@ class NodeAgent:
         node = await self._client.patch(
             Node, self._config.node_name, "", StrategicMergePatch({"status": tree}), subresource="status"
         )
+        changes = _changes(self._written, status)
         self._note(status)
         self._see(node)
+        for kind, reason in changes:
+            message = f"Node {self._config.node_name} status is now: {reason}"
+            self._recorder.event(node, kind, reason, message)
 
     def _note(self, status: NodeStatus) -> None:
         self._written, self._written_at = status, self._clock.monotonic()
@@ -269,6 +277,20 @@ class NodeAgent:
         except ContainerRuntimeError:
             return self._written.images if self._written is not None else ()
         return listed_images(images)
+
+
+def _changes(old: NodeStatus | None, new: NodeStatus) -> list[tuple[str, str]]:
+    """The events, by type and reason, that tell which conditions have changed."""
+    told = {one.type: one.status for one in old.conditions} if old is not None else {}
+    found = []
+    for one in new.conditions:
+        if told.get(one.type) == one.status:
+            continue
+        if one.type == "Ready":
+            found.append(("Normal", "NodeReady" if one.status == "True" else "NodeNotReady"))
+        else:
+            found.append(("Normal", one.reason.replace("Kubelet", "Node")))
+    return found
 
 
 def listed_images(images: Sequence[Image]) -> tuple[ContainerImage, ...]:
