@@ -38,6 +38,8 @@ class FakeServer:
         self.version = 0
         self.log: list[tuple[int, str, str, dict[str, Any]]] = []
         self.changed = asyncio.Condition()
+        self.held_back: set[str] = set()
+        """The plurals of which watches hear nothing for now."""
         self.refuse: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda method, obj: None
 
     async def handle(self, request: Request) -> Response | StreamingResponse:
@@ -82,7 +84,7 @@ class FakeServer:
         if NAMESPACED in collection:
             metadata["namespace"] = collection.split(NAMESPACED)[1].split("/")[0]
         await self._publish("ADDED", path, body)
-        return answer(body, 201)
+        return answer(self.objects[path], 201)
 
     async def _delete(self, path: str, old: dict[str, Any]) -> Response:
         if old["metadata"].get("finalizers"):
@@ -94,7 +96,7 @@ class FakeServer:
 
     async def _put(self, path: str, old: dict[str, Any], new: dict[str, Any], subresource: str) -> None:
         new = json.loads(json.dumps(new))
-        if subresource:
+        if subresource == "status":
             new["spec"] = old.get("spec", {})
         elif "status" in old:
             new["status"] = old["status"]
@@ -121,13 +123,13 @@ class FakeServer:
         position = 0
         start = int(query["resourceVersion"])
         while True:
-            while position < len(self.log):
+            while position < len(self.log) and collection.split("/")[-1] not in self.held_back:
                 version, type, path, obj = self.log[position]
                 position += 1
                 if version > start and in_collection(path, collection):
                     writer.write(json.dumps({"type": type, "object": obj}).encode() + b"\n")
             async with self.changed:
-                while len(self.log) == position:
+                while len(self.log) == position or collection.split("/")[-1] in self.held_back:
                     await self.changed.wait()
 
     def _not_found(self, name: str) -> Response:
@@ -138,7 +140,8 @@ def split_path(path: str) -> tuple[str, str, str]:
     """(collection, name, subresource) of a path; the collection keeps its namespace."""
     parts = path.strip("/").split("/")
     prefix = 3 if parts[0] == "apis" else 2
-    if len(parts) > prefix + 2 and parts[prefix] == "namespaces":
+    is_inside = len(parts) > prefix + 2 and parts[prefix] == "namespaces"
+    if is_inside and parts[prefix + 2] not in ("status", "finalize"):
         prefix += 2
     rest = parts[prefix:]
     collection = "/" + "/".join(parts[: prefix + 1])

@@ -9,19 +9,42 @@ from typing import Any
 
 import pytest
 
-from keelback.api.apps_v1 import DaemonSet, DaemonSetSpec, ReplicaSet, ReplicaSetSpec
+from keelback.api.apps_v1 import DaemonSet, DaemonSetSpec, ReplicaSet, ReplicaSetSpec, StatefulSet, StatefulSetSpec
 from keelback.api.batch_v1 import Job, JobSpec
-from keelback.api.core_v1 import Container, Namespace, Node, PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec
+from keelback.api.core_v1 import (
+    ConfigMap,
+    Container,
+    Namespace,
+    NamespaceSpec,
+    Node,
+    NodeSpec,
+    PersistentVolumeClaim,
+    Pod,
+    PodSpec,
+    PodTemplateSpec,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    Taint,
+)
+from keelback.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta
 from keelback.client import MergePatch
 from keelback.component.http import Response
+from keelback.controllers.config import Config
 from keelback.controllers.daemonsets import DaemonSetReconciler
+from keelback.controllers.disruptions import DisruptionReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
 from keelback.controllers.endpointslices import EndpointSliceReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
 from keelback.controllers.jobs import JobReconciler
+from keelback.controllers.namespaces import NamespaceReconciler
+from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
 from keelback.controllers.replicasets import ReplicaSetReconciler
+from keelback.controllers.revisions import HASH_LABEL
 from keelback.controllers.serviceaccounts import ServiceAccountReconciler
+from keelback.controllers.statefulsets import StatefulSetReconciler
+from keelback.controllers.taint_eviction import TaintEvictionReconciler
 
 LABELS = {"app": "web"}
 TEMPLATE = PodTemplateSpec(
@@ -42,6 +65,98 @@ async def a_replica_set_replaces_a_pod_and_releases_one_that_no_longer_matches(c
         await cluster.until(lambda: len(list(cluster.all("pods"))) == 3)
         await cluster.until(lambda: not cluster.server.objects[path]["metadata"].get("ownerReferences"))
         await cluster.until(lambda: next(cluster.all("replicasets")).get("status", {}).get("replicas") == 2)
+
+
+async def nothing_is_made_twice_while_the_cache_is_behind(cluster: Any) -> None:
+    async with cluster.running(ReplicaSetReconciler):
+        cluster.server.held_back.add("pods")
+        await cluster.client.create(replica_set(3))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 3)
+        for number in range(5):
+            patch = MergePatch({"metadata": {"annotations": {"poke": str(number)}}})
+            await cluster.client.patch(ReplicaSet, "web", "default", patch)
+            for _ in range(50):
+                await asyncio.sleep(0)
+        assert len(list(cluster.all("pods"))) == 3
+        cluster.server.held_back.clear()
+        await cluster.client.patch(ReplicaSet, "web", "default", MergePatch({"spec": {"replicas": 4}}))
+        await cluster.until(lambda: next(cluster.all("replicasets")).get("status", {}).get("replicas") == 4)
+        assert len(list(cluster.all("pods"))) == 4
+
+
+async def a_stateful_set_starts_in_order_with_its_claims(cluster: Any) -> None:
+    async with cluster.running(StatefulSetReconciler):
+        claim = PersistentVolumeClaim(metadata=ObjectMeta(name="data"))
+        spec = StatefulSetSpec(
+            replicas=2, selector=SELECTOR, template=TEMPLATE, service_name="db", volume_claim_templates=(claim,)
+        )
+        await cluster.client.create(StatefulSet(metadata=ObjectMeta(name="db", namespace="default"), spec=spec))
+        await cluster.until(lambda: names(cluster, "pods") == ["db-0"])
+        await cluster.make_pods_ready()
+        await cluster.until(lambda: names(cluster, "pods") == ["db-0", "db-1"])
+        await cluster.make_pods_ready()
+        await cluster.until(lambda: next(cluster.all("statefulsets"))["status"].get("availableReplicas") == 2)
+        assert names(cluster, "persistentvolumeclaims") == ["data-db-0", "data-db-1"]
+        pod = next(cluster.all("pods"))
+        assert pod["spec"]["hostname"] == "db-0"
+        assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == "data-db-0"
+        status = next(cluster.all("statefulsets"))["status"]
+        assert status["currentRevision"] == status["updateRevision"] == pod["metadata"]["labels"][HASH_LABEL]
+    assert ("Normal", "SuccessfulCreate", "create Pod db-0 in StatefulSet db successful") in cluster.events.said
+
+
+async def a_budget_counts_what_may_be_evicted(cluster: Any) -> None:
+    async with cluster.running(ReplicaSetReconciler, DisruptionReconciler):
+        spec = PodDisruptionBudgetSpec(selector=SELECTOR, max_unavailable=1)
+        budget = PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="default"), spec=spec)
+        await cluster.client.create(budget)
+        await cluster.client.create(replica_set(3))
+        await cluster.until(lambda: len(list(cluster.all("pods"))) == 3)
+        await cluster.until(lambda: budget_status(cluster).get("expectedPods") == 3)
+        assert budget_status(cluster).get("disruptionsAllowed", 0) == 0
+        await cluster.make_pods_ready()
+        await cluster.until(lambda: budget_status(cluster).get("disruptionsAllowed") == 1)
+        assert budget_status(cluster)["desiredHealthy"] == 2
+
+
+async def a_node_that_is_ready_loses_its_taint_and_one_that_is_not_gets_one(cluster: Any) -> None:
+    not_ready = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
+    async with cluster.running(with_config(NodeLifecycleReconciler), TaintEvictionReconciler):
+        for name in ("a", "b"):
+            await cluster.client.create(Node(metadata=ObjectMeta(name=name), spec=NodeSpec(taints=(not_ready,))))
+            await cluster.set_status(f"/api/v1/nodes/{name}", readiness("True"))
+        await cluster.until(lambda: not any(taints(cluster, name) for name in ("a", "b")))
+        await cluster.client.create(
+            Pod(metadata=ObjectMeta(name="p", namespace="default"), spec=PodSpec(node_name="b"))
+        )
+        await cluster.make_pods_ready()
+        await cluster.set_status("/api/v1/nodes/b", readiness("False"))
+        await cluster.until(lambda: taints(cluster, "b") == {"NoSchedule", "NoExecute"})
+        await cluster.until(lambda: not list(cluster.all("pods")))
+        await cluster.set_status("/api/v1/nodes/b", readiness("True"))
+        await cluster.until(lambda: not taints(cluster, "b"))
+    assert ("Normal", "TaintManagerEviction", "Marking for deletion Pod default/p") in cluster.events.said
+
+
+async def a_namespace_is_emptied_pods_first_and_then_let_go(cluster: Any) -> None:
+    discovery = {"/api": [("", "v1", "configmaps", "ConfigMap"), ("", "v1", "pods", "Pod")], "/apis": []}
+    serve_discovery(cluster, discovery)
+    spec = NamespaceSpec(finalizers=("kubernetes",))
+    await cluster.client.create(Namespace(metadata=ObjectMeta(name="blue", finalizers=("guard",)), spec=spec))
+    metadata = ObjectMeta(name="p", namespace="blue", finalizers=("example.com/hold",))
+    await cluster.client.create(Pod(metadata=metadata))
+    await cluster.client.create(ConfigMap(metadata=ObjectMeta(name="c", namespace="blue")))
+    async with cluster.running(NamespaceReconciler):
+        await cluster.client.delete(Namespace, "blue")
+        await cluster.until(lambda: namespace_condition(cluster, "NamespaceFinalizersRemaining") == "True")
+        condition = namespace_conditions(cluster)["NamespaceFinalizersRemaining"]
+        assert condition["message"].endswith("example.com/hold in 1 resource instances")
+        assert list(cluster.all("configmaps"))
+        path = "/api/v1/namespaces/blue/pods/p"
+        old = cluster.server.objects[path]
+        await cluster.server._put(path, old, {**old, "metadata": {**old["metadata"], "finalizers": []}}, "")
+        await cluster.until(lambda: not next(cluster.all("namespaces"))["spec"].get("finalizers"))
+        assert not list(cluster.all("configmaps"))
 
 
 async def a_quota_shows_as_replica_failure(cluster: Any) -> None:
@@ -156,6 +271,11 @@ async def every_namespace_gets_its_default_account(cluster: Any) -> None:
     "scenario",
     [
         a_replica_set_replaces_a_pod_and_releases_one_that_no_longer_matches,
+        nothing_is_made_twice_while_the_cache_is_behind,
+        a_stateful_set_starts_in_order_with_its_claims,
+        a_budget_counts_what_may_be_evicted,
+        a_node_that_is_ready_loses_its_taint_and_one_that_is_not_gets_one,
+        a_namespace_is_emptied_pods_first_and_then_let_go,
         a_quota_shows_as_replica_failure,
         a_job_completes_and_each_end_is_counted_once,
         a_failing_job_stops_at_its_backoff_limit,
@@ -175,6 +295,35 @@ def test_it_comes_to_the_state_that_was_asked_for(scenario: Scenario, world: Any
 def replica_set(replicas: int) -> ReplicaSet:
     spec = ReplicaSetSpec(replicas=replicas, selector=SELECTOR, template=TEMPLATE)
     return ReplicaSet(metadata=ObjectMeta(name="web", namespace="default"), spec=spec)
+
+
+def names(cluster: Any, plural: str) -> list[str]:
+    return sorted(one["metadata"]["name"] for one in cluster.all(plural))
+
+
+def budget_status(cluster: Any) -> Any:
+    return next(cluster.all("poddisruptionbudgets")).get("status", {})
+
+
+def readiness(status: str) -> Any:
+    return {"conditions": [{"type": "Ready", "status": status, "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]}
+
+
+def taints(cluster: Any, name: str) -> set[str]:
+    return {taint["effect"] for taint in cluster.server.objects[f"/api/v1/nodes/{name}"]["spec"].get("taints", [])}
+
+
+def with_config(cls: Any) -> Any:
+    return lambda context: cls(context, Config())
+
+
+def namespace_conditions(cluster: Any) -> Any:
+    status = next(cluster.all("namespaces")).get("status", {})
+    return {one["type"]: one for one in status.get("conditions", [])}
+
+
+def namespace_condition(cluster: Any, type: str) -> str:
+    return namespace_conditions(cluster).get(type, {}).get("status", "")
 
 
 def unended(cluster: Any) -> list[str]:
