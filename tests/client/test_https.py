@@ -208,3 +208,14 @@ def test_head_has_no_body_to_wait_for(run: Run) -> None:
             return answer.headers["content-length"], answer.content()
 
     assert run(scenario()) == ("5", b"")
+
+
+def test_the_refusal_of_a_large_body_arrives_though_the_body_is_still_sent(run: Run, authority: Any) -> None:
+    async def scenario() -> int:
+        async with Server(echo, tls(authority)) as server:
+            transport = HTTPSTransport(f"https://localhost:{server.bound_port}", client_context(authority.ca_text))
+            answer = await transport.send(Request("POST", "/", body=b"x" * 30_000_000))
+            await transport.close()
+            return answer.status
+
+    assert run(scenario()) == 413

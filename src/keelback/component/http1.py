@@ -7,6 +7,7 @@ httptools parses; one task per connection asks the handler for one request after
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,9 @@ from keelback.component.http import (
 
 # A client that sends more requests ahead than this waits.
 _PIPELINE: Final = 32
+# As Go waits before it closes on a client that may still be sending; longer while it is.
+_LINGER_SECONDS: Final = 0.5
+_LINGER_ROUNDS: Final = 10
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # The server says these itself; an answer passed on from elsewhere has that server's.
 _OWN_HEADERS = frozenset(("content-length", "connection", "transfer-encoding", "keep-alive", "date"))
@@ -111,6 +115,8 @@ class HTTPConnection(asyncio.Protocol):
         self._ended = False
         self._lost = False
         self._upgrading = False
+        self._discarding = False
+        self._discarded = False
         self._reading_paused = False
         self._write_paused = False
         self._drained: asyncio.Event | None = None
@@ -150,6 +156,8 @@ class HTTPConnection(asyncio.Protocol):
         elif self._upgrading:
             self._tail += data
             self._pause_reading()
+        elif self._discarding:
+            self._discarded = True
         elif not self._ended:
             try:
                 self._parser.feed_data(data)
@@ -165,7 +173,7 @@ class HTTPConnection(asyncio.Protocol):
             return True
         self._end()
         # A client may close its sending half and still read the answer; one that watches no more is gone.
-        return not self.streaming and self._occupied()
+        return not self.streaming and not self._discarding and self._occupied()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -277,6 +285,8 @@ class HTTPConnection(asyncio.Protocol):
                     assert isinstance(response, UpgradeResponse)
                     await self._hand_over(response)
                     break
+                if parsed.response is not None:
+                    await self._linger()
                 if self._lost or not keep_alive:
                     break
                 if self._write_paused:
@@ -358,6 +368,18 @@ class HTTPConnection(asyncio.Protocol):
         if chunked and not self._lost:
             self._transport.write(b"0\r\n\r\n")
         return keep_alive and not self._shared.closing
+
+    async def _linger(self) -> None:
+        """Take and drop what a refused client still sends: closing on it would reset the answer away."""
+        self._discarding = True
+        self._resume_reading()
+        for _ in range(_LINGER_ROUNDS):
+            self._discarded = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    await self.wait_gone()
+            if not self._discarded or self._lost:
+                break
 
     def _version_has_chunks(self, parsed: _Parsed) -> bool:
         # A client of HTTP/1.0 does not pipeline, so the parser still stands at this request.
