@@ -70,7 +70,8 @@ class ServiceAccountPlugin(AdmissionPlugin):
         pod = request.new(Pod)
         if is_mirror(pod):
             return pod
-        name = pod.spec.service_account_name or DEFAULT_NAME
+        # The deprecated field is the same thing under its first name.
+        name = pod.spec.service_account_name or pod.spec.service_account or DEFAULT_NAME
         account = await self._account(request, name)
         spec = pod.spec
         if spec.service_account_name != name or spec.service_account != name:
