@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keelback.apimachinery.meta import ObjectMeta, OwnerReference
+from keelback.apimachinery.meta import OwnerReference
 from keelback.kubelet.simulated import (
     EXIT_CODE,
     READY,
@@ -15,6 +15,7 @@ from keelback.kubelet.simulated import (
     AddressPool,
     SimulatedConfig,
     SimulatedContainer,
+    SimulatedMeta,
     SimulatedPod,
     SimulatedPodCondition,
     SimulatedPodSpec,
@@ -37,7 +38,7 @@ ALL_TRUE = tuple(
 
 def a_pod(phase="Pending", *, restart_policy="Always", owner="ReplicaSet", annotations=None, conditions=(), **metadata):
     return SimulatedPod(
-        metadata=ObjectMeta(
+        metadata=SimulatedMeta(
             name="web",
             namespace="default",
             uid="u1",

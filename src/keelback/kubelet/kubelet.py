@@ -37,6 +37,7 @@ from keelback.kubelet.pod_admission import admit
 from keelback.kubelet.references import References
 from keelback.kubelet.runtime_watch import RuntimeWatch
 from keelback.kubelet.services import NodeServices
+from keelback.kubelet.static_pods import Mirrors, read_manifests
 from keelback.kubelet.status import rejected_status
 from keelback.kubelet.status_writer import StatusWriter
 from keelback.kubelet.worker import PodWorker
@@ -73,6 +74,7 @@ class Kubelet:
         self._services = Informer(client, Service, clock=clock)
         self._events = EventQueue(EventRecorder(client, "kubelet", config.node_name, clock))
         self._statuses = StatusWriter(client, clock, chance)
+        self._mirrors = Mirrors(client, self._statuses)
         self._tokens = TokenCache(client, clock)
         self._watch = RuntimeWatch(runtime, config, clock, self._wake)
         self._rejected: set[str] = set()
@@ -140,7 +142,7 @@ class Kubelet:
             cgroups=Cgroups(config.cgroup_root),
             references=references,
             recorder=self._events,
-            statuses=self._statuses,
+            statuses=self._mirrors,
             clock=self.clock,
             chance=self._chance,
             resolv_conf=_resolv_conf(config),
@@ -159,6 +161,7 @@ class Kubelet:
             "events": self._events.run,
             "runtime": self._watch.run,
             "housekeeping": self._housekeeping,
+            "manifests": self._follow_manifests,
         }
 
     async def _supervise(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -186,6 +189,9 @@ class Kubelet:
     def _observe(self, change: Change[Pod]) -> None:
         pod = change.object
         uid = pod.metadata.uid
+        if pods.is_mirror(pod):
+            self._observe_mirror(change)
+            return
         worker = self.workers.get(uid)
         if change.type == "DELETED":
             self._gone.discard(uid)
@@ -199,6 +205,28 @@ class Kubelet:
             worker.update(pod)
         elif uid not in self._gone:
             self._take(pod)
+
+    def _observe_mirror(self, change: Change[Pod]) -> None:
+        if change.type == "DELETED":
+            self._mirrors.forget(change.object)
+            self._statuses.forget(change.object.metadata.uid)
+        else:
+            self._mirrors.see(change.object)
+
+    async def _follow_manifests(self) -> None:
+        directory = self.config.manifests
+        while directory is not None:
+            wanted = await asyncio.to_thread(read_manifests, directory, self.config.node_name)
+            self._mirrors.set_static(wanted)
+            for uid, worker in list(self.workers.items()):
+                if pods.is_static(worker.pod) and uid not in wanted:
+                    worker.remove()
+            for uid, pod in wanted.items():
+                if uid not in self.workers:
+                    self._take(pod)
+            await self._mirrors.reconcile(self._node)
+            await self.clock.sleep(self.config.manifest_seconds)
+        await asyncio.Event().wait()
 
     def _take(self, pod: Pod) -> None:
         uid = pod.metadata.uid

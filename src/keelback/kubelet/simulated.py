@@ -29,7 +29,7 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import meta
 from keelback.apimachinery.errors import AlreadyExists, NotFound, StatusError
-from keelback.apimachinery.meta import Object, Value, named, narrow
+from keelback.apimachinery.meta import ManagedFieldsEntry, Object, ObjectMeta, Value, named, narrow, written
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
@@ -87,6 +87,13 @@ def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | No
 # The narrow view of a pod: thousands are held.
 
 
+class SimulatedMeta(ObjectMeta):
+    """Metadata without `managedFields`, which is often half of a pod and which nobody here reads."""
+
+    # No field on the wire has this name, so nothing is ever decoded into it.
+    managed_fields: tuple[ManagedFieldsEntry, ...] = named("-", ())
+
+
 class SimulatedContainer(Value):
     name: str
     image: str = ""
@@ -122,6 +129,7 @@ class SimulatedPodStatus(Value):
 class SimulatedPod(Object):
     """What a simulated node reads of a pod."""
 
+    metadata: SimulatedMeta = written(SimulatedMeta())
     spec: SimulatedPodSpec = SimulatedPodSpec()
     status: SimulatedPodStatus = SimulatedPodStatus()
 
