@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -26,6 +27,7 @@ from keelback.auth.authentication import (
 from keelback.auth.certificates import CertificateAuthenticator
 from keelback.auth.static_tokens import BootstrapTokenAuthenticator, TokenFileAuthenticator
 from keelback.auth.users import UserInfo
+from keelback.bootstrap.pki import ensure_cluster_pki, ensure_node_credentials
 from keelback.component.http import Request
 
 T = TypeVar("T", bound=Object)
@@ -180,6 +182,24 @@ def test_a_certificates_subject_is_the_user() -> None:
     assert (known.user.name, known.user.groups) == ("joe", ("dev",))
     assert known.user.extra["authentication.kubernetes.io/credential-id"][0].startswith("X509SHA256=")
     assert _by_certificate(None) is None
+
+
+def test_a_servers_certificate_is_no_callers(tmp_path: Path) -> None:
+    pki = ensure_cluster_pki(tmp_path, NOW)
+    node = ensure_node_credentials(pki, "n1", NOW)
+    authenticator = CertificateAuthenticator(pki.ca.certificate_pem, FixedClock())
+
+    def ask(pem: bytes) -> Authenticated | None:
+        der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+        return asyncio.run(authenticator.authenticate(Request("GET", "/", peer_certificate=der)))
+
+    known = ask(node.client.certificate_pem)
+    assert known is not None
+    assert (known.user.name, known.user.groups) == ("system:node:n1", ("system:nodes",))
+    with pytest.raises(AuthenticationFailed, match="incompatible key usage"):
+        ask(node.serving.certificate_pem)
+    with pytest.raises(AuthenticationFailed, match="unknown authority"):
+        ask(pki.front_proxy_client.certificate_pem)
 
 
 @pytest.mark.parametrize("der", [_sign(JOE, LEAF_KEY), _sign(JOE, CA_KEY, end=NOW - timedelta(seconds=1))])

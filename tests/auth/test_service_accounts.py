@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -8,6 +10,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keelback.api.core_v1 import Pod, Secret, ServiceAccount
 from keelback.apimachinery import errors
@@ -221,6 +225,36 @@ def test_a_token_cannot_choose_its_algorithm() -> None:
     # {"alg":"none"}
     with pytest.raises(InvalidToken):
         verified_payload(f"eyJhbGciOiJub25lIn0.{payload}.", [signer.public])
+
+
+PARTS = st.one_of(
+    st.text(max_size=20),
+    st.binary(max_size=40).map(lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8)),
+        lambda inner: st.dictionaries(st.sampled_from(["iss", "aud", "exp", "kubernetes.io", "alg", "kid"]), inner),
+        max_leaves=6,
+    ).map(lambda tree: base64.urlsafe_b64encode(json.dumps(tree).encode()).rstrip(b"=").decode()),
+)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=4).map(".".join))
+def test_whatever_is_presented_is_refused_and_never_a_traceback(token: str) -> None:
+    with pytest.raises(AuthenticationFailed):
+        _authenticate(token, ACCOUNT)
+
+
+@given(st.data())
+def test_no_changed_letter_goes_unnoticed(data: st.DataObject) -> None:
+    token = _issue(TokenIssuer(EC_KEY))
+    position = data.draw(st.integers(0, len(token) - 1))
+    letter = data.draw(st.sampled_from("abcXYZ019-_."))
+    changed = token[:position] + letter + token[position + 1 :]
+    # The last letter of a part holds bits that base64 drops.
+    is_dropped = position + 1 == len(token) or token[position + 1] == "."
+    if changed != token and not is_dropped:
+        with pytest.raises(AuthenticationFailed):
+            _authenticate(changed, ACCOUNT)
 
 
 def test_others_can_verify_by_the_published_keys() -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keelback.auth.authentication import Authenticated, AuthenticationFailed
 from keelback.auth.users import CREDENTIAL_ID_KEY, UserInfo
@@ -38,6 +38,8 @@ class CertificateAuthenticator:
             certificate = x509.load_der_x509_certificate(der)
             if not any(_is_issued_by(certificate, authority) for authority in self._authorities):
                 raise AuthenticationFailed("x509: certificate signed by unknown authority")
+            if not _is_for_clients(certificate):
+                raise AuthenticationFailed("x509: certificate specifies an incompatible key usage")
             user = user_of(certificate, der)
             if user is None:
                 return None
@@ -62,6 +64,15 @@ def user_of(certificate: x509.Certificate, der: bytes) -> UserInfo | None:
         groups=tuple(str(attribute.value) for attribute in organizations),
         extra={CREDENTIAL_ID_KEY: (f"X509SHA256={hashlib.sha256(der).hexdigest()}",)},
     )
+
+
+def _is_for_clients(certificate: x509.Certificate) -> bool:
+    """A server's certificate is no proof of who calls, even where its subject is a user."""
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 
 
 def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

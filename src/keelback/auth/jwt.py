@@ -121,9 +121,9 @@ def verified_payload(token: str, keys: Iterable[VerifyingKey]) -> bytes:
         raise InvalidToken("a compact token has three parts")
     try:
         header = msgspec.json.decode(_decoded(encoded_header), type=_Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidToken("the header is not a JWS header") from error
-    signature, message = _decoded(encoded_signature), signed.encode()
+    signature, message = _decoded(encoded_signature), signed.encode("utf-8", "surrogatepass")
     # The algorithm is the key's, never the token's choice.
     candidates = [key for key in keys if key.algorithm == header.alg and header.kid in ("", key.key_id)]
     if not any(key.verify(signature, message) for key in candidates):

@@ -217,7 +217,7 @@ class ServiceAccountAuthenticator:
             return claims
         try:
             claims = msgspec.json.decode(unverified_payload(token), type=_Claims)
-        except (InvalidToken, msgspec.DecodeError):
+        except (InvalidToken, msgspec.DecodeError, UnicodeDecodeError):
             return None
         if claims.iss not in self._issuers:
             return None
