@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -455,3 +456,75 @@ def test_connections_over_the_limit_are_dropped(run: Run) -> None:
                 other_writer.close()
 
     assert run(scenario()) == b""
+
+
+def test_only_connections_that_wait_too_long_are_closed(run: Run) -> None:
+    async def scenario() -> tuple[bytes, bytes, bytes]:
+        release, arrived = asyncio.Event(), asyncio.Event()
+
+        async def handler(request: Request) -> Response:
+            arrived.set()
+            await release.wait()
+            return Response(200, {}, b"done")
+
+        async with Server(handler, limits=Limits(idle_seconds=-1, header_seconds=-1)) as server:
+            opened = [await asyncio.open_connection("127.0.0.1", server.bound_port) for _ in range(3)]
+            (idle, _), (slow, slow_writer), (busy, busy_writer) = opened
+            slow_writer.write(b"GET / HTTP/1.1\r\nHo")
+            busy_writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await arrived.wait()
+            server.sweep()
+            first = await idle.read()
+            try:
+                second = await slow.read()
+            except ConnectionResetError:
+                second = b""
+            release.set()
+            third = (await read_response(busy))[2]
+            for _, writer in opened:
+                writer.close()
+            return first, second, third
+
+    assert run(scenario()) == (b"", b"", b"done")
+
+
+def test_however_the_bytes_are_cut_the_answers_are_the_same(run: Run) -> None:
+    stream = (
+        b"GET /a?b=1 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
+        b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+        b"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n"
+        b"DELETE /d%2Fe HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    wanted = [b"GET /a b=1 ", b"POST /p  hello", b"PUT /c  wikipedia", b"DELETE /d/e  "]
+
+    async def scenario() -> None:
+        for seed in range(25):
+            chance = random.Random(seed)
+            cuts = sorted(chance.sample(range(1, len(stream)), chance.randrange(1, 60)))
+            async with connected(echo) as (_, reader, writer):
+                for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+                    writer.write(stream[start:end])
+                    await asyncio.sleep(0)
+                assert [(await read_response(reader))[2] for _ in wanted] == wanted, f"seed {seed}"
+
+    run(scenario())
+
+
+def test_no_garbage_disturbs_other_clients(run: Run) -> None:
+    async def scenario() -> bytes:
+        async with connected(echo) as (server, reader, writer):
+            for seed in range(60):
+                chance = random.Random(seed)
+                garbage = bytearray(
+                    b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+                )
+                for _ in range(chance.randrange(1, 8)):
+                    garbage[chance.randrange(len(garbage))] = chance.randrange(256)
+                _, other = await asyncio.open_connection("127.0.0.1", server.bound_port)
+                other.write(bytes(garbage))
+                await asyncio.sleep(0)
+                other.close()
+            writer.write(b"GET /still HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await read_response(reader))[2]
+
+    assert run(scenario()) == b"GET /still  "

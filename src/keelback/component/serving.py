@@ -112,7 +112,7 @@ class Server:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 if hasattr(socket, "TCP_KEEPIDLE"):
                     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_SECONDS)
-        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep_again)
 
     async def shutdown(self, grace_seconds: float = 10.0) -> None:
         """Accept nobody, end streams, let requests finish for the grace time, then close what is left."""
@@ -141,6 +141,17 @@ class Server:
             await self._server.wait_closed()
         if self._unix_path is not None:
             _unlink(self._unix_path)
+
+    def sweep(self) -> None:
+        """Close connections that idle, and those whose request does not arrive: one timer for all of them."""
+        now = self._loop.time()
+        for connection in tuple(self._connections):
+            if not connection.busy:
+                allowed = self.limits.header_seconds if connection.receiving else self.limits.idle_seconds
+                if now - connection.since > allowed:
+                    connection.abort() if connection.receiving else connection.close_idle()
+            elif connection.stalled_since and now - connection.stalled_since > self.limits.stall_seconds:
+                connection.abort()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -178,17 +189,9 @@ class Server:
     def _protocol(self) -> HTTPConnection:
         return HTTPConnection(self)
 
-    def _sweep(self) -> None:
-        """Close connections that idle, and those whose request does not arrive: one timer for all of them."""
-        now = self._loop.time()
-        for connection in tuple(self._connections):
-            if not connection.busy:
-                allowed = self.limits.header_seconds if connection.receiving else self.limits.idle_seconds
-                if now - connection.since > allowed:
-                    connection.abort() if connection.receiving else connection.close_idle()
-            elif connection.stalled_since and now - connection.stalled_since > self.limits.stall_seconds:
-                connection.abort()
-        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+    def _sweep_again(self) -> None:
+        self.sweep()
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep_again)
 
 
 def _too_large(limit_bytes: int) -> Response:
