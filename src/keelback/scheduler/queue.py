@@ -9,10 +9,10 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keelback.concurrency.backoff import Backoff
-from keelback.scheduling import priority_sort
+from keelback.scheduling import priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
@@ -27,13 +27,12 @@ class QueuedPod:
     queued_at: float
     """When it last became ready to be tried."""
     arrived_at: float
+    """When it was first seen."""
     attempts: int = 0
     plugins: frozenset[str] = frozenset()
     """Those that rejected it the last time."""
     rejected_at: float = 0.0
-    message: str = ""
-    nominated_node_name: str = ""
-    place: str = field(default="", repr=True)
+    place: str = ""
     """Which part of the queue holds it; empty while it is being tried."""
 
     @property
@@ -71,9 +70,9 @@ class SchedulingQueue:
 
     def add(self, pod: PodToPlace, info: PodInfo, now: float) -> QueuedPod:
         """Take in a new pod: ready to be tried, unless it has gates."""
-        queued = QueuedPod(pod, info, now, now, nominated_node_name=pod.status.nominated_node_name)
+        queued = QueuedPod(pod, info, now, now)
         self._pods[queued.uid] = queued
-        self._enter(queued, "gated" if info.gates else "active", now)
+        self._enter(queued, "gated" if scheduling_gates.holds_back(info) else "active", now)
         return queued
 
     def update(self, pod: PodToPlace, info: PodInfo, now: float) -> None:
@@ -83,7 +82,7 @@ class SchedulingQueue:
         queued.pod = pod
         if not changed:
             return
-        gated = bool(info.gates)
+        gated = scheduling_gates.holds_back(info)
         if queued.place == "gated" and not gated:
             self._leave(queued)
             queued.info = info
@@ -108,7 +107,7 @@ class SchedulingQueue:
         return queued
 
     def pop(self, now: float) -> QueuedPod | None:
-        """The next pod to try. When none is ready, the one whose back-off ends first need not wait for nothing."""
+        """The next pod to try, which is then in no place; None when none is ready."""
         self.flush_backoff(now)
         while self._active:
             _, ticket, uid = heapq.heappop(self._active)
@@ -186,7 +185,7 @@ class SchedulingQueue:
         return self._sizes["active"] > 0
 
     def _retry(self, queued: QueuedPod, now: float) -> None:
-        if queued.info.gates:
+        if scheduling_gates.holds_back(queued.info):
             self._enter(queued, "gated", now)
             return
         over = self._backoff_ends(queued) <= now

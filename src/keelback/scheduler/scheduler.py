@@ -33,7 +33,7 @@ from keelback.scheduler.observed_types import (
     VolumeClass,
 )
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
-from keelback.scheduling import builtin
+from keelback.scheduling import builtin, scheduling_gates
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import Plugins
 from keelback.scheduling.node_info import NodeToPlaceOn
@@ -246,7 +246,7 @@ class Scheduler:
         gated, self._gated = self._gated, {}
         for pod in gated.values():
             patch = status_patches.pod_scheduled_false(
-                pod, "SchedulingGated", status_patches.GATED_MESSAGE, self._clock.now()
+                pod, "SchedulingGated", scheduling_gates.MESSAGE, self._clock.now()
             )
             if patch is not None:
                 await self._jobs.put(partial(binding.patch_status, self._client, pod, patch))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from keelback.client.patches import StrategicMergePatch
 from keelback.scheduling.pod_to_place import PodToPlace
-
-GATED_MESSAGE: Final = "Scheduling is blocked due to non-empty scheduling gates"
 
 
 def pod_scheduled_false(

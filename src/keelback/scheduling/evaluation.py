@@ -183,7 +183,8 @@ class Evaluator:
 
     def _filter(self, pod: PodInfo) -> Mask:
         kept = self._up_to_date(pod)
-        mask = kept.local_mask if kept.fixed_mask is None else kept.local_mask & kept.fixed_mask
+        # A copy where need be: what is kept is brought up to date in place.
+        mask = kept.local_mask.copy() if kept.fixed_mask is None else kept.local_mask & kept.fixed_mask
         state = CycleState(self._objects)
         for plugin in self._wide_filters:
             answer = plugin.filter(state, pod, self._nodes)

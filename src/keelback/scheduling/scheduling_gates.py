@@ -1,12 +1,14 @@
-"""SchedulingGates: a pod that has gates is not considered before they are removed."""
+"""SchedulingGates: a pod that has gates is not tried before they are removed."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from keelback.scheduling.pod_info import PodInfo
 
-NAME = "SchedulingGates"
+MESSAGE: Final = "Scheduling is blocked due to non-empty scheduling gates"
 
 
-def waiting_message(pod: PodInfo) -> str | None:
-    """What the pod waits for, or None when nothing holds it back."""
-    return f"waiting for scheduling gates: [{' '.join(pod.gates)}]" if pod.gates else None
+def holds_back(pod: PodInfo) -> bool:
+    """Whether the pod is not to be tried yet."""
+    return bool(pod.gates)
