@@ -73,6 +73,9 @@ class FakeServer:
         if request.method == "GET" and query.get("watch"):
             start = int(query["resourceVersion"])
             return StreamingResponse(200, {}, lambda writer: self._watch(writer, plural, start))
+        if request.method == "GET" and name:
+            found = self.objects.get(f"{plural}/{namespace}/{name}")
+            return answer(found) if found else failure(404, "NotFound")
         if request.method == "GET":
             items = [obj for path, obj in self.objects.items() if path.startswith(f"{plural}/")]
             return answer({"metadata": {"resourceVersion": str(len(self.log) + 1)}, "items": items})
@@ -87,7 +90,8 @@ class FakeServer:
         if request.method == "DELETE":
             await self.delete(path)
             return answer({"kind": "Status", "status": "Success"})
-        return answer(await self.put(plural, merged(self.objects[path], body)))
+        new = merged(self.objects[path], body) if request.method == "PATCH" else body
+        return answer(await self.put(plural, new))
 
     async def put(self, plural: str, obj: dict[str, Any]) -> dict[str, Any]:
         metadata = obj["metadata"]
