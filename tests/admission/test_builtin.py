@@ -54,6 +54,7 @@ def _dependencies() -> Dependencies:
         webhooks=nothing,
         new_uid=lambda: "",
         resource_of=lambda api_version, kind: None,
+        why_not_grant=lambda user, new, old: "",
     )
 
 

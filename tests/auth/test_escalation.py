@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from keelback.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule, Role, RoleBinding, RoleRef, Subject
+from keelback.apimachinery import errors
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta
 from keelback.auth.escalation import EscalationChecker, EscalationDenied
 from keelback.auth.rbac import Policy, RBACAuthorizer, RoleNotFound
@@ -101,3 +102,15 @@ def test_a_rule_for_one_name_does_not_cover_all_names() -> None:
     checker.check_role(SMALL, _role(named))
     with pytest.raises(EscalationDenied, match=r'\{APIGroups:\[""\], Resources:\["secrets"\], Verbs:\["get"\]\}'):
         checker.check_role(SMALL, _role(_rule("get", "secrets")))
+
+
+def test_the_reason_is_given_in_words() -> None:
+    checker = _checker(_rule("get", "configmaps"))
+    assert checker.why_not(SMALL, _role(_rule("get", "configmaps"))) == ""
+    assert checker.why_not(SMALL, _role(_rule("get", "pods"))).startswith('user "system:serviceaccount:ex-auth:small"')
+    binding = RoleBinding(
+        metadata=ObjectMeta(name="b", namespace="ex-auth"), role_ref=RoleRef(kind="Role", name="nothere")
+    )
+    with pytest.raises(errors.NotFound) as missing:
+        checker.why_not(SMALL, binding)
+    assert missing.value.message == 'rolebindings.rbac.authorization.k8s.io "nothere" not found'

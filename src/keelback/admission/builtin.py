@@ -17,6 +17,7 @@ from keelback.admission.default_ingress_class import DefaultIngressClass
 from keelback.admission.default_storage_class import DefaultStorageClass
 from keelback.admission.default_toleration_seconds import DefaultTolerationSeconds
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
+from keelback.admission.grants import Grants, WhyNotGrant
 from keelback.admission.limit_ranger import LimitRanger
 from keelback.admission.namespace_exists import NamespaceExists
 from keelback.admission.namespace_lifecycle import NamespaceLifecycle
@@ -61,6 +62,7 @@ class Dependencies:
     webhooks: WebhookCaller
     new_uid: Callable[[], str]
     resource_of: ResourceOf
+    why_not_grant: WhyNotGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def build(given: Dependencies, *, enable: Iterable[str] = (), disable: Iterable[
     both = sorted(enabled & disabled)
     if both:
         raise ValueError(f"[{', '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
-    return AdmissionChain(
-        [one.make(given) for one in PLUGINS if (one.is_default or one.name in enabled) and one.name not in disabled]
-    )
+    chosen = [
+        one.make(given) for one in PLUGINS if (one.is_default or one.name in enabled) and one.name not in disabled
+    ]
+    return AdmissionChain([*chosen, Grants(given.why_not_grant)])

@@ -32,14 +32,16 @@ class NamespaceLifecycle(AdmissionPlugin):
 
     async def admit(self, request: AdmissionRequest) -> object:
         if request.operation is Operation.DELETE:
-            if request.name in IMMORTAL_NAMESPACES:
-                raise request.forbidden("this namespace may not be deleted")
             return request.obj
         # Raises NotFound about the namespace itself, which is what the client should see.
         state = await self._reader.get(_NamespaceState, request.namespace)
         if state.status.phase == "Terminating" and request.operation is Operation.CREATE:
             raise _terminating(request)
         return request.obj
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        if request.operation is Operation.DELETE and request.name in IMMORTAL_NAMESPACES:
+            raise request.forbidden("this namespace may not be deleted")
 
 
 def _terminating(request: AdmissionRequest) -> errors.Forbidden:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from keelback.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
+from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
 from keelback.auth.attributes import Attributes, Authorizer
-from keelback.auth.rbac import GROUP, Policy, aggregate, rules_for
+from keelback.auth.rbac import GROUP, Policy, RoleNotFound, aggregate, rules_for
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 
 _FULL_AUTHORITY = (
@@ -29,6 +30,21 @@ class EscalationChecker:
     def __init__(self, policy: Policy, authorizer: Authorizer) -> None:
         self._policy = policy
         self._authorizer = authorizer
+
+    def why_not(self, user: UserInfo, new: object, old: object = None) -> str:
+        """Why the user may not write this role or binding; empty if it may. Raises NotFound for a binding's role."""
+        try:
+            if isinstance(new, (Role, ClusterRole)):
+                self.check_role(user, new, old if isinstance(old, (Role, ClusterRole)) else None)
+            elif isinstance(new, (RoleBinding, ClusterRoleBinding)):
+                self.check_binding(user, new, old if isinstance(old, (RoleBinding, ClusterRoleBinding)) else None)
+        except EscalationDenied as denied:
+            return str(denied)
+        except RoleNotFound as missing:
+            # Upstream names the missing role as if it were the binding.
+            assert isinstance(new, (RoleBinding, ClusterRoleBinding))
+            raise errors.NotFound.of(new.__kind__, missing.name) from missing
+        return ""
 
     def check_role(self, user: UserInfo, new: Role | ClusterRole, old: Role | ClusterRole | None = None) -> None:
         """Raise EscalationDenied if the role would hold rules its writer does not."""
