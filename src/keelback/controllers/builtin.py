@@ -16,6 +16,7 @@ from keelback.controllers.disruptions import DisruptionReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
 from keelback.controllers.endpointslice_mirroring import EndpointSliceMirroringReconciler
 from keelback.controllers.endpointslices import EndpointSliceReconciler
+from keelback.controllers.ephemeral_volumes import EphemeralVolumeReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
 from keelback.controllers.jobs import JobReconciler
 from keelback.controllers.namespaces import NamespaceReconciler
@@ -30,6 +31,7 @@ from keelback.controllers.root_ca import RootCAReconciler
 from keelback.controllers.serviceaccounts import ServiceAccountReconciler
 from keelback.controllers.statefulsets import StatefulSetReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
+from keelback.controllers.ttl import TTLReconciler
 from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
 from keelback.controllers.volume_protection import ClaimProtectionReconciler, VolumeProtectionReconciler
 from keelback.reconcile.context import Context
@@ -108,6 +110,8 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(ClaimBindingReconciler, 1),
     _plain(VolumePhaseReconciler, 1),
     _plain(ClaimProtectionReconciler, 1),
+    _plain(EphemeralVolumeReconciler),
+    _plain(TTLReconciler, 1),
     _plain(VolumeProtectionReconciler, 1),
 )
 

@@ -14,7 +14,6 @@ from keelback.apimachinery.meta import Kind, Object, narrow, replace, written
 from keelback.client import Change, MergePatch
 from keelback.controllers.observed import HeldMeta, PodView
 from keelback.controllers.root_ca import ConfigMapName
-from keelback.controllers.statefulsets import ClaimView
 from keelback.quota import usage
 from keelback.reconcile.context import Context
 from keelback.reconcile.discovery import discover, metadata_type
@@ -70,7 +69,7 @@ class ResourceQuotaReconciler:
     def sources(self) -> Sequence[Source]:
         counted = (
             Service,
-            ClaimView,
+            PersistentVolumeClaim,
             ConfigMapName,
             SecretName,
             ReplicationController,

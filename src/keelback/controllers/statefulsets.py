@@ -16,9 +16,9 @@ from keelback.api.core_v1 import (
     Volume,
 )
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta, OwnerReference, narrow, replace, written
+from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta, OwnerReference, replace
 from keelback.controllers import adoption, revisions, statefulset_plan
-from keelback.controllers.observed import HeldMeta, PodView
+from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import (
     Outcome,
     Words,
@@ -37,13 +37,6 @@ POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 
 plan = statefulset_plan.plan
-
-
-@narrow(PersistentVolumeClaim)
-class ClaimView(Object):
-    """That a claim is there, and whose it is."""
-
-    metadata: HeldMeta = written(HeldMeta())
 
 
 def claim_name(stateful_set: StatefulSet, template: PersistentVolumeClaim, ordinal: int) -> str:
@@ -121,7 +114,7 @@ class StatefulSetReconciler:
     component: ClassVar = "statefulset-controller"
     kind: ClassVar = StatefulSet
     owns: ClassVar = (PodView,)
-    reads: ClassVar = (ControllerRevision, ClaimView)
+    reads: ClassVar = (ControllerRevision, PersistentVolumeClaim)
 
     def may_adopt(self, stateful_set: StatefulSet, pod: Object) -> bool:
         return adoption.by_selector(stateful_set.spec.selector)(pod.metadata.labels)
@@ -190,7 +183,7 @@ class StatefulSetReconciler:
         return Outcome(made.count + deleted.count, made.error or deleted.error)
 
     async def _create_claims(self, stateful_set: StatefulSet, ordinal: int) -> None:
-        store = self.context.caches.store(ClaimView)
+        store = self.context.caches.store(PersistentVolumeClaim)
         for claim in make_claims(stateful_set, ordinal):
             name = claim.metadata.name
             if store.get(claim.metadata.namespace, name) is not None:
@@ -211,7 +204,7 @@ class StatefulSetReconciler:
     async def _delete_claims_beyond(self, stateful_set: StatefulSet, by_ordinal: dict[int, PodView]) -> None:
         """Claims of numbers no longer wanted go when their pods have gone."""
         wanted = statefulset_plan.ordinals(stateful_set)
-        for claim in self.context.caches.store(ClaimView).list(stateful_set.metadata.namespace):
+        for claim in self.context.caches.store(PersistentVolumeClaim).list(stateful_set.metadata.namespace):
             for template in stateful_set.spec.volume_claim_templates:
                 prefix = f"{template.metadata.name}-{stateful_set.metadata.name}-"
                 number = claim.metadata.name.removeprefix(prefix)

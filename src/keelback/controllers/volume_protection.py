@@ -12,7 +12,6 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object
 from keelback.client import MergePatch
 from keelback.controllers.observed import PodView
-from keelback.controllers.statefulsets import ClaimView
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
@@ -43,14 +42,14 @@ class ClaimProtectionReconciler:
     name: ClassVar = "persistentvolumeclaim-protection-controller"
     role: ClassVar = "pvc-protection-controller"
     component: ClassVar = "pvc-protection-controller"
-    kind: ClassVar = ClaimView
+    kind: ClassVar = PersistentVolumeClaim
     owns: ClassVar = ()
 
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(PodView, "by-claim", _claim_keys)
         return (Source(PodView, _claim_keys),)
 
-    async def reconcile(self, claim: ClaimView) -> Result:
+    async def reconcile(self, claim: PersistentVolumeClaim) -> Result:
         metadata = claim.metadata
         store = self.context.caches.store(PodView)
         users = store.by_index("by-claim", (metadata.namespace, metadata.name))

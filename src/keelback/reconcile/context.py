@@ -16,7 +16,7 @@ from keelback.reconcile.writer import Writer
 class Events(Protocol):
     """Records what happened to an object, for people to read."""
 
-    async def event(self, obj: Object, type: str, reason: str, message: str) -> None: ...
+    async def event(self, obj: Object, type: str, reason: str, message: str, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
