@@ -37,6 +37,7 @@ from keelback.controllers.disruptions import DisruptionReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
 from keelback.controllers.endpointslices import EndpointSliceReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
+from keelback.controllers.job_accounting import FINALIZER
 from keelback.controllers.jobs import JobReconciler
 from keelback.controllers.namespaces import NamespaceReconciler
 from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
@@ -187,6 +188,20 @@ async def a_job_completes_and_each_end_is_counted_once(cluster: Any) -> None:
     assert ("Normal", "Completed", "Job completed") in cluster.events.said
 
 
+async def pods_orphaned_by_their_job_are_not_held_back(cluster: Any) -> None:
+    async with cluster.running(JobReconciler):
+        spec = JobSpec(completions=1, parallelism=1, selector=SELECTOR, template=TEMPLATE)
+        await cluster.client.create(Job(metadata=ObjectMeta(name="sum", namespace="default"), spec=spec))
+        await cluster.until(lambda: unended(cluster))
+        path = unended(cluster)[0]
+        assert cluster.server.objects[path]["metadata"]["finalizers"] == [FINALIZER]
+        await cluster.client.delete(Job, "sum", "default")
+        old = cluster.server.objects[path]
+        metadata = {**old["metadata"], "ownerReferences": []}
+        await cluster.server._put(path, old, {**old, "metadata": metadata}, "")
+        await cluster.until(lambda: not cluster.server.objects[path]["metadata"].get("finalizers"))
+
+
 async def a_failing_job_stops_at_its_backoff_limit(cluster: Any) -> None:
     async with cluster.running(JobReconciler):
         spec = JobSpec(completions=1, parallelism=1, backoff_limit=0, selector=SELECTOR, template=TEMPLATE)
@@ -278,6 +293,7 @@ async def every_namespace_gets_its_default_account(cluster: Any) -> None:
         a_namespace_is_emptied_pods_first_and_then_let_go,
         a_quota_shows_as_replica_failure,
         a_job_completes_and_each_end_is_counted_once,
+        pods_orphaned_by_their_job_are_not_held_back,
         a_failing_job_stops_at_its_backoff_limit,
         a_daemon_set_runs_on_each_node_and_rolls,
         endpoints_follow_ready_pods,

@@ -64,13 +64,16 @@ def plan_claims(owner: Object, selects: Selects, candidates: Iterable[T]) -> Cla
 async def claim(
     client: Writer, owner: Object, selects: Selects, store: Store[T], extra_finalizers: tuple[str, ...] = ()
 ) -> list[T]:
-    """Decide about all objects of the owner's namespace, carry it out, and return what is the owner's now."""
+    """Decide about all objects of the owner's namespace, carry it out, and return what is the owner's now.
+
+    What is taken over gets `extra_finalizers`, and what is let go loses them.
+    """
     metadata = owner.metadata
     candidates = [*caches.controlled_by(store, owner), *caches.orphans(store, metadata.namespace)]
     claims = plan_claims(owner, selects, candidates)
     claimed = list(claims.owned)
     for candidate in claims.release:
-        await _release(client, owner, candidate)
+        await _release(client, owner, candidate, extra_finalizers)
     if claims.adopt and await _may_adopt(client, owner):
         for candidate in claims.adopt:
             adopted = await _adopt(client, owner, candidate, extra_finalizers)
@@ -100,9 +103,12 @@ async def _adopt(client: Writer, owner: Object, candidate: T, extra_finalizers: 
         return None  # gone, a namesake, or taken over by another controller meanwhile
 
 
-async def _release(client: Writer, owner: Object, candidate: Object) -> None:
+async def _release(client: Writer, owner: Object, candidate: Object, extra_finalizers: tuple[str, ...]) -> None:
     references = [{"$patch": "delete", "uid": owner.metadata.uid}]
-    patch = StrategicMergePatch({"metadata": {"ownerReferences": references, "uid": candidate.metadata.uid}})
+    metadata: dict[str, object] = {"ownerReferences": references, "uid": candidate.metadata.uid}
+    if extra_finalizers:
+        metadata["$deleteFromPrimitiveList/finalizers"] = list(extra_finalizers)
+    patch = StrategicMergePatch({"metadata": metadata})
     try:
         await client.patch(type(candidate), candidate.metadata.name, candidate.metadata.namespace, patch)
     except (errors.NotFound, errors.Conflict, errors.Invalid):

@@ -174,7 +174,9 @@ class JobReconciler:
         left = []
         for pod in store.list(namespace):
             reference = owners.controller_of(pod)
-            if reference is not None and reference.kind == "Job" and reference.name == name:
+            is_its = reference is not None and reference.kind == "Job" and reference.name == name
+            # One that was orphaned with the Job has no reference any more, and would wait for ever.
+            if is_its or reference is None:
                 left.append(pod)
         await self._untrack([pod for pod in left if job_accounting.is_tracked(pod)])
         return DONE

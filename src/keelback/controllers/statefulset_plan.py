@@ -44,10 +44,9 @@ def partition(stateful_set: StatefulSet) -> int:
 
 def revision_for(stateful_set: StatefulSet, ordinal: int, current: str, update: str) -> str:
     """At which revision a missing pod is made: below the partition the one that was there before the update."""
-    if stateful_set.spec.update_strategy.type == "RollingUpdate":
-        first = ordinals(stateful_set).start
-        return current if ordinal < first + partition(stateful_set) and current else update
-    return current or update
+    is_rolling = stateful_set.spec.update_strategy.type == "RollingUpdate"
+    is_below = ordinal < ordinals(stateful_set).start + partition(stateful_set)
+    return current if is_rolling and is_below and current else update
 
 
 def plan(
