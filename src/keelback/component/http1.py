@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
 
@@ -29,15 +27,13 @@ from keelback.component.http import (
     UpgradeResponse,
     text_response,
 )
+from keelback.component.http1_heads import gzipped, header_name, response_head
 
 # A client that sends more requests ahead than this waits.
 _PIPELINE: Final = 32
 # As Go waits before it closes on a client that may still be sending; longer while it is.
 _LINGER_SECONDS: Final = 0.5
 _LINGER_ROUNDS: Final = 10
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-# The server says these itself; an answer passed on from elsewhere has that server's.
-_OWN_HEADERS = frozenset(("content-length", "connection", "transfer-encoding", "keep-alive", "date"))
 _WITHOUT_BODY = frozenset((101, 204, 304))
 
 _log = logs.logger("serving")
@@ -216,7 +212,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count_head(len(name) + len(value))
-        key = _names.get(name) or _learn_name(name)
+        key = header_name(name)
         text = value.decode("latin-1")
         headers = self._headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
@@ -313,14 +309,14 @@ class HTTPConnection(asyncio.Protocol):
         head_extra = ""
         limits = self._shared.limits
         if size >= limits.gzip_bytes and self._compresses(request, response):
-            body = await _gzipped(self._loop, body)
+            body = await gzipped(self._loop, body)
             size = len(body)
             head_extra = "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
         if response.status not in _WITHOUT_BODY:
             head_extra += f"Content-Length: {size}\r\n"
         if not keep_alive:
             head_extra += "Connection: close\r\n"
-        head = self._head(response.status, response.headers, head_extra)
+        head = response_head(response.status, response.headers, self._shared.date(), head_extra)
         if request.method == "HEAD" or response.status in _WITHOUT_BODY:
             self._transport.write(head)
         elif isinstance(body, bytes):
@@ -345,7 +341,7 @@ class HTTPConnection(asyncio.Protocol):
         extra = "Transfer-Encoding: chunked\r\n" if chunked else ""
         if not keep_alive:
             extra += "Connection: close\r\n"
-        self._transport.write(self._head(response.status, response.headers, extra))
+        self._transport.write(response_head(response.status, response.headers, self._shared.date(), extra))
         if request.method == "HEAD":
             return keep_alive
         self.streaming = True
@@ -457,20 +453,6 @@ class HTTPConnection(asyncio.Protocol):
         method = self._parser.get_method().decode("ascii")
         return Request(method, path, query, self._headers, body, self._peer_certificate, self._remote)
 
-    def _head(self, status: int, headers: Mapping[str, str], extra: str) -> bytes:
-        lines = [
-            f"{_canonical.get(name) or _learn_canonical(name)}: {value}\r\n"
-            for name, value in headers.items()
-            if name not in _OWN_HEADERS
-        ]
-        text = "".join(lines)
-        if text.count("\n") != len(lines):
-            # A line break in a value would let its author write headers of their own.
-            text = "".join(line.replace("\r", " ").replace("\n", " ").rstrip() + "\r\n" for line in lines)
-        line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
-        date = self._shared.date()
-        return f"{line}{text}Date: {date}\r\n{extra}\r\n".encode("latin-1", "replace")
-
     def _count_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > self._shared.limits.header_bytes:
@@ -544,36 +526,5 @@ class _RefusedError(Exception):
     """Stops the parser: the request will not be taken."""
 
 
-# Header names repeat: they are decoded once. Bounded, for clients choose them.
-_names: dict[bytes, str] = {}
-_canonical: dict[str, str] = {}
-
-
-def _learn_name(name: bytes) -> str:
-    text = name.decode("latin-1").lower()
-    if len(_names) < 1000:
-        _names[name] = text
-    return text
-
-
-def _learn_canonical(name: str) -> str:
-    # Go's form, which people see in `curl -i` and `kubectl -v=8`.
-    text = "-".join(part.capitalize() for part in name.split("-"))
-    if len(_canonical) < 1000:
-        _canonical[name] = text
-    return text
-
-
 def _bad_request(error: Exception) -> Response:
     return text_response(f"400 Bad Request: {error}", 400)
-
-
-async def _gzipped(loop: asyncio.AbstractEventLoop, body: bytes | Sequence[bytes]) -> bytes:
-    # zlib lets go of the interpreter's lock: other requests go on meanwhile.
-    return await loop.run_in_executor(None, _gzip, body)
-
-
-def _gzip(body: bytes | Sequence[bytes]) -> bytes:
-    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    pieces = (body,) if isinstance(body, bytes) else body
-    return b"".join([*(compressor.compress(piece) for piece in pieces), compressor.flush()])

@@ -1,0 +1,61 @@
+"""What stands before a body: header names as they are read, heads as they are written, and compressed bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+# The server says these itself; an answer passed on from elsewhere has that server's.
+_OWN_HEADERS = frozenset(("content-length", "connection", "transfer-encoding", "keep-alive", "date"))
+# Header names repeat: they are decoded once. Bounded, for clients choose them.
+_names: dict[bytes, str] = {}
+_canonical: dict[str, str] = {}
+
+
+def header_name(name: bytes) -> str:
+    """A header's name as requests have it: lower-case."""
+    known = _names.get(name)
+    if known is not None:
+        return known
+    text = name.decode("latin-1").lower()
+    if len(_names) < 1000:
+        _names[name] = text
+    return text
+
+
+def _learn_canonical(name: str) -> str:
+    # Go's form, which people see in `curl -i` and `kubectl -v=8`.
+    text = "-".join(part.capitalize() for part in name.split("-"))
+    if len(_canonical) < 1000:
+        _canonical[name] = text
+    return text
+
+
+def response_head(status: int, headers: Mapping[str, str], date: str, extra: str) -> bytes:
+    """A response's status line and headers; `extra` are lines of the server's own."""
+    lines = [
+        f"{_canonical.get(name) or _learn_canonical(name)}: {value}\r\n"
+        for name, value in headers.items()
+        if name not in _OWN_HEADERS
+    ]
+    text = "".join(lines)
+    if text.count("\n") != len(lines):
+        # A line break in a value would let its author write headers of their own.
+        text = "".join(line.replace("\r", " ").replace("\n", " ").rstrip() + "\r\n" for line in lines)
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+    return f"{line}{text}Date: {date}\r\n{extra}\r\n".encode("latin-1", "replace")
+
+
+async def gzipped(loop: asyncio.AbstractEventLoop, body: bytes | Sequence[bytes]) -> bytes:
+    """A body compressed, fast rather than well, in a thread."""
+    # zlib lets go of the interpreter's lock: other requests go on meanwhile.
+    return await loop.run_in_executor(None, _gzip, body)
+
+
+def _gzip(body: bytes | Sequence[bytes]) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    pieces = (body,) if isinstance(body, bytes) else body
+    return b"".join([*(compressor.compress(piece) for piece in pieces), compressor.flush()])
