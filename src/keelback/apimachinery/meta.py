@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -74,6 +74,7 @@ class RetainKeys:
     """A struct of which a strategic merge patch names the keys that stay (`patchStrategy: retainKeys`)."""
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A frozen API value. Unknown fields are dropped when it is decoded, zero values when it is encoded."""
 
