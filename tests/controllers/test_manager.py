@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 from keelback.api.apps_v1 import Deployment, DeploymentSpec
@@ -68,6 +69,11 @@ async def bind_a_claim(cluster: Any) -> None:
 
 def ranges(cluster: Any) -> set[str]:
     return {node["spec"].get("podCIDR") for node in cluster.all("nodes")}
+
+
+def test_each_controller_is_described_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "controllers.md").read_text()
+    assert [entry.name for entry in BUILTIN if f"| `{entry.name}` |" not in text] == []
 
 
 def test_each_controller_says_who_it_is() -> None:

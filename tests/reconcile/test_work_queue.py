@@ -161,14 +161,17 @@ def test_no_key_is_lost_and_none_has_two_workers(steps: list[tuple[str, str]]) -
 def test_the_queue_counts_under_upstreams_names() -> None:
     async def run() -> None:
         registry = Registry()
+        metrics = QueueMetrics(registry)
         queue: WorkQueue[str] = WorkQueue(
-            ManualClock(), chance=random.Random(1), observer=QueueMetrics(registry).observer("deployment-controller")
+            ManualClock(), chance=random.Random(1), observer=metrics.observer("deployment-controller")
         )
         queue.add("a")
         queue.done(await queue.get())
         queue.add_rate_limited("a")
+        metrics.watch("deployment-controller", queue.running_seconds)
         text = registry.exposition().decode()
         assert 'workqueue_adds_total{name="deployment-controller"} 1' in text
+        assert 'workqueue_unfinished_work_seconds{name="deployment-controller"} 0' in text
         assert 'workqueue_retries_total{name="deployment-controller"} 1' in text
         assert 'workqueue_work_duration_seconds_count{name="deployment-controller"} 1' in text
 

@@ -102,6 +102,7 @@ async def _run(
             workers = config.workers.get(entry.name, entry.workers)
             observer = metrics.observer(entry.name)
             loop = Controller(controller, caches, clock, chance, workers=workers, observer=observer)  # type: ignore[arg-type]
+            metrics.watch(entry.name, loop.queue.running_seconds)
             tasks.create_task(loop.run(), name=entry.name)
         tasks.create_task(caches.run(), name="caches")
         _log.info("Started controllers", count=sum(controller is not None for _, controller in made))

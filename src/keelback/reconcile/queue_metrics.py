@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,9 +58,32 @@ class QueueMetrics:
         )
         self.retries = registry.counter("workqueue_retries_total", "Total number of retries handled by workqueue", name)
 
+        self._unfinished = registry.gauge(
+            "workqueue_unfinished_work_seconds",
+            "How many seconds of work has done that is in progress and hasn't been observed by work_duration.",
+            name,
+        )
+        self._longest = registry.gauge(
+            "workqueue_longest_running_processor_seconds",
+            "How many seconds has the longest running processor for workqueue been running.",
+            name,
+        )
+        self._running: dict[str, Callable[[], Sequence[float]]] = {}
+        registry.before_collection(self._measure)
+
     def observer(self, queue_name: str) -> QueueObserver:
         """What a queue of that name reports to."""
         return _Counted(queue_name, self.adds, self.depth, self.waited, self.worked, self.retries)
+
+    def watch(self, queue_name: str, running_seconds: Callable[[], Sequence[float]]) -> None:
+        """Have what is being worked on measured at each collection: `running_seconds` says how long each has run."""
+        self._running[queue_name] = running_seconds
+
+    def _measure(self) -> None:
+        for queue_name, running_seconds in self._running.items():
+            seconds = running_seconds()
+            self._unfinished.set(sum(seconds), queue_name)
+            self._longest.set(max(seconds, default=0.0), queue_name)
 
 
 @dataclass(frozen=True, slots=True)

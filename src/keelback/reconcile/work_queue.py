@@ -101,6 +101,11 @@ class WorkQueue(Generic[K]):
         """How many failures in a row `key` has had."""
         return self._failures.get(key, 0)
 
+    def running_seconds(self) -> list[float]:
+        """How long each key being worked on has been so."""
+        now = self._clock.monotonic()
+        return [now - started for started in self._working.values()]
+
     async def get(self) -> K:
         """Wait for a key and take it; the caller owes a `done`. Raises QueueClosed after `close`."""
         while not self._ready:
