@@ -309,6 +309,8 @@ def _become_node(name: str, program: Path, binds: Sequence[tuple[Path, Path]]) -
     # crun refuses to work beside a version 2 hierarchy that has controllers of its own; without it, it does not look.
     if cgroups.is_hybrid():
         namespaces.detach_mount(Path("/sys/fs/cgroup/unified"))
+        # The runtimes write there all the same: what they write must go with the node.
+        namespaces.mount_tmpfs(Path("/sys/fs/cgroup/unified"), "size=4m,mode=755")
     for source, target in binds:
         namespaces.bind_mount(source, target)
     init = subprocess.Popen(
