@@ -106,19 +106,20 @@ class Objects:
 class World:
     """One node and what it has told the API. Usable within one event loop."""
 
-    def __init__(self, root: Path) -> None:
-        self.clock = HandClock()
-        self.runtime = FakeRuntime(self.clock, pullable={"web:1", "db:1", "docker.io/library/web:1"})
+    def __init__(self, root: Path, *, runtime=None, clock=None, mounter=None, config=None, cgroups=None) -> None:
+        self.clock = clock or HandClock()
+        self.runtime = runtime or FakeRuntime(self.clock, pullable={"web:1", "db:1"})
         self.objects = Objects()
-        self.mounter = FakeMounter()
+        self.mounter = mounter or FakeMounter()
         self.events: list[tuple[str, str, str]] = []
+        self.statuses: dict[str, PodStatus] = {}
         self.status: PodStatus | None = None
         self.removed: list[str] = []
         self.gone: list[str] = []
         self.root = root
         self._told = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        config = KubeletConfig(
+        config = config or KubeletConfig(
             node_name="node",
             node_ips=("10.0.0.1",),
             root=root / "kubelet",
@@ -133,7 +134,7 @@ class World:
             observer=Observer(self.runtime),
             images=Images(self.runtime, self.clock),
             volumes=PodVolumes(config.root, types, self.mounter),
-            cgroups=Cgroups(mount=root / "cgroup"),
+            cgroups=cgroups or Cgroups(mount=root / "cgroup"),
             references=self.objects,
             recorder=self,
             statuses=self,
@@ -153,7 +154,7 @@ class World:
         self._told.set()
 
     def write(self, pod, status):
-        self.status = status
+        self.status = self.statuses[pod.metadata.name] = status
         self._told.set()
 
     def remove(self, pod, status):

@@ -121,7 +121,8 @@ class Cgroups:
             yield self.mount
             return
         for one in sorted(self.mount.iterdir()) if self.mount.is_dir() else ():
-            if one.is_dir() and not one.is_symlink() and one.name != "unified":
+            # Hybrid machines have a directory that is no hierarchy inside a node.
+            if not one.is_symlink() and (one / "cgroup.procs").exists():
                 yield one
 
     def _write(self, controller: str, name: str, settings: dict[str, str]) -> None:
