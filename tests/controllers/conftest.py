@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,7 +20,7 @@ import pytest
 from keelback.apimachinery.meta import Object
 from keelback.client import Client, InProcessTransport
 from keelback.component.http import Request, Response, StreamingResponse
-from keelback.concurrency.clock import SystemClock
+from keelback.concurrency.clock import Clock, SystemClock
 from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Controller
@@ -186,6 +186,40 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class ManualClock:
+    """Time that passes when it is told to; whoever waits for it is awake when `pass_time` returns."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        return datetime(2040, 5, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.seconds + seconds, waiter))
+        await waiter
+
+    async def pass_time(self, seconds: float) -> None:
+        end = self.seconds + seconds
+        while True:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            self._sleepers = [one for one in self._sleepers if not one[1].done()]
+            due = min((when for when, _ in self._sleepers), default=end)
+            if due > end or self.seconds >= end:
+                self.seconds = end
+                return
+            self.seconds = due
+            for when, waiter in self._sleepers:
+                if when <= due and not waiter.done():
+                    waiter.set_result(None)
+
+
 class HeardEvents:
     """Keeps what was said instead of writing it."""
 
@@ -199,11 +233,11 @@ class HeardEvents:
 class World:
     """A server, a client, and controllers run against them until the world is as it should be."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.server = FakeServer()
         self.client = Client(InProcessTransport(self.server.handle))
         self.chance = random.Random(7)
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.caches = SharedCaches(self.client, self.clock, self.chance)
         self.events = HeardEvents()
         self.context = Context(Writer(self.client), self.caches, self.events, self.clock, self.chance)
@@ -239,5 +273,10 @@ class World:
 
 
 @pytest.fixture
-def world() -> Callable[[], World]:
+def manual_clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def world() -> Callable[..., World]:
     return World

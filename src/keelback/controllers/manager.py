@@ -16,7 +16,7 @@ from keelback.controllers.config import Config
 from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.context import Context
 from keelback.reconcile.leader_election import LeaderElector
-from keelback.reconcile.loop import Controller, Reconciler
+from keelback.reconcile.loop import Controller
 from keelback.reconcile.queue_metrics import QueueMetrics
 from keelback.reconcile.routine import Routine, keep_running
 from keelback.reconcile.writer import Writer
@@ -96,20 +96,16 @@ async def _run(
         for entry, controller in made:
             if controller is None:
                 continue
-            if _is_routine(controller):
-                tasks.create_task(keep_running(controller, clock), name=entry.name)  # type: ignore[arg-type]
+            if isinstance(controller, Routine):
+                tasks.create_task(keep_running(controller, clock), name=entry.name)
                 continue
             workers = config.workers.get(entry.name, entry.workers)
             observer = metrics.observer(entry.name)
-            loop = Controller(controller, caches, clock, chance, workers=workers, observer=observer)  # type: ignore[arg-type]
+            loop = Controller(controller, caches, clock, chance, workers=workers, observer=observer)
             metrics.watch(entry.name, loop.queue.running_seconds)
             tasks.create_task(loop.run(), name=entry.name)
         tasks.create_task(caches.run(), name="caches")
         _log.info("Started controllers", count=sum(controller is not None for _, controller in made))
-
-
-def _is_routine(controller: Reconciler[object] | Routine) -> bool:  # type: ignore[type-var]
-    return hasattr(controller, "run")
 
 
 def _one_for_all(client: Client) -> Callable[[str], Client]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from keelback.apimachinery import errors
 from keelback.component import logs
@@ -12,6 +12,7 @@ from keelback.concurrency.clock import Clock
 _BACKOFF = Backoff(initial_seconds=1.0, cap_seconds=60.0)
 
 
+@runtime_checkable
 class Routine(Protocol):
     """What runs until it is cancelled."""
 
