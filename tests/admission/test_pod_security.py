@@ -189,7 +189,7 @@ def test_a_wrong_label_is_invalid_unless_it_was_there_before() -> None:
         ),
         (
             _spec(security_context=PodSecurityContext(se_linux_options=SELinuxOptions(type="foo", user="u"))),
-            'seLinuxOptions (pod sets forbidden securityContext.seLinuxOptions: type "foo"; user may not be set)',
+            'seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "foo"; user may not be set)',
         ),
     ],
 )

@@ -91,3 +91,38 @@ def test_anonymous_stays_unauthenticated() -> None:
     known = impersonate(SMALL, {"impersonate-user": "system:anonymous"}, LIST, Allowing("impersonate users"))
     assert known is not None
     assert known.groups == ("system:unauthenticated",)
+
+
+class Everything:
+    def authorize(self, attributes: Attributes) -> Verdict:
+        return ALLOWED
+
+
+def test_a_node_gets_its_group_unless_groups_are_named() -> None:
+    node = {"impersonate-user": "system:node:n1"}
+    known = impersonate(SMALL, node, LIST, Everything())
+    assert known is not None
+    assert known.groups == ("system:nodes", "system:authenticated")
+    known = impersonate(SMALL, {**node, "impersonate-group": "g"}, LIST, Everything())
+    assert known is not None
+    assert known.groups == ("g", "system:authenticated")
+
+
+def test_a_daemon_may_act_as_the_node_it_runs_on() -> None:
+    rights = Allowing("impersonate-on:associated-node:list namespaces", "impersonate:associated-node nodes")
+    daemon = UserInfo(SMALL.name, extra={"authentication.kubernetes.io/node-name": ("n1",)})
+    known = impersonate(daemon, {"impersonate-user": "system:node:n1"}, LIST, rights)
+    assert known is not None
+    assert known.name == "system:node:n1"
+    with pytest.raises(errors.Forbidden):
+        impersonate(daemon, {"impersonate-user": "system:node:n2"}, LIST, rights)
+
+
+def test_masters_are_impersonated_only_by_the_plain_verb() -> None:
+    headers = {"impersonate-user": "joe", "impersonate-group": "system:masters"}
+    assert impersonate(SMALL, headers, LIST, Everything()) is not None
+    narrow = Allowing(
+        "impersonate-on:user-info:list namespaces", "impersonate:user-info users", "impersonate:user-info groups"
+    )
+    with pytest.raises(errors.Forbidden, match="impersonating the system:masters group is not allowed"):
+        impersonate(SMALL, headers, LIST, narrow)

@@ -110,10 +110,10 @@ class _Usage:
         text = f"minimum {resource} usage per {self.type} is {least}"
         if asked is None:
             yield f"{text}.  No request is specified"
-        elif limit is not None and quantity.compare(limit, least) < 0:
-            yield f"{text}, but limit is {limit}"
         elif quantity.compare(asked, least) < 0:
             yield f"{text}, but request is {asked}"
+        elif limit is not None and quantity.compare(limit, least) < 0:
+            yield f"{text}, but limit is {limit}"
 
     def _above(self, resource: str, most: str) -> Iterator[str]:
         asked, limit = self.requests.get(resource), self.limits.get(resource)

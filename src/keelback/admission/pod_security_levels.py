@@ -76,7 +76,6 @@ _RESTRICTED_VOLUMES = frozenset(
         "downward_api",
         "empty_dir",
         "ephemeral",
-        "image",
         "persistent_volume_claim",
         "projected",
         "secret",
@@ -93,24 +92,24 @@ def _app_armor(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
     where, values = _settings(
         spec,
         lambda context: context.app_armor_profile.type if context.app_armor_profile is not None else None,
-        lambda value: value == "Unconfined",
+        lambda value: value not in ("RuntimeDefault", "Localhost"),
     )
-    bad_annotations = [
-        f"{key}={value}"
+    annotations = [
+        f"{key}={_quote([value])}"
         for key, value in sorted(metadata.annotations.items())
         if key.startswith(_APPARMOR_ANNOTATION)
         and value not in ("", "runtime/default")
         and not value.startswith("localhost/")
     ]
-    details = []
-    if bad_annotations:
-        word = "annotation" if len(bad_annotations) == 1 else "annotations"
-        details.append(f"{word} {_quote(bad_annotations)}")
-    if where:
-        details.append(f"{where} must not set AppArmor profile type to {_quote(values)}")
-    if details:
-        plural = "s" if len(bad_annotations) + len(values) > 1 else ""
-        yield Violation(f"forbidden AppArmor profile{plural}", "; ".join(details))
+    setters = [where] if where else []
+    if annotations:
+        setters.append(_plural("annotation", annotations))
+    if setters:
+        bad = [*values, *annotations]
+        yield Violation(
+            _plural("forbidden AppArmor profile", bad),
+            f"{' and '.join(setters)} must not set AppArmor profile type to {_quote(bad)}",
+        )
 
 
 def _baseline_capabilities(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
@@ -159,7 +158,7 @@ def _host_probes(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
     names: list[str] = []
     hosts: set[str] = set()
     for container in _containers(spec):
-        bad = {host for host in _hosts(container) if host not in ("", "127.0.0.1", "::1")}
+        bad = {host for host in _hosts(container) if host}
         if bad:
             names.append(container.name)
             hosts |= bad
@@ -234,10 +233,9 @@ def _selinux(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         return
     details = [f"{_plural('type', types)} {_quote(types)}"] if types else []
     details += [f"{part} may not be set" for part in ("user", "role") if part in parts]
-    verb = "sets" if setters == ["pod"] or (len(setters) == 1 and len(containers) == 1) else "set"
     yield Violation(
         "seLinuxOptions",
-        f"{' and '.join(setters)} {verb} forbidden securityContext.seLinuxOptions: {'; '.join(details)}",
+        f"{' and '.join(setters)} set forbidden securityContext.seLinuxOptions: {'; '.join(details)}",
     )
 
 
@@ -334,23 +332,18 @@ def _run_as_non_root(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]
             bad.append(container.name)
         elif own is None and on_pod is None:
             implicit.append(container.name)
-    details = []
-    # A pod's false matters only where no container overrides it.
-    is_pod_bad = on_pod is False and any(
-        container.security_context is None or container.security_context.run_as_non_root is None
-        for container in _containers(spec)
-    )
-    setters = ["pod"] if is_pod_bad else []
+    setters = ["pod"] if on_pod is False else []
     if bad:
         setters.append(f"{_plural('container', bad)} {_quote(bad)}")
     if setters:
-        details.append(f"{' and '.join(setters)} must not set securityContext.runAsNonRoot=false")
-    if implicit:
-        details.append(
-            f"pod or {_plural('container', implicit)} {_quote(implicit)} must set securityContext.runAsNonRoot=true"
+        yield Violation(
+            "runAsNonRoot != true", f"{' and '.join(setters)} must not set securityContext.runAsNonRoot=false"
         )
-    if details:
-        yield Violation("runAsNonRoot != true", "; ".join(details))
+    elif implicit:
+        yield Violation(
+            "runAsNonRoot != true",
+            f"pod or {_plural('container', implicit)} {_quote(implicit)} must set securityContext.runAsNonRoot=true",
+        )
 
 
 def _run_as_user(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
@@ -372,16 +365,16 @@ def _restricted_seccomp(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violati
         for container in _containers(spec)
         if on_pod is None and (container.security_context is None or _seccomp(container.security_context) is None)
     ]
-    details = []
     if where:
-        details.append(f"{where} must not set securityContext.seccompProfile.type to {_quote(values)}")
-    if implicit:
-        details.append(
-            f"pod or {_plural('container', implicit)} {_quote(implicit)} must set securityContext.seccompProfile.type"
-            ' to "RuntimeDefault" or "Localhost"'
+        yield Violation(
+            "seccompProfile", f"{where} must not set securityContext.seccompProfile.type to {_quote(values)}"
         )
-    if details:
-        yield Violation("seccompProfile", "; ".join(details))
+    elif implicit:
+        yield Violation(
+            "seccompProfile",
+            f"pod or {_plural('container', implicit)} {_quote(implicit)} must set securityContext.seccompProfile.type"
+            ' to "RuntimeDefault" or "Localhost"',
+        )
 
 
 # In restricted, its own checks of capabilities, volumes and seccomp stand in for the baseline ones.

@@ -1,11 +1,13 @@
 """Acting as somebody else, by the Impersonate-* headers.
 
-Who holds the verb `impersonate` on the user, each group, the uid and each extra value may do so for everything. Others
-need two narrower verbs, one on whom they act as and one on what they do (constrained impersonation, KEP-5284).
+There are several ways to be allowed, tried in order (KEP-5284). The constrained ones need two rights: one on whom to
+act as, one on what to do as them. Last comes the plain verb `impersonate` on the user, each group, the uid and each
+extra value.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -17,7 +19,10 @@ from keelback.auth.attributes import Attributes, Authorizer, denial
 from keelback.auth.users import (
     ANONYMOUS,
     AUTHENTICATED_GROUP,
+    MASTERS_GROUP,
+    NODE_NAME_KEY,
     NODE_PREFIX,
+    NODES_GROUP,
     UNAUTHENTICATED_GROUP,
     UserInfo,
     service_account_groups,
@@ -26,6 +31,8 @@ from keelback.auth.users import (
 
 _AUTHENTICATION_GROUP = "authentication.k8s.io"
 _EXTRA_PREFIX = "impersonate-extra-"
+_LEGACY = "impersonate"
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +50,22 @@ def impersonate(
 ) -> UserInfo | None:
     """The user to go on as, or None if the request does not ask for another.
 
-    `attributes` is what the request does. Raises BadRequest for half a request, Forbidden for one that is not allowed.
+    `attributes` is what the request does. Raises BadRequest for half a request, Forbidden for one that is not allowed:
+    by the first way that could have applied.
     """
     requested = requested_user(headers)
     if requested is None:
         return None
-    legacy = all(
-        authorizer.authorize(_as(user, "impersonate", what, group="")).is_allowed for what in _legacy(requested)
-    )
-    if not legacy:
-        _check_constrained(user, requested, attributes, authorizer)
-    return UserInfo(requested.name, requested.uid, _groups(requested), requested.extra)
+    first: errors.Forbidden | None = None
+    for mode in _modes(user, requested):
+        try:
+            _check(mode, user, requested, attributes, authorizer)
+        except errors.Forbidden as refused:
+            first = first or refused
+        else:
+            return UserInfo(requested.name, requested.uid, _groups(requested, mode), requested.extra)
+    assert first is not None
+    raise first
 
 
 def requested_user(headers: Mapping[str, str]) -> Requested | None:
@@ -76,14 +88,35 @@ def requested_user(headers: Mapping[str, str]) -> Requested | None:
     return Requested(name, uid, groups, extra)
 
 
-def _check_constrained(user: UserInfo, requested: Requested, attributes: Attributes, authorizer: Authorizer) -> None:
-    mode = _mode(requested)
-    action = msgspec.structs.replace(attributes, user=user, verb=f"impersonate-on:{mode}:{attributes.verb}")
-    verdict = authorizer.authorize(action)
-    if not verdict.is_allowed:
-        raise denial(action, verdict.reason)
-    for what in _constrained(requested, mode):
-        question = _as(user, f"impersonate:{mode}", what, group=_AUTHENTICATION_GROUP)
+def _modes(user: UserInfo, requested: Requested) -> Iterator[str]:
+    """The ways that could apply to such a user; the plain verb always does."""
+    is_plain = not requested.uid and not requested.groups and not requested.extra
+    node = _node_name(requested.name)
+    if node is not None:
+        if is_plain and split_service_account(user.name) is not None and user.extra.get(NODE_NAME_KEY) == (node,):
+            yield "associated-node"
+        if is_plain:
+            yield "arbitrary-node"
+    elif split_service_account(requested.name) is not None:
+        if is_plain:
+            yield "serviceaccount"
+    else:
+        yield "user-info"
+    yield _LEGACY
+
+
+def _check(mode: str, user: UserInfo, requested: Requested, attributes: Attributes, authorizer: Authorizer) -> None:
+    """Raise Forbidden unless everything that the mode needs is allowed."""
+    if mode == _LEGACY:
+        questions = [_question(user, _LEGACY, what, what.group) for what in _legacy(requested)]
+    else:
+        action = msgspec.structs.replace(attributes, user=user, verb=f"impersonate-on:{mode}:{attributes.verb}")
+        whom = _constrained(requested, mode)
+        questions = [action, *(_question(user, f"impersonate:{mode}", what, _AUTHENTICATION_GROUP) for what in whom)]
+    for question in questions:
+        # Power over everything is not given away in small pieces.
+        if mode != _LEGACY and question.resource == "groups" and question.name == MASTERS_GROUP:
+            raise denial(question, "impersonating the system:masters group is not allowed")
         verdict = authorizer.authorize(question)
         if not verdict.is_allowed:
             raise denial(question, verdict.reason)
@@ -114,6 +147,9 @@ def _constrained(requested: Requested, mode: str) -> Iterator[_What]:
         yield _What("serviceaccounts", account[1], namespace=account[0])
     elif mode == "arbitrary-node":
         yield _What("nodes", requested.name[len(NODE_PREFIX) :])
+    elif mode == "associated-node":
+        # Whichever node the service account runs on.
+        yield _What("nodes", "*")
     else:
         yield _What("users", requested.name)
         yield from _further(requested)
@@ -129,20 +165,11 @@ def _further(requested: Requested) -> Iterator[_What]:
             yield _What("userextras", value, subresource=key, group=_AUTHENTICATION_GROUP)
 
 
-def _mode(requested: Requested) -> str:
-    is_plain = not requested.uid and not requested.groups and not requested.extra
-    if is_plain and split_service_account(requested.name) is not None:
-        return "serviceaccount"
-    if is_plain and requested.name.startswith(NODE_PREFIX):
-        return "arbitrary-node"
-    return "user-info"
-
-
-def _as(user: UserInfo, verb: str, what: _What, *, group: str) -> Attributes:
+def _question(user: UserInfo, verb: str, what: _What, group: str) -> Attributes:
     return Attributes(
         user,
         verb,
-        group=group or what.group,
+        group=group,
         version="v1",
         resource=what.resource,
         subresource=what.subresource,
@@ -151,10 +178,19 @@ def _as(user: UserInfo, verb: str, what: _What, *, group: str) -> Attributes:
     )
 
 
-def _groups(requested: Requested) -> tuple[str, ...]:
+def _node_name(user_name: str) -> str | None:
+    if not user_name.startswith(NODE_PREFIX):
+        return None
+    name = user_name[len(NODE_PREFIX) :]
+    return name if _NODE_NAME.fullmatch(name) else None
+
+
+def _groups(requested: Requested, mode: str) -> tuple[str, ...]:
     groups = requested.groups
     account = split_service_account(requested.name)
-    if account is not None and not groups:
+    if mode in ("associated-node", "arbitrary-node"):
+        groups = (NODES_GROUP,)
+    elif account is not None and not groups:
         groups = service_account_groups(account[0])
     if requested.name == ANONYMOUS:
         return groups if UNAUTHENTICATED_GROUP in groups else (*groups, UNAUTHENTICATED_GROUP)

@@ -9,9 +9,7 @@ from keelback.auth.rbac import CompiledRules
 from keelback.auth.users import node_name
 
 _LEASE_NAMESPACE = "kube-node-lease"
-_RELATED = frozenset({"secrets", "configmaps", "persistentvolumeclaims", "persistentvolumes", "resourceclaims"})
-# The kubelet watches these one by one, so list and watch of a single named object count as reading it.
-_WATCHED_SINGLY = frozenset({"secrets", "configmaps"})
+_READ_VERBS = frozenset({"get", "list", "watch"})
 _OWN_VERBS = frozenset({"get", "update", "patch", "delete", "create"})
 
 
@@ -41,12 +39,15 @@ class NodeAuthorizer:
             case "", "serviceaccounts":
                 return self._service_account(node, attributes)
             case "", "persistentvolumeclaims" if subresource == "status":
-                return self._related(node, attributes, ("get", "update", "patch"))
-            case ("", _) | ("resource.k8s.io", _) if resource in _RELATED:
-                verbs = ("get", "list", "watch") if resource in _WATCHED_SINGLY else ("get",)
-                return self._related(node, attributes, verbs, subresource="")
+                if attributes.verb not in ("update", "patch"):
+                    return _no("can only get/update/patch this type")
+                return self._related(node, attributes)
+            case "", "secrets" | "configmaps":
+                return self._read(node, attributes)
+            case ("", "persistentvolumeclaims" | "persistentvolumes") | ("resource.k8s.io", "resourceclaims"):
+                return self._get(node, attributes)
             case "storage.k8s.io", "volumeattachments":
-                return self._related(node, attributes, ("get",), subresource="")
+                return self._get(node, attributes)
             case "coordination.k8s.io", "leases":
                 return self._lease(node, attributes)
             case "storage.k8s.io", "csinodes":
@@ -60,31 +61,35 @@ class NodeAuthorizer:
             case _:
                 return None
 
-    def _related(
-        self, node: str, attributes: Attributes, verbs: tuple[str, ...], *, subresource: str | None = None
-    ) -> Verdict:
-        if attributes.verb not in verbs:
-            what = "/".join(verbs) if len(verbs) < 3 else "read" if subresource == "" else "get/update/patch"
-            text = "can only read resources of this type" if what == "read" else f"can only {what} this type"
-            return _no(text)
-        if subresource is not None and attributes.subresource != subresource:
-            return _no("cannot read subresource")
+    def _related(self, node: str, attributes: Attributes) -> Verdict:
         if not attributes.name:
             return _no("No Object name found")
         if self._graph.is_related(node, attributes.resource, attributes.namespace, attributes.name):
             return ALLOWED
-        return _no_relationship(node)
+        return _no(f"no relationship found between node '{node}' and this object")
+
+    def _get(self, node: str, attributes: Attributes) -> Verdict:
+        if attributes.verb != "get":
+            return _no("can only get individual resources of this type")
+        if attributes.subresource:
+            return _no("cannot get subresource")
+        return self._related(node, attributes)
+
+    def _read(self, node: str, attributes: Attributes) -> Verdict:
+        """The kubelet watches these one by one, so list and watch of one named object count as reading it."""
+        if attributes.verb not in _READ_VERBS:
+            return _no("can only read resources of this type")
+        if attributes.subresource:
+            return _no("cannot read subresource")
+        if not attributes.namespace:
+            return _no("can only read namespaced object of this type")
+        return self._related(node, attributes)
 
     def _service_account(self, node: str, attributes: Attributes) -> Verdict:
-        if attributes.subresource == "token" and attributes.verb == "create":
-            if self._graph.is_related(node, attributes.resource, attributes.namespace, attributes.name):
-                return ALLOWED
-            return _no_relationship(node)
-        if attributes.verb == "get" and not attributes.subresource:
-            if self._graph.is_related(node, attributes.resource, attributes.namespace, attributes.name):
-                return ALLOWED
-            return _no_relationship(node)
-        return _no("can only get individual service accounts or create tokens for individual service accounts")
+        """Tokens, and the object itself for what its annotations say to image credential providers."""
+        if not attributes.name or (attributes.verb, attributes.subresource) not in (("create", "token"), ("get", "")):
+            return _no("can only create tokens for individual service accounts")
+        return self._related(node, attributes)
 
     def _lease(self, node: str, attributes: Attributes) -> Verdict:
         if attributes.namespace != _LEASE_NAMESPACE:
@@ -96,66 +101,66 @@ class NodeAuthorizer:
             return _no(f"can only get, create, update, patch, or delete a {what}")
         if attributes.subresource:
             return _no(f"cannot authorize {what} subresources")
-        # A create need not say the name yet; NodeRestriction looks at the object.
-        if attributes.name != node and (attributes.verb != "create" or attributes.name):
-            article = "" if what == "node lease" else "its own "
-            return _no(f"can only access {article}{what} with the same name as the requesting node")
+        # Nobody knows the name of what is being created: NodeRestriction looks at the object.
+        if attributes.verb != "create" and attributes.name != node:
+            return _no(f"can only access {what} with the same name as the requesting node")
         return ALLOWED
 
-    def _node(self, node: str, attributes: Attributes) -> Verdict | None:
-        if attributes.verb in ("get", "list", "watch") and not attributes.subresource:
-            if attributes.name == node or _selects(attributes, "metadata.name", node):
+    def _node(self, node: str, attributes: Attributes) -> Verdict:
+        match attributes.subresource, attributes.verb:
+            # Which node it writes is NodeRestriction's business.
+            case ("", "create" | "update" | "patch") | ("status", "update" | "patch"):
                 return ALLOWED
-            if attributes.verb == "get":
-                return _no(
-                    f"node {_quoted_single(node)} cannot read {_quoted_single(attributes.name)},"
-                    " only its own Node object"
-                )
-            return _no(f"node {_quoted_single(node)} cannot read all nodes, only its own Node object")
-        return None
+            case "", "get" | "list" | "watch":
+                name = attributes.name
+                if name == node:
+                    return ALLOWED
+                which = f"'{name}'" if name else "all nodes"
+                return _no(f"node '{node}' cannot read {which}, only its own Node object")
+            case _:
+                return NO_OPINION
 
-    def _pod(self, node: str, attributes: Attributes) -> Verdict | None:
-        if attributes.verb not in ("get", "list", "watch", "deletecollection") or attributes.subresource not in (
-            "",
-            "status",
-        ):
-            return None
-        if attributes.verb == "get":
-            if self._graph.is_related(node, "pods", attributes.namespace, attributes.name):
+    def _pod(self, node: str, attributes: Attributes) -> Verdict:
+        match attributes.subresource, attributes.verb:
+            case "", "get":
+                return self._get(node, attributes)
+            case "", "list" | "watch":
+                if _selects(attributes, "spec.nodeName", node):
+                    return ALLOWED
+                if attributes.name:
+                    return self._related(node, attributes)
+                return _no("can only list/watch pods with spec.nodeName field selector")
+            # Which pods it writes is NodeRestriction's business.
+            case ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create"):
                 return ALLOWED
-            return _no_relationship(node)
-        if attributes.verb == "deletecollection":
-            return None
-        if _selects(attributes, "spec.nodeName", node):
-            return ALLOWED
-        if attributes.name and self._graph.is_related(node, "pods", attributes.namespace, attributes.name):
-            return ALLOWED
-        return _no("can only list/watch pods with spec.nodeName field selector")
+            case _:
+                return NO_OPINION
 
-    def _resource_slice(self, node: str, attributes: Attributes) -> Verdict | None:
+    def _resource_slice(self, node: str, attributes: Attributes) -> Verdict:
         if attributes.subresource:
             return _no("cannot authorize ResourceSlice subresources")
-        if attributes.verb in ("get", "create", "update", "patch", "delete"):
-            return ALLOWED
-        if attributes.verb in ("list", "watch", "deletecollection") and _selects(attributes, "spec.nodeName", node):
-            return ALLOWED
-        return _no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
+        match attributes.verb:
+            case "create":
+                return ALLOWED
+            case "get" | "update" | "patch" | "delete":
+                return self._related(node, attributes)
+            case "list" | "watch" | "deletecollection":
+                if _selects(attributes, "spec.nodeName", node):
+                    return ALLOWED
+                return _no("can only list/watch/deletecollection resourceslices with nodeName field selector")
+            case _:
+                return _no(
+                    "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch,"
+                    " delete, deletecollection"
+                )
 
 
 def _selects(attributes: Attributes, field: str, value: str) -> bool:
     return any(part in (f"{field}={value}", f"{field}=={value}") for part in attributes.field_selector.split(","))
 
 
-def _no_relationship(node: str) -> Verdict:
-    return _no(f"no relationship found between node {_quoted_single(node)} and this object")
-
-
 def _no(reason: str) -> Verdict:
     return Verdict(Decision.NO_OPINION, reason)
-
-
-def _quoted_single(text: str) -> str:
-    return f"'{text}'"
 
 
 def _quoted(text: str) -> str:

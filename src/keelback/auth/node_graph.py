@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from keelback.api.core_v1 import Container, EphemeralContainer, PersistentVolume, Pod, Volume
 from keelback.api.pods import MIRROR_ANNOTATION
+from keelback.api.resource_v1 import ResourceSlice
 from keelback.api.storage_v1 import VolumeAttachment
 
 Reference: TypeAlias = tuple[str, str, str]
@@ -24,6 +25,7 @@ class NodeGraph:
         self._volume_secrets: dict[str, frozenset[Reference]] = {}
         self._secret_volumes: dict[Reference, set[str]] = {}
         self._attachments: dict[str, str] = {}
+        self._slices: dict[str, str] = {}
 
     def put_pod(self, pod: Pod) -> None:
         """Take in a new or changed pod."""
@@ -80,10 +82,20 @@ class NodeGraph:
         """Forget a deleted attachment."""
         self._attachments.pop(name, None)
 
+    def put_resource_slice(self, resource_slice: ResourceSlice) -> None:
+        """Take in a new or changed slice."""
+        self._slices[resource_slice.metadata.name] = resource_slice.spec.node_name or ""
+
+    def remove_resource_slice(self, name: str) -> None:
+        """Forget a deleted slice."""
+        self._slices.pop(name, None)
+
     def is_related(self, node: str, resource: str, namespace: str, name: str) -> bool:
         """Whether the node has business with the object."""
         if resource == "volumeattachments":
             return self._attachments.get(name) == node
+        if resource == "resourceslices":
+            return self._slices.get(name) == node
         if resource == "pods":
             return self._pods.get((namespace, name), ("", None))[0] == node
         if resource == "persistentvolumes":
