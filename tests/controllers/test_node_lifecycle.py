@@ -46,7 +46,7 @@ async def _play(cluster: Any, clock: Any) -> None:
         pod = cluster.server.objects["/api/v1/namespaces/default/pods/p"]
         assert pod["status"]["conditions"][0]["status"] == "False"
         # The clock is years ahead of the pod's creation: only the taint's time counts.
-        await _renewing(cluster, clock, ["alive"], 280)
+        await _renewing(cluster, clock, ["alive"], 260)
         assert list(cluster.all("pods"))
         await _renewing(cluster, clock, ["alive"], 40)
         assert not list(cluster.all("pods"))
