@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keelback.api.core_v1 import Container as SpecContainer
-from keelback.api.core_v1 import EphemeralContainer, Pod, PodSpec
+from keelback.api.core_v1 import ContainerRestartRule, ContainerRestartRuleOnExitCodes, EphemeralContainer, Pod, PodSpec
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.cri.runtime import (
     Container,
@@ -153,6 +153,17 @@ def test_a_pod_whose_containers_have_all_ended_is_killed_for_good(policy):
     assert actions.kill_pod
     assert not actions.create_sandbox
     assert not actions.start
+
+
+def test_a_container_may_have_a_policy_and_rules_of_its_own():
+    rule = ContainerRestartRule(
+        action="Restart", exit_codes=ContainerRestartRuleOnExitCodes(operator="In", values=(42,))
+    )
+    one = SpecContainer(name="a", image="a:1", restart_policy="Never", restart_policy_rules=(rule,))
+    pod = a_pod("b")
+    pod = replace(pod, spec=replace(pod.spec, containers=(one, *pod.spec.containers)))
+    assert started(plan(pod, observed(exited("a", 42), running("b")), NOW)) == [("a", 1)]
+    assert started(plan(pod, observed(exited("a", 1), running("b")), NOW)) == []
 
 
 def test_a_container_whose_image_changed_is_killed_to_be_started_again():

@@ -109,7 +109,8 @@ class Kubelet:
 
     def worker_of(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of a pod by name."""
-        for worker in self.workers.values():
+        # Of two pods with one name the earlier is on its way out.
+        for worker in reversed(self.workers.values()):
             if worker.pod.metadata.name == name and worker.pod.metadata.namespace == namespace:
                 return worker
         return None
