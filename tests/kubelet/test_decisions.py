@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.api import pods
 from keelback.api.core_v1 import (
     Container,
     ContainerPort,
@@ -105,18 +104,6 @@ def test_a_taint_that_evicts_also_refuses():
 # Resources
 
 
-def test_requests_count_sidecars_with_the_containers_and_init_containers_alone():
-    def one(name, cpu, **fields):
-        return Container(name=name, resources=ResourceRequirements(requests={"cpu": cpu}), **fields)
-
-    spec = PodSpec(
-        containers=(one("a", "100m"), one("b", "200m")),
-        init_containers=(one("i", "150m"), one("s", "50m", restart_policy="Always"), one("j", "400m")),
-        overhead={"cpu": "10m"},
-    )
-    assert pods.requests(Pod(metadata=ObjectMeta(name="p"), spec=spec)) == {"cpu": 460}
-
-
 @pytest.mark.parametrize(
     ("requests", "limits", "qos"),
     [
@@ -126,9 +113,8 @@ def test_requests_count_sidecars_with_the_containers_and_init_containers_alone()
         ({"cpu": "1", "memory": "1Gi"}, {"cpu": "2", "memory": "1Gi"}, "Burstable"),
     ],
 )
-def test_requests_and_limits_decide_the_class(requests, limits, qos):
+def test_the_class_decides_the_cgroup(requests, limits, qos):
     pod = a_pod(requests=requests, limits=limits)
-    assert pods.qos_class(pod) == qos
     expected = {"BestEffort": "/n/kubepods/besteffort/", "Burstable": "/n/kubepods/burstable/"}
     assert pod_cgroup("/n", pod) == expected.get(qos, "/n/kubepods/") + "poduid-p"
 
