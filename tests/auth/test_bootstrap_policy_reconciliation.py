@@ -45,7 +45,8 @@ def test_who_does_not_wish_it_is_left_alone() -> None:
 
 
 def test_a_binding_to_another_role_is_made_anew() -> None:
-    assert plan([_binding("r", "a")], [_binding("old", "a")]).recreate == [_binding("r", "a")]
+    old = with_metadata(_binding("old", "a"), uid="u", resource_version="7")
+    assert plan([_binding("r", "a")], [old]).recreate == [_binding("r", "a")]
 
 
 def test_labels_are_put_back() -> None:

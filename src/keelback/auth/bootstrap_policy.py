@@ -62,14 +62,15 @@ NODE_RULES: tuple[PolicyRule, ...] = (
     rule("create get list watch", _CERTIFICATES, "certificatesigningrequests"),
     rule("get create update patch delete", "coordination.k8s.io", "leases"),
     rule("get", _STORAGE, "volumeattachments"),
-    rule("get update patch", "core", "persistentvolumeclaims/status"),
     rule("create", "core", "serviceaccounts/token"),
+    rule("get update patch", "core", "persistentvolumeclaims/status"),
     rule("get watch list", _STORAGE, "csidrivers"),
     rule("get create update patch delete", _STORAGE, "csinodes"),
     rule(READ, "node.k8s.io", "runtimeclasses"),
     rule("get", _RESOURCE, "resourceclaims"),
+    # The rest of what nodes do to slices depends on which node it is: the Node authorizer decides.
     rule("deletecollection", _RESOURCE, "resourceslices"),
-    rule("get list watch create update patch delete", _RESOURCE, "resourceslices"),
+    rule("get", "core", "serviceaccounts"),
 )
 
 _AGGREGATE_TO_EDIT: tuple[PolicyRule, ...] = (
@@ -143,10 +144,7 @@ _AGGREGATE_TO_VIEW: tuple[PolicyRule, ...] = (
 _KUBE_SCHEDULER: tuple[PolicyRule, ...] = (
     EVENTS,
     rule("create", "coordination.k8s.io", "leases"),
-    rule("get list watch", "coordination.k8s.io", "leases"),
-    rule("get update", "coordination.k8s.io", "leases", "kube-scheduler"),
-    rule("create", "coordination.k8s.io", "leasecandidates"),
-    rule("get list watch update delete patch", "coordination.k8s.io", "leasecandidates"),
+    rule("get list update watch", "coordination.k8s.io", "leases", "kube-scheduler"),
     rule(READ, "core", "nodes"),
     rule("get list watch delete", "core", "pods"),
     rule("create", "core", "pods/binding bindings"),
@@ -159,13 +157,14 @@ _KUBE_SCHEDULER: tuple[PolicyRule, ...] = (
     _REVIEW_TOKENS,
     _REVIEW_ACCESS,
     rule(READ, _STORAGE, "csinodes"),
+    rule(READ, _STORAGE, "volumeattachments"),
     rule(READ, "core", "namespaces"),
     rule(READ, _STORAGE, "csidrivers"),
     rule(READ, _STORAGE, "csistoragecapacities"),
-    rule(READ, _STORAGE, "volumeattachments"),
     rule(READ, _RESOURCE, "deviceclasses"),
-    rule("get list watch update patch", _RESOURCE, "resourceclaims"),
-    rule("update patch", _RESOURCE, "resourceclaims/status"),
+    rule(READ_UPDATE, _RESOURCE, "resourceclaims"),
+    rule(READ_UPDATE, _RESOURCE, "resourceclaims/status"),
+    rule(READ_UPDATE, "core", "pods/finalizers"),
     rule(READ, _RESOURCE, "resourceslices"),
 )
 
@@ -173,8 +172,6 @@ _KUBE_CONTROLLER_MANAGER: tuple[PolicyRule, ...] = (
     EVENTS,
     rule("create", "coordination.k8s.io", "leases"),
     rule("get update", "coordination.k8s.io", "leases", "kube-controller-manager"),
-    rule("create", "coordination.k8s.io", "leasecandidates"),
-    rule("get list watch update delete patch", "coordination.k8s.io", "leasecandidates"),
     rule("create", "core", "secrets serviceaccounts"),
     rule("delete", "core", "secrets"),
     rule("get", "core", "namespaces secrets serviceaccounts configmaps"),
@@ -188,10 +185,9 @@ _KUBE_CONTROLLER_MANAGER: tuple[PolicyRule, ...] = (
 _CLUSTER_ROLES: Mapping[str, tuple[PolicyRule, ...]] = {
     "cluster-admin": (rule("*", "*", "*"), urls("*", "*")),
     "system:monitoring": (
-        urls(
-            "get",
-            "/healthz /healthz/* /livez /livez/* /readyz /readyz/* /metrics /metrics/slis /flagz /statusz",
-        ),
+        urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),
+        urls("get", "/flagz"),
+        urls("get", "/statusz"),
     ),
     # Read without a namespace's or a person's secrets: enough to find out what the server serves.
     "system:discovery": (
@@ -216,11 +212,8 @@ _CLUSTER_ROLES: Mapping[str, tuple[PolicyRule, ...]] = {
     "system:kubelet-api-admin": (
         rule("get list watch", "core", "nodes"),
         rule("proxy", "core", "nodes"),
-        rule(
-            "*",
-            "core",
-            "nodes/log nodes/metrics nodes/proxy nodes/stats nodes/configz nodes/healthz nodes/pods",
-        ),
+        rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
+        rule("*", "core", "nodes/configz nodes/healthz nodes/pods"),
     ),
     "system:node-bootstrapper": (rule("create get list watch", _CERTIFICATES, "certificatesigningrequests"),),
     "system:auth-delegator": (_REVIEW_TOKENS, _REVIEW_ACCESS),
@@ -267,8 +260,8 @@ _CLUSTER_ROLES: Mapping[str, tuple[PolicyRule, ...]] = {
         rule("list watch", "core", "services endpoints"),
         rule(READ, "core", "nodes"),
         EVENTS,
-        rule("list watch", "discovery.k8s.io", "endpointslices"),
         rule("list watch", "networking.k8s.io", "servicecidrs"),
+        rule("list watch", "discovery.k8s.io", "endpointslices"),
     ),
     "system:kube-scheduler": _KUBE_SCHEDULER,
 }

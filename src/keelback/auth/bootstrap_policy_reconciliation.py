@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from keelback.api.rbac_v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
-from keelback.apimachinery.meta import replace, with_metadata
+from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
 from keelback.auth.bootstrap_policy import AUTOUPDATE_ANNOTATION
 from keelback.auth.escalation import uncovered
 from keelback.auth.rbac import RBACObject
@@ -17,7 +17,7 @@ from keelback.auth.rbac import RBACObject
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What must be written. A binding whose role has changed cannot be updated, only made anew."""
+    """What must be written. A binding to another role cannot be updated: it is deleted and made anew."""
 
     create: list[RBACObject] = field(default_factory=list)
     update: list[RBACObject] = field(default_factory=list)
@@ -35,7 +35,14 @@ def plan(wanted: Iterable[RBACObject], existing: Iterable[RBACObject]) -> Reconc
         elif old.metadata.annotations.get(AUTOUPDATE_ANNOTATION) == "false":
             continue
         elif _role_ref(old) != _role_ref(obj):
-            planned.recreate.append(_merged(obj, old))
+            merged = _merged(obj, old)
+            metadata = ObjectMeta(
+                name=merged.metadata.name,
+                namespace=merged.metadata.namespace,
+                labels=merged.metadata.labels,
+                annotations=merged.metadata.annotations,
+            )
+            planned.recreate.append(replace(merged, metadata=metadata))
         else:
             merged = _merged(obj, old)
             if merged != old:

@@ -13,18 +13,21 @@ _RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
 def rule(verbs: str, groups: str, resources: str, *names: str) -> PolicyRule:
-    """Verbs on resources, each a list separated by blanks; only on objects of these `names` if any are given."""
+    """Verbs on resources, each a list separated by blanks; only on objects of these `names` if any are given.
+
+    Whatever the order in which they are written, they are kept in the alphabet's: so upstream stores and shows them.
+    """
     return PolicyRule(
-        verbs=tuple(verbs.split()),
-        api_groups=tuple("" if group == "core" else group for group in groups.split()),
-        resources=tuple(resources.split()),
-        resource_names=names,
+        verbs=tuple(sorted(verbs.split())),
+        api_groups=tuple(sorted("" if group == "core" else group for group in groups.split())),
+        resources=tuple(sorted(resources.split())),
+        resource_names=tuple(sorted(names)),
     )
 
 
 def urls(verbs: str, paths: str) -> PolicyRule:
     """Verbs on paths outside the API's resources."""
-    return PolicyRule(verbs=tuple(verbs.split()), non_resource_urls=tuple(paths.split()))
+    return PolicyRule(verbs=tuple(sorted(verbs.split())), non_resource_urls=tuple(sorted(paths.split())))
 
 
 def user(name: str) -> Subject:
