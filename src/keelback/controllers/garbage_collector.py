@@ -74,6 +74,7 @@ class GarbageCollector:
 
     async def run(self) -> None:
         """Follow the server's resources and collect, until cancelled."""
+        self._forget()
         async with asyncio.TaskGroup() as tasks:
             await self._synchronize(tasks)
             for uid in list(self.graph.absent_owners()):
@@ -84,6 +85,13 @@ class GarbageCollector:
             while True:
                 await self._wait_resync()
                 await self._synchronize(tasks)
+
+    def _forget(self) -> None:
+        """Begin anew: what an earlier run, ended by a failure, was watching is not watched any more."""
+        for monitor in self._monitors.values():
+            monitor.unsubscribe()
+        self._monitors.clear()
+        self.graph = Graph()
 
     async def _wait_resync(self) -> None:
         """Return some time after a resource may have come or gone, or when a longer time has passed anyway."""

@@ -11,9 +11,12 @@ from keelback.api import owners
 from keelback.apimachinery.meta import Object
 from keelback.client import Change, Client, Informer, Store
 from keelback.client.store import IndexFunction
+from keelback.component import logs
 from keelback.concurrency.clock import Clock
 
 T = TypeVar("T", bound=Object)
+
+_log = logs.logger("caches")
 
 #: The index behind `controlled_by` and `orphans`.
 _BY_CONTROLLER = "by-controller"
@@ -47,8 +50,15 @@ class SharedCaches:
         return self.informer(cls).store
 
     def subscribe(self, cls: type[T], callback: Callable[[Change[T]], None]) -> None:
-        """Call back for each change of a type's objects."""
-        self.informer(cls).subscribe(callback)
+        """Call back for each change of a type's objects. What the callback raises is logged and stops nobody else."""
+
+        def guarded(change: Change[T]) -> None:
+            try:
+                callback(change)
+            except Exception as error:
+                _log.exception("A subscriber failed", error, kind=cls.__kind__.kind)
+
+        self.informer(cls).subscribe(guarded)
 
     def index(self, cls: type[T], name: str, function: IndexFunction[T]) -> Store[T]:
         """The store of a type, its objects also findable by what `function` yields. Asking again changes nothing."""
