@@ -88,3 +88,16 @@ STORED: tuple[type[Object], ...] = (
     resource_v1.ResourceClaimTemplate,
     resource_v1.ResourceSlice,
 )
+
+_REGISTERED = {(one.__kind__.api_version, one.__kind__.kind) for one in STORED}
+_VERSIONS = frozenset(version for version, _ in _REGISTERED) | {"extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"}
+
+
+def is_registered(api_version: str, kind_name: str) -> bool:
+    """Whether a built-in kind (or its list) of that version exists."""
+    return (api_version, kind_name) in _REGISTERED or (api_version, kind_name.removesuffix("List")) in _REGISTERED
+
+
+def is_registered_version(api_version: str) -> bool:
+    """Whether a built-in group has, or once had, that version."""
+    return api_version in _VERSIONS

@@ -48,6 +48,14 @@ class FieldOwnership(Protocol):
         ...
 
 
+class Allocator(Protocol):
+    """Gives an object what is scarce in the cluster: addresses, ports."""
+
+    async def allocate(self, new: Any, old: Any, *, dry_run: bool) -> Any:
+        """The object with what it needs. Raises StatusError where nothing is left or something is taken."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """How a write is made: its present, its manager and its admission. `subresource` is "" for the object itself."""
@@ -96,7 +104,9 @@ class ResourceStore(Generic[T]):
         ownership: FieldOwnership,
         new_uid: Callable[[], str],
         chance: random.Random,
+        allocator: Allocator | None = None,
     ) -> None:
+        self._allocator = allocator
         self.strategy = strategy
         self.kind: Kind = strategy.kind.__kind__
         self.prefix = f"/registry/{strategy.storage_path or self.kind.plural}/"
@@ -120,6 +130,17 @@ class ResourceStore(Generic[T]):
             raise errors.NotFound.of(self.kind, name)
         return self._decoded(current)
 
+    async def replace_status(self, obj: T) -> None:
+        """Write an object the server itself has changed since it read it. Raises Conflict when it is not the newest."""
+        name = obj.metadata.name
+        stored = self.strategy.to_storage(self.strategy.encode(obj))
+        try:
+            await self._store.put(
+                self.key(obj.metadata.namespace, name), stored, expected_revision=int(obj.metadata.resource_version)
+            )
+        except CompareFailed:
+            raise errors.Conflict.of(self.kind, name) from None
+
     async def create(self, obj: T, write: Write) -> Written[T]:
         """Store a new object. Raises AlreadyExists, Invalid, and what admission refuses with."""
         generated = not obj.metadata.name and bool(obj.metadata.generate_name)
@@ -134,8 +155,9 @@ class ResourceStore(Generic[T]):
 
     async def _create_named(self, obj: T, write: Write) -> Written[T]:
         obj = self._prepared_for_create(obj, write)
-        obj = await write.admission.admit("CREATE", obj, None)
         obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
+        obj = await write.admission.admit("CREATE", obj, None)
+        obj = await self._allocate(obj, None, write)
         problems = [*self._metadata_problems(obj), *self.strategy.validate(obj)]
         if problems:
             raise errors.Invalid.of(self.kind, obj.metadata.name, problems)
@@ -147,14 +169,22 @@ class ResourceStore(Generic[T]):
                 raise self._already_exists(current)
             return Written(obj, stored, is_created=True)
         try:
-            revision = await self._store.put(key, stored, expected_revision=0, ttl_seconds=self.strategy.ttl_seconds)
+            revision = await self._store.put(
+                key, self.strategy.to_storage(stored), expected_revision=0, ttl_seconds=self.strategy.ttl_seconds
+            )
         except CompareFailed as failed:
             raise self._already_exists(failed.current, obj.metadata.name) from None
         return Written(self._versioned(obj, revision), self.wire(stored, revision), is_created=True)
 
+    async def _allocate(self, new: T, old: T | None, write: Write) -> T:
+        if self._allocator is None:
+            return new
+        allocated: T = await self._allocator.allocate(new, old, dry_run=write.dry_run)
+        return allocated
+
     def _already_exists(self, current: KeyValue | None, name: str = "") -> errors.StatusError:
         if current is not None:
-            existing = self.strategy.decode(current.value)
+            existing = self._decoded(current)
             error = errors.AlreadyExists.of(self.kind, existing.metadata.name)
             if existing.metadata.deletion_timestamp is not None:
                 return errors.AlreadyExists(f"object is being deleted: {error.message}", details=error.status.details)
@@ -252,10 +282,12 @@ class ResourceStore(Generic[T]):
             new = strategy.prepare_for_status_update(new, old)
         elif not write.subresource:
             new = strategy.default(strategy.prepare_for_update(new, old), old)
+        new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
         new = await write.admission.admit("UPDATE", new, old)
+        if not write.subresource:
+            new = await self._allocate(new, old, write)
         if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
             new = with_metadata(new, generation=before.generation + 1)
-        new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
         problems = [*validation.object_meta_update(new.metadata, before), *self._metadata_problems(new)]
         if write.subresource == "status":
             problems.extend(strategy.validate_status_update(new, old))
@@ -268,8 +300,9 @@ class ResourceStore(Generic[T]):
 
     async def _swap(self, key: str, current: KeyValue, new: T, old: T, write: Write) -> Written[T]:
         stored = self.strategy.encode(new)
-        if stored == current.value and self.strategy.ttl_seconds is None:
-            return Written(old, self.wire(current.value, current.mod_revision))
+        kept = self.strategy.to_storage(stored)
+        if kept == current.value and self.strategy.ttl_seconds is None:
+            return Written(old, self.wire(stored, current.mod_revision))
         if self._is_finished(new):
             if not write.dry_run:
                 revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
@@ -278,7 +311,7 @@ class ResourceStore(Generic[T]):
         if write.dry_run:
             return Written(new, self.wire(stored, current.mod_revision))
         revision = await self._store.put(
-            key, stored, expected_revision=current.mod_revision, ttl_seconds=self.strategy.ttl_seconds
+            key, kept, expected_revision=current.mod_revision, ttl_seconds=self.strategy.ttl_seconds
         )
         return Written(self._versioned(new, revision), self.wire(stored, revision))
 
@@ -303,11 +336,13 @@ class ResourceStore(Generic[T]):
                 if new is None or self._is_finished(new):
                     return await self._remove(key, current, new or old, write)
                 if new == old:
-                    return Written(old, self.wire(current.value, current.mod_revision))
+                    return Written(old, self.wire(self.strategy.from_storage(current.value), current.mod_revision))
                 stored = self.strategy.encode(new)
                 if write.dry_run:
                     return Written(new, self.wire(stored, current.mod_revision))
-                revision = await self._store.put(key, stored, expected_revision=current.mod_revision)
+                revision = await self._store.put(
+                    key, self.strategy.to_storage(stored), expected_revision=current.mod_revision
+                )
                 return Written(self._versioned(new, revision), self.wire(stored, revision))
             except CompareFailed:
                 continue
@@ -382,7 +417,7 @@ class ResourceStore(Generic[T]):
         return kept
 
     def _decoded(self, current: KeyValue) -> T:
-        return self._versioned(self.strategy.decode(current.value), current.mod_revision)
+        return self._versioned(self.strategy.decode(self.strategy.from_storage(current.value)), current.mod_revision)
 
     def _versioned(self, obj: T, revision: int) -> T:
         return with_metadata(obj, resource_version=str(revision))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from keelback.apimachinery import codecs
+from keelback.apimachinery import codecs, names
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import Object, replace, with_metadata
+from keelback.apimachinery.schema import Schema, schema_of
 
 T = TypeVar("T", bound=Object)
 
@@ -115,6 +116,15 @@ class Strategy(Generic[T]):
     counts_generations: ClassVar[bool] = True
     """`metadata.generation` starts at 1 and rises with every change of the spec."""
 
+    takes_strategic_merge_patches: ClassVar[bool] = True
+    """Custom resources do not."""
+
+    leads_with_name: ClassVar[bool] = True
+    """A Table's first column is the name; otherwise the strategy's columns are all there are."""
+
+    storage_kind: ClassVar[Any] = None
+    """The type the store holds, where this kind is another version of it: see `from_storage`."""
+
     ttl_seconds: ClassVar[float | None] = None
     """How long an object lives after its last write; None is for ever."""
 
@@ -147,9 +157,21 @@ class Strategy(Generic[T]):
         """Unknown and repeated fields of a JSON tree."""
         return codecs.strict_errors(tree, self.kind)
 
+    def schema(self) -> Schema:
+        """The merge keys and list types, for strategic merge patch and server-side apply."""
+        return schema_of(self.kind)
+
     def encode(self, obj: T) -> bytes:
         """The bytes the store keeps: without resourceVersion."""
         return codecs.encode_stored(obj)
+
+    def from_storage(self, data: bytes) -> bytes:
+        """The stored bytes as this kind: the same, unless the store holds another version of it."""
+        return data
+
+    def to_storage(self, data: bytes) -> bytes:
+        """This kind's bytes as the store holds them."""
+        return data
 
     def to_tree(self, obj: T) -> dict[str, Any]:
         """The object as a JSON tree with kind and apiVersion."""
@@ -201,11 +223,9 @@ class Strategy(Generic[T]):
     def validate_status_update(self, new: T, old: T) -> Iterator[FieldError]:
         return iter(())
 
-    def validate_name(self, name: str, *, is_prefix: bool) -> list[str]:
+    def validate_name(self, name: str, *, is_prefix: bool) -> Sequence[str]:
         """What is wrong with a name (or the prefix given as generateName)."""
-        from keelback.apimachinery import names
-
-        return names.dns_subdomain(name[:-1] + "a" if is_prefix and name.endswith("-") else name)
+        return names.name_is_dns_subdomain(name, is_prefix=is_prefix)
 
     def warnings(self, new: T, old: T | None) -> Iterable[str]:
         """Warning headers of a write that succeeded."""

@@ -1,0 +1,53 @@
+"""Admission bound to one request: what ResourceStore asks of the chain of plugins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation
+from keelback.apimachinery.meta import Kind
+from keelback.apiserver.context import RequestContext
+
+
+class BoundAdmission:
+    """The chain, for one request of one user."""
+
+    def __init__(
+        self, chain: AdmissionChain, context: RequestContext, kind: Kind, subresource: str, dry_run: bool
+    ) -> None:
+        self._chain = chain
+        self._context = context
+        self._kind = kind
+        self._subresource = subresource
+        self._dry_run = dry_run
+
+    async def admit(self, operation: str, obj: Any, old: Any) -> Any:
+        return (await self._chain.admit(self._request(operation, obj, old))).obj
+
+    async def validate(self, operation: str, obj: Any, old: Any) -> None:
+        await self._chain.validate(self._request(operation, obj, old))
+
+    def _request(self, operation: str, obj: Any, old: Any) -> AdmissionRequest:
+        subject = obj if obj is not None else old
+        return AdmissionRequest(
+            operation=Operation(operation),
+            kind=self._kind,
+            user=self._context.user,
+            subresource=self._subresource,
+            namespace=subject.metadata.namespace or self._context.info.namespace,
+            name=subject.metadata.name,
+            obj=obj,
+            old_obj=old,
+            dry_run=self._dry_run,
+            warnings=self._context.warnings,
+        )
+
+
+class AdmissionBinder:
+    """Makes bound admissions. The chain is set once the caches it reads from exist."""
+
+    def __init__(self) -> None:
+        self.chain = AdmissionChain(())
+
+    def bind(self, context: RequestContext, kind: Kind, *, subresource: str, dry_run: bool) -> BoundAdmission:
+        return BoundAdmission(self.chain, context, kind, subresource, dry_run)

@@ -1,0 +1,375 @@
+"""Puts an API server together: store, caches, strategies, authentication, admission, routes. Then it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from keelback.admission import builtin as admission_plugins
+from keelback.admission.plugin import Question
+from keelback.admission.webhook_client import HTTPSWebhookCaller
+from keelback.api import core_v1, rbac_v1, storage_v1
+from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
+from keelback.apimachinery import codecs
+from keelback.apimachinery.meta import Object
+from keelback.apiserver import initial_objects, kubelet_proxy, reviews, subresources, system_paths
+from keelback.apiserver.admission_binding import AdmissionBinder
+from keelback.apiserver.allocators import ServiceAllocator
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.discovery import Discovery, Served
+from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.ownership import ManagedFields
+from keelback.apiserver.resource_handler import ResourceHandler
+from keelback.apiserver.resource_store import ResourceStore
+from keelback.apiserver.server import APIServer
+from keelback.apiserver.watch_cache import WatchCache, WatchOptions
+from keelback.apiserver.watch_feed import CacheFeed
+from keelback.apiserver.watch_wire import CachedResource
+from keelback.auth import builtin as authenticators
+from keelback.auth.attributes import Attributes
+from keelback.auth.escalation import EscalationChecker
+from keelback.auth.jwt import VerifyingKey
+from keelback.auth.node_graph import NodeGraph
+from keelback.auth.rbac import Policy
+from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer
+from keelback.auth.static_tokens import TokenFileAuthenticator
+from keelback.auth.token_requests import TokenRequests
+from keelback.auth.users import MASTERS_GROUP, UserInfo
+from keelback.client import Client, InProcessTransport
+from keelback.component.http import AnyResponse, Request
+from keelback.component.metrics import Registry
+from keelback.concurrency.clock import Clock
+from keelback.registry.builtin import strategies
+from keelback.registry.strategy import Strategy
+from keelback.storage import compaction
+from keelback.storage.protocol import Store
+
+GROUP_ORDER = (
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+)
+_SERVER = UserInfo("system:apiserver", groups=(MASTERS_GROUP, "system:authenticated"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APIServerConfig:
+    """What an administrator decides. `endpoint` is where pods reach the server; `kubelet_socket` makes the unconnected
+    socket with which kubelets are dialled, for nodes in network namespaces of their own."""
+
+    client_ca_pem: bytes
+    service_account_key_pem: bytes
+    kubelet_client_certificate: Path
+    kubelet_client_key: Path
+    kubelet_ca_pem: bytes
+    endpoint: tuple[str, int]
+    service_cidr: str = "10.96.0.0/16"
+    service_ip: str = "10.96.0.1"
+    dns_ip: str = "10.96.0.10"
+    token_file_text: str = ""
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
+    kubelet_socket: Callable[[], socket.socket] | None = None
+
+
+class RunningAPIServer:
+    """A server that answers. `run` keeps its caches in step with the store."""
+
+    def __init__(self, server: APIServer, feed: CacheFeed, store: Store, clock: Clock) -> None:
+        self._server = server
+        self._feed = feed
+        self._store = store
+        self._clock = clock
+        self._followers: list[Callable[[], Any]] = []
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def handle(self, request: Request) -> AnyResponse:
+        """The handler for the front door."""
+        return await self._server.handle(request)
+
+    def client(self, identity: UserInfo, user_agent: str = "keelback") -> Client:
+        """A client in this process, acting as the identity."""
+        return Client(InProcessTransport(self._server.handle, identity, {"user-agent": user_agent}))
+
+    def begin(self) -> None:
+        """Follow the store from now on. The tasks are this object's until `close`."""
+        for work in (self._feed.run, lambda: compaction.run(self._store, self._clock), *self._followers):
+            self._running.add(asyncio.create_task(work()))  # noqa: TID251 - owned by self._running
+
+    def follow(self, work: Callable[[], Any]) -> None:
+        self._followers.append(work)
+
+    async def run(self) -> NoReturn:
+        """Return never; raise what a background task raised, and end them all when cancelled."""
+        try:
+            done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+            raise RuntimeError("a background task of the API server ended")
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End the background tasks."""
+        for one in self._running:
+            one.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._running.clear()
+
+
+async def start(
+    store: Store, config: APIServerConfig, clock: Clock, chance: random.Random, metrics: Registry
+) -> RunningAPIServer:
+    """A server over the store, with everything that each cluster has from its start. Raises what the store raises."""
+    return await _Assembly(store, config, clock, chance, metrics).start()
+
+
+class _Assembly:
+    """The parts while they are put together."""
+
+    def __init__(
+        self, store: Store, config: APIServerConfig, clock: Clock, chance: random.Random, metrics: Registry
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._chance = chance
+        self._metrics = metrics
+        self._lookup = CacheLookup()
+        self._policy = Policy()
+        self._graph = NodeGraph()
+        self._authorizer = authenticators.authorizer(self._policy, self._graph)
+        self._issuer = TokenIssuer(config.service_account_key_pem, DEFAULT_ISSUER)
+        self._tokens = authenticators.token_authenticator(
+            service_account_keys=(VerifyingKey.load(config.service_account_key_pem),),
+            reader=self._lookup,
+            clock=clock,
+            token_file=TokenFileAuthenticator.parse(config.token_file_text) if config.token_file_text else None,
+        )
+        authenticator = authenticators.request_authenticator(
+            client_ca_pem=config.client_ca_pem, tokens=self._tokens, clock=clock
+        )
+        self._server = APIServer(authenticator, self._authorizer, clock, metrics)
+        self._binder = AdmissionBinder()
+        self._discovery = Discovery((), GROUP_ORDER)
+        self._handlers: dict[tuple[str, str], ResourceHandler] = {}
+        self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
+
+    async def start(self) -> RunningAPIServer:
+        await self._feed.start()
+        for strategy in strategies():
+            await self._add_resource(strategy)
+        self._binder.chain = self._admission()
+        self._add_subresources()
+        self._add_reviews()
+        system_paths.add(self._server, self._discovery, self._metrics, self._issuer)
+        running = RunningAPIServer(self._server, self._feed, self._store, self._clock)
+        await self._follow_policy(running)
+        running.begin()
+        config = self._config
+        await initial_objects.ensure(
+            running.client(_SERVER, "kube-apiserver"),
+            service_ip=config.service_ip,
+            dns_ip=config.dns_ip,
+            service_cidr=config.service_cidr,
+            endpoint=config.endpoint,
+        )
+        return running
+
+    def _new_uid(self) -> str:
+        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+
+    async def _add_resource(self, strategy: Strategy[Any]) -> None:
+        kind = strategy.kind.__kind__
+        allocator = (
+            ServiceAllocator(self._lookup, self._chance, self._config.service_cidr)
+            if strategy.kind is Service
+            else None
+        )
+        resources = ResourceStore(
+            self._store,
+            strategy,
+            ownership=ManagedFields(strategy.schema(), has_status="status" in strategy.subresources),
+            new_uid=self._new_uid,
+            chance=self._chance,
+            allocator=allocator,
+        )
+        cache = await self._feed.add(
+            CachedResource(
+                prefix=resources.prefix,
+                kind=kind.kind,
+                api_version=kind.api_version,
+                is_namespaced=kind.namespaced,
+                list_kind=kind.list_kind,
+                field_type=strategy.field_type,
+                fields=strategy.fields,
+                indexed_fields=("spec.nodeName",) if strategy.kind is Pod else (),
+                convert=strategy.from_storage,
+            )
+        )
+        handler = ResourceHandler(strategy, resources, cache, self._binder, self._clock)
+        self._handlers[kind.group, kind.plural] = handler
+        self._handlers.setdefault((kind.api_version, kind.plural), handler)
+        if (kind.group, kind.plural) not in self._lookup:
+            self._lookup.add(kind, cache)
+        self._server.route_resource(kind.group, kind.version, kind.plural, "", handler.handle)
+        self._discovery.add(Served(kind, strategy.verbs, strategy.subresources))
+        for name in strategy.subresources:
+            if name in subresources.PARTS:
+                part = subresources.PartHandler(handler, name, subresources.PARTS[name])
+                self._server.route_resource(kind.group, kind.version, kind.plural, name, part.handle)
+            elif name == "scale":
+                scale = subresources.ScaleHandler(handler)
+                self._server.route_resource(kind.group, kind.version, kind.plural, name, scale.handle)
+
+    def _admission(self) -> Any:
+        given = admission_plugins.Dependencies(
+            reader=self._lookup,
+            is_allowed=self._is_allowed,
+            chance=self._chance,
+            clock=self._clock,
+            quota_status=_QuotaStatus(self._handlers["", "resourcequotas"].store),
+            webhooks=HTTPSWebhookCaller(self._service_address),
+            new_uid=self._new_uid,
+            resource_of=self._resource_of,
+            why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
+        )
+        # As kubeadm: nodes may change only what is theirs.
+        return admission_plugins.build(
+            given,
+            enable=("NodeRestriction", *self._config.enable_admission_plugins),
+            disable=self._config.disable_admission_plugins,
+        )
+
+    def _is_allowed(self, question: Question) -> bool:
+        user = UserInfo(question.user.name, question.user.uid, question.user.groups, question.user.extra)
+        return self._authorizer.authorize(
+            Attributes(
+                user=user,
+                verb=question.verb,
+                group=question.group,
+                resource=question.resource,
+                subresource=question.subresource,
+                namespace=question.namespace,
+                name=question.name,
+            )
+        ).is_allowed
+
+    def _resource_of(self, api_version: str, kind_name: str) -> str | None:
+        for handler in self._handlers.values():
+            if (handler.kind.api_version, handler.kind.kind) == (api_version, kind_name):
+                return handler.kind.plural
+        return None
+
+    async def _service_address(self, namespace: str, name: str, port: int) -> tuple[str, int]:
+        service = await self._lookup.get(Service, name, namespace)
+        return service.spec.cluster_ip, port
+
+    def _add_subresources(self) -> None:
+        pods = self._handlers["", "pods"]
+        budgets = self._handlers["policy", "poddisruptionbudgets"]
+        parts = subresources.PodParts(pods, budgets, self._lookup)
+        route = self._server.route_resource
+        route("", "v1", "pods", "binding", parts.bind)
+        route("", "v1", "bindings", "", parts.bind)
+        route("", "v1", "pods", "eviction", parts.evict)
+        self._discovery.add(Served(core_v1.Binding.__kind__, ("create",), is_stored=False))
+        tokens = TokenRequests(self._issuer, self._lookup)
+        route("", "v1", "serviceaccounts", "token", subresources.token_route(tokens.create, self._new_uid))
+        proxy = kubelet_proxy.KubeletProxy(
+            self._lookup,
+            self._binder,
+            certificate=self._config.kubelet_client_certificate,
+            key=self._config.kubelet_client_key,
+            ca_pem=self._config.kubelet_ca_pem,
+            make_socket=self._config.kubelet_socket,
+            clock=self._clock,
+        )
+        for name in ("log", "exec", "attach", "portforward", "proxy"):
+            route("", "v1", "pods", name, getattr(proxy, f"pod_{name}"))
+        route("", "v1", "nodes", "proxy", proxy.node_proxy)
+        route("", "v1", "services", "proxy", proxy.service_proxy)
+
+    def _add_reviews(self) -> None:
+        for kind, route in reviews.routes(self._authorizer, self._policy, self._tokens, (DEFAULT_ISSUER,)):
+            described = kind.__kind__
+            self._server.route_resource(described.group, described.version, described.plural, "", route)
+            self._discovery.add(Served(described, ("create",), is_stored=False))
+
+    async def _follow_policy(self, running: RunningAPIServer) -> None:
+        """Roles, bindings and the graph of nodes, kept in memory for authorization."""
+        for kind in (rbac_v1.ClusterRole, rbac_v1.ClusterRoleBinding, rbac_v1.Role, rbac_v1.RoleBinding):
+            running.follow(self._follower(kind, self._policy.put, self._policy.remove))
+        graph = self._graph
+        running.follow(
+            self._follower(Pod, graph.put_pod, lambda pod: graph.remove_pod(pod.metadata.namespace, pod.metadata.name))
+        )
+        running.follow(
+            self._follower(
+                PersistentVolume,
+                graph.put_persistent_volume,
+                lambda volume: graph.remove_persistent_volume(volume.metadata.name),
+            )
+        )
+        running.follow(
+            self._follower(
+                storage_v1.VolumeAttachment,
+                graph.put_volume_attachment,
+                lambda attachment: graph.remove_volume_attachment(attachment.metadata.name),
+            )
+        )
+
+    def _follower(self, kind: type[Object], put: Callable[[Any], None], remove: Callable[[Any], None]) -> Any:
+        cache: WatchCache = self._lookup.cache(kind.__kind__)
+        # What is there already counts before the first request is answered.
+        for obj in self._lookup.scan(kind):
+            put(obj)
+
+        async def follow() -> NoReturn:
+            while True:
+                watcher = await cache.watch(WatchOptions())
+                while records := await watcher.next_records():
+                    for record in records:
+                        if record.type == "DELETED":
+                            remove(codecs.decode(kind, record.object))
+                        elif record.type != "BOOKMARK":
+                            put(codecs.decode(kind, record.object))
+                await self._clock.sleep(0.1)
+
+        return follow
+
+
+class _QuotaStatus:
+    """Usage, read from and written to the store itself."""
+
+    def __init__(self, quotas: ResourceStore[ResourceQuota]) -> None:
+        self._quotas = quotas
+
+    async def read_quota(self, namespace: str, name: str) -> ResourceQuota:
+        return await self._quotas.get(namespace, name)
+
+    async def write_quota_status(self, quota: ResourceQuota) -> None:
+        await self._quotas.replace_status(quota)

@@ -1,0 +1,153 @@
+"""Request bodies: from JSON, YAML or protobuf to a typed object, with strict field checking when it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from keelback.apimachinery import codecs, errors, yaml
+from keelback.apimachinery.meta import Kind, Object
+from keelback.apiserver.context import RequestContext
+from keelback.registry.strategy import Strategy
+
+T = TypeVar("T", bound=Object)
+
+_SHOWN_BYTES = 30
+_SCHEME = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+
+
+class _TypeMeta(msgspec.Struct):
+    kind: str | None = None
+    api_version: str | None = msgspec.field(default=None, name="apiVersion")
+
+
+_TYPE_META = msgspec.json.Decoder(_TypeMeta)
+
+
+def media_type(content_type: str) -> str:
+    """The type without its parameters; a body without one is JSON."""
+    return content_type.partition(";")[0].strip().lower() or "application/json"
+
+
+def as_json(body: bytes, content_type: str, kind_name: str) -> bytes:
+    """A body as JSON. Raises UnsupportedMediaType, and BadRequest when it is not what it says it is."""
+    match media_type(content_type):
+        case "application/json" | "text/json" | "*/*":
+            return body
+        case "application/yaml" | "text/yaml" | "application/x-yaml":
+            try:
+                return msgspec.json.encode(yaml.load(body)[0])
+            except yaml.YAMLError as error:
+                raise _unrecognized(kind_name, str(error), body) from error
+        case "application/vnd.kubernetes.protobuf":
+            from keelback.apimachinery import protobuf
+
+            try:
+                return protobuf.to_json(body)
+            except protobuf.ProtobufError as error:
+                raise _unrecognized(kind_name, str(error), body) from error
+        case _:
+            raise errors.UnsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+            )
+
+
+def decode(context: RequestContext, strategy: Strategy[T], field_validation: str) -> T:
+    """The object in a request's body. Raises BadRequest in Kubernetes' words; adds warnings in Warn mode."""
+    kind: Kind = strategy.kind.__kind__
+    body = context.request.body
+    content_type = context.request.headers.get("content-type", "")
+    is_yaml = "yaml" in content_type
+    body_json = as_json(body, content_type, kind.kind)
+    _check_type(body_json, body, kind)
+    what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
+    try:
+        if body_json.strip() == b"null":
+            body_json = b"{}"
+        obj = strategy.decode_body(body_json)
+    except codecs.DecodeError as error:
+        raise errors.BadRequest(f"{what}: {error}") from error
+    if field_validation != "Ignore" and "protobuf" not in content_type:
+        found = _strict_errors(strategy, body_json, body if is_yaml else None)
+        if found and field_validation == "Strict":
+            raise errors.BadRequest(f"{what}: strict decoding error: {', '.join(found)}")
+        for one in found:
+            context.warn(one)
+    return obj
+
+
+def _strict_errors(strategy: Strategy[Any], body_json: bytes, yaml_text: bytes | None) -> list[str]:
+    found = strategy.strict_errors(codecs.loads(body_json))
+    if yaml_text is not None:
+        duplicates = yaml.load(yaml_text)[1]
+        if duplicates:
+            found = ["yaml: unmarshal errors:\n  " + "\n  ".join(duplicates), *found]
+    return found
+
+
+def _check_type(body_json: bytes, body: bytes, kind: Kind) -> None:
+    try:
+        found = _TYPE_META.decode(body_json) if body_json.strip() != b"null" else _TypeMeta()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _undecodable(body_json, body, kind) from None
+    name, version = found.kind or "", found.api_version or ""
+    if (not name or name == kind.kind) and (not version or version == kind.api_version):
+        return
+    if version.count("/") > 1:
+        raise _unrecognized(kind.kind, f"unexpected GroupVersion string: {version}", body)
+    _refuse_type(name or kind.kind, version or kind.api_version, kind)
+
+
+def _refuse_type(name: str, version: str, kind: Kind) -> None:
+    from keelback.api.builtin import is_registered, is_registered_version
+
+    short = version.rpartition("/")[2]
+    what = f'{name} in version "{short}" cannot be handled as a {kind.kind}'
+    if is_registered(version, name):
+        if name == kind.kind:
+            raise errors.BadRequest(
+                f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+            )
+        package = {"": "core"}.get(kind.group, kind.group.partition(".")[0])
+        raise errors.BadRequest(f"{what}: converting (v1.{name}) to ({package}.{kind.kind}): unknown conversion")
+    if name == kind.kind and is_registered_version(version):
+        raise errors.BadRequest(
+            f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+        )
+    raise errors.BadRequest(f'{what}: no kind "{name}" is registered for version "{version}" {_SCHEME}')
+
+
+def _undecodable(body_json: bytes, body: bytes, kind: Kind) -> errors.BadRequest:
+    try:
+        tree = codecs.loads(body_json)
+    except codecs.DecodeError as error:
+        return _unrecognized(kind.kind, f"couldn't get version/kind; json parse error: {error}", body)
+    names = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+    if not isinstance(tree, dict):
+        problem = (
+            f"json: cannot unmarshal {names.get(type(tree), 'null')} into Go value of type struct {{ APIVersion string "
+            '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
+    else:
+        field = "kind" if not isinstance(tree.get("kind", ""), str | None) else "apiVersion"
+        found = names.get(type(tree.get(field)), "object")
+        problem = f"json: cannot unmarshal {found} into Go struct field .{field} of type string"
+    return _unrecognized(kind.kind, f"couldn't get version/kind; json parse error: {problem}", body)
+
+
+def _unrecognized(kind_name: str, problem: str, body: bytes) -> errors.BadRequest:
+    return errors.BadRequest(
+        f"the object provided is unrecognized (must be of type {kind_name}): {problem} ({_shown(body)})"
+    )
+
+
+def _shown(body: bytes) -> str:
+    """A body's beginning as the original shows it: JSON objects as text, everything else in hexadecimal."""
+    if not body:
+        return "<empty>"
+    is_text = body[:1] == b"{"
+    if len(body) <= _SHOWN_BYTES:
+        return body.decode("utf-8", "replace") if is_text else body.hex()
+    return f"{body[:_SHOWN_BYTES].decode('utf-8', 'replace') if is_text else body[:_SHOWN_BYTES].hex()} ..."

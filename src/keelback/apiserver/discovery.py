@@ -1,0 +1,284 @@
+"""Discovery: which groups, versions and resources are served, in the legacy documents and the aggregated one (v2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from keelback.apimachinery.meta import Kind
+from keelback.apiserver import negotiation
+from keelback.apiserver.context import RequestContext
+from keelback.component.http import AnyResponse, Response
+
+_READ_WRITE = ("get", "patch", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A part of a resource with a path of its own. `kind` is what it answers with."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...]
+    group: str = ""
+    version: str = ""
+
+
+SUBRESOURCES: dict[str, Subresource] = {
+    one.name: one
+    for one in (
+        Subresource("scale", "Scale", _READ_WRITE, "autoscaling", "v1"),
+        Subresource("binding", "Binding", ("create",)),
+        Subresource("eviction", "Eviction", ("create",), "policy", "v1"),
+        Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),
+        Subresource("exec", "PodExecOptions", ("create", "get")),
+        Subresource("attach", "PodAttachOptions", ("create", "get")),
+        Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
+        Subresource("log", "", ("get",)),
+        Subresource("proxy", "", ("create", "delete", "get", "patch", "update")),
+        Subresource("finalize", "", ("update",)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One resource as discovery shows it."""
+
+    kind: Kind
+    verbs: tuple[str, ...]
+    subresources: tuple[str, ...] = ()
+    is_stored: bool = True
+    subresource_verbs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def subresource(self, name: str) -> Subresource:
+        known = SUBRESOURCES.get(name, Subresource(name, "", _READ_WRITE))
+        own = self.kind.kind
+        kind = known.kind or (f"{own}ProxyOptions" if name == "proxy" else own)
+        verbs = dict(self.subresource_verbs).get(name, known.verbs)
+        return Subresource(name, kind, verbs, known.group, known.version)
+
+
+class Discovery:
+    """The documents, made again whenever what is served has changed."""
+
+    def __init__(self, served: Iterable[Served], group_order: tuple[str, ...]) -> None:
+        self._served: list[Served] = list(served)
+        self._group_order = group_order
+        self._documents: dict[str, tuple[bytes, str]] = {}
+
+    def add(self, served: Served) -> None:
+        """Serve one more resource, in place of the one of the same name."""
+        self.remove(served.kind)
+        self._served.append(served)
+        self._documents.clear()
+
+    def remove(self, kind: Kind) -> None:
+        """Serve it no more."""
+        place = (kind.group, kind.version, kind.plural)
+        self._served = [one for one in self._served if (one.kind.group, one.kind.version, one.kind.plural) != place]
+        self._documents.clear()
+
+    def versions(self, group: str) -> list[str]:
+        """A group's versions, the preferred one first."""
+        found = dict.fromkeys(one.kind.version for one in self._served if one.kind.group == group)
+        return sorted(found, key=version_rank)
+
+    def groups(self) -> list[str]:
+        """All named groups: the built-in ones in their order, then the others by name."""
+        found = {one.kind.group for one in self._served} - {""}
+        known = [one for one in self._group_order if one in found]
+        return [*known, *sorted(found.difference(known))]
+
+    async def api(self, context: RequestContext) -> AnyResponse:
+        """/api"""
+        if (aggregated := self._wants_aggregated(context)) is not None:
+            return self._respond(context, f"aggregated-api-{aggregated}", lambda: self._aggregated([""], aggregated))
+        return self._respond(
+            context,
+            "api",
+            lambda: {
+                "kind": "APIVersions",
+                "versions": ["v1"],
+                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"}],
+            },
+        )
+
+    async def apis(self, context: RequestContext) -> AnyResponse:
+        """/apis"""
+        if (aggregated := self._wants_aggregated(context)) is not None:
+            return self._respond(
+                context, f"aggregated-apis-{aggregated}", lambda: self._aggregated(self.groups(), aggregated)
+            )
+        return self._respond(
+            context,
+            "apis",
+            lambda: {"kind": "APIGroupList", "apiVersion": "v1", "groups": [self._group(one) for one in self.groups()]},
+        )
+
+    async def group(self, context: RequestContext) -> AnyResponse | None:
+        """/apis/GROUP, or None when there is no such group."""
+        name = context.info.path.strip("/").split("/")[1]
+        if name not in self.groups():
+            return None
+        return self._respond(
+            context, f"group {name}", lambda: {"kind": "APIGroup", "apiVersion": "v1", **self._group(name)}
+        )
+
+    async def resources(self, context: RequestContext) -> AnyResponse | None:
+        """/api/v1 and /apis/GROUP/VERSION, or None when there is no such version."""
+        parts = context.info.path.strip("/").split("/")
+        group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
+        if version not in self.versions(group):
+            return None
+        return self._respond(context, f"resources {group}/{version}", lambda: self._resource_list(group, version))
+
+    def _group(self, name: str) -> dict[str, Any]:
+        versions = [{"groupVersion": f"{name}/{one}", "version": one} for one in self.versions(name)]
+        return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+
+    def _resource_list(self, group: str, version: str) -> dict[str, Any]:
+        resources: list[dict[str, Any]] = []
+        for one in self._of(group, version):
+            kind = one.kind
+            entry: dict[str, Any] = {
+                "name": kind.plural,
+                "singularName": kind.singular,
+                "namespaced": kind.namespaced,
+                "kind": kind.kind,
+                "verbs": list(one.verbs),
+            }
+            if kind.short_names:
+                entry["shortNames"] = list(kind.short_names)
+            if kind.categories:
+                entry["categories"] = list(kind.categories)
+            if one.is_stored:
+                entry["storageVersionHash"] = storage_version_hash(kind)
+            resources.append(entry)
+            resources.extend(_subresource_entry(kind, one.subresource(name)) for name in one.subresources)
+        return {
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": f"{group}/{version}" if group else version,
+            "resources": resources,
+        }
+
+    def _of(self, group: str, version: str) -> list[Served]:
+        found = [one for one in self._served if (one.kind.group, one.kind.version) == (group, version)]
+        return sorted(found, key=lambda one: one.kind.plural)
+
+    def _aggregated(self, groups: list[str], version: str) -> dict[str, Any]:
+        items = []
+        for group in groups:
+            versions = [
+                {
+                    "version": one,
+                    "resources": [_aggregated_resource(served) for served in self._of(group, one)],
+                    "freshness": "Current",
+                }
+                for one in self.versions(group)
+            ]
+            items.append(
+                {"metadata": {"name": group, "creationTimestamp": None} if group else {}, "versions": versions}
+            )
+        return {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": f"apidiscovery.k8s.io/{version}",
+            "metadata": {},
+            "items": items,
+        }
+
+    @staticmethod
+    def _wants_aggregated(context: RequestContext) -> str | None:
+        """The version of the aggregated form that a client prefers over the legacy one, or None."""
+        for clause in context.request.headers.get("accept", "").split(","):
+            parameters = dict(part.strip().split("=", 1) for part in clause.split(";")[1:] if "=" in part)
+            if parameters.get("as") == "APIGroupDiscoveryList" and parameters.get("v") in ("v2", "v2beta1"):
+                return parameters["v"]
+            if clause.strip() in ("application/json", "*/*"):
+                return None
+        return None
+
+    def _respond(self, context: RequestContext, name: str, make: Any) -> Response:
+        cached = self._documents.get(name)
+        if cached is None:
+            body = msgspec.json.encode(make())
+            cached = self._documents[name] = (body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
+        body, etag = cached
+        if name.startswith("aggregated"):
+            version = name.rpartition("-")[2]
+            headers = {
+                "content-type": f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList",
+                "etag": etag,
+                "vary": "Accept",
+                "cache-control": "public",
+            }
+            if context.request.headers.get("if-none-match") == etag:
+                return Response(304, headers)
+            return Response(200, headers, body)
+        return negotiation.respond(200, body, negotiation.negotiate(context.request.headers.get("accept", "")))
+
+
+def _subresource_entry(kind: Kind, subresource: Subresource) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": f"{kind.plural}/{subresource.name}",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        "kind": subresource.kind,
+        "verbs": list(subresource.verbs),
+    }
+    if subresource.version:
+        entry |= {"group": subresource.group, "version": subresource.version}
+    return entry
+
+
+def _aggregated_resource(served: Served) -> dict[str, Any]:
+    kind = served.kind
+    entry: dict[str, Any] = {
+        "resource": kind.plural,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": list(served.verbs),
+    }
+    if kind.short_names:
+        entry["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        entry["categories"] = list(kind.categories)
+    if served.subresources:
+        entry["subresources"] = [
+            {
+                "subresource": one.name,
+                "responseKind": {
+                    "group": one.group or kind.group,
+                    "version": one.version or kind.version,
+                    "kind": one.kind,
+                },
+                "verbs": list(one.verbs),
+            }
+            for one in map(served.subresource, served.subresources)
+        ]
+    return entry
+
+
+def storage_version_hash(kind: Kind) -> str:
+    """A short name of the version a resource is stored in: clients compare it, they do not read it."""
+    import base64
+
+    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
+
+
+def version_rank(version: str) -> tuple[int, int, int, str]:
+    """Sorts versions as Kubernetes does: stable before beta before alpha, newer before older, others last by name."""
+    import re
+
+    found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if found is None:
+        return (3, 0, 0, version)
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return (stage, -int(found[1]), -int(found[3] or 0), version)

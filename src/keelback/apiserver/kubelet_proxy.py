@@ -1,0 +1,240 @@
+"""What the API server passes on: logs, exec, attach and port-forward to kubelets, proxy requests to pods, nodes and
+Services."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlencode
+
+from keelback.api.core_v1 import Node, Pod, Service
+from keelback.api.discovery_v1 import EndpointSlice
+from keelback.apimachinery import errors
+from keelback.apiserver.admission_binding import AdmissionBinder
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.lookup import CacheLookup
+from keelback.client.https import HTTPSTransport, client_context
+from keelback.client.upgrade_proxy import pass_on
+from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, Writer, parse_query, query_flag
+from keelback.concurrency.clock import Clock
+
+KUBELET_PORT = 10250
+_DIAL_SECONDS = 30.0
+_HOP_HEADERS = frozenset(
+    ("connection", "host", "transfer-encoding", "content-length", "authorization", "upgrade", "keep-alive", "te")
+)
+
+
+class KubeletProxy:
+    """Connects clients with kubelets and pods."""
+
+    def __init__(
+        self,
+        lookup: CacheLookup,
+        binder: AdmissionBinder,
+        *,
+        certificate: Path,
+        key: Path,
+        ca_pem: bytes,
+        make_socket: Callable[[], socket.socket] | None,
+        clock: Clock,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._lookup = lookup
+        self._binder = binder
+        self._certificate = certificate
+        self._key = key
+        self._ca_pem = ca_pem
+        self._make_socket = make_socket
+        self._clock = clock
+        self._chance = chance or random.Random(0)
+        self._kubelets: dict[str, HTTPSTransport] = {}
+
+    async def pod_log(self, context: RequestContext) -> AnyResponse:
+        """GET …/pods/NAME/log"""
+        pod = await self._pod(context)
+        container = self._container(pod, context, "")
+        if pod.spec.node_name == "":
+            return Response(200, {"content-type": "text/plain"}, b"")
+        query = [(name, value) for name, value in parse_query(context.request.query) if name != "container"]
+        meta = pod.metadata
+        path = f"/containerLogs/{meta.namespace}/{meta.name}/{container}"
+        request = Request("GET", path, urlencode(query), {"accept": "text/plain, */*"})
+        return await self._stream(self._kubelet(pod.spec.node_name), request)
+
+    async def pod_exec(self, context: RequestContext) -> AnyResponse:
+        """…/pods/NAME/exec"""
+        return await self._remote_command(context, "exec")
+
+    async def pod_attach(self, context: RequestContext) -> AnyResponse:
+        """…/pods/NAME/attach"""
+        return await self._remote_command(context, "attach")
+
+    async def pod_portforward(self, context: RequestContext) -> AnyResponse:
+        """…/pods/NAME/portforward"""
+        pod = await self._running(context)
+        path = f"/portForward/{pod.metadata.namespace}/{pod.metadata.name}"
+        return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, context.request.query)
+
+    async def _remote_command(self, context: RequestContext, verb: str) -> AnyResponse:
+        pod = await self._running(context)
+        container = self._container(pod, context, verb)
+        query = []
+        for name, value in parse_query(context.request.query):
+            if name in ("stdin", "stdout", "stderr", "tty"):
+                # The kubelet's parameters have other names and know only 1.
+                if query_flag(value):
+                    query.append(({"stdin": "input", "stdout": "output", "stderr": "error"}.get(name, name), "1"))
+            elif name == "command":
+                query.append((name, value))
+        path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
+        return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, urlencode(query))
+
+    async def pod_proxy(self, context: RequestContext) -> AnyResponse:
+        """…/pods/[SCHEME:]NAME[:PORT]/proxy/PATH"""
+        scheme, name, port = _target(context.info.name)
+        pod = await self._lookup.get(Pod, name, context.info.namespace)
+        if not port:
+            ports = [one.container_port for container in pod.spec.containers for one in container.ports]
+            port = str(ports[0]) if ports else "80"
+        if not pod.status.pod_ip:
+            raise errors.ServiceUnavailable("no endpoints available for pod")
+        return await self._forward(context, scheme, pod.status.pod_ip, int(port))
+
+    async def service_proxy(self, context: RequestContext) -> AnyResponse:
+        """…/services/[SCHEME:]NAME[:PORT]/proxy/PATH"""
+        scheme, name, port = _target(context.info.name)
+        service = await self._lookup.get(Service, name, context.info.namespace)
+        chosen = next((one for one in service.spec.ports if not port or port in (one.name, str(one.port))), None)
+        if chosen is None:
+            raise errors.ServiceUnavailable(f'no service port "{port}" found for service "{name}"')
+        found: list[tuple[str, int]] = []
+        for one in await self._lookup.list(EndpointSlice, context.info.namespace):
+            if one.metadata.labels.get("kubernetes.io/service-name") != name:
+                continue
+            number = next((p.port for p in one.ports if (p.name or "") == chosen.name), None)
+            found.extend(
+                (endpoint.addresses[0], number)
+                for endpoint in one.endpoints
+                if number and endpoint.addresses and endpoint.conditions.ready is not False
+            )
+        if not found:
+            raise errors.ServiceUnavailable(f'no endpoints available for service "{name}"')
+        host, number = self._chance.choice(found)
+        return await self._forward(context, scheme, host, number)
+
+    async def node_proxy(self, context: RequestContext) -> AnyResponse:
+        """/nodes/NAME/proxy/PATH: the kubelet's own API."""
+        _, name, _ = _target(context.info.name)
+        request = self._outgoing(context)
+        if "upgrade" in context.request.headers:
+            return await self._pass_on(self._kubelet(name), context, request.path, request.query)
+        return await self._stream(self._kubelet(name), request)
+
+    def _outgoing(self, context: RequestContext) -> Request:
+        given = context.request
+        headers = {name: value for name, value in given.headers.items() if name not in _HOP_HEADERS}
+        headers["x-forwarded-for"] = given.remote or "127.0.0.1"
+        rest = context.info.rest
+        path = f"/{rest}" + ("/" if rest and given.path.endswith("/") else "")
+        return Request(given.method, path, given.query, headers, given.body)
+
+    async def _forward(self, context: RequestContext, scheme: str, host: str, port: int) -> AnyResponse:
+        tls = client_context(insecure=True) if scheme == "https" else None
+        transport = HTTPSTransport(
+            f"{scheme or 'http'}://{host}:{port}", tls, make_socket=self._make_socket, clock=self._clock
+        )
+        request = self._outgoing(context)
+        if "upgrade" in context.request.headers:
+            return await self._pass_on(transport, context, request.path, request.query)
+        return await self._stream(transport, request, close=True)
+
+    async def _stream(self, transport: HTTPSTransport, request: Request, *, close: bool = False) -> AnyResponse:
+        """Another server's answer, as it comes."""
+        stack = transport.stream(request, timeout_seconds=_DIAL_SECONDS)
+        try:
+            answer = await stack.__aenter__()
+        except (OSError, TimeoutError) as error:
+            raise errors.ServiceUnavailable(f"error trying to reach service: {error}") from error
+        headers = {name: value for name, value in answer.headers.items() if name not in _HOP_HEADERS}
+
+        async def serve(writer: Writer) -> None:
+            try:
+                async for chunk in answer.chunks():
+                    writer.write(chunk)
+                    await writer.drain()
+            finally:
+                await stack.__aexit__(None, None, None)
+                if close:
+                    await transport.close()
+
+        return StreamingResponse(answer.status, headers, serve)
+
+    async def _pass_on(self, transport: HTTPSTransport, context: RequestContext, path: str, query: str) -> AnyResponse:
+        try:
+            return await pass_on(transport, context.request, path, query)
+        except (OSError, TimeoutError) as error:
+            raise errors.InternalError(f"error dialing backend: {error}") from error
+
+    def _kubelet(self, node_name: str) -> HTTPSTransport:
+        node = self._lookup.peek(Node, node_name)
+        if node is None:
+            raise errors.NotFound.of(Node.__kind__, node_name)
+        address = next((one.address for one in node.status.addresses if one.type == "InternalIP"), node_name)
+        port = node.status.daemon_endpoints.kubelet_endpoint
+        server = f"https://{address}:{(port.port if port else 0) or KUBELET_PORT}"
+        known = self._kubelets.get(server)
+        if known is None:
+            tls = client_context(self._ca_pem.decode(), self._certificate, self._key)
+            known = self._kubelets[server] = HTTPSTransport(
+                server, tls, make_socket=self._make_socket, clock=self._clock
+            )
+        return known
+
+    async def _pod(self, context: RequestContext) -> Pod:
+        return await self._lookup.get(Pod, context.info.name, context.info.namespace)
+
+    async def _running(self, context: RequestContext) -> Pod:
+        pod = await self._pod(context)
+        if not pod.spec.node_name:
+            raise errors.BadRequest(f"pod {pod.metadata.name} does not have a host assigned")
+        if pod.status.phase in ("Succeeded", "Failed"):
+            raise errors.BadRequest(
+                f"cannot exec into a container in a completed pod; current phase is {pod.status.phase}"
+            )
+        bound = self._binder.bind(context, Pod.__kind__, subresource=context.info.subresource, dry_run=False)
+        await bound.validate("CONNECT", pod, None)
+        return pod
+
+    @staticmethod
+    def _container(pod: Pod, context: RequestContext, verb: str) -> str:
+        wanted = context.query.get("container", "")
+        spec = pod.spec
+        names = [one.name for one in (*spec.containers, *spec.init_containers)]
+        names.extend(one.name for one in spec.ephemeral_containers)
+        if wanted:
+            if wanted not in names:
+                raise errors.BadRequest(f"container {wanted} is not valid for pod {pod.metadata.name}")
+            return wanted
+        if len(spec.containers) == 1:
+            return spec.containers[0].name
+        default = pod.metadata.annotations.get("kubectl.kubernetes.io/default-container", "")
+        if default in names and verb:
+            return default
+        listed = " ".join(one.name for one in spec.containers)
+        problem = f"a container name must be specified for pod {pod.metadata.name}, choose one of: [{listed}]"
+        if spec.init_containers:
+            problem += f" or one of the init containers: [{' '.join(one.name for one in spec.init_containers)}]"
+        raise errors.BadRequest(problem)
+
+
+def _target(name: str) -> tuple[str, str, str]:
+    """`[scheme:]name[:port]` taken apart."""
+    parts = name.split(":")
+    if len(parts) == 3:
+        return parts[0], parts[1], parts[2]
+    if len(parts) == 2:
+        return "", parts[0], parts[1]
+    return "", name, ""

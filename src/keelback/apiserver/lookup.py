@@ -1,0 +1,56 @@
+"""Typed look-ups in the server's own caches: for authentication, authorization and admission, which must not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from keelback.apimachinery import codecs
+from keelback.apimachinery.errors import NotFound
+from keelback.apimachinery.meta import Kind, Object
+from keelback.apiserver.watch_cache import ListOptions, WatchCache
+
+T = TypeVar("T", bound=Object)
+
+
+class CacheLookup:
+    """Reads objects of the built-in kinds, at the cache's version: perhaps a moment behind the store."""
+
+    def __init__(self) -> None:
+        self._caches: dict[tuple[str, str], WatchCache] = {}
+
+    def add(self, kind: Kind, cache: WatchCache) -> None:
+        self._caches[kind.group, kind.plural] = cache
+
+    def __contains__(self, resource: tuple[str, str]) -> bool:
+        return resource in self._caches
+
+    def cache(self, kind: Kind) -> WatchCache:
+        return self._caches[kind.group, kind.plural]
+
+    def peek(self, kind: type[T], name: str, namespace: str = "") -> T | None:
+        """The object, or None."""
+        cache = self.cache(kind.__kind__)
+        entry = cache.peek(namespace, name)
+        return None if entry is None else codecs.decode(kind, entry.item)
+
+    async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
+        """The object. Raises NotFound."""
+        found = self.peek(kind, name, namespace)
+        if found is None:
+            # A cache that is behind must not make a fresh object look absent.
+            wire = await self.cache(kind.__kind__).get(namespace, name)
+            if wire is None:
+                raise NotFound.of(kind.__kind__, name)
+            return codecs.decode(kind, wire)
+        return found
+
+    async def list(self, kind: type[T], namespace: str = "") -> list[T]:
+        """All objects of a kind, in a namespace if one is given."""
+        page = await self.cache(kind.__kind__).list(ListOptions(namespace=namespace, resource_version=0))
+        return [codecs.decode(kind, entry.item) for entry in page.entries]
+
+    def scan(self, kind: type[T]) -> Iterator[T]:
+        """All objects of a kind, at once."""
+        for entry in self.cache(kind.__kind__).entries():
+            yield codecs.decode(kind, entry.item)

@@ -1,0 +1,209 @@
+"""The four patch types of PATCH: from a request's body to a function over the object as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from keelback.apimachinery import codecs, errors, json_patch, merge_patch, yaml
+from keelback.apimachinery import apply as server_side_apply
+from keelback.apimachinery import strategic_merge
+from keelback.apimachinery.meta import make_kind
+from keelback.apiserver import bodies
+from keelback.apiserver.context import RequestContext
+from keelback.component.http import query_flag
+from keelback.registry.strategy import Strategy
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+APPLY_YAML = "application/apply-patch+yaml"
+
+_NO_KIND = make_kind("v1", "", "", namespaced=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPatch:
+    """A patch that can be carried out on any version of the object, again and again. `apply(None)` is an apply that
+    creates."""
+
+    apply: Callable[[Any], Any]
+    is_apply: bool = False
+
+
+def parse(
+    context: RequestContext, strategy: Strategy[Any], field_validation: str, subresource: str = ""
+) -> ParsedPatch:
+    """Read the patch in a request's body. Raises UnsupportedMediaType and BadRequest."""
+    content_type = bodies.media_type(context.request.headers.get("content-type", ""))
+    is_custom = not strategy.takes_strategic_merge_patches
+    if content_type == APPLY_YAML:
+        return _parse_apply(context, strategy, subresource)
+    if content_type == JSON_PATCH:
+        return _parse_json_patch(context, strategy, field_validation)
+    if content_type == MERGE_PATCH:
+        return _parse_merge_patch(context, strategy, field_validation)
+    if content_type == STRATEGIC_MERGE_PATCH and not is_custom:
+        return _parse_strategic(context, strategy, field_validation)
+    if is_custom:
+        raise errors.UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_YAML}"
+        )
+    raise errors.UnsupportedMediaType("415: Unsupported Media Type")
+
+
+def _loaded(context: RequestContext) -> Any:
+    try:
+        return codecs.loads(context.request.body)
+    except codecs.DecodeError as error:
+        raise errors.BadRequest(f"error decoding patch: {error}") from error
+
+
+def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
+    operations = _loaded(context)
+    if not isinstance(operations, list):
+        raise errors.BadRequest(
+            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+        )
+
+    def apply(old: Any) -> Any:
+        tree = strategy.to_tree(old)
+        try:
+            patched = json_patch.apply(tree, operations)
+        except json_patch.TooManyOperations as error:
+            raise errors.RequestEntityTooLarge(str(error)) from error
+        except json_patch.JSONPatchError as error:
+            raise errors.Invalid("the server rejected our request due to an error in our request") from error
+        return _typed(context, strategy, patched, field_validation)
+
+    return ParsedPatch(apply)
+
+
+def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
+    patch = _loaded(context)
+    if not isinstance(patch, dict):
+        raise errors.BadRequest("error decoding patch: the patch must be a JSON object")
+    repeated = _repeated(patch)
+
+    def apply(old: Any) -> Any:
+        patched = merge_patch.merge(strategy.to_tree(old), patch)
+        return _typed(context, strategy, patched, field_validation, repeated)
+
+    return ParsedPatch(apply)
+
+
+def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
+    patch = _loaded(context)
+    if not isinstance(patch, dict):
+        raise errors.BadRequest("error decoding patch: the patch must be a JSON object")
+    unknown = strategy.strict_errors(patch) if field_validation != "Ignore" else []
+    unknown = [one for one in unknown if "$" not in one]
+
+    def apply(old: Any) -> Any:
+        if unknown and field_validation == "Strict":
+            raise _undecodable(strategic_merge.go_printed(patch), f"strict decoding error: {', '.join(unknown)}")
+        for one in unknown:
+            context.warn(one)
+        try:
+            patched = strategic_merge.merge(strategy.to_tree(old), patch, strategy.schema())
+        except strategic_merge.BadPatch as error:
+            raise errors.BadRequest(str(error)) from error
+        except strategic_merge.StrategicMergeError as error:
+            raise errors.StatusError(str(error), code=500) from error
+        try:
+            return strategy.from_tree(patched)
+        except codecs.DecodeError as error:
+            raise _undecodable(strategic_merge.go_printed(patch), str(error)) from error
+
+    return ParsedPatch(apply)
+
+
+def _typed(
+    context: RequestContext,
+    strategy: Strategy[Any],
+    patched: Any,
+    field_validation: str,
+    repeated: tuple[str, ...] = (),
+) -> Any:
+    kind = strategy.kind.__kind__
+    found = strategy.strict_errors(patched) if field_validation != "Ignore" else []
+    found = [*repeated, *found] if field_validation != "Ignore" else []
+    if found and field_validation == "Strict":
+        raise _undecodable(_printed(patched), f"strict decoding error: {', '.join(found)}")
+    for one in found:
+        context.warn(one)
+    if isinstance(patched, dict) and (patched.get("kind"), patched.get("apiVersion")) != (kind.kind, kind.api_version):
+        raise _undecodable(
+            _printed(patched),
+            f'no kind "{patched.get("kind", "")}" is registered for version "{patched.get("apiVersion", "")}" '
+            'in scheme "pkg/api/legacyscheme/scheme.go:30"',
+        )
+    try:
+        return strategy.from_tree(patched)
+    except codecs.DecodeError as error:
+        raise _undecodable(_printed(patched), str(error)) from error
+
+
+def _repeated(patch: Any, path: str = "") -> tuple[str, ...]:
+    if not isinstance(patch, dict):
+        return ()
+    here = patch.repeated if isinstance(patch, codecs.Duplicated) else ()
+    found = [f'duplicate field "{path}{key}"' for key in here]
+    for key, value in patch.items():
+        found.extend(_repeated(value, f"{path}{key}."))
+    return tuple(found)
+
+
+def _printed(tree: Any) -> str:
+    return msgspec.json.encode(tree, order="sorted").decode()
+
+
+def _undecodable(value: str, problem: str) -> errors.Invalid:
+    return errors.Invalid.of(_NO_KIND, "", [errors.invalid("patch", value, problem)])
+
+
+def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: str) -> ParsedPatch:
+    kind = strategy.kind.__kind__
+    manager = context.query.get("fieldManager", "")
+    if not manager:
+        problem = errors.required("fieldManager", "is required for apply patch")
+        raise errors.Invalid.of(make_kind("meta.k8s.io/v1", "PatchOptions", "patchoptions"), "", [problem])
+    force = query_flag(context.query.get("force"))
+    try:
+        patch, duplicates = yaml.load(context.request.body)
+    except yaml.YAMLError as error:
+        raise errors.BadRequest(f"error decoding YAML: {error}") from error
+    if not isinstance(patch, dict) or not patch.get("kind") or not patch.get("apiVersion"):
+        given = patch if isinstance(patch, dict) else {}
+        raise errors.BadRequest(
+            f"invalid object type: {given.get('apiVersion', '') or '/'}, Kind={given.get('kind', '')}"
+        )
+    for one in duplicates:
+        context.warn(one)
+    if (patch["apiVersion"], patch["kind"]) != (kind.api_version, kind.kind):
+        raise errors.BadRequest(f"invalid object type: {patch['apiVersion']}, Kind={patch['kind']}")
+
+    def apply(old: Any) -> Any:
+        live = None if old is None else strategy.to_tree(old)
+        applied = dict(patch)
+        if live is None:
+            applied["metadata"] = {"name": context.info.name, **(patch.get("metadata") or {})}
+        merged = server_side_apply.apply(
+            live,
+            applied,
+            manager=manager,
+            force=force,
+            schema=strategy.schema(),
+            subresource=subresource,
+            now=context.now,
+        )
+        try:
+            return strategy.from_tree(merged)
+        except codecs.DecodeError as error:
+            raise errors.StatusError(str(error), code=500) from error
+
+    return ParsedPatch(apply, is_apply=True)

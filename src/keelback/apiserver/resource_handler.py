@@ -1,0 +1,403 @@
+"""The verbs of one resource over HTTP: from a request's context to a response. What is written is up to ResourceStore,
+what is read comes as bytes from the watch cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from keelback.apimachinery import codecs, errors
+from keelback.apimachinery.meta import Kind, Status, StatusDetails
+from keelback.apiserver import bodies, negotiation, options, patching, tables, websocket_watch
+from keelback.apiserver.admission_binding import AdmissionBinder
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.resource_store import Deletion, ResourceStore, Write, Written
+from keelback.apiserver.watch_cache import ListPage, WatchCache
+from keelback.apiserver.watch_stream import Watcher
+from keelback.apiserver.watch_wire import WatchRecord
+from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer
+from keelback.concurrency.clock import Clock
+from keelback.registry.strategy import Strategy
+
+DEFAULT_WATCH_SECONDS = 1800
+_STREAM_HEADERS = {
+    "content-type": "application/json",
+    "cache-control": "no-cache, private",
+    "transfer-encoding": "chunked",
+}
+
+
+class ResourceHandler:
+    """One resource in one version."""
+
+    def __init__(
+        self,
+        strategy: Strategy[Any],
+        store: ResourceStore[Any],
+        cache: WatchCache,
+        admission: AdmissionBinder,
+        clock: Clock,
+    ) -> None:
+        self.strategy = strategy
+        self.kind: Kind = strategy.kind.__kind__
+        self.store = store
+        self.cache = cache
+        self._admission = admission
+        self._clock = clock
+
+    async def handle(self, context: RequestContext) -> AnyResponse:
+        """Answer a request for the resource itself, not for a subresource."""
+        match context.info.verb:
+            case "get":
+                return await self.get(context)
+            case "list":
+                return await self.list(context)
+            case "watch":
+                return await self.watch(context)
+            case "create":
+                return await self.create(context)
+            case "update":
+                return await self.update(context)
+            case "patch":
+                return await self.patch(context)
+            case "delete":
+                return await self.delete(context)
+            case "deletecollection":
+                return await self.delete_collection(context)
+        raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+
+    async def get(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        version = context.query.get("resourceVersion", "") if context.request.query else ""
+        if version and not version.isdigit():
+            raise errors.StatusError(f'strconv.ParseUint: parsing "{version}": invalid syntax', code=500)
+        wire = await self.cache.get(context.info.namespace, context.info.name, int(version) if version else None)
+        if wire is None:
+            raise errors.NotFound.of(self.kind, context.info.name)
+        return self._respond_object(200, wire, context, accepted)
+
+    async def list(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        page = await self.cache.list(options.list_options(context, self.strategy))
+        if not accepted.transform:
+            return negotiation.respond(200, page.encode(), accepted, warnings=context.warnings)
+        meta = _list_meta(page)
+        if accepted.transform == "Table":
+            body = tables.table(
+                self.strategy,
+                page.objects(),
+                context.now,
+                version=accepted.transform_version,
+                include_object=context.query.get("includeObject", "Metadata"),
+                list_meta=meta,
+            )
+            return negotiation.respond(200, body, accepted, warnings=context.warnings)
+        body = b"".join(
+            tables.partial_metadata_list(page.objects(), msgspec.json.encode(meta), accepted.transform_version)
+        )
+        return negotiation.respond(200, body, accepted, warnings=context.warnings)
+
+    async def watch(self, context: RequestContext) -> AnyResponse:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        if accepted.media_type == negotiation.YAML:
+            raise errors.NotAcceptable(
+                "only the following media types are accepted: application/json, "
+                "application/vnd.kubernetes.protobuf;stream=watch"
+            )
+        wanted = options.watch_options(context, self.strategy)
+        seconds = context.query.get("timeoutSeconds", "")
+        timeout = float(seconds) if seconds.isdigit() and int(seconds) else float(DEFAULT_WATCH_SECONDS)
+        try:
+            watcher = await self.cache.watch(wanted)
+        except errors.Expired as expired:
+            return self._expired_watch(expired)
+        return self._streamed(watcher, context, accepted, timeout)
+
+    def _expired_watch(self, expired: errors.Expired) -> StreamingResponse:
+        line = b'{"type":"ERROR","object":%b}\n' % codecs.encode(expired.status)
+
+        async def serve(writer: Writer) -> None:
+            writer.write(line)
+            await writer.drain()
+
+        return StreamingResponse(200, _STREAM_HEADERS, serve)
+
+    def _streamed(
+        self, watcher: Watcher, context: RequestContext, accepted: negotiation.Accepted, timeout: float
+    ) -> AnyResponse:
+        transform = self._transformer(context, accepted)
+
+        async def serve(writer: Writer) -> None:
+            await _pump(watcher, writer, self._clock, timeout, transform)
+
+        if context.request.headers.get("upgrade", "").lower() == "websocket":
+            return websocket_watch.respond(context.request, serve)
+        return StreamingResponse(200, _STREAM_HEADERS, serve)
+
+    def _transformer(self, context: RequestContext, accepted: negotiation.Accepted) -> _Transform | None:
+        if not accepted.transform:
+            return None
+        return _Transform(self.strategy, accepted, context.query.get("includeObject", "Metadata"), self._clock)
+
+    async def create(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        chosen = options.write_options(context, "CreateOptions")
+        obj = bodies.decode(context, self.strategy, chosen.field_validation)
+        if obj.metadata.resource_version and obj.metadata.resource_version != "0":
+            raise errors.StatusError("resourceVersion should not be set on objects to be created", code=500)
+        obj = self._in_namespace(obj, context.info.namespace)
+        if context.info.name and not obj.metadata.name:
+            obj = _with(obj, name=context.info.name)
+        written = await self.store.create(obj, self.write(context, dry_run=chosen.dry_run))
+        self._warn(context, written.obj, None)
+        return self._respond_object(201, written.wire, context, accepted)
+
+    async def update(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        chosen = options.write_options(context, "UpdateOptions")
+        obj = bodies.decode(context, self.strategy, chosen.field_validation)
+        obj = self._named(self._in_namespace(obj, context.info.namespace), context.info.name)
+        before: Any = None
+
+        async def change(old: Any) -> Any:
+            nonlocal before
+            before = old
+            return obj
+
+        async def create() -> Any:
+            return _with(obj, resource_version="")
+
+        written = await self.store.update(
+            context.info.namespace,
+            context.info.name,
+            change,
+            self.write(context, dry_run=chosen.dry_run),
+            create=create if self.strategy.is_created_by_update else None,
+            must_name_version=True,
+        )
+        self._warn(context, written.obj, before)
+        return self._respond_object(201 if written.is_created else 200, written.wire, context, accepted)
+
+    async def patch(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        chosen = options.write_options(context, "PatchOptions")
+        written = await self.patch_with(context, chosen)
+        self._warn(context, written.obj, None)
+        return self._respond_object(201 if written.is_created else 200, written.wire, context, accepted)
+
+    async def patch_with(
+        self, context: RequestContext, chosen: options.WriteOptions, *, subresource: str = ""
+    ) -> Written[Any]:
+        """Carry out the patch in a request's body on the object, or on the part of it that is a subresource."""
+        patch = patching.parse(context, self.strategy, chosen.field_validation, subresource)
+        write = self.write(context, subresource=subresource, dry_run=chosen.dry_run, is_apply=patch.is_apply)
+
+        async def change(old: Any) -> Any:
+            return self._named(patch.apply(old), context.info.name)
+
+        async def create() -> Any:
+            return self._in_namespace(self._named(patch.apply(None), context.info.name), context.info.namespace)
+
+        return await self.store.update(
+            context.info.namespace,
+            context.info.name,
+            change,
+            write,
+            create=create if patch.is_apply and not subresource else None,
+        )
+
+    async def delete(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        chosen, dry_run = options.deletion(context)
+        self._warn_of_orphans(context, chosen)
+        written = await self.store.delete(
+            context.info.namespace, context.info.name, chosen, self.write(context, dry_run=dry_run)
+        )
+        status = 200
+        if not written.is_gone and (chosen.propagation_policy == "Foreground" or chosen.orphan_dependents is False):
+            status = 202
+        if written.is_gone and not self.strategy.answers_deleted_object:
+            return negotiation.respond(
+                status, codecs.encode(self._deleted_status(written.obj)), accepted, warnings=context.warnings
+            )
+        return self._respond_object(status, written.wire, context, accepted)
+
+    def _deleted_status(self, obj: Any) -> Status:
+        details = StatusDetails(
+            name=obj.metadata.name, group=self.kind.group, kind=self.kind.plural, uid=obj.metadata.uid
+        )
+        return Status(status="Success", details=details)
+
+    def _warn_of_orphans(self, context: RequestContext, chosen: Deletion) -> None:
+        if self.kind.kind == "Job" and chosen.propagation_policy is None and chosen.orphan_dependents is None:
+            context.warn(
+                "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove "
+                "them or set propagationPolicy=Orphan to suppress this warning"
+            )
+
+    async def delete_collection(self, context: RequestContext) -> Response:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        chosen, dry_run = options.deletion(context)
+        page = await self.cache.list(options.list_options(context, self.strategy))
+        write = self.write(context, dry_run=dry_run)
+        wires = []
+        for wire in page.objects():
+            obj = self.strategy.decode(wire)
+            try:
+                written = await self.store.delete(obj.metadata.namespace, obj.metadata.name, chosen, write)
+            except errors.NotFound:
+                continue
+            wires.append(written.wire)
+        return negotiation.respond(200, self._list_of(wires, page.revision), accepted, warnings=context.warnings)
+
+    def _list_of(self, wires: Iterable[bytes], revision: int) -> bytes:
+        kind = self.kind
+        head = b'{"kind":"%b","apiVersion":"%b","metadata":{"resourceVersion":"%d"},"items":[' % (
+            kind.list_kind.encode(),
+            kind.api_version.encode(),
+            revision,
+        )
+        return head + b",".join(wires) + b"]}"
+
+    # What the verbs share.
+
+    def write(
+        self, context: RequestContext, *, subresource: str = "", dry_run: bool = False, is_apply: bool = False
+    ) -> Write:
+        """How this request's writes are made."""
+        return Write(
+            now=context.now,
+            manager=context.field_manager,
+            admission=self._admission.bind(context, self.kind, subresource=subresource, dry_run=dry_run),
+            subresource=subresource,
+            dry_run=dry_run,
+            is_apply=is_apply,
+        )
+
+    def _in_namespace(self, obj: Any, namespace: str) -> Any:
+        given = obj.metadata.namespace
+        if not self.kind.namespaced:
+            return _with(obj, namespace="") if given else obj
+        if given and given != namespace:
+            raise errors.BadRequest(
+                f"the namespace of the provided object does not match the namespace sent on the request"
+                if namespace
+                else "an empty namespace may not be set during creation"
+            )
+        if not namespace:
+            raise errors.BadRequest("an empty namespace may not be set during creation")
+        return obj if given else _with(obj, namespace=namespace)
+
+    def _named(self, obj: Any, name: str) -> Any:
+        if not obj.metadata.name:
+            raise errors.BadRequest(
+                f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )
+        if obj.metadata.name != name:
+            raise errors.BadRequest(
+                f"the name of the object ({obj.metadata.name}) does not match the name on the URL ({name})"
+            )
+        return obj
+
+    def _warn(self, context: RequestContext, new: Any, old: Any) -> None:
+        for text in self.strategy.warnings(new, old):
+            context.warn(text)
+
+    def _respond_object(
+        self, status: int, wire: bytes, context: RequestContext, accepted: negotiation.Accepted
+    ) -> Response:
+        if accepted.transform == "Table":
+            wire = tables.table(
+                self.strategy,
+                [wire],
+                context.now,
+                version=accepted.transform_version,
+                include_object=context.query.get("includeObject", "Metadata"),
+                list_meta={"resourceVersion": self.strategy.decode(wire).metadata.resource_version},
+            )
+        elif accepted.transform:
+            wire = tables.partial_metadata(wire, accepted.transform_version)
+        return negotiation.respond(status, wire, accepted, warnings=context.warnings)
+
+
+class _Transform:
+    """Turns a watch's events into Tables or metadata; only the first Table has the column definitions."""
+
+    def __init__(
+        self, strategy: Strategy[Any], accepted: negotiation.Accepted, include_object: str, clock: Clock
+    ) -> None:
+        self._strategy = strategy
+        self._accepted = accepted
+        self._include_object = include_object
+        self._clock = clock
+        self._is_first = True
+
+    def line(self, record: WatchRecord) -> bytes:
+        return b'{"type":"%b","object":%b}\n' % (record.type.encode(), self._object(record))
+
+    def _object(self, record: WatchRecord) -> bytes:
+        version = self._accepted.transform_version
+        if self._accepted.transform != "Table":
+            return tables.partial_metadata(record.object, version)
+        first, self._is_first = self._is_first, False
+        if record.type == "BOOKMARK":
+            meta = msgspec.json.decode(record.object)["metadata"]
+            return tables.table(
+                self._strategy, [], self._clock.now(), version=version, list_meta=meta, with_definitions=first
+            )
+        return tables.table(
+            self._strategy,
+            [record.object],
+            self._clock.now(),
+            version=version,
+            include_object=self._include_object,
+            list_meta={"resourceVersion": str(record.revision)},
+            with_definitions=first,
+        )
+
+
+async def _pump(watcher: Watcher, writer: Writer, clock: Clock, timeout: float, transform: _Transform | None) -> None:
+    """Write a watch's events until it ends, the client goes, or its time is up."""
+    import asyncio
+
+    async def end_in_time() -> None:
+        await clock.sleep(timeout)
+        watcher.close("timeout")
+
+    async def end_with_client() -> None:
+        await writer.wait_closed()
+        watcher.close("closed")
+
+    async with asyncio.TaskGroup() as group:
+        enders = [group.create_task(end_in_time()), group.create_task(end_with_client())]
+        try:
+            while True:
+                if transform is None:
+                    chunk = await watcher.next_bytes()
+                else:
+                    chunk = b"".join([transform.line(one) for one in await watcher.next_records()])
+                if not chunk or writer.closed:
+                    break
+                writer.write(chunk)
+                await writer.drain()
+        finally:
+            watcher.close()
+            for one in enders:
+                one.cancel()
+
+
+def _list_meta(page: ListPage) -> dict[str, Any]:
+    meta: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if page.continue_:
+        meta["continue"] = page.continue_
+    if page.remaining is not None:
+        meta["remainingItemCount"] = page.remaining
+    return meta
+
+
+def _with(obj: Any, **changes: Any) -> Any:
+    from keelback.apimachinery.meta import with_metadata
+
+    return with_metadata(obj, **changes)

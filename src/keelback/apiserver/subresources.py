@@ -1,0 +1,362 @@
+"""The parts of resources with paths of their own: status, scale, binding, eviction, token, approval, finalize."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from keelback.api import authentication_v1, autoscaling_v1, core_v1, policy_v1
+from keelback.apimachinery import codecs, errors, labels
+from keelback.apimachinery.meta import ObjectMeta, Status, StatusCause, StatusDetails, replace, with_metadata
+from keelback.apiserver import bodies, negotiation, options, patching
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.resource_handler import ResourceHandler
+from keelback.apiserver.resource_store import Deletion
+from keelback.component.http import AnyResponse, Response
+from keelback.registry.strategy import Strategy
+
+Route = Callable[[RequestContext], Awaitable[AnyResponse]]
+
+
+class PartHandler:
+    """A subresource that shows the whole object and writes a part of it: status, finalize, approval, resize,
+    ephemeralcontainers. `merge` gives the object to store from the one sent and the one there is."""
+
+    def __init__(
+        self, handler: ResourceHandler, subresource: str, merge: Callable[[Any, Any], Any] | None = None
+    ) -> None:
+        self._handler = handler
+        self._subresource = subresource
+        self._merge = merge
+
+    async def handle(self, context: RequestContext) -> AnyResponse:
+        match context.info.verb:
+            case "get":
+                return await self._handler.get(context)
+            case "update":
+                return await self._update(context)
+            case "patch":
+                return await self._patch(context)
+        raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+
+    async def _update(self, context: RequestContext) -> AnyResponse:
+        chosen = options.write_options(context, "UpdateOptions")
+        sent = bodies.decode(context, self._handler.strategy, chosen.field_validation)
+
+        async def change(old: Any) -> Any:
+            return self._merged(sent, old)
+
+        return await self._write(context, change, dry_run=chosen.dry_run)
+
+    async def _patch(self, context: RequestContext) -> AnyResponse:
+        chosen = options.write_options(context, "PatchOptions")
+        patch = patching.parse(context, self._handler.strategy, chosen.field_validation, self._subresource)
+
+        async def change(old: Any) -> Any:
+            return self._merged(patch.apply(old), old)
+
+        return await self._write(context, change, dry_run=chosen.dry_run, is_apply=patch.is_apply)
+
+    def _merged(self, new: Any, old: Any) -> Any:
+        return new if self._merge is None else self._merge(new, old)
+
+    async def _write(
+        self, context: RequestContext, change: Any, *, dry_run: bool, is_apply: bool = False
+    ) -> AnyResponse:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        write = self._handler.write(context, subresource=self._subresource, dry_run=dry_run, is_apply=is_apply)
+        written = await self._handler.store.update(
+            context.info.namespace, context.info.name, change, write, must_name_version=False
+        )
+        return negotiation.respond(200, written.wire, accepted, warnings=context.warnings)
+
+
+def finalized(new: Any, old: Any) -> Any:
+    """A namespace whose finalizers are those sent."""
+    return replace(old, spec=replace(old.spec, finalizers=new.spec.finalizers), metadata=_version_of(new, old))
+
+
+def approved(new: Any, old: Any) -> Any:
+    """A certificate signing request whose conditions are those sent."""
+    return replace(old, status=replace(old.status, conditions=new.status.conditions), metadata=_version_of(new, old))
+
+
+def with_ephemeral_containers(new: Any, old: Any) -> Any:
+    """A pod with the ephemeral containers sent."""
+    spec = replace(old.spec, ephemeral_containers=new.spec.ephemeral_containers)
+    return replace(old, spec=spec, metadata=_version_of(new, old))
+
+
+def resized(new: Any, old: Any) -> Any:
+    """A pod with the resources sent, container by container."""
+    wanted = {one.name: one.resources for one in (*new.spec.containers, *new.spec.init_containers)}
+    spec = replace(
+        old.spec,
+        containers=tuple(replace(one, resources=wanted.get(one.name, one.resources)) for one in old.spec.containers),
+        init_containers=tuple(
+            replace(one, resources=wanted.get(one.name, one.resources)) for one in old.spec.init_containers
+        ),
+    )
+    return replace(old, spec=spec, metadata=_version_of(new, old))
+
+
+def _version_of(new: Any, old: Any) -> ObjectMeta:
+    return replace(
+        old.metadata, resource_version=new.metadata.resource_version, managed_fields=new.metadata.managed_fields
+    )
+
+
+PARTS: dict[str, Callable[[Any, Any], Any] | None] = {
+    "status": None,
+    "finalize": finalized,
+    "approval": approved,
+    "ephemeralcontainers": with_ephemeral_containers,
+    "resize": resized,
+}
+
+
+class _ScaleStrategy(Strategy[autoscaling_v1.Scale]):
+    kind = autoscaling_v1.Scale
+
+
+class ScaleHandler:
+    """`/scale`: the number of replicas of anything that has one (autoscaling/v1 Scale)."""
+
+    def __init__(self, handler: ResourceHandler) -> None:
+        self._handler = handler
+        self._strategy = _ScaleStrategy()
+
+    async def handle(self, context: RequestContext) -> AnyResponse:
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        store = self._handler.store
+        match context.info.verb:
+            case "get":
+                parent = await store.get(context.info.namespace, context.info.name)
+                return negotiation.respond(200, codecs.encode(scale_of(parent)), accepted)
+            case "update":
+                chosen = options.write_options(context, "UpdateOptions")
+                sent = bodies.decode(context, self._strategy, chosen.field_validation)
+                wanted: Callable[[Any], Any] = lambda old: sent  # noqa: E731 - two ways to the same wish
+            case "patch":
+                chosen = options.write_options(context, "PatchOptions")
+                patch = patching.parse(context, self._strategy, chosen.field_validation, "scale")
+                wanted = lambda old: patch.apply(scale_of(old))  # noqa: E731
+            case _:
+                raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+
+        async def change(old: Any) -> Any:
+            scale = wanted(old)
+            if scale.spec.replicas < 0:
+                problem = errors.invalid("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")
+                raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, context.info.name, [problem])
+            changed = replace(old, spec=replace(old.spec, replicas=scale.spec.replicas))
+            return with_metadata(changed, resource_version=scale.metadata.resource_version)
+
+        write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
+        written = await store.update(context.info.namespace, context.info.name, change, write)
+        return negotiation.respond(200, codecs.encode(scale_of(written.obj)), accepted, warnings=context.warnings)
+
+
+def scale_of(parent: Any) -> autoscaling_v1.Scale:
+    """A workload seen as its number of replicas."""
+    meta = parent.metadata
+    selector = parent.spec.selector
+    text = ",".join(f"{k}={v}" for k, v in sorted(selector.items())) if isinstance(selector, dict) else None
+    return autoscaling_v1.Scale(
+        metadata=ObjectMeta(
+            name=meta.name,
+            namespace=meta.namespace,
+            uid=meta.uid,
+            resource_version=meta.resource_version,
+            creation_timestamp=meta.creation_timestamp,
+        ),
+        spec=autoscaling_v1.ScaleSpec(replicas=parent.spec.replicas or 0),
+        status=autoscaling_v1.ScaleStatus(
+            replicas=parent.status.replicas,
+            selector=text if text is not None else str(labels.from_label_selector(selector)),
+        ),
+    )
+
+
+class _BindingStrategy(Strategy[core_v1.Binding]):
+    kind = core_v1.Binding
+
+
+class _EvictionStrategy(Strategy[policy_v1.Eviction]):
+    kind = policy_v1.Eviction
+
+
+class _TokenRequestStrategy(Strategy[authentication_v1.TokenRequest]):
+    kind = authentication_v1.TokenRequest
+
+
+class PodParts:
+    """Binding and eviction of pods."""
+
+    def __init__(self, pods: ResourceHandler, budgets: ResourceHandler, lookup: CacheLookup) -> None:
+        self._pods = pods
+        self._budgets = budgets
+        self._lookup = lookup
+        self._binding = _BindingStrategy()
+        self._eviction = _EvictionStrategy()
+
+    async def bind(self, context: RequestContext) -> AnyResponse:
+        """POST …/pods/NAME/binding, and POST …/bindings with the pod's name in the body."""
+        chosen = options.write_options(context, "CreateOptions")
+        binding = bodies.decode(context, self._binding, chosen.field_validation)
+        name = context.info.name or binding.metadata.name
+        target = binding.target
+        if not target.name:
+            raise errors.StatusError("Binding.target.name: Required value", code=500)
+
+        async def change(pod: Any) -> Any:
+            if binding.metadata.uid and binding.metadata.uid != pod.metadata.uid:
+                raise errors.Conflict.of(
+                    self._pods.kind,
+                    name,
+                    f"Precondition failed: UID in precondition: {binding.metadata.uid}, "
+                    f"UID in object meta: {pod.metadata.uid}",
+                )
+            if pod.metadata.deletion_timestamp is not None:
+                raise errors.Conflict.of(
+                    self._pods.kind, name, f"pod {name} is being deleted, cannot be assigned to a host"
+                )
+            if pod.spec.node_name:
+                raise errors.Conflict.of(
+                    self._pods.kind, name, f'pod {name} is already assigned to node "{pod.spec.node_name}"'
+                )
+            if pod.spec.scheduling_gates:
+                raise errors.Conflict.of(self._pods.kind, name, f"pod {name} has non-empty .spec.schedulingGates")
+            return self._bound(pod, target.name, dict(binding.metadata.annotations), context)
+
+        write = self._pods.write(context, subresource="binding", dry_run=chosen.dry_run)
+        await self._pods.store.update(context.info.namespace, name, change, write)
+        done = Status(status="Success", code=201)
+        return negotiation.respond(201, codecs.encode(done), warnings=context.warnings)
+
+    def _bound(self, pod: Any, node: str, annotations: dict[str, str], context: RequestContext) -> Any:
+        scheduled = core_v1.PodCondition(
+            type="PodScheduled", status="True", last_transition_time=context.now.replace(microsecond=0)
+        )
+        conditions = (*(one for one in pod.status.conditions if one.type != "PodScheduled"), scheduled)
+        bound = replace(
+            pod,
+            spec=replace(pod.spec, node_name=node),
+            status=replace(pod.status, conditions=conditions, nominated_node_name=""),
+        )
+        found = self._lookup.peek(core_v1.Node, node)
+        topology = (
+            {}
+            if found is None
+            else {
+                key: found.metadata.labels[key]
+                for key in ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+                if key in found.metadata.labels
+            }
+        )
+        meta = pod.metadata
+        return with_metadata(bound, annotations={**meta.annotations, **annotations}, labels={**meta.labels, **topology})
+
+    async def evict(self, context: RequestContext) -> AnyResponse:
+        """POST …/pods/NAME/eviction: a deletion that the disruption budgets may refuse (policy/v1 Eviction)."""
+        chosen = options.write_options(context, "CreateOptions")
+        eviction = bodies.decode(context, self._eviction, chosen.field_validation)
+        if eviction.metadata.name and eviction.metadata.name != context.info.name:
+            raise errors.BadRequest("name in URL does not match name in Eviction object")
+        pod = await self._pods.store.get(context.info.namespace, context.info.name)
+        dry_run = chosen.dry_run or bool(eviction.delete_options and eviction.delete_options.dry_run)
+        if self._needs_budget(pod):
+            await self._take_disruption(context, pod, dry_run=dry_run)
+        given = eviction.delete_options
+        preconditions = given.preconditions if given else None
+        await self._pods.store.delete(
+            context.info.namespace,
+            context.info.name,
+            Deletion(
+                grace_period_seconds=given.grace_period_seconds if given else None,
+                uid=preconditions.uid if preconditions else None,
+                resource_version=preconditions.resource_version if preconditions else None,
+            ),
+            self._pods.write(context, dry_run=dry_run),
+        )
+        return negotiation.respond(201, codecs.encode(Status(status="Success", code=201)), warnings=context.warnings)
+
+    @staticmethod
+    def _needs_budget(pod: Any) -> bool:
+        return pod.status.phase not in ("Succeeded", "Failed", "Pending") and pod.metadata.deletion_timestamp is None
+
+    async def _take_disruption(self, context: RequestContext, pod: Any, *, dry_run: bool) -> None:
+        budgets = [
+            one
+            for one in await self._lookup.list(policy_v1.PodDisruptionBudget, pod.metadata.namespace)
+            if labels.from_label_selector(one.spec.selector).matches(pod.metadata.labels)
+        ]
+        if len(budgets) > 1:
+            raise errors.StatusError(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                code=500,
+            )
+        for budget in budgets:
+            write = self._budgets.write(context, subresource="status", dry_run=dry_run)
+
+            async def change(old: Any) -> Any:
+                return _with_one_disruption_less(old, pod, context)
+
+            await self._budgets.store.update(pod.metadata.namespace, budget.metadata.name, change, write)
+
+
+def _with_one_disruption_less(budget: Any, pod: Any, context: RequestContext) -> Any:
+    status = budget.status
+    is_ready = any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions)
+    policy = budget.spec.unhealthy_pod_eviction_policy
+    if not is_ready and (policy == "AlwaysAllow" or status.current_healthy >= status.desired_healthy):
+        return budget
+    name = budget.metadata.name
+    if status.observed_generation < budget.metadata.generation:
+        raise errors.TooManyRequests(
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            details=StatusDetails(
+                causes=(
+                    StatusCause(
+                        reason="DisruptionBudget",
+                        message=f"The disruption budget {name} is still being processed by the server.",
+                    ),
+                ),
+                retry_after_seconds=10,
+            ),
+        )
+    if status.disruptions_allowed < 1:
+        raise errors.TooManyRequests(
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            details=StatusDetails(
+                causes=(
+                    StatusCause(
+                        reason="DisruptionBudget",
+                        message=f"The disruption budget {name} needs {status.desired_healthy} healthy pods and has "
+                        f"{status.current_healthy} currently",
+                    ),
+                )
+            ),
+        )
+    disrupted = {**status.disrupted_pods, pod.metadata.name: context.now.replace(microsecond=0)}
+    return replace(
+        budget,
+        status=replace(status, disruptions_allowed=status.disruptions_allowed - 1, disrupted_pods=disrupted),
+    )
+
+
+def token_route(create: Any, new_token_id: Callable[[], str]) -> Route:
+    """POST …/serviceaccounts/NAME/token."""
+    strategy = _TokenRequestStrategy()
+
+    async def route(context: RequestContext) -> Response:
+        chosen = options.write_options(context, "CreateOptions")
+        request = bodies.decode(context, strategy, chosen.field_validation)
+        answered = await create(
+            context.info.namespace, context.info.name, request, now=context.now, token_id=new_token_id()
+        )
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        return negotiation.respond(201, codecs.encode(answered), accepted, warnings=context.warnings)
+
+    return route

@@ -1,0 +1,134 @@
+"""The paths outside the resources: discovery, health, version, metrics, token issuer documents."""
+
+from __future__ import annotations
+
+import platform
+
+import msgspec
+
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import StatusDetails
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.discovery import Discovery
+from keelback.apiserver.server import APIServer
+from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
+from keelback.component.health import HealthChecks
+from keelback.component.http import AnyResponse, Response, text_response
+from keelback.component.metrics import Registry
+
+KUBERNETES_VERSION = "v1.36.0"
+
+
+def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
+    """What /version answers: the Kubernetes version whose API is served."""
+    major, minor, _ = git_version.removeprefix("v").split(".", 2)
+    return {
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": f"{git_version}+keelback",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": platform.python_implementation(),
+        "platform": "linux/amd64" if platform.machine() == "x86_64" else f"linux/{platform.machine()}",
+    }
+
+
+def add(server: APIServer, discovery: Discovery, metrics: Registry, issuer: TokenIssuer) -> None:
+    """Route them all."""
+    version = msgspec.json.encode(version_info())
+
+    async def answer_version(context: RequestContext) -> AnyResponse:
+        return Response(200, {"content-type": "application/json"}, version)
+
+    async def answer_metrics(context: RequestContext) -> AnyResponse:
+        return Response(200, {"content-type": "text/plain; version=0.0.4; charset=utf-8"}, metrics.exposition())
+
+    server.route_path("/version", answer_version)
+    server.route_path("/metrics", answer_metrics)
+    for name in ("healthz", "livez", "readyz"):
+        checks = HealthChecks(name)
+
+        async def answer_health(context: RequestContext, checks: HealthChecks = checks) -> AnyResponse:
+            return await checks.respond(context.request)
+
+        server.route_path(f"/{name}", answer_health)
+        server.route_path(f"/{name}/", answer_health)
+    server.route_path("/api", discovery.api)
+    server.route_path("/apis", discovery.apis)
+    server.route_path("/api/", _or_not_found(discovery.resources))
+    server.route_path("/apis/", _discovered(discovery))
+    _add_issuer(server, issuer)
+    paths = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    index = msgspec.json.encode({"paths": paths})
+
+    async def answer_index(context: RequestContext) -> AnyResponse:
+        return Response(200, {"content-type": "application/json"}, index)
+
+    server.route_path("/", answer_index)
+
+
+def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:
+    configuration, keys = discovery_documents(DEFAULT_ISSUER, f"{DEFAULT_ISSUER}/openid/v1/jwks", (issuer.public_key,))
+
+    async def answer_configuration(context: RequestContext) -> AnyResponse:
+        return Response(
+            200, {"content-type": "application/json", "cache-control": "public, max-age=3600"}, configuration
+        )
+
+    async def answer_keys(context: RequestContext) -> AnyResponse:
+        accept = context.request.headers.get("accept", "")
+        if accept and "*/*" not in accept and "application/jwk-set+json" not in accept:
+            raise errors.NotAcceptable("406: Not Acceptable\n\nAvailable representations: application/jwk-set+json")
+        return Response(
+            200, {"content-type": "application/jwk-set+json", "cache-control": "public, max-age=3600"}, keys
+        )
+
+    server.route_path("/.well-known/openid-configuration", answer_configuration)
+    server.route_path("/openid/v1/jwks", answer_keys)
+
+
+def _or_not_found(find):  # type: ignore[no-untyped-def]
+    async def route(context: RequestContext) -> AnyResponse:
+        parts = context.info.path.strip("/").split("/")
+        found = await find(context) if len(parts) == 2 else None
+        if found is None:
+            raise errors.NotFound("the server could not find the requested resource", details=StatusDetails())
+        response: AnyResponse = found
+        return response
+
+    return route
+
+
+def _discovered(discovery: Discovery):  # type: ignore[no-untyped-def]
+    async def route(context: RequestContext) -> AnyResponse:
+        parts = context.info.path.strip("/").split("/")
+        known = parts[1] in discovery.groups()
+        found = None
+        if len(parts) == 2:
+            found = await discovery.group(context)
+        elif len(parts) == 3:
+            found = await discovery.resources(context)
+        if found is not None:
+            return found
+        if known and len(parts) > 3:
+            raise errors.NotFound("the server could not find the requested resource", details=StatusDetails())
+        return text_response("404 page not found\n", 404)
+
+    return route
