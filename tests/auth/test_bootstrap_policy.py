@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from keelback.api.rbac_v1 import ClusterRole, PolicyRule
-from keelback.auth import bootstrap_policy
+from keelback.auth import bootstrap_policy, bootstrap_policy_controllers
 from keelback.auth.attributes import Attributes
 from keelback.auth.escalation import compact
 from keelback.auth.rbac import Policy, RBACAuthorizer, rules_for
 from keelback.auth.users import UserInfo
+from keelback.controllers.builtin import BUILTIN
 
 
 def _policy() -> Policy:
@@ -36,6 +37,16 @@ def test_every_binding_refers_to_a_role_that_exists() -> None:
     policy = _policy()
     for binding in (*bootstrap_policy.cluster_role_bindings(), *bootstrap_policy.role_bindings()):
         policy.role_rules(binding.role_ref, binding.metadata.namespace)
+
+
+def test_every_controller_has_a_role_of_its_own() -> None:
+    accounts = {account for _, account in bootstrap_policy_controllers.service_accounts()}
+    assert {entry.role for entry in BUILTIN} <= accounts
+
+
+def test_controllers_may_patch_what_they_may_update() -> None:
+    for rules in bootstrap_policy_controllers.CLUSTER_ROLES.values():
+        assert all("patch" in rule.verbs for rule in rules if "update" in rule.verbs)
 
 
 def test_view_is_within_edit_and_edit_within_admin() -> None:

@@ -62,7 +62,7 @@ class Dependencies:
     webhooks: WebhookCaller
     new_uid: Callable[[], str]
     resource_of: ResourceOf
-    why_not_grant: WhyNotGrant
+    why_not_grant: WhyNotGrant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +132,6 @@ def build(given: Dependencies, *, enable: Iterable[str] = (), disable: Iterable[
     chosen = [
         one.make(given) for one in PLUGINS if (one.is_default or one.name in enabled) and one.name not in disabled
     ]
-    return AdmissionChain([*chosen, Grants(given.why_not_grant)])
+    if given.why_not_grant is not None:
+        chosen.append(Grants(given.why_not_grant))
+    return AdmissionChain(chosen)

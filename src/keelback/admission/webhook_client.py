@@ -10,9 +10,10 @@ import aiohttp
 
 from keelback.admission.webhooks import WebhookFailure
 from keelback.api.admissionregistration_v1 import WebhookClientConfig
+from keelback.apimachinery import errors
 
-# Where a Service's port leads: namespace, name and port in, an address to connect to out. Raises WebhookFailure with
-# `service "x" not found` or the like.
+# Where a Service's port leads: namespace, name and port in, an address to connect to out. Raises NotFound, or
+# WebhookFailure saying why there is no way.
 ResolveService = Callable[[str, str, int], Awaitable[tuple[str, int]]]
 
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -32,7 +33,10 @@ class HTTPSWebhookCaller:
         target, server_name = url, None
         if config.service is not None:
             service = config.service
-            host, port = await self._resolve_service(service.namespace, service.name, service.port)
+            try:
+                host, port = await self._resolve_service(service.namespace, service.name, service.port)
+            except errors.NotFound:
+                raise WebhookFailure(f'service "{service.name}" not found') from None
             address = f"[{host}]" if ":" in host else host
             target = urlunsplit(urlsplit(url)._replace(netloc=f"{address}:{port}"))
             server_name = f"{service.name}.{service.namespace}.svc"

@@ -270,8 +270,15 @@ def _with_patch(one: PolicyRule) -> PolicyRule:
     return replace(one, verbs=(*one.verbs, "patch")) if "update" in one.verbs and "patch" not in one.verbs else one
 
 
+def _with_patch(one: PolicyRule) -> PolicyRule:
+    """The rule, with `patch` wherever upstream's controllers update: these here write only the fields that they own."""
+    if "update" not in one.verbs or "patch" in one.verbs:
+        return one
+    return replace(one, verbs=tuple(sorted((*one.verbs, "patch"))))
+
+
 CLUSTER_ROLES: Mapping[str, tuple[PolicyRule, ...]] = {
-    f"{_PREFIX}{name}": tuple(_with_patch(one) for one in rules) for name, rules in _RULES.items()
+    f"{_PREFIX}{name}": tuple(map(_with_patch, rules)) for name, rules in _RULES.items()
 }
 
 ROLES: Mapping[tuple[str, str], tuple[PolicyRule, ...]] = {
