@@ -267,11 +267,6 @@ _RULES: Mapping[str, tuple[PolicyRule, ...]] = {
 
 def _with_patch(one: PolicyRule) -> PolicyRule:
     """Controllers here patch the fields they own where upstream's replace whole objects: who may update may patch."""
-    return replace(one, verbs=(*one.verbs, "patch")) if "update" in one.verbs and "patch" not in one.verbs else one
-
-
-def _with_patch(one: PolicyRule) -> PolicyRule:
-    """The rule, with `patch` wherever upstream's controllers update: these here write only the fields that they own."""
     if "update" not in one.verbs or "patch" in one.verbs:
         return one
     return replace(one, verbs=tuple(sorted((*one.verbs, "patch"))))
