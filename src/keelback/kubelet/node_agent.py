@@ -122,7 +122,8 @@ class NodeAgent:
         wanted = meta.replace(self._object(), status=await self._status())
         try:
             node = await self._client.create(wanted)
-            self._note(wanted.status)
+            # What the server kept of it: the rest is reported at once.
+            self._note(node.status)
         except AlreadyExists:
             patch = StrategicMergePatch({"metadata": {"labels": dict(wanted.metadata.labels)}})
             node = await self._client.patch(Node, self._config.node_name, "", patch)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
+
 from keelback.api.coordination_v1 import Lease, LeaseSpec
 from keelback.api.core_v1 import (
     Node,
@@ -539,6 +541,8 @@ class Fleet:
         wanted = node_object(node, self._config, now)
         try:
             created = await self._client.create(wanted)
+            if not created.status.conditions:
+                await self._patch_status(node, msgspec.to_builtins(wanted.status))
         except AlreadyExists:
             labels = {"metadata": {"labels": dict(wanted.metadata.labels)}}
             created = await self._client.patch(Node, node.name, "", StrategicMergePatch(labels))
@@ -572,9 +576,10 @@ class Fleet:
             {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": _wire_time(now)}
             for kind, status, reason, message in _CONDITIONS
         ]
-        await self._client.patch(
-            Node, node.name, "", StrategicMergePatch({"status": {"conditions": conditions}}), subresource="status"
-        )
+        await self._patch_status(node, {"conditions": conditions})
+
+    async def _patch_status(self, node: SimulatedNode, status: Mapping[str, Any]) -> None:
+        await self._client.patch(Node, node.name, "", StrategicMergePatch({"status": status}), subresource="status")
 
     async def _renew_leases(self) -> None:
         await self._spread(self._renew, self._config.lease_renew_seconds)
