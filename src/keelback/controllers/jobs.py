@@ -17,7 +17,7 @@ from keelback.controllers import adoption, job_accounting, job_indexes, replicas
 from keelback.controllers.job_accounting import FINALIZER, INDEX, INDEX_FAILURES, Ended, Failure
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import BURST, create_pods, delete_pods, pod_from_template
-from keelback.reconcile import patches
+from keelback.reconcile import caches, patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result, again_after
@@ -133,9 +133,7 @@ class JobReconciler:
     async def reconcile(self, job: Job) -> Result:
         if is_foreign(job):
             return DONE
-        store = self.context.caches.index_by_controller(PodView)
-        selects = adoption.by_selector(job.spec.selector)
-        mine = await adoption.claim(self.context.client, job, selects, store, (FINALIZER,))
+        mine = await self._observe(job)
         if is_finished(job) or job.metadata.deletion_timestamp is not None:
             await self._untrack([pod for pod in mine if job_accounting.is_tracked(pod)])
             return DONE
@@ -180,6 +178,15 @@ class JobReconciler:
                 left.append(pod)
         await self._untrack([pod for pod in left if job_accounting.is_tracked(pod)])
         return DONE
+
+    async def _observe(self, job: Job) -> list[PodView]:
+        store = self.context.caches.index_by_controller(PodView)
+        if job.spec.selector is None:
+            # The API server gives every Job a selector. Were one without to select nothing, it would let its pods go
+            # and make others, over and over.
+            return caches.controlled_by(store, job)
+        selects = adoption.by_selector(job.spec.selector)
+        return await adoption.claim(self.context.client, job, selects, store, (FINALIZER,))
 
     def _started(self, job: Job) -> Job:
         """The Job with its start time and its being suspended or resumed noted."""
