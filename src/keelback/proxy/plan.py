@@ -1,0 +1,187 @@
+"""Which endpoints stand behind each address and port of a Service, seen from one node. Pure.
+
+Ready endpoints first; when there is none, those that terminate but still serve (KEP-1669). Traffic policies and
+topology hints narrow the choice as kube-proxy's `CategorizeEndpoints` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal, NamedTuple, TypeAlias
+
+from keelback.api.core_v1 import ServicePort
+from keelback.proxy.config import ProxyConfig
+from keelback.proxy.observed import Endpoint, EndpointSlice, Service
+
+Treatment: TypeAlias = Literal["cluster", "external", "local"]
+"""How the source is treated: masqueraded unless a pod; always masqueraded; always kept."""
+
+_AFFINITY_SECONDS = 10_800
+
+
+class Frontend(NamedTuple):
+    """What a client connects to. The protocol is lower case."""
+
+    address: str
+    protocol: str
+    port: int
+
+
+class Backend(NamedTuple):
+    """Where a connection ends up."""
+
+    address: str
+    port: int
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One frontend and its backends; `inside` are other backends for pods and the node itself, where they differ.
+
+    Without any backend clients are refused at once; where other nodes have some (`is_elsewhere`) packets are dropped.
+    """
+
+    frontend: Frontend
+    treatment: Treatment
+    backends: tuple[Backend, ...]
+    inside: tuple[Backend, ...] | None = None
+    affinity_seconds: int = 0
+    is_elsewhere: bool = False
+
+
+def plan(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig) -> tuple[Rule, ...]:
+    """The rules for one Service; none for headless ones and ExternalNames."""
+    spec = service.spec
+    if spec.type == "ExternalName" or spec.cluster_ip in {"", "None"}:
+        return ()
+    return tuple(rule for port in spec.ports for rule in _port_rules(service, port, slices, config))
+
+
+def is_version6(address: str) -> bool:
+    return ":" in address
+
+
+def local_endpoint_count(slices: Sequence[EndpointSlice], node_name: str) -> int:
+    """How many ready endpoints this node has: what a health check node port answers."""
+    return len(
+        {
+            endpoint.addresses[0]
+            for one in slices
+            for endpoint in one.endpoints
+            if endpoint.addresses and endpoint.node_name == node_name and _is_ready(endpoint)
+        }
+    )
+
+
+def _port_rules(
+    service: Service, port: ServicePort, slices: Sequence[EndpointSlice], config: ProxyConfig
+) -> Iterator[Rule]:
+    spec = service.spec
+    protocol = port.protocol.lower()
+    affinity = _affinity_seconds(service)
+    for version6 in (False, True):
+        found = list(_endpoints(port, slices, version6))
+        everywhere = _usable(found, lambda endpoint: True, config)
+        here = _usable(found, lambda endpoint: endpoint.node_name == config.node_name, config, hints=False)
+        hinted = _hinted(everywhere, found, config)
+
+        for address in _of_family(spec.cluster_ips or (spec.cluster_ip,), version6):
+            if address not in config.local_addresses:
+                is_local = spec.internal_traffic_policy == "Local"
+                yield Rule(
+                    Frontend(address, protocol, port.port),
+                    "cluster",
+                    here if is_local else hinted,
+                    affinity_seconds=affinity,
+                    is_elsewhere=is_local and bool(everywhere),
+                )
+        for frontend in _external_frontends(service, port, config, version6):
+            if spec.external_traffic_policy == "Local":
+                yield Rule(frontend, "local", here, hinted, affinity, is_elsewhere=bool(everywhere))
+            else:
+                yield Rule(frontend, "external", hinted, affinity_seconds=affinity)
+
+
+def _external_frontends(service: Service, port: ServicePort, config: ProxyConfig, version6: bool) -> Iterator[Frontend]:
+    protocol = port.protocol.lower()
+    if port.node_port and service.spec.type in {"NodePort", "LoadBalancer"}:
+        for address in _of_family(config.node_ips, version6):
+            yield Frontend(address, protocol, port.node_port)
+    ingress = [one.ip for one in service.status.load_balancer.ingress if one.ip and one.ip_mode != "Proxy"]
+    for address in _of_family(dict.fromkeys((*service.spec.external_ips, *ingress)), version6):
+        yield Frontend(address, protocol, port.port)
+
+
+def _endpoints(port: ServicePort, slices: Sequence[EndpointSlice], version6: bool) -> Iterator[tuple[Endpoint, int]]:
+    family = "IPv6" if version6 else "IPv4"
+    for one in slices:
+        if one.address_type != family:
+            continue
+        for candidate in one.ports:
+            if candidate.name == port.name and candidate.protocol == port.protocol and candidate.port:
+                for endpoint in one.endpoints:
+                    if endpoint.addresses:
+                        yield endpoint, candidate.port
+
+
+def _usable(
+    found: Iterable[tuple[Endpoint, int]],
+    wanted: Callable[[Endpoint], bool],
+    config: ProxyConfig,
+    hints: bool = True,
+) -> tuple[Backend, ...]:
+    candidates = [(endpoint, port) for endpoint, port in found if wanted(endpoint)]
+    usable = [pair for pair in candidates if _is_ready(pair[0])]
+    usable = usable or [pair for pair in candidates if _is_serving_terminating(pair[0])]
+    return _backends(usable, config)
+
+
+def _hinted(
+    everywhere: tuple[Backend, ...], found: Iterable[tuple[Endpoint, int]], config: ProxyConfig
+) -> tuple[Backend, ...]:
+    """The endpoints meant for this node or zone, if every ready one says whom it is for and some are for us."""
+    ready = [pair for pair in found if _is_ready(pair[0])]
+    for_node = [
+        (endpoint, port)
+        for endpoint, port in ready
+        if endpoint.hints and any(node.name == config.node_name for node in endpoint.hints.for_nodes)
+    ]
+    if for_node and all(endpoint.hints and endpoint.hints.for_nodes for endpoint, _ in ready):
+        return _backends(for_node, config)
+    for_zone = [
+        (endpoint, port)
+        for endpoint, port in ready
+        if endpoint.hints and any(zone.name == config.zone for zone in endpoint.hints.for_zones)
+    ]
+    if config.zone and for_zone and all(endpoint.hints and endpoint.hints.for_zones for endpoint, _ in ready):
+        return _backends(for_zone, config)
+    return everywhere
+
+
+def _backends(pairs: Iterable[tuple[Endpoint, int]], config: ProxyConfig) -> tuple[Backend, ...]:
+    # A set: while the controller moves an endpoint between slices it stands in both.
+    made = {Backend(endpoint.addresses[0], port, endpoint.node_name == config.node_name) for endpoint, port in pairs}
+    return tuple(sorted(made, key=lambda backend: (ip_address(backend.address).packed, backend.port)))
+
+
+def _is_ready(endpoint: Endpoint) -> bool:
+    return endpoint.conditions.ready is not False
+
+
+def _is_serving_terminating(endpoint: Endpoint) -> bool:
+    return endpoint.conditions.serving is not False and endpoint.conditions.terminating is True
+
+
+def _affinity_seconds(service: Service) -> int:
+    if service.spec.session_affinity != "ClientIP":
+        return 0
+    config = service.spec.session_affinity_config
+    chosen = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return chosen or _AFFINITY_SECONDS
+
+
+def _of_family(addresses: Iterable[str], version6: bool) -> Iterator[str]:
+    return (address for address in addresses if is_version6(address) == version6)
