@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, User
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation
 
-# Why the user may not write the new role or binding in place of the old one (or of none); empty if it may.
-WhyNotGrant = Callable[[User, Any, Any], str]
+# Given the user, the new role or binding and the old one (or None): why it may not be written; empty if it may.
+WhyNotGrant = Callable[[Any, Any, Any], str]
 
 _GROUP = "rbac.authorization.k8s.io"
 
