@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from keelback.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1
@@ -24,12 +25,20 @@ PRIORITY_CLASSES = (
     ),
 )
 
+# As kubeadm: the group of the administrators' certificates, and of the one with which kubelets are asked.
+_ADMINISTRATORS = rbac_v1.ClusterRoleBinding(
+    metadata=ObjectMeta(name="kubeadm:cluster-admins"),
+    role_ref=rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="cluster-admin"),
+    subjects=(rbac_v1.Subject(api_group="rbac.authorization.k8s.io", kind="Group", name="kubeadm:cluster-admins"),),
+)
+
 
 async def ensure(client: Client, *, service_ip: str, dns_ip: str, service_cidr: str, endpoint: tuple[str, int]) -> None:
     """Create what is missing; run it at every start."""
     for name in NAMESPACES:
         await _ensure(client, core_v1.Namespace(metadata=ObjectMeta(name=name)))
     await _ensure_policy(client)
+    await _ensure(client, _ADMINISTRATORS)
     for name, value, description in PRIORITY_CLASSES:
         await _ensure(
             client,
@@ -45,10 +54,8 @@ async def ensure(client: Client, *, service_ip: str, dns_ip: str, service_cidr: 
 
 
 async def _ensure(client: Client, obj: Object) -> None:
-    try:
+    with contextlib.suppress(errors.AlreadyExists):
         await client.create(obj)
-    except errors.AlreadyExists:
-        pass
 
 
 async def _ensure_policy(client: Client) -> None:
