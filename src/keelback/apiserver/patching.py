@@ -176,7 +176,7 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
     try:
         patch, duplicates = yaml.load(context.request.body)
     except yaml.YAMLError as error:
-        raise errors.BadRequest(f"error decoding YAML: {error}") from error
+        raise errors.BadRequest(f"error decoding YAML: error converting YAML to JSON: {error}") from error
     if not isinstance(patch, dict) or not patch.get("kind") or not patch.get("apiVersion"):
         given = patch if isinstance(patch, dict) else {}
         raise errors.BadRequest(
@@ -190,8 +190,13 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
     def apply(old: Any) -> Any:
         live = None if old is None else strategy.to_tree(old)
         applied = dict(patch)
-        if live is None:
-            applied["metadata"] = {"name": context.info.name, **(patch.get("metadata") or {})}
+        wanted_uid = (patch.get("metadata") or {}).get("uid")
+        if live is None and wanted_uid:
+            raise errors.Conflict.of(
+                kind,
+                context.info.name,
+                f"uid mismatch: the provided object specified uid {wanted_uid}, and no existing object was found",
+            )
         merged = server_side_apply.apply(
             live,
             applied,

@@ -44,9 +44,22 @@ def response_head(status: int, headers: Mapping[str, str], date: str, extra: str
     text = "".join(lines)
     if text.count("\n") != len(lines):
         # A line break in a value would let its author write headers of their own.
-        text = "".join(line.replace("\r", " ").replace("\n", " ").rstrip() + "\r\n" for line in lines)
+        # Only warnings are given as several lines, each of which is a header of its own.
+        lines = [
+            f"Warning: {one}\r\n" if line.startswith("Warning: ") else f"{one}\r\n"
+            for line in lines
+            for one in _separated(line)
+        ]
+        text = "".join(lines)
     line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
     return f"{line}{text}Date: {date}\r\n{extra}\r\n".encode("latin-1", "replace")
+
+
+def _separated(line: str) -> list[str]:
+    """The values of a Warning header; of any other the whole line, its breaks made blanks."""
+    if line.startswith("Warning: "):
+        return [one.replace("\r", " ") for one in line.removeprefix("Warning: ").rstrip().split("\n")]
+    return [line.replace("\r", " ").replace("\n", " ").rstrip()]
 
 
 async def gzipped(loop: asyncio.AbstractEventLoop, body: bytes | Sequence[bytes]) -> bytes:

@@ -1,0 +1,43 @@
+"""The API server that `bench/apiserver.py` measures: prints its port, serves until it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+
+import uvloop
+
+from keelback.apiserver import assembly
+from keelback.bootstrap import pki
+from keelback.component.metrics import Registry
+from keelback.component.serving import Server, server_context
+from keelback.concurrency.clock import SystemClock
+from keelback.storage import sqlite
+
+
+async def main(folder: Path) -> None:
+    clock = SystemClock()
+    keys = pki.ensure_cluster_pki(folder / "pki", clock.now())
+    store = await sqlite.open_store(folder / "store.db", clock)
+    config = assembly.APIServerConfig(
+        client_ca_pem=keys.ca.certificate_pem,
+        service_account_key_pem=keys.service_account.key_pem,
+        kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
+        kubelet_client_key=keys.apiserver_kubelet_client.key_path,
+        kubelet_ca_pem=keys.ca.certificate_pem,
+        endpoint=("127.0.0.1", 6443),
+        token_file_text='bench-token,bench,bench,"system:masters"\n',
+        # Pods of the benchmark have no service account: nothing makes it here.
+        disable_admission_plugins=("ServiceAccount",),
+    )
+    api = await assembly.start(store, config, clock, random.Random(), Registry())
+    context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
+    async with Server(api.handle, context) as server:
+        print(server.bound_port, flush=True)
+        await api.run()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(Path(sys.argv[1])))
