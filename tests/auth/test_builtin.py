@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from keelback.api.core_v1 import ServiceAccount
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Object, ObjectMeta
+from keelback.auth import bootstrap_policy, builtin
+from keelback.auth.attributes import Attributes
+from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
+from keelback.auth.jwt import VerifyingKey
+from keelback.auth.node_graph import NodeGraph
+from keelback.auth.rbac import Policy
+from keelback.auth.service_accounts import TokenIssuer
+from keelback.auth.static_tokens import TokenFileAuthenticator
+from keelback.auth.users import UserInfo
+from keelback.bootstrap.pki import ClusterPKI, ensure_cluster_pki
+from keelback.component.http import Request
+
+T = TypeVar("T", bound=Object)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ACCOUNT = ObjectMeta(name="default", namespace="x", uid="u")
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+class OneAccount:
+    async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
+        if (kind.__kind__, name, namespace) != (ServiceAccount.__kind__, "default", "x"):
+            raise errors.NotFound.of(kind.__kind__, name)
+        return kind(metadata=ACCOUNT)
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> ClusterPKI:
+    return ensure_cluster_pki(tmp_path, NOW)
+
+
+def _authenticator(pki: ClusterPKI) -> RequestAuthenticator:
+    clock = FixedClock()
+    tokens = builtin.token_authenticator(
+        service_account_keys=(VerifyingKey.load(pki.service_account.public_key_pem),),
+        reader=OneAccount(),
+        clock=clock,
+        token_file=TokenFileAuthenticator.parse("t,joe,7"),
+    )
+    return builtin.request_authenticator(client_ca_pem=pki.ca.certificate_pem, tokens=tokens, clock=clock)
+
+
+def _name(pki: ClusterPKI, request: Request) -> str:
+    known = asyncio.run(_authenticator(pki).authenticate(request))
+    assert known is not None
+    return known.user.name
+
+
+def test_every_credential_of_a_new_cluster_is_known(pki: ClusterPKI) -> None:
+    issued = TokenIssuer(pki.service_account.key_pem).issue(ACCOUNT, now=NOW, token_id="i", lifetime_seconds=600)
+    admin = x509.load_pem_x509_certificate(pki.admin.certificate_pem).public_bytes(Encoding.DER)
+
+    def bearing(token: str) -> Request:
+        return Request("GET", "/", headers={"authorization": f"Bearer {token}"})
+
+    assert _name(pki, Request("GET", "/")) == "system:anonymous"
+    assert _name(pki, Request("GET", "/", peer_certificate=admin)) == "kubernetes-admin"
+    assert _name(pki, Request("GET", "/", identity=UserInfo("system:apiserver"))) == "system:apiserver"
+    assert _name(pki, bearing("t")) == "joe"
+    assert _name(pki, bearing(issued.token)) == "system:serviceaccount:x:default"
+    with pytest.raises(AuthenticationFailed):
+        _name(pki, bearing("abcdef.0123456789abcdef"))
+
+
+@pytest.mark.parametrize(
+    ("user", "is_allowed"),
+    [
+        (UserInfo("root", groups=("system:masters",)), True),
+        (UserInfo("system:kube-controller-manager"), True),
+        (UserInfo("system:node:n1", groups=("system:nodes",)), False),
+        (UserInfo("joe", groups=("system:authenticated",)), False),
+    ],
+)
+def test_who_lists_secrets_in_a_new_cluster(user: UserInfo, is_allowed: bool) -> None:
+    authorizer = builtin.authorizer(Policy(bootstrap_policy.objects()), NodeGraph())
+    assert authorizer.authorize(Attributes(user, "list", resource="secrets")).is_allowed is is_allowed
