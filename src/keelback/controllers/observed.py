@@ -12,6 +12,7 @@ import msgspec
 
 from keelback.api.core_v1 import (
     Affinity,
+    ConfigMap,
     ContainerPort,
     ContainerState,
     Node,
@@ -106,3 +107,10 @@ class NodeView(Object):
     metadata: HeldMeta = written(HeldMeta())
     spec: NodeSpecView = written(NodeSpecView())
     status: NodeStatusView = written(NodeStatusView())
+
+
+@narrow(ConfigMap)
+class ConfigMapName(Object):
+    """A ConfigMap without its data, which may be large: all that matters is that one was made, changed or deleted."""
+
+    metadata: HeldMeta = written(HeldMeta())

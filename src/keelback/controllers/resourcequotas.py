@@ -12,8 +12,7 @@ from keelback.api.batch_v1 import CronJob, Job
 from keelback.api.core_v1 import PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service
 from keelback.apimachinery.meta import Kind, Object, narrow, replace, written
 from keelback.client import Change, MergePatch
-from keelback.controllers.observed import HeldMeta, PodView
-from keelback.controllers.root_ca import ConfigMapName
+from keelback.controllers.observed import ConfigMapName, HeldMeta, PodView
 from keelback.quota import usage
 from keelback.reconcile.context import Context
 from keelback.reconcile.discovery import discover, metadata_type

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from keelback.api.core_v1 import ConfigMap, Namespace
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Object, ObjectMeta, narrow, written
-from keelback.controllers.observed import HeldMeta
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.controllers.observed import ConfigMapName
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
@@ -22,13 +22,6 @@ DESCRIPTION = (
     "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
     "clusters."
 )
-
-
-@narrow(ConfigMap)
-class ConfigMapName(Object):
-    """A ConfigMap without its data, which may be large: all that matters is that one was made, changed or deleted."""
-
-    metadata: HeldMeta = written(HeldMeta())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,34 @@
+# The one entry for people and for CI. Everything runs in .venv, which `make setup` makes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup fmt check test bench docs clean
+
+setup: .venv/ready  ## the virtual environment with Keelback and what its tests need
+
+.venv/ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+fmt: setup  ## format, and fix what can be fixed without thinking
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: setup  ## everything that can be said without running the code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: setup  ## all tests that this machine can run; TESTS=tests/scheduler for some
+	$(BIN)/pytest $(or $(TESTS),-q)
+
+bench: setup  ## CPU time per piece of work; docs/performance.md has figures
+	$(BIN)/python bench/run.py
+
+docs: setup  ## the documentation against the code: links, commands, controllers
+	$(BIN)/pytest -q tests/test_docs.py
+
+clean:  ## what tools leave behind; not the environment
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
