@@ -43,7 +43,10 @@ def server_context(certificate: str | Path, key: str | Path, client_ca: str | Pa
 
 
 class Server:
-    """Serves a handler from `start` to `shutdown`. `port` 0 lets the system choose; `bound_port` then tells."""
+    """Serves a handler from `start` to `shutdown`. `port` 0 lets the system choose; `bound_port` then tells.
+
+    A `listener` that listens already, perhaps in another network namespace, is served instead of `host` and `port`.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Server:
         port: int = 0,
         *,
         unix_path: str | None = None,
+        listener: socket.socket | None = None,
         limits: Limits | None = None,
         too_large: Callable[[int], Response] | None = None,
         clock: Clock | None = None,
@@ -65,6 +69,7 @@ class Server:
         self._host = host
         self._port = port
         self._unix_path = unix_path
+        self._listener = listener
         self._clock = clock or SystemClock()
         self._connections: set[HTTPConnection] = set()
         self._emptied = asyncio.Event()
@@ -98,15 +103,24 @@ class Server:
             )
             os.chmod(self._unix_path, 0o600)
         else:
-            self._server = await loop.create_server(
-                self._protocol,
-                self._host,
-                self._port,
-                backlog=1024,
-                reuse_address=True,
-                ssl=tls,
-                ssl_handshake_timeout=handshake_seconds,
-            )
+            if self._listener is not None:
+                self._server = await loop.create_server(
+                    self._protocol,
+                    sock=self._listener,
+                    backlog=1024,
+                    ssl=tls,
+                    ssl_handshake_timeout=handshake_seconds,
+                )
+            else:
+                self._server = await loop.create_server(
+                    self._protocol,
+                    self._host,
+                    self._port,
+                    backlog=1024,
+                    reuse_address=True,
+                    ssl=tls,
+                    ssl_handshake_timeout=handshake_seconds,
+                )
             for listener in self._server.sockets:
                 # Accepted connections inherit these.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,0 +1,71 @@
+"""The flags of the components that may be given to a cluster, by their upstream names, and the configs they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from keelback.bootstrap.cluster_state import ClusterError
+from keelback.component import flags
+from keelback.component.flags import Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APIServerOptions:
+    enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
+    disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
+    token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
+    service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerManagerOptions:
+    controllers: Annotated[tuple[str, ...], "Controllers to run: names, -names, or * for the default ones."] = ("*",)
+    node_monitor_period: Annotated[Duration, "How often nodes are looked at."] = 5.0
+    node_monitor_grace_period: Annotated[Duration, "How long a node may be silent."] = 50.0
+    node_startup_grace_period: Annotated[Duration, "How long a node that starts may be silent."] = 60.0
+    node_eviction_rate: Annotated[float, "Nodes per second whose pods are evicted."] = 0.1
+    terminated_pod_gc_threshold: Annotated[int, "How many ended pods may stay."] = 12500
+    cluster_signing_duration: Annotated[Duration, "How long certificates that are signed are good."] = 31_536_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerOptions:
+    pod_initial_backoff_seconds: Annotated[float, "How long a rejected pod waits at first."] = 1.0
+    pod_max_backoff_seconds: Annotated[float, "How long a rejected pod waits at most."] = 10.0
+    pod_max_in_unschedulable_pods_duration: Annotated[Duration, "After this a rejected pod is tried anew."] = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletOptions:
+    max_pods: Annotated[int, "How many pods the node takes."] = 110
+    pods_per_core: Annotated[int, "How many pods the node takes for each core; 0 for any number."] = 0
+    node_labels: Annotated[Mapping[str, str], "Labels of the node."] = field(default_factory=dict)
+    system_reserved: Annotated[Mapping[str, str], "Resources that pods do not get."] = field(default_factory=dict)
+    node_status_update_frequency: Annotated[Duration, "How often the node's status is looked at."] = 10.0
+    image_gc_high_threshold: Annotated[int, "Disk use in percent at which unused images go."] = 85
+    image_gc_low_threshold: Annotated[int, "Disk use in percent down to which they go."] = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyOptions:
+    pass
+
+
+OPTIONS: Mapping[str, type[Any]] = {
+    "kube-apiserver": APIServerOptions,
+    "kube-controller-manager": ControllerManagerOptions,
+    "kube-scheduler": SchedulerOptions,
+    "kubelet": KubeletOptions,
+    "kube-proxy": ProxyOptions,
+}
+
+
+def parse(component: str, arguments: tuple[str, ...]) -> Any:
+    """The component's options from `name=value` texts, with or without leading dashes. Raises ClusterError."""
+    try:
+        return flags.parse(OPTIONS[component], [f"--{argument.lstrip('-')}" for argument in arguments])
+    except flags.FlagError as error:
+        known = ", ".join(f"--{flag.name}" for flag in flags.flags_of(OPTIONS[component])) or "none"
+        raise ClusterError(f"{component}: {error}. Flags that it has: {known}") from error

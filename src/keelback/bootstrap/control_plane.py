@@ -1,0 +1,290 @@
+"""The control plane in one process: store, API server, controllers and scheduler, and the nodes of this machine.
+
+It goes on when whoever started it ends. It writes its progress into the cluster's report file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keelback.bootstrap import components, kubeconfigs, pki
+from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
+from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, SchedulerOptions
+from keelback.bootstrap.kubeconfigs import ClusterAddress
+from keelback.bootstrap.node_host import NodeHost, node_specs
+from keelback.bootstrap.pki import ClusterPKI
+from keelback.bootstrap.processes import Process
+from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock, SystemClock
+from keelback.network import namespaces
+from keelback.network.fabric import Fabric
+
+API_PORT = 6443
+"""Where the API server listens on the fabric's gateway."""
+_RESTART_SECONDS = (0.5, 30.0)
+_SHUTDOWN_SECONDS = 2.0
+_log = logger("control-plane")
+
+
+async def run(place: Place) -> None:
+    """Run the cluster's control plane until SIGTERM. Raises ClusterError for what cannot work."""
+    settings = place.settings()
+    if settings is None:
+        raise ClusterError(f"no cluster in {place.data}")
+    place.write(place.process_file, Process.of(os.getpid()))
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    plane = ControlPlane(place, settings, SystemClock(), random.Random(int.from_bytes(os.urandom(16))))
+    try:
+        await plane.run()
+    except asyncio.CancelledError:
+        _log.info("The control plane was asked to end")
+    except BaseException as error:
+        plane.reporter.fail(_root(error))
+        raise
+    finally:
+        place.process_file.unlink(missing_ok=True)
+
+
+def _root(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Writes the report file, whole, whenever something changes."""
+
+    place: Place
+    report: Report = field(default_factory=Report)
+
+    def start(self, nodes: tuple[str, ...]) -> None:
+        self._write(Report(nodes=dict.fromkeys(nodes, "Starting")))
+
+    def api_ready(self) -> None:
+        self._write(msgspec.structs.replace(self.report, api_ready=True))
+
+    def node(self, name: str, state: str) -> None:
+        """`Ready` is the last word on a node: what comes later is the API's to tell."""
+        if self.report.nodes.get(name) not in (state, "Ready"):
+            self._write(msgspec.structs.replace(self.report, nodes={**self.report.nodes, name: state}))
+
+    def fail(self, why: str) -> None:
+        self._write(msgspec.structs.replace(self.report, failure=why))
+
+    def _write(self, report: Report) -> None:
+        self.report = report
+        self.place.write(self.place.report_file, report)
+
+
+class ControlPlane:
+    """The parts of one cluster's control plane."""
+
+    def __init__(self, place: Place, settings: Settings, clock: Clock, chance: random.Random) -> None:
+        self._place = place
+        self._settings = settings
+        self._clock = clock
+        self._chance = chance
+        self._fabric = None if settings.simulated else Fabric(place.fabric)
+        self._nodes = tuple(f"node-{index}" for index in range(settings.nodes))
+        self.reporter = Reporter(place)
+
+    @property
+    def _endpoint(self) -> tuple[str, int]:
+        """Where pods reach the API server."""
+        if self._fabric is None:
+            return "127.0.0.1", self._settings.port
+        return str(self._fabric.plan.gateway), API_PORT
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self.reporter.start(self._nodes)
+        async with asyncio.TaskGroup() as tasks:
+            keys = pki.ensure_cluster_pki(self._place.pki, self._clock.now(), addresses=(self._endpoint[0],))
+            if self._fabric is not None:
+                # Before anything heavy is imported: a node's containerd takes longer to start than all of this.
+                await asyncio.to_thread(self._fabric.create)
+                self._begin_nodes(tasks, self._fabric, keys)
+                # A turn for the nodes' first steps, which run in threads.
+                await asyncio.sleep(0)
+            await self._serve(tasks, keys)
+
+    def _begin_nodes(self, tasks: asyncio.TaskGroup, fabric: Fabric, keys: ClusterPKI) -> None:
+        from keelback.network import gateway, name_relay
+
+        server = f"https://{self._endpoint[0]}:{self._endpoint[1]}"
+        specs = node_specs(self._place, self._settings.nodes, gateway.egress_url(fabric))
+        options = tuple(self._settings.arguments.get("kubelet", ()))
+        for spec in specs:
+            host = NodeHost(self._place, spec, specs, fabric, keys, server, options, self._clock, self.reporter.node)
+            tasks.create_task(host.run(), name=spec.name)
+        resolv_conf = name_relay.RESOLV_CONF.read_text() if name_relay.RESOLV_CONF.exists() else ""
+        tasks.create_task(gateway.serve(fabric, resolv_conf), name="gateway")
+
+    async def _serve(self, tasks: asyncio.TaskGroup, keys: ClusterPKI) -> None:
+        # What is imported here takes longer than the rest of the start: nodes are on their way meanwhile.
+        from keelback.apiserver import assembly
+        from keelback.component.metrics import Registry
+        from keelback.component.serving import Server, server_context
+        from keelback.storage.sqlite import open_store
+
+        store = await open_store(self._place.data / "store" / "state.db", self._clock)
+        try:
+            api = await assembly.start(store, self._api_config(keys), self._clock, self._chance, Registry())
+            context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
+            servers = [Server(api.handle, context, "127.0.0.1", self._settings.port)]
+            if self._fabric is not None:
+                listener = namespaces.listen_in(self._fabric.path, *self._endpoint)
+                servers.append(Server(api.handle, context, listener=listener))
+            for server in servers:
+                await server.start()
+            self._write_kubeconfig(keys)
+            self.reporter.api_ready()
+            _log.info("The API server answers", port=self._settings.port)
+            try:
+                await self._run_components(api, keys)
+            finally:
+                async with asyncio.TaskGroup() as closing:
+                    for server in servers:
+                        closing.create_task(server.shutdown(_SHUTDOWN_SECONDS))
+        finally:
+            await store.close()
+
+    async def _run_components(self, api: Any, keys: ClusterPKI) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(api.run(), name="apiserver")
+            if self._settings.simulated:
+                tasks.create_task(self._keep("simulated nodes", lambda: self._run_fleet(api)))
+            tasks.create_task(self._keep("scheduler", lambda: self._run_scheduler(api)))
+            tasks.create_task(self._keep("controller-manager", lambda: self._run_controllers(api, keys)))
+            tasks.create_task(self._keep("readiness", lambda: self._follow_nodes(api), once=True))
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
+        """Run one component; begin it again, ever more slowly, when it fails."""
+        delay_seconds, most_seconds = _RESTART_SECONDS
+        while True:
+            try:
+                await work()
+                if once:
+                    return
+                _log.error("A component ended", component=name)
+            except Exception as error:
+                _log.exception("A component failed and is started again", error, component=name)
+            await self._clock.sleep(delay_seconds)
+            delay_seconds = min(delay_seconds * 2, most_seconds)
+
+    async def _run_fleet(self, api: Any) -> None:
+        from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
+        from keelback.kubelet import simulated
+
+        nodes = tuple(
+            replace(node, pod_cidr=f"10.{128 + index // 256}.{index % 256}.0/24")
+            for index, node in enumerate(simulated.nodes(self._settings.nodes))
+        )
+        identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
+        await simulated.run(simulated.SimulatedConfig(nodes=nodes), api.client(identity, "kubelet"), self._clock)
+
+    async def _run_scheduler(self, api: Any) -> None:
+        from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
+        from keelback.scheduler import run as scheduler
+        from keelback.scheduler.config import SchedulerConfig
+
+        options: SchedulerOptions = components.parse("kube-scheduler", self._arguments("kube-scheduler"))
+        config = SchedulerConfig(
+            pod_initial_backoff_seconds=options.pod_initial_backoff_seconds,
+            pod_max_backoff_seconds=options.pod_max_backoff_seconds,
+            pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
+        )
+        client = api.client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
+        await scheduler.run(client, config, self._clock, self._derived_chance(), host=socket.gethostname())
+
+    async def _run_controllers(self, api: Any, keys: ClusterPKI) -> None:
+        from keelback.auth import users
+        from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
+        from keelback.controllers import manager
+
+        def client_for(name: str) -> Any:
+            if name == manager.COMPONENT:
+                identity = UserInfo("system:kube-controller-manager", groups=(AUTHENTICATED_GROUP,))
+            else:
+                groups = (*users.service_account_groups("kube-system"), AUTHENTICATED_GROUP)
+                identity = UserInfo(users.service_account_user_name("kube-system", name), groups=groups)
+            return api.client(identity, f"kube-controller-manager/{name}")
+
+        options: ControllerManagerOptions = components.parse(
+            "kube-controller-manager", self._arguments("kube-controller-manager")
+        )
+        config = controller_config(options, keys.ca.certificate_pem.decode())
+        await manager.run(client_for, config, self._clock, self._derived_chance())
+
+    async def _follow_nodes(self, api: Any) -> None:
+        """Note the nodes that the API says are Ready, until all are."""
+        from keelback.bootstrap.node_readiness import wait_ready
+
+        await wait_ready(api, self._nodes, self._clock, lambda name: self.reporter.node(name, "Ready"))
+
+    def _derived_chance(self) -> random.Random:
+        return random.Random(self._chance.getrandbits(64))
+
+    def _arguments(self, component: str) -> tuple[str, ...]:
+        return tuple(self._settings.arguments.get(component, ()))
+
+    def _api_config(self, keys: ClusterPKI) -> Any:
+        from keelback.apiserver.assembly import APIServerConfig
+
+        options: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
+        fabric = self._fabric
+        return APIServerConfig(
+            client_ca_pem=keys.ca.certificate_pem,
+            service_account_key_pem=keys.service_account.key_pem,
+            kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
+            kubelet_client_key=keys.apiserver_kubelet_client.key_path,
+            kubelet_ca_pem=keys.ca.certificate_pem,
+            endpoint=self._endpoint,
+            token_file_text=Path(options.token_auth_file).read_text() if options.token_auth_file else "",
+            enable_admission_plugins=options.enable_admission_plugins,
+            disable_admission_plugins=options.disable_admission_plugins,
+            kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
+        )
+
+    def _write_kubeconfig(self, keys: ClusterPKI) -> None:
+        from keelback.client import kubeconfig
+
+        address = ClusterAddress(
+            self._place.context, f"https://127.0.0.1:{self._settings.port}", keys.ca.certificate_pem
+        )
+        tree = kubeconfigs.with_certificate(address, self._place.context, keys.admin)
+        with contextlib.suppress(FileNotFoundError):
+            self._place.kubeconfig.unlink()
+        kubeconfig.write(self._place.kubeconfig, tree)
+
+
+def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:
+    """The controllers' config that kube-controller-manager's flags say."""
+    from keelback.controllers.config import Config
+
+    return Config(
+        controllers=options.controllers,
+        root_ca=root_ca,
+        node_monitor_period_seconds=options.node_monitor_period,
+        node_monitor_grace_period_seconds=options.node_monitor_grace_period,
+        node_startup_grace_period_seconds=options.node_startup_grace_period,
+        node_eviction_rate=options.node_eviction_rate,
+        terminated_pod_gc_threshold=options.terminated_pod_gc_threshold,
+        cluster_signing_duration_seconds=int(options.cluster_signing_duration),
+        host=socket.gethostname(),
+    )

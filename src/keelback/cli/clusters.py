@@ -1,0 +1,290 @@
+"""The commands about clusters: each reads its arguments, lets `bootstrap` do it, and says what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TypeVar
+
+from keelback.bootstrap import cluster, cluster_state
+from keelback.bootstrap.cluster_state import KUBERNETES_VERSION, ClusterError, Place, Settings
+from keelback.bootstrap.progress import Progress
+from keelback.concurrency.clock import SystemClock
+
+T = TypeVar("T")
+_MOST_NODES = 5000
+_MOST_REAL_NODES = 50
+_FOLLOW_SECONDS = 0.2
+
+
+def up(given: argparse.Namespace) -> int:
+    """Start a cluster and wait until it works."""
+    clock = SystemClock()
+    progress = Progress(clock)
+    place, settings = _run(_up(given, progress, clock))
+    progress.say(f"Cluster {place.name} is up. {_hint(place, settings)}")
+    return 0
+
+
+def demo(given: argparse.Namespace) -> int:
+    """Start a cluster, deploy the sample application, call it, and say what to type next."""
+    from keelback.bootstrap import sample_application
+
+    async def work() -> None:
+        clock = SystemClock()
+        progress = Progress(clock)
+        place, settings = await _up(given, progress, clock)
+        answer = await sample_application.deploy_and_call(place, settings, progress, clock)
+        progress.say("")
+        if answer:
+            progress.say(f"The Service answered: {answer}")
+        progress.say(sample_application.next_steps(place, settings))
+
+    _run(work())
+    return 0
+
+
+def down(given: argparse.Namespace) -> int:
+    """Take one cluster down, or all."""
+    places = list(cluster_state.every()) if given.all else [_place(given)]
+    progress = Progress(SystemClock())
+
+    async def work(place: Place) -> None:
+        with cluster.locked(place):
+            settings = place.settings()
+            existed = await cluster.down(place, progress, keep_data=given.keep_data)
+            await cluster.remove_context(place, settings)
+        progress.done(f"Cluster {place.name} is down" if existed else f"There is no cluster {place.name}")
+
+    for place in places:
+        _run(work(place))
+    return 0
+
+
+def status(given: argparse.Namespace) -> int:
+    """Say how a cluster is; 1 when it does not run."""
+    place = _existing(given)
+    settings, process = _settings(place), place.process()
+    kind = "simulated" if settings.simulated else "real"
+    print(f"Cluster:        {place.name} (Kubernetes {settings.kubernetes_version}, {settings.nodes} {kind} node(s))")
+    print(f"Data:           {place.data}")
+    print(f"Context:        {place.context} in {settings.kubeconfig}")
+    if process is None:
+        print("Control plane:  stopped (`keelback up` starts it)")
+        return 1
+    report = place.report()
+    print(f"Control plane:  running, process {process.pid}, log {place.control_plane_log()}")
+    answers = _run(_api_answers(place))
+    print(f"API server:     https://127.0.0.1:{settings.port} {'ready' if answers else 'does not answer'}")
+    if report.failure:
+        print(f"Failure:        {report.failure}")
+    for name, state in report.nodes.items():
+        print(f"Node:           {name} {state}")
+    return 0 if answers else 1
+
+
+def list_clusters(given: argparse.Namespace) -> int:
+    """Name every cluster."""
+    rows = [("NAME", "STATUS", "NODES", "API", "DATA")]
+    for place in cluster_state.every():
+        settings = _settings(place)
+        state = "running" if place.process() is not None else "stopped"
+        nodes = f"{settings.nodes} simulated" if settings.simulated else str(settings.nodes)
+        rows.append((place.name, state, nodes, f"https://127.0.0.1:{settings.port}", str(place.data)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def kubeconfig(given: argparse.Namespace) -> int:
+    """Print the administrator's kubeconfig."""
+    place = _existing(given)
+    if not place.kubeconfig.exists():
+        raise ClusterError(f"cluster {place.name} has not come so far as to have a kubeconfig")
+    sys.stdout.write(place.kubeconfig.read_text())
+    return 0
+
+
+def logs(given: argparse.Namespace) -> int:
+    """Print a log, and go on as it grows."""
+    place = _existing(given)
+    path = place.logs / f"{given.component}.log"
+    if given.component.startswith("containerd/"):
+        path = place.data / "nodes" / given.component.partition("/")[2] / "containerd.log"
+    if "/" in path.name or not path.exists():
+        known = ", ".join(sorted(log.stem for log in place.logs.glob("*.log"))) or "none yet"
+        raise ClusterError(f"there is no log of {given.component!r}; there are: {known}")
+
+    async def follow() -> None:
+        with path.open(errors="replace") as file:
+            text = file.read()
+            sys.stdout.write(text if given.tail < 0 else "".join(text.splitlines(keepends=True)[-given.tail :]))
+            while given.follow:
+                sys.stdout.write(file.read())
+                sys.stdout.flush()
+                await asyncio.sleep(_FOLLOW_SECONDS)
+
+    _run(follow())
+    return 0
+
+
+def load(given: argparse.Namespace) -> int:
+    """Load an image on every node."""
+    place = _existing(given)
+    settings = _settings(place)
+    if settings.simulated:
+        raise ClusterError(f"cluster {place.name} has simulated nodes: they run any image without having it")
+    if not given.image.is_file():
+        raise ClusterError(f"{given.image}: no such file")
+    from keelback.bootstrap import images
+
+    async def work() -> None:
+        sockets = sorted(place.run.glob("node-*/containerd/containerd.sock"))
+        if not sockets:
+            raise ClusterError(f"cluster {place.name} does not run: keelback up --name {place.name}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                loading = [tasks.create_task(images.load(one, given.image, SystemClock())) for one in sockets]
+        except* images.ImageError as group:
+            raise ClusterError(f"{given.image}: {group.exceptions[0]}") from None
+        for name in loading[0].result():
+            print(f"{name} is on {len(sockets)} node(s)")
+
+    _run(work())
+    return 0
+
+
+def control_plane(given: argparse.Namespace) -> int:
+    """Be the control plane, until told to end."""
+    from keelback.bootstrap import control_plane as plane
+    from keelback.component import logs as logging
+
+    logging.configure()
+    _run(plane.run(_place(given)), is_server=True)
+    return 0
+
+
+async def _up(given: argparse.Namespace, progress: Progress, clock: SystemClock) -> tuple[Place, Settings]:
+    _check_version(given.kubernetes_version)
+    place = _place(given)
+    with cluster.locked(place):
+        wanted = await _wanted(given, place, progress)
+        try:
+            settings = await cluster.up(place, wanted, progress, clock)
+        except OSError as error:
+            raise ClusterError(f"cannot start a cluster in {place.data}: {error}") from error
+        await cluster.merge_context(place, settings)
+    return place, settings
+
+
+async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -> Settings:
+    """The settings that the command line says, an earlier start's for what it does not say."""
+    from keelback.client import kubeconfig
+
+    known = place.settings()
+    simulated = given.simulated or (known is not None and known.simulated)
+    if not simulated and known is None:
+        simulated = await _must_simulate(place, progress)
+    nodes = given.nodes if given.nodes is not None else (known.nodes if known is not None else 1)
+    most = _MOST_NODES if simulated else _MOST_REAL_NODES
+    if not 1 <= nodes <= most:
+        raise ClusterError(f"--nodes {nodes}: from 1 to {most}{'' if simulated else ' real ones on one machine'}")
+    arguments = _component_arguments(given) or (known.arguments if known is not None else {})
+    return Settings(
+        name=place.name,
+        nodes=nodes,
+        simulated=simulated,
+        port=given.api_port,
+        arguments=arguments,
+        kubeconfig=str(kubeconfig.default_path(os.environ).absolute()),
+    )
+
+
+async def _must_simulate(place: Place, progress: Progress) -> bool:
+    """Whether this machine runs no containers; if so, the reason is told. Missing packages are installed first."""
+    from keelback.bootstrap import machine, packages
+
+    found = machine.observe(place.data)
+    if found.missing_packages and found.can_install and os.environ.get("KEELBACK_INSTALL") == "1":
+        progress.done(f"Installing {' '.join(found.missing_packages)}")
+        try:
+            await packages.install(found.missing_packages, lambda share, what: progress.doing(f"{share:4.0%} {what}"))
+        except packages.PackageError as error:
+            progress.say(str(error))
+        found = machine.observe(place.data)
+    findings = machine.examine(found)
+    if machine.can_run_containers(findings):
+        return False
+    progress.say(machine.why_simulated(findings))
+    return True
+
+
+def _component_arguments(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    from keelback.bootstrap import components
+    from keelback.cli.main import COMPONENT_ARGUMENTS
+
+    found = {}
+    for component in COMPONENT_ARGUMENTS:
+        if texts := tuple(getattr(given, f"argument_{component}")):
+            components.parse(component, texts)
+            found[component] = texts
+    return found
+
+
+def _check_version(version: str) -> None:
+    numbers = version.removeprefix("v").split(".")
+    if ".".join(numbers[:2]) != KUBERNETES_VERSION:
+        raise ClusterError(f"--kubernetes-version {version}: this build serves {KUBERNETES_VERSION} only")
+
+
+def _hint(place: Place, settings: Settings) -> str:
+    return f"Its context {place.context} is the current one in {settings.kubeconfig}: kubectl get nodes"
+
+
+def _place(given: argparse.Namespace) -> Place:
+    directory: Path | None = given.data_dir
+    return cluster_state.place_of(given.name, directory)
+
+
+def _existing(given: argparse.Namespace) -> Place:
+    place = _place(given)
+    if place.settings() is None:
+        raise ClusterError(f"there is no cluster {place.name}: keelback up --name {place.name}")
+    return place
+
+
+def _settings(place: Place) -> Settings:
+    settings = place.settings()
+    assert settings is not None
+    return settings
+
+
+async def _api_answers(place: Place) -> bool:
+    from keelback.client import kubeconfig
+    from keelback.component.http import Request
+
+    transport = kubeconfig.transport(kubeconfig.load(place.kubeconfig))
+    try:
+        response = await transport.send(Request("GET", "/readyz"), timeout_seconds=5.0)
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        await transport.close()
+    return response.status == 200
+
+
+def _run(work: Coroutine[object, object, T], *, is_server: bool = False) -> T:
+    if is_server:
+        try:
+            import uvloop
+        except ImportError:
+            pass
+        else:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(work)
+    return asyncio.run(work)
