@@ -35,6 +35,8 @@ from keelback.kubelet.services import Recorder
 LEASE_NAMESPACE = "kube-node-lease"
 _MAX_IMAGES = 50
 _WARMUP_SECONDS = 0.25
+# As upstream: so long a runtime may be silent before the node says that it is down.
+_DOWN_SECONDS = 30.0
 _log = logger("kubelet.node")
 
 
@@ -43,6 +45,8 @@ class RuntimeReadiness:
     """What stands against running pods; empty where nothing does."""
 
     problem: str = ""
+    is_down: bool = False
+    """It does not answer at all."""
 
 
 async def readiness(runtime: ContainerRuntime) -> RuntimeReadiness:
@@ -50,7 +54,7 @@ async def readiness(runtime: ContainerRuntime) -> RuntimeReadiness:
     try:
         conditions = await runtime.conditions()
     except ContainerRuntimeError as error:
-        return RuntimeReadiness(f"container runtime is down: {error}")
+        return RuntimeReadiness(f"container runtime is down: {error}", is_down=True)
     problems = []
     for kind, text in (
         ("RuntimeReady", "container runtime not ready"),
@@ -111,6 +115,7 @@ class NodeAgent:
         self._recorder = recorder
         self._written: NodeStatus | None = None
         self._written_at = -1e9
+        self._answered_at = -1e9
         self._was_ready = False
         self.capacity = node_facts.capacity(config.root, config.max_pods, config.pods_per_core, config.capacity)
         self.allocatable = node_facts.allocatable(self.capacity, config.reserved)
@@ -250,7 +255,7 @@ class NodeAgent:
 
     async def _status(self) -> NodeStatus:
         config = self._config
-        runtime = await readiness(self._runtime)
+        runtime = self._lenient(await readiness(self._runtime))
         self.problem = runtime.problem
         pressure = await asyncio.to_thread(
             node_facts.pressure,
@@ -271,6 +276,15 @@ class NodeAgent:
             node_info=await asyncio.to_thread(node_facts.system_info, config.kubelet_version, self._runtime_version),
             images=await self._images(),
         )
+
+    def _lenient(self, runtime: RuntimeReadiness) -> RuntimeReadiness:
+        """A runtime that is being restarted must not empty the node's Services: its containers go on without it."""
+        now = self._clock.monotonic()
+        if not runtime.is_down:
+            self._answered_at = now
+        elif now - self._answered_at < _DOWN_SECONDS:
+            return RuntimeReadiness(self.problem)
+        return runtime
 
     async def _images(self) -> tuple[ContainerImage, ...]:
         try:

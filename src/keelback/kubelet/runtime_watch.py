@@ -64,7 +64,8 @@ class RuntimeWatch:
                 _log.info("The container runtime has no events; it is listed again and again instead")
                 return
             except ContainerRuntimeError as error:
-                _log.warning("The container runtime's events ended", error=str(error))
+                if self._has_events:
+                    _log.warning("The container runtime's events ended", error=str(error))
             self._has_events = False
             await self._clock.sleep(0.5)
 
