@@ -1,9 +1,9 @@
-"""CPU per request of the API server process over TLS: create, get, list, list by label, watch delivery, start-up, memory.
+"""CPU per request of the API server process over TLS: writes, reads, watch delivery, start-up, memory.
 
     python bench/apiserver.py [pods]
 
-The server runs in a process of its own on a SQLite store; figures are its CPU seconds divided by requests, so that other
-load on the machine matters little.
+The server runs in a process of its own on a SQLite store; figures are its CPU seconds divided by requests, so that
+other load on the machine matters little.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from keelback.api import authentication_v1, authorization_v1
-from keelback.apimachinery import codecs
+from keelback.apimachinery import codecs, errors
 from keelback.apiserver import bodies, negotiation, options
 from keelback.apiserver.context import RequestContext
 from keelback.auth import reviews
@@ -61,6 +61,8 @@ def _route(kind: type[Any], answer: Answer) -> Route:
     strategy: Strategy[Any] = type(f"{kind.__name__}Strategy", (Strategy,), {"kind": kind})()
 
     async def route(context: RequestContext) -> AnyResponse:
+        if context.info.verb != "create":
+            raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         chosen = options.write_options(context, "CreateOptions")
         review = bodies.decode(context, strategy, chosen.field_validation)
