@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from keelback.apimachinery.meta import OwnerReference
-from keelback.kubelet.simulated import (
+from keelback.kubelet.simulated import AddressPool, node_object
+from keelback.kubelet.simulated_config import SimulatedConfig, nodes
+from keelback.kubelet.simulated_pods import (
     EXIT_CODE,
     READY,
     RUN_SECONDS,
     START_SECONDS,
-    AddressPool,
-    SimulatedConfig,
     SimulatedContainer,
     SimulatedMeta,
     SimulatedPod,
@@ -22,8 +22,6 @@ from keelback.kubelet.simulated import (
     SimulatedPodStatus,
     Step,
     finished_status,
-    node_object,
-    nodes,
     plan,
     running_status,
 )

@@ -1,0 +1,49 @@
+"""Which nodes are simulated, and how their pods behave unless they are annotated otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from keelback.api.core_v1 import Taint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedNode:
+    """One node as it will appear in the API. Quantities are Kubernetes'."""
+
+    name: str
+    internal_ip: str
+    capacity: Mapping[str, str] = field(
+        default_factory=lambda: {"cpu": "32", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "110"}
+    )
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    pod_cidr: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedConfig:
+    """The nodes and their manners. Delays are in seconds."""
+
+    nodes: tuple[SimulatedNode, ...]
+    start_seconds: float = 0.1
+    job_seconds: float = 1.0
+    stop_seconds: float = 0.1
+    lease_duration_seconds: int = 40
+    lease_renew_seconds: float = 10.0
+    status_seconds: float = 300.0
+    kubelet_version: str = "v1.36.0"
+
+
+def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | None = None) -> tuple[SimulatedNode, ...]:
+    """`count` like nodes, named and numbered from 0, each with an address and a pod network of its own."""
+    addresses = ipaddress.ip_network("172.24.0.0/13")
+    pod_networks = ipaddress.ip_network("10.128.0.0/9").subnets(new_prefix=24)
+    extra: dict[str, Any] = {} if capacity is None else {"capacity": capacity}
+    return tuple(
+        SimulatedNode(name=f"{prefix}{index}", internal_ip=str(addresses[index + 1]), pod_cidr=str(network), **extra)
+        for index, network in zip(range(count), pod_networks, strict=False)
+    )
