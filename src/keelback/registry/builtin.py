@@ -7,56 +7,125 @@ from collections.abc import Iterator
 from typing import Any
 
 from keelback.api.builtin import STORED
-from keelback.apimachinery import names
 from keelback.apimachinery.meta import Object
+from keelback.registry import (
+    admissionpolicies,
+    apiservices,
+    certificatesigningrequests,
+    clusterrolebindings,
+    clusterroles,
+    configmaps,
+    controllerrevisions,
+    cronjobs,
+    csidrivers,
+    csinodes,
+    csistoragecapacities,
+    customresourcedefinitions,
+    daemonsets,
+    deployments,
+    endpoints,
+    endpointslices,
+    events,
+    events_events_k8s_io,
+    flowschemas,
+    horizontalpodautoscalers,
+    ingressclasses,
+    ingresses,
+    ipaddresses,
+    jobs,
+    leases,
+    limitranges,
+    namespaces,
+    networkpolicies,
+    nodes,
+    persistentvolumeclaims,
+    persistentvolumes,
+    poddisruptionbudgets,
+    pods,
+    podtemplates,
+    priorityclasses,
+    prioritylevelconfigurations,
+    replicasets,
+    replicationcontrollers,
+    resource_claims,
+    resourcequotas,
+    rolebindings,
+    roles,
+    runtimeclasses,
+    secrets,
+    serviceaccounts,
+    servicecidrs,
+    services,
+    statefulsets,
+    storageclasses,
+    volumeattachments,
+    volumeattributesclasses,
+    webhookconfigurations,
+)
 from keelback.registry.strategy import Strategy
 
-SPECIAL: tuple[type[Strategy[Any]], ...] = ()
-
-_WITH_STATUS_ONLY = frozenset(
-    {
-        "APIService",
-        "CronJob",
-        "CustomResourceDefinition",
-        "DaemonSet",
-        "FlowSchema",
-        "HorizontalPodAutoscaler",
-        "Ingress",
-        "Job",
-        "PersistentVolume",
-        "PersistentVolumeClaim",
-        "PodDisruptionBudget",
-        "PriorityLevelConfiguration",
-        "ResourceClaim",
-        "ResourceQuota",
-        "ServiceCIDR",
-        "ValidatingAdmissionPolicy",
-        "VolumeAttachment",
-    }
+SPECIAL: tuple[type[Strategy[Any]], ...] = (
+    admissionpolicies.ValidatingAdmissionPolicyStrategy,
+    admissionpolicies.ValidatingAdmissionPolicyBindingStrategy,
+    admissionpolicies.MutatingAdmissionPolicyStrategy,
+    admissionpolicies.MutatingAdmissionPolicyBindingStrategy,
+    apiservices.APIServiceStrategy,
+    certificatesigningrequests.CertificateSigningRequestStrategy,
+    clusterrolebindings.ClusterRoleBindingStrategy,
+    clusterroles.ClusterRoleStrategy,
+    configmaps.ConfigMapStrategy,
+    controllerrevisions.ControllerRevisionStrategy,
+    cronjobs.CronJobStrategy,
+    csidrivers.CSIDriverStrategy,
+    csinodes.CSINodeStrategy,
+    csistoragecapacities.CSIStorageCapacityStrategy,
+    customresourcedefinitions.CustomResourceDefinitionStrategy,
+    daemonsets.DaemonSetStrategy,
+    deployments.DeploymentStrategy,
+    endpoints.EndpointsStrategy,
+    endpointslices.EndpointSliceStrategy,
+    events.EventStrategy,
+    events_events_k8s_io.EventStrategy,
+    flowschemas.FlowSchemaStrategy,
+    horizontalpodautoscalers.HorizontalPodAutoscalerStrategy,
+    horizontalpodautoscalers.HorizontalPodAutoscalerV1Strategy,
+    ingressclasses.IngressClassStrategy,
+    ingresses.IngressStrategy,
+    ipaddresses.IPAddressStrategy,
+    jobs.JobStrategy,
+    leases.LeaseStrategy,
+    limitranges.LimitRangeStrategy,
+    namespaces.NamespaceStrategy,
+    networkpolicies.NetworkPolicyStrategy,
+    nodes.NodeStrategy,
+    persistentvolumeclaims.PersistentVolumeClaimStrategy,
+    persistentvolumes.PersistentVolumeStrategy,
+    poddisruptionbudgets.PodDisruptionBudgetStrategy,
+    pods.PodStrategy,
+    podtemplates.PodTemplateStrategy,
+    priorityclasses.PriorityClassStrategy,
+    prioritylevelconfigurations.PriorityLevelConfigurationStrategy,
+    replicasets.ReplicaSetStrategy,
+    replicationcontrollers.ReplicationControllerStrategy,
+    resource_claims.ResourceClaimStrategy,
+    resource_claims.ResourceSliceStrategy,
+    resourcequotas.ResourceQuotaStrategy,
+    rolebindings.RoleBindingStrategy,
+    roles.RoleStrategy,
+    runtimeclasses.RuntimeClassStrategy,
+    secrets.SecretStrategy,
+    serviceaccounts.ServiceAccountStrategy,
+    servicecidrs.ServiceCIDRStrategy,
+    services.ServiceStrategy,
+    statefulsets.StatefulSetStrategy,
+    storageclasses.StorageClassStrategy,
+    volumeattachments.VolumeAttachmentStrategy,
+    volumeattributesclasses.VolumeAttributesClassStrategy,
+    webhookconfigurations.MutatingWebhookConfigurationStrategy,
+    webhookconfigurations.ValidatingWebhookConfigurationStrategy,
 )
-_SUBRESOURCES: dict[str, tuple[str, ...]] = {
-    "Deployment": ("scale", "status"),
-    "ReplicaSet": ("scale", "status"),
-    "StatefulSet": ("scale", "status"),
-    "ReplicationController": ("scale", "status"),
-    "Pod": (
-        "attach",
-        "binding",
-        "ephemeralcontainers",
-        "eviction",
-        "exec",
-        "log",
-        "portforward",
-        "proxy",
-        "resize",
-        "status",
-    ),
-    "Node": ("proxy", "status"),
-    "Service": ("proxy", "status"),
-    "Namespace": ("finalize", "status"),
-    "ServiceAccount": ("token",),
-    "CertificateSigningRequest": ("approval", "status"),
-}
+
+_WITHOUT_GENERATION = frozenset({"ResourceClaimTemplate"})
 
 
 def strategies() -> Iterator[Strategy[Any]]:
@@ -68,11 +137,8 @@ def strategies() -> Iterator[Strategy[Any]]:
 
 
 def _plain(kind: type[Object]) -> Strategy[Any]:
-    """The strategy of a kind about which nothing is special but its subresources."""
+    """The strategy of a kind about which nothing is special."""
     name = kind.__kind__.kind
-    subresources = _SUBRESOURCES.get(name, ("status",) if name in _WITH_STATUS_ONLY else ())
-    attributes: dict[str, Any] = {"kind": kind, "subresources": subresources}
-    if kind.__kind__.group == "rbac.authorization.k8s.io":
-        attributes["validate_name"] = lambda self, name, *, is_prefix: names.path_segment(name, is_prefix=is_prefix)
-    made: type[Strategy[Any]] = type(f"{name}Strategy", (Strategy,), attributes)
+    counts = name not in _WITHOUT_GENERATION
+    made: type[Strategy[Any]] = type(f"{name}Strategy", (Strategy,), {"kind": kind, "counts_generations": counts})
     return made()

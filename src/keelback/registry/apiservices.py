@@ -1,0 +1,60 @@
+"""APIServices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keelback.api import conditions
+from keelback.api.apiregistration_v1 import APIService
+from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.workloads import text
+
+
+def _service(api_service: APIService) -> str:
+    service = api_service.spec.service
+    return "Local" if service is None else f"{service.namespace}/{service.name}"
+
+
+def _available(api_service: APIService) -> str:
+    found = conditions.find(api_service.status.conditions, "Available")
+    if found is None:
+        return "Unknown"
+    return "True" if found.status == "True" else f"{found.status} ({found.reason})"
+
+
+class APIServiceStrategy(Strategy[APIService]):
+    kind = APIService
+    subresources = ("status",)
+    counts_generations = False
+    columns = (text("Service", _service), text("Available", _available), AGE)
+
+    def validate(self, new: APIService) -> Iterator[FieldError]:
+        spec = new.spec
+        expected = f"{spec.version}.{spec.group}"
+        if new.metadata.name != expected:
+            yield invalid(
+                "metadata.name", new.metadata.name, 'must be `spec.version+"."+spec.group`: ' + f'"{expected}"'
+            )
+        if not spec.version:
+            yield required("spec.version")
+        if not 0 < spec.group_priority_minimum <= 20000:
+            yield invalid(
+                "spec.groupPriorityMinimum", spec.group_priority_minimum, "must be positive and less than 20000"
+            )
+        if not 0 < spec.version_priority <= 1000:
+            yield invalid("spec.versionPriority", spec.version_priority, "must be positive and less than 1000")
+        if spec.service is None:
+            if spec.ca_bundle:
+                yield invalid("spec.caBundle", "<bytes>", "local APIServices may not have a caBundle")
+            if spec.insecure_skip_tls_verify:
+                yield invalid(
+                    "spec.insecureSkipTLSVerify", True, "local APIServices may not have insecureSkipTLSVerify"
+                )
+            return
+        if not spec.service.namespace:
+            yield required("spec.service.namespace")
+        if not spec.service.name:
+            yield required("spec.service.name")
+        if spec.insecure_skip_tls_verify and spec.ca_bundle:
+            yield invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")

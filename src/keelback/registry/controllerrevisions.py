@@ -1,0 +1,34 @@
+"""ControllerRevisions: what they hold never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keelback.api.apps_v1 import ControllerRevision
+from keelback.apimachinery.errors import FieldError, invalid
+from keelback.registry.cells import NONE
+from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.workloads import number, text
+
+
+def _controller(revision: ControllerRevision) -> str:
+    owner = next((one for one in revision.metadata.owner_references if one.controller), None)
+    if owner is None:
+        return NONE
+    group = owner.api_version.rpartition("/")[0]
+    return f"{owner.kind.lower()}.{group}/{owner.name}" if group else f"{owner.kind.lower()}/{owner.name}"
+
+
+class ControllerRevisionStrategy(Strategy[ControllerRevision]):
+    kind = ControllerRevision
+    counts_generations = False
+    columns = (text("Controller", _controller), number("Revision", lambda one: one.revision), AGE)
+
+    def validate(self, new: ControllerRevision) -> Iterator[FieldError]:
+        if new.revision < 0:
+            yield invalid("revision", new.revision, "must be greater than or equal to 0")
+
+    def validate_update(self, new: ControllerRevision, old: ControllerRevision) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        if bytes(new.data) != bytes(old.data):
+            yield invalid("data", new.data, "field is immutable")

@@ -1,0 +1,37 @@
+"""IPAddresses: named by the address, held by whom it was given to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keelback.api.networking_v1 import IPAddress
+from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.workloads import text
+
+
+def _parent(address: IPAddress) -> str:
+    parent = address.spec.parent_ref
+    resource = f"{parent.resource}.{parent.group}" if parent.group else parent.resource
+    return "/".join(part for part in (resource, parent.namespace, parent.name) if part)
+
+
+class IPAddressStrategy(Strategy[IPAddress]):
+    kind = IPAddress
+    counts_generations = False
+    columns = (text("ParentRef", _parent), AGE)
+
+    def validate(self, new: IPAddress) -> Iterator[FieldError]:
+        if not new.spec.parent_ref.resource:
+            yield required("spec.parentRef.resource")
+        if not new.spec.parent_ref.name:
+            yield required("spec.parentRef.name")
+
+    def validate_update(self, new: IPAddress, old: IPAddress) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        if new.spec.parent_ref != old.spec.parent_ref:
+            yield invalid("spec.parentRef", new.spec.parent_ref, "field is immutable")
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        return names.ip_address(name)

@@ -1,0 +1,143 @@
+"""Jobs: each gets a selector of its own from its uid, and labels on its pods to match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+
+from keelback.api import conditions
+from keelback.api.batch_v1 import Job, JobSpec
+from keelback.apimachinery.meta import LabelSelector, ObjectMeta, replace, with_metadata
+from keelback.registry import pod_specs
+from keelback.registry.strategy import AGE, Column, Strategy, human_duration
+from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, text
+
+CONTROLLER_UID_LABEL = "batch.kubernetes.io/controller-uid"
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+_LEGACY_CONTROLLER_UID_LABEL = "controller-uid"
+_LEGACY_JOB_NAME_LABEL = "job-name"
+_MAX_INT32 = 2**31 - 1
+ORPHAN_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+
+
+class _Status(msgspec.Struct, frozen=True):
+    succeeded: int = 0
+
+
+class JobFields(msgspec.Struct, frozen=True):
+    """What jobs can be selected by."""
+
+    status: _Status = _Status()
+
+
+def _completions(job: Job) -> str:
+    spec = job.spec
+    if spec.completions is not None:
+        return f"{job.status.succeeded}/{spec.completions}"
+    parallelism = spec.parallelism or 0
+    return f"{job.status.succeeded}/1 of {parallelism}" if parallelism > 1 else f"{job.status.succeeded}/1"
+
+
+def _state(job: Job) -> str:
+    held = job.status.conditions
+    for condition, word in (
+        ("Complete", "Complete"),
+        ("Failed", "Failed"),
+    ):
+        if conditions.is_true(held, condition):
+            return word
+    if job.metadata.deletion_timestamp is not None:
+        return "Terminating"
+    if conditions.is_true(held, "Suspended"):
+        return "Suspended"
+    if conditions.is_true(held, "FailureTarget"):
+        return "FailureTarget"
+    return "SuccessCriteriaMet" if conditions.is_true(held, "SuccessCriteriaMet") else "Running"
+
+
+def _duration(job: Job, now: datetime) -> str:
+    started, ended = job.status.start_time, job.status.completion_time
+    if started is None:
+        return ""
+    return human_duration(((ended or now) - started).total_seconds())
+
+
+class JobStrategy(Strategy[Job]):
+    kind = Job
+    subresources = ("status",)
+    orphans_by_default = True
+    columns = (
+        text("Status", _state),
+        text("Completions", _completions),
+        Column("Duration", _duration),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    )
+    field_type: ClassVar[type[msgspec.Struct]] = JobFields
+    field_names = ("status.successful",)
+
+    def fields(self, narrow: Any) -> Mapping[str, str]:
+        return {"status.successful": str(narrow.status.succeeded)}
+
+    def default(self, new: Job, old: Job | None = None) -> Job:
+        spec = with_spec_defaults(new.spec)
+        if spec.manual_selector is None:
+            spec = replace(spec, manual_selector=False)
+        if spec is not new.spec:
+            new = replace(new, spec=spec)
+        if old is None:
+            new = _with_generated_selector(new)
+        labels = new.spec.template.metadata.labels if new.spec.template.metadata else {}
+        return with_metadata(new, labels=labels) if labels and not new.metadata.labels else new
+
+    def prepare_for_update(self, new: Job, old: Job) -> Job:
+        return replace(new, status=old.status)
+
+    def warnings(self, new: Job, old: Job | None) -> Iterable[str]:
+        return ()
+
+
+def with_spec_defaults(spec: JobSpec) -> JobSpec:
+    """A job's spec with the defaults that depend on other fields; also for the template of a CronJob's jobs."""
+    changes: dict[str, Any] = {}
+    if spec.completions is None and spec.parallelism is None:
+        changes |= {"completions": 1, "parallelism": 1}
+    elif spec.parallelism is None:
+        changes["parallelism"] = 1
+    if spec.backoff_limit_per_index is not None and spec.backoff_limit == 6:
+        # The plain default stands in the type, so that a written 6 cannot be told from none: 6 is then no limit.
+        changes["backoff_limit"] = _MAX_INT32
+    if spec.pod_replacement_policy is None:
+        changes["pod_replacement_policy"] = "Failed" if spec.pod_failure_policy else "TerminatingOrFailed"
+    template = pod_specs.with_template_defaults(spec.template)
+    if template is not spec.template:
+        changes["template"] = template
+    return replace(spec, **changes) if changes else spec
+
+
+def _with_generated_selector(job: Job) -> Job:
+    """Upstream's generateSelector: the uid selects, and the labels of old are kept beside the new ones."""
+    uid = job.metadata.uid
+    if job.spec.manual_selector or not uid:
+        return job
+    template = job.spec.template
+    metadata = template.metadata or ObjectMeta()
+    generated = {
+        CONTROLLER_UID_LABEL: uid,
+        JOB_NAME_LABEL: job.metadata.name,
+        _LEGACY_CONTROLLER_UID_LABEL: uid,
+        _LEGACY_JOB_NAME_LABEL: job.metadata.name,
+    }
+    labels = {**generated, **metadata.labels}
+    selector = job.spec.selector or LabelSelector()
+    selector = replace(selector, match_labels={CONTROLLER_UID_LABEL: uid, **selector.match_labels})
+    template = replace(template, metadata=replace(metadata, labels=labels))
+    return replace(job, spec=replace(job.spec, template=template, selector=selector))

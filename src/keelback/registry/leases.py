@@ -1,0 +1,27 @@
+"""Leases: a PUT creates them, and one without a version is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keelback.api.coordination_v1 import Lease
+from keelback.apimachinery.errors import FieldError, invalid
+from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.workloads import text
+
+
+class LeaseStrategy(Strategy[Lease]):
+    kind = Lease
+    is_created_by_update = True
+    needs_resource_version_to_update = True
+    counts_generations = False
+    columns = (text("Holder", lambda one: one.spec.holder_identity or ""), AGE)
+
+    def validate(self, new: Lease) -> Iterator[FieldError]:
+        spec = new.spec
+        if spec.lease_duration_seconds is not None and spec.lease_duration_seconds <= 0:
+            yield invalid("spec.leaseDurationSeconds", spec.lease_duration_seconds, "must be greater than 0")
+        if spec.lease_transitions is not None and spec.lease_transitions < 0:
+            yield invalid("spec.leaseTransitions", spec.lease_transitions, "must be greater than or equal to 0")
+        if spec.strategy is None and spec.preferred_holder:
+            yield invalid("spec.preferredHolder", spec.preferred_holder, "may only be specified when strategy is set")

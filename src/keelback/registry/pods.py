@@ -1,0 +1,108 @@
+"""Pods: a spec that hardly changes once written, a status of the kubelet's, a deletion that takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from keelback.api import pods
+from keelback.api.core_v1 import Pod, PodStatus
+from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.meta import replace
+from keelback.registry import pod_cells, pod_specs
+from keelback.registry.strategy import Strategy
+
+
+class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+    restart_policy: str = ""
+    scheduler_name: str = ""
+    service_account_name: str = ""
+    host_network: bool = False
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = ""
+    pod_ip: str = msgspec.field(name="podIP", default="")
+    nominated_node_name: str = ""
+
+
+class PodFields(msgspec.Struct, frozen=True):
+    """What pods can be selected by."""
+
+    spec: _Spec = _Spec()
+    status: _Status = _Status()
+
+
+class PodStrategy(Strategy[Pod]):
+    kind = Pod
+    columns = pod_cells.COLUMNS
+    subresources = (
+        "attach",
+        "binding",
+        "ephemeralcontainers",
+        "eviction",
+        "exec",
+        "log",
+        "portforward",
+        "proxy",
+        "resize",
+        "status",
+    )
+    answers_deleted_object = True
+    field_type: ClassVar[type[msgspec.Struct]] = PodFields
+    field_names = (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    )
+
+    def fields(self, narrow: Any) -> Mapping[str, str]:
+        return {
+            "spec.nodeName": narrow.spec.node_name,
+            "spec.restartPolicy": narrow.spec.restart_policy,
+            "spec.schedulerName": narrow.spec.scheduler_name,
+            "spec.serviceAccountName": narrow.spec.service_account_name,
+            "spec.hostNetwork": "true" if narrow.spec.host_network else "false",
+            "status.phase": narrow.status.phase,
+            "status.podIP": narrow.status.pod_ip,
+            "status.nominatedNodeName": narrow.status.nominated_node_name,
+        }
+
+    def default(self, new: Pod, old: Pod | None = None) -> Pod:
+        spec = pod_specs.with_pod_defaults(new.spec)
+        if old is None:
+            # The class follows from the requests, which the defaults may just have made.
+            return replace(new, spec=spec, status=_first_status(spec))
+        return new if spec is new.spec else replace(new, spec=spec)
+
+    def prepare_for_create(self, new: Pod) -> Pod:
+        return replace(new, status=_first_status(new.spec))
+
+    def prepare_for_status_update(self, new: Pod, old: Pod) -> Pod:
+        status = new.status
+        if not status.qos_class:
+            status = replace(status, qos_class=old.status.qos_class)
+        # Old kubelets spoil owner references, which the garbage collector lives by.
+        metadata = replace(new.metadata, owner_references=old.metadata.owner_references)
+        return replace(new, metadata=metadata, spec=old.spec, status=status)
+
+    def graceful_deletion_seconds(self, obj: Pod, wanted: int | None) -> int:
+        if not obj.spec.node_name or pods.is_terminal(obj):
+            return 0
+        seconds = obj.spec.termination_grace_period_seconds if wanted is None else wanted
+        return seconds if seconds >= 0 else 1
+
+    def validate(self, new: Pod) -> Iterator[FieldError]:
+        return iter(())
+
+
+def _first_status(spec: Any) -> PodStatus:
+    return PodStatus(phase="Pending", qos_class=pods.compute_qos_class(spec))

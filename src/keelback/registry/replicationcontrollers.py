@@ -1,0 +1,49 @@
+"""ReplicationControllers: their selector and labels follow from the template where they are not given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from keelback.api.core_v1 import ReplicationController
+from keelback.apimachinery.meta import replace, with_metadata
+from keelback.registry import cells, pod_specs
+from keelback.registry.cells import wide
+from keelback.registry.replicasets import ReplicaFields
+from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.workloads import CONTAINERS, IMAGES, number
+
+
+class ReplicationControllerStrategy(Strategy[ReplicationController]):
+    kind = ReplicationController
+    subresources = ("scale", "status")
+    orphans_by_default = True
+    columns = (
+        number("Desired", lambda one: one.spec.replicas),
+        number("Current", lambda one: one.status.replicas),
+        number("Ready", lambda one: one.status.ready_replicas),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        wide("Selector", lambda one, _now: cells.label_set(one.spec.selector)),
+    )
+    field_type: ClassVar[type[msgspec.Struct]] = ReplicaFields
+    field_names = ("status.replicas",)
+
+    def fields(self, narrow: Any) -> Mapping[str, str]:
+        return {"status.replicas": str(narrow.status.replicas)}
+
+    def default(self, new: ReplicationController, old: ReplicationController | None = None) -> ReplicationController:
+        spec = new.spec
+        if spec.template is None:
+            return new
+        template = pod_specs.with_template_defaults(spec.template)
+        labels = template.metadata.labels if template.metadata else {}
+        selector = spec.selector or labels
+        if template is not spec.template or selector is not spec.selector:
+            new = replace(new, spec=replace(spec, template=template, selector=selector))
+        if labels and not new.metadata.labels:
+            new = with_metadata(new, labels=labels)
+        return new

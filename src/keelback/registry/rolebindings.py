@@ -1,0 +1,31 @@
+"""RoleBindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keelback.api.rbac_v1 import RoleBinding
+from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError
+from keelback.registry import rbac
+from keelback.registry.strategy import Strategy
+
+
+class RoleBindingStrategy(Strategy[RoleBinding]):
+    kind = RoleBinding
+    columns = rbac.BINDING_COLUMNS
+    is_created_by_update = True
+    counts_generations = False
+
+    def default(self, new: RoleBinding, old: RoleBinding | None = None) -> RoleBinding:
+        return rbac.with_subject_groups(new)
+
+    def validate(self, new: RoleBinding) -> Iterator[FieldError]:
+        yield from rbac.validate_binding(new.role_ref, new.subjects, ("Role", "ClusterRole"), namespaced=True)
+
+    def validate_update(self, new: RoleBinding, old: RoleBinding) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        yield from rbac.validate_same_role(new.role_ref, old.role_ref)
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        return names.path_segment(name, is_prefix=is_prefix)

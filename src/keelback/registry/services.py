@@ -1,0 +1,108 @@
+"""Services: the policies that follow from the type, the ports, and addresses that never change hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+
+from keelback.api.core_v1 import ClientIPConfig, Service, ServicePort, SessionAffinityConfig
+from keelback.apimachinery import names
+from keelback.apimachinery.meta import replace
+from keelback.registry.cells import NONE, label_set, wide
+from keelback.registry.strategy import AGE, Column, Strategy
+
+CLIENT_IP_TIMEOUT_SECONDS = 10800
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
+    type: str = ""
+
+
+class ServiceFields(msgspec.Struct, frozen=True):
+    """What services can be selected by."""
+
+    spec: _Spec = _Spec()
+
+
+def _external_ip(service: Service, _now: datetime) -> str:
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return spec.external_name
+    given = list(spec.external_ips)
+    if spec.type == "LoadBalancer":
+        balanced = [one.ip or one.hostname for one in service.status.load_balancer.ingress if one.ip or one.hostname]
+        return ",".join(balanced + given) or "<pending>"
+    return ",".join(given) or NONE
+
+
+def _ports(service: Service, _now: datetime) -> str:
+    def shown(port: ServicePort) -> str:
+        node_port = f":{port.node_port}" if port.node_port > 0 else ""
+        return f"{port.port}{node_port}/{port.protocol}"
+
+    return ",".join(shown(port) for port in service.spec.ports) or NONE
+
+
+class ServiceStrategy(Strategy[Service]):
+    kind = Service
+    subresources = ("proxy", "status")
+    answers_deleted_object = True
+    counts_generations = False
+    columns = (
+        Column("Type", lambda service, _now: service.spec.type),
+        Column("Cluster-IP", lambda service, _now: service.spec.cluster_ip or NONE),
+        Column("External-IP", _external_ip),
+        Column("Port(s)", _ports),
+        AGE,
+        wide("Selector", lambda service, _now: label_set(service.spec.selector)),
+    )
+    field_type: ClassVar[type[msgspec.Struct]] = ServiceFields
+    field_names = ("spec.clusterIP", "spec.type")
+
+    def fields(self, narrow: Any) -> Mapping[str, str]:
+        return {"spec.clusterIP": narrow.spec.cluster_ip, "spec.type": narrow.spec.type}
+
+    def default(self, new: Service, old: Service | None = None) -> Service:
+        spec = new.spec
+        changes: dict[str, Any] = {}
+        if spec.type == "ExternalName":
+            kept = _with_target_ports(spec.ports)
+            return new if kept is spec.ports else replace(new, spec=replace(spec, ports=kept))
+        if spec.session_affinity == "ClientIP":
+            changes |= _affinity_changes(spec.session_affinity_config)
+        elif spec.session_affinity == "None" and spec.session_affinity_config is not None:
+            changes["session_affinity_config"] = None
+        ports = _with_target_ports(spec.ports)
+        if ports is not spec.ports:
+            changes["ports"] = ports
+        if spec.internal_traffic_policy is None:
+            changes["internal_traffic_policy"] = "Cluster"
+        if not spec.external_traffic_policy and spec.type in ("NodePort", "LoadBalancer"):
+            changes["external_traffic_policy"] = "Cluster"
+        if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None:
+            changes["allocate_load_balancer_node_ports"] = True
+        if spec.ip_family_policy is None:
+            changes["ip_family_policy"] = "SingleStack"
+        if not spec.ip_families:
+            changes["ip_families"] = ("IPv6" if ":" in spec.cluster_ip else "IPv4",)
+        return replace(new, spec=replace(spec, **changes)) if changes else new
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        return names.name_is_dns_label(name, is_prefix=is_prefix)
+
+
+def _affinity_changes(config: SessionAffinityConfig | None) -> dict[str, Any]:
+    if config is not None and config.client_ip is not None and config.client_ip.timeout_seconds is not None:
+        return {}
+    client_ip = ClientIPConfig(timeout_seconds=CLIENT_IP_TIMEOUT_SECONDS)
+    return {"session_affinity_config": SessionAffinityConfig(client_ip=client_ip)}
+
+
+def _with_target_ports(ports: tuple[ServicePort, ...]) -> tuple[ServicePort, ...]:
+    if all(port.target_port not in (None, 0, "") for port in ports):
+        return ports
+    return tuple(replace(port, target_port=port.port) if port.target_port in (None, 0, "") else port for port in ports)

@@ -1,0 +1,27 @@
+"""VolumeAttributesClasses: nothing in them ever changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keelback.api.storage_v1 import VolumeAttributesClass
+from keelback.apimachinery.errors import FieldError, forbidden, required
+from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.workloads import text
+
+
+class VolumeAttributesClassStrategy(Strategy[VolumeAttributesClass]):
+    kind = VolumeAttributesClass
+    answers_deleted_object = True
+    counts_generations = False
+    columns = (text("DriverName", lambda one: one.driver_name), AGE)
+
+    def validate(self, new: VolumeAttributesClass) -> Iterator[FieldError]:
+        if not new.driver_name:
+            yield required("driverName")
+
+    def validate_update(self, new: VolumeAttributesClass, old: VolumeAttributesClass) -> Iterator[FieldError]:
+        if new.driver_name != old.driver_name:
+            yield forbidden("driverName", "updates to driverName are forbidden.")
+        if new.parameters != old.parameters:
+            yield forbidden("parameters", "updates to parameters are forbidden.")
