@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from keelback.admission import builtin as admission_plugins
 from keelback.admission.plugin import Question
 from keelback.admission.webhook_client import HTTPSWebhookCaller
-from keelback.api import core_v1, rbac_v1, storage_v1
+from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object
@@ -341,6 +341,8 @@ class _Assembly:
                 lambda attachment: graph.remove_volume_attachment(attachment.metadata.name),
             )
         )
+
+        running.follow(self._follower(resource_v1.ResourceSlice, graph.put_resource_slice, graph.remove_resource_slice))
 
     def _follower(self, kind: type[Object], put: Callable[[Any], None], remove: Callable[[Any], None]) -> Any:
         cache: WatchCache = self._lookup.cache(kind.__kind__)

@@ -330,6 +330,7 @@ class ResourceStore(Generic[T]):
                 raise errors.NotFound.of(self.kind, name)
             old = self._decoded(current)
             self._check_preconditions(options, old)
+            await write.admission.admit("DELETE", None, old)
             await write.admission.validate("DELETE", None, old)
             new = self._marked(old, options, write.now)
             try:
