@@ -7,6 +7,7 @@ fixed first bytes to splice the resourceVersion in, and to leave kind and apiVer
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -40,15 +41,14 @@ def encode_stored(obj: Object) -> bytes:
     return encode(obj)
 
 
-@cache
-def decoder(cls: type[T]) -> msgspec.json.Decoder[T]:
-    """The one JSON decoder of a type. Unknown fields are skipped."""
-    return msgspec.json.Decoder(cls)
+decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
+"""The one JSON decoder of a type. Unknown fields are skipped."""
 
 
 def decode(cls: type[T], data: bytes) -> T:
     """An object from bytes that this project wrote. Raises msgspec.ValidationError for others."""
-    return decoder(cls).decode(data)
+    decoded: T = decoder(cls).decode(data)
+    return decoded
 
 
 def to_tree(obj: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def to_tree(obj: Any) -> dict[str, Any]:
 def decode_body(cls: type[T], data: bytes) -> T:
     """An object from a client's JSON: nulls are absent, quantities may be numbers. Raises DecodeError."""
     try:
-        value = decoder(cls).decode(data)
+        value: T = decoder(cls).decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return convert(cls, loads(data))
     return canonical(value)
@@ -76,7 +76,8 @@ def convert(cls: type[T], tree: Any) -> T:
         pass
     try:
         # Through bytes, for a tree holds base64, times and raw JSON in their text form.
-        return canonical(decoder(cls).decode(_ENCODER.encode(cleaned)))
+        decoded: T = decoder(cls).decode(_ENCODER.encode(cleaned))
+        return canonical(decoded)
     except (msgspec.ValidationError, OverflowError) as error:
         raise DecodeError(_mismatch(cleaned, shape, cls.__name__, "") or str(error)) from error
 
@@ -313,12 +314,14 @@ def _collect_strict(tree: Any, shape: Shape, path: str, found: list[str]) -> Non
 
 def canonical(value: T) -> T:
     """The same value with every quantity in canonical form; the very same object if all of them are already."""
-    rewrite = _rewriter(type(value))
-    return value if rewrite is None else rewrite(value)  # type: ignore[no-any-return]
+    cls: Any = type(value)
+    rewrite = _rewriter(cls)
+    rewritten: T = value if rewrite is None else rewrite(value)
+    return rewritten
 
 
 @cache
-def _rewriter(cls: type) -> Any:
+def _rewriter(cls: Any) -> Any:
     """A function that makes the quantities inside a struct canonical, or None where there are none."""
     if not (isinstance(cls, type) and issubclass(cls, msgspec.Struct)):
         return None
