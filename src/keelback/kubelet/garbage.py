@@ -63,7 +63,9 @@ def plan_images(
         if not one.pinned
         and one.id not in used
         and not used.intersection(one.repo_tags)
-        and last_used.get(one.id, old) <= old
+        and last_used.get(one.id, now) <= old
+        # What was loaded by hand no registry will give back.
+        and not any(tag.startswith("localhost/") for tag in one.repo_tags)
     ]
     chosen = []
     for one in sorted(free, key=lambda image: last_used.get(image.id, datetime.min.replace(tzinfo=now.tzinfo))):
@@ -78,6 +80,10 @@ async def collect_images(
     runtime: ContainerRuntime, config: KubeletConfig, last_used: dict[str, datetime], now: datetime
 ) -> int:
     """Remove unused images while the images' disk is fuller than it should be; how many were removed."""
+    images = await runtime.list_images()
+    for image in images:
+        # An image that nobody has used yet is as old as this kubelet's knowledge of it.
+        last_used.setdefault(image.id, now)
     filesystems = await runtime.image_filesystems()
     if not filesystems.images or not await asyncio.to_thread(Path(filesystems.images[0].mountpoint).exists):
         return 0
@@ -88,16 +94,16 @@ async def collect_images(
     used = frozenset(one.image_ref for one in containers) | frozenset(one.image for one in containers)
     goal = disk.used - disk.total * config.image_low_percent // 100
     chosen = plan_images(
-        await runtime.list_images(),
+        images,
         used,
         last_used,
         now,
         to_free_bytes=goal,
         min_age_seconds=config.image_min_age_seconds,
     )
-    for image in chosen:
-        await runtime.remove_image(ImageSpec(image))
-        last_used.pop(image, None)
+    for image_id in chosen:
+        await runtime.remove_image(ImageSpec(image_id))
+        last_used.pop(image_id, None)
     return len(chosen)
 
 

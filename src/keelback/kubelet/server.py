@@ -198,10 +198,14 @@ class KubeletServer:
         history = worker.observed.history(container)
         meta = worker.pod.metadata
         if previous:
-            if len(history) < 2:
-                text = f'previous terminated container "{container}" in pod "{meta.name}" not found'
-                raise _Refused(HTTPStatus.BAD_REQUEST, text)
-            return history[1]
+            # What the status calls the last state: while a container waits to be restarted, that is its latest end.
+            told = pods.container_status(worker.status, container)
+            ended = told.last_state.terminated if told is not None else None
+            for one in history:
+                if ended is not None and ended.container_id.endswith(f"//{one.container.id}"):
+                    return one
+            text = f'previous terminated container "{container}" in pod "{meta.name}" not found'
+            raise _Refused(HTTPStatus.BAD_REQUEST, text)
         if not history:
             told = pods.container_status(worker.status, container)
             waiting = told.state.waiting if told is not None else None
