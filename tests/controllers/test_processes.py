@@ -237,6 +237,22 @@ async def a_daemon_set_runs_on_each_node_and_rolls(cluster: Any) -> None:
         assert len(list(cluster.all("controllerrevisions"))) == 2
 
 
+async def a_daemon_that_fails_is_replaced_later_each_time(cluster: Any) -> None:
+    await cluster.client.create(Node(metadata=ObjectMeta(name="a")))
+    async with cluster.running(DaemonSetReconciler):
+        spec = DaemonSetSpec(selector=SELECTOR, template=TEMPLATE)
+        await cluster.client.create(DaemonSet(metadata=ObjectMeta(name="log", namespace="default"), spec=spec))
+        await cluster.until(lambda: unended(cluster))
+        first = unended(cluster)[0]
+        await cluster.set_status(first, {"phase": "Failed"})
+        await cluster.until(lambda: unended(cluster) and unended(cluster)[0] != first)
+        second = unended(cluster)[0]
+        await cluster.set_status(second, {"phase": "Failed"})
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert second in cluster.server.objects
+
+
 async def endpoints_follow_ready_pods(cluster: Any) -> None:
     await cluster.client.create(Node(metadata=ObjectMeta(name="a", labels={"topology.kubernetes.io/zone": "z1"})))
     async with cluster.running(ReplicaSetReconciler, EndpointSliceReconciler, EndpointsReconciler):
@@ -296,6 +312,7 @@ async def every_namespace_gets_its_default_account(cluster: Any) -> None:
         pods_orphaned_by_their_job_are_not_held_back,
         a_failing_job_stops_at_its_backoff_limit,
         a_daemon_set_runs_on_each_node_and_rolls,
+        a_daemon_that_fails_is_replaced_later_each_time,
         endpoints_follow_ready_pods,
         the_garbage_collector_deletes_pods_after_their_replica_set,
         every_namespace_gets_its_default_account,

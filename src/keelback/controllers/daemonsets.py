@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from keelback.api.apps_v1 import ControllerRevision, DaemonSet, DaemonSetStatus
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta, replace
 from keelback.client import Change
+from keelback.concurrency.backoff import Backoff
 from keelback.controllers import adoption, daemon_placement, revisions
 from keelback.controllers.daemon_placement import Plan
 from keelback.controllers.observed import NodeView, PodView
@@ -20,11 +21,12 @@ from keelback.controllers.revisions import HASH_LABEL, History
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
-from keelback.reconcile.result import DONE, Result, again_after
+from keelback.reconcile.result import DONE, Result, again_after, soonest
 
 TEMPLATE_GENERATION = "pod-template-generation"
 _DEPRECATED_GENERATION = "deprecated.daemonset.template.generation"
 _BURST = 250
+_BACKOFF = Backoff(initial_seconds=1.0, cap_seconds=900.0)
 
 
 def compute_status(
@@ -70,6 +72,25 @@ def make_pod(daemon_set: DaemonSet, node_name: str, current_hash: str) -> Pod:
     return replace(pod, spec=daemon_placement.pinned(pod.spec, node_name))
 
 
+class FailureMemory:
+    """How often a daemon has failed on a node lately: a pod that a kubelet refuses must not be replaced without end."""
+
+    def __init__(self) -> None:
+        self._failures: dict[tuple[str, str], tuple[int, float]] = {}
+
+    def seconds_left(self, uid: str, node: str, now: float) -> float:
+        """How long the failed pod must still stay; not positive where it may go."""
+        count, last = self._failures.get((uid, node), (0, 0.0))
+        return 0.0 if count == 0 else last + _BACKOFF.delay(count) - now
+
+    def note(self, uid: str, node: str, now: float) -> None:
+        """A failed pod was removed. One failure long after another begins a new count."""
+        oldest = now - 2 * _BACKOFF.cap_seconds
+        self._failures = {key: entry for key, entry in self._failures.items() if entry[1] > oldest}
+        count, _ = self._failures.get((uid, node), (0, now))
+        self._failures[uid, node] = (count + 1, now)
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonSetReconciler:
     """Observes nodes and pods, makes and deletes, updates what is old, reports."""
@@ -81,6 +102,7 @@ class DaemonSetReconciler:
     kind: ClassVar = DaemonSet
     owns: ClassVar = (PodView,)
     reads: ClassVar = (ControllerRevision, NodeView)
+    _failures: FailureMemory = field(default_factory=FailureMemory, init=False)
 
     def may_adopt(self, daemon_set: DaemonSet, pod: Object) -> bool:
         return adoption.by_selector(daemon_set.spec.selector)(pod.metadata.labels)
@@ -110,7 +132,7 @@ class DaemonSetReconciler:
         for pod in mine:
             by_node.setdefault(daemon_placement.node_of(pod), []).append(pod)
         all_nodes = self.context.caches.store(NodeView).list()
-        outcome, changed = await self._manage(daemon_set, all_nodes, by_node, history)
+        outcome, wait = await self._manage(daemon_set, all_nodes, by_node, history)
         live = frozenset(pod.metadata.labels.get(HASH_LABEL, "") for pod in mine)
         await revisions.clean_up(self.context, history, live, daemon_set.spec.revision_history_limit)
         now = self.context.now()
@@ -118,8 +140,8 @@ class DaemonSetReconciler:
         await patches.write_status(self.context.client, daemon_set, daemon_set.status, status)
         if outcome.error is not None:
             raise outcome.error
-        waits = daemon_set.spec.min_ready_seconds and status.number_ready != status.number_available and not changed
-        return again_after(daemon_set.spec.min_ready_seconds) if waits else DONE
+        ripens = daemon_set.spec.min_ready_seconds and status.number_ready != status.number_available
+        return soonest(again_after(daemon_set.spec.min_ready_seconds) if ripens else DONE, wait)
 
     async def _manage(
         self,
@@ -127,15 +149,29 @@ class DaemonSetReconciler:
         all_nodes: Sequence[NodeView],
         by_node: Mapping[str, Sequence[PodView]],
         history: History,
-    ) -> tuple[Outcome, bool]:
+    ) -> tuple[Outcome, Result]:
         now = self.context.now()
         decided = daemon_placement.plan(daemon_set, all_nodes, by_node, history.hash, now)
         if not (decided.create or decided.delete or decided.failed) and (
             daemon_set.spec.update_strategy.type == "RollingUpdate"
         ):
             decided = daemon_placement.rolling_update(daemon_set, all_nodes, by_node, history.hash, now)
-        outcome = await self._carry_out(daemon_set, decided, history)
-        return outcome, bool(decided.create or decided.delete or decided.failed)
+        decided.failed, wait = self._due(daemon_set, decided.failed)
+        return await self._carry_out(daemon_set, decided, history), wait
+
+    def _due(self, daemon_set: DaemonSet, failed: Sequence[PodView]) -> tuple[list[PodView], Result]:
+        """The failed pods to remove now, and when to look at the others."""
+        uid, now = daemon_set.metadata.uid, self.context.clock.monotonic()
+        due = []
+        wait = DONE
+        for pod in failed:
+            left = self._failures.seconds_left(uid, pod.spec.node_name, now)
+            if left > 0:
+                wait = soonest(wait, again_after(left))
+            else:
+                self._failures.note(uid, pod.spec.node_name, now)
+                due.append(pod)
+        return due, wait
 
     async def _carry_out(self, daemon_set: DaemonSet, decided: Plan, history: History) -> Outcome:
         for pod in decided.failed:
