@@ -62,7 +62,7 @@ class KubeletProxy:
         meta = pod.metadata
         path = f"/containerLogs/{meta.namespace}/{meta.name}/{container}"
         request = Request("GET", path, urlencode(query), {"accept": "text/plain, */*"})
-        return await self._stream(self._kubelet(pod.spec.node_name), request)
+        return await self._stream(self._kubelet(pod.spec.node_name), request, tells_why=True)
 
     async def pod_exec(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/exec"""
@@ -151,13 +151,19 @@ class KubeletProxy:
             return await self._pass_on(transport, context, request.path, request.query)
         return await self._stream(transport, request, close=True)
 
-    async def _stream(self, transport: HTTPSTransport, request: Request, *, close: bool = False) -> AnyResponse:
-        """Another server's answer, as it comes."""
+    async def _stream(
+        self, transport: HTTPSTransport, request: Request, *, close: bool = False, tells_why: bool = False
+    ) -> AnyResponse:
+        """Another server's answer, as it comes; with `tells_why` a refusal in plain text becomes a Status."""
         stack = transport.stream(request, timeout_seconds=_DIAL_SECONDS)
         try:
             answer = await stack.__aenter__()
         except (OSError, TimeoutError) as error:
             raise errors.ServiceUnavailable(f"error trying to reach service: {error}") from error
+        if tells_why and answer.status >= 400:
+            text = (await answer.content()).decode(errors="replace").strip()
+            await stack.__aexit__(None, None, None)
+            raise _refusal(answer.status, text)
         headers = {name: value for name, value in answer.headers.items() if name not in _HOP_HEADERS}
 
         async def serve(writer: Writer) -> None:
@@ -228,6 +234,17 @@ class KubeletProxy:
         if spec.init_containers:
             problem += f" or one of the init containers: [{' '.join(one.name for one in spec.init_containers)}]"
         raise errors.BadRequest(problem)
+
+
+def _refusal(code: int, text: str) -> errors.StatusError:
+    """As upstream's response checker words what a kubelet refuses."""
+    match code:
+        case 400:
+            return errors.BadRequest(text)
+        case 500:
+            return errors.InternalError(f"Internal error occurred: {text}")
+        case _:
+            return errors.StatusError(text, code=code, reason="NotFound" if code == 404 else "Unknown")
 
 
 def _target(name: str) -> tuple[str, str, str]:
