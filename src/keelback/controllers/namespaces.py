@@ -14,9 +14,11 @@ from keelback.api import conditions
 from keelback.api.core_v1 import Namespace, NamespaceCondition, NamespaceStatus, Pod
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
+from keelback.controllers.observed import PodView
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.discovery import Metadata, ResourceKind, discover, metadata_type
+from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result, again_after
 
 FINALIZER = "kubernetes"
@@ -121,6 +123,10 @@ class NamespaceReconciler:
     component: ClassVar = "namespace-controller"
     kind: ClassVar = Namespace
     owns: ClassVar = ()
+
+    def sources(self) -> Sequence[Source]:
+        # The rest waits for the pods: when one is gone it is worth looking again.
+        return (Source(PodView, lambda pod: [("", pod.metadata.namespace)], lambda change: change.new is None),)
 
     async def reconcile(self, namespace: Namespace) -> Result:
         if namespace.metadata.deletion_timestamp is None or FINALIZER not in namespace.spec.finalizers:

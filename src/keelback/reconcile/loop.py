@@ -190,9 +190,9 @@ class Controller:
         except TerminalError as error:
             self.queue.forget(key)
             self._log.error("Reconciler error, not retrying", key=key, error=error)
-        except errors.Conflict as error:
-            # Somebody else was faster; what they wrote is on its way to the cache.
-            self._log.debug("Conflict, retrying", key=key, error=error)
+        except (errors.Conflict, errors.NotFound) as error:
+            # Somebody else was faster; what they wrote or deleted is on its way to the cache.
+            self._log.debug("The cache is behind, retrying", key=key, error=error)
             self.queue.add_rate_limited(key)
         except (errors.StatusError, OSError, TimeoutError) as error:
             self._log.warning("Reconciler error", key=key, error=error, failures=self.queue.failures(key))
