@@ -127,7 +127,8 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._raw is not None:
             self._raw.feed_eof()
-            return True
+            # Over TLS there is no half of a connection to keep.
+            return self._transport.can_write_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

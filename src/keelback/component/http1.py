@@ -166,7 +166,8 @@ class HTTPConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._raw is not None:
             self._raw.feed_eof()
-            return True
+            # Over TLS there is no half of a connection to keep.
+            return self._transport.can_write_eof()
         self._end()
         # A client may close its sending half and still read the answer; one that watches no more is gone.
         return not self.streaming and not self._discarding and self._occupied()
