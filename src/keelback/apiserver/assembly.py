@@ -257,12 +257,10 @@ class _Assembly:
             resource_of=self._resource_of,
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
         )
+        disabled = self._config.disable_admission_plugins
         # As kubeadm: nodes may change only what is theirs.
-        return admission_plugins.build(
-            given,
-            enable=("NodeRestriction", *self._config.enable_admission_plugins),
-            disable=self._config.disable_admission_plugins,
-        )
+        own = () if "NodeRestriction" in disabled else ("NodeRestriction",)
+        return admission_plugins.build(given, enable=(*own, *self._config.enable_admission_plugins), disable=disabled)
 
     def _is_allowed(self, question: Question) -> bool:
         user = UserInfo(question.user.name, question.user.uid, question.user.groups, question.user.extra)
