@@ -89,7 +89,9 @@ def chain_body(chain: str, family: str) -> tuple[str, ...]:
     # A remembered endpoint that is gone is not in the map: the client falls through to a new choice.
     stays = f"{key} . meta mark vmap @{STICKY}"
     remembered = f"meta mark set {family} saddr . {key} map @affinity"
-    return (*body, remembered, stays, pick, f"meta mark set {key} . meta mark map @{SLOTS}", stays)
+    # An update refreshes an entry's time but never its value, so what is remembered wrongly goes first.
+    forget = f"delete @affinity {{ {family} saddr . {key} : meta mark }}"
+    return (*body, remembered, stays, forget, pick, f"meta mark set {key} . meta mark map @{SLOTS}", stays)
 
 
 def _choices(
