@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from keelback.bootstrap import images
-from keelback.bootstrap.node_namespace import NodeEnvironment, NodeSpec
+from keelback.bootstrap.node_namespace import NodeEnvironment, NodeSpec, destroy_remains
 from keelback.concurrency.clock import SystemClock
 from keelback.network.fabric import Fabric
 
@@ -46,11 +46,10 @@ def node() -> Iterator[NodeEnvironment]:
             await images.load(made.socket, image, SystemClock())
         return made
 
-    made = asyncio.run(start())
     try:
-        yield made
+        yield asyncio.run(start())
     finally:
-        asyncio.run(made.destroy())
+        asyncio.run(destroy_remains(spec.run_directory, fabric))
         fabric.destroy()
         for directory in (run, data):
             shutil.rmtree(directory, ignore_errors=True)
