@@ -207,6 +207,8 @@ def _cleaned(tree: Any, shape: Shape) -> Any:
             return {k: _cleaned(v, known[k]) for k, v in tree.items() if v is not None and k in known}
         if shape.values is not None:
             part = shape.values
+            if part.go_type == "string":
+                return {k: "" if v is None else v for k, v in tree.items()}
             return {k: _cleaned(v, part) for k, v in tree.items() if v is not None or not part.go_type}
     elif isinstance(tree, list) and shape.item is not None:
         return [_cleaned({} if v is None and shape.item.fields is not None else v, shape.item) for v in tree]
@@ -303,6 +305,8 @@ def _collect_strict(tree: Any, shape: Shape, path: str, found: list[str]) -> Non
                     continue
             else:
                 part = shape.values
+            if part.go_type == "string":
+                return {k: "" if v is None else v for k, v in tree.items()}
             if key in repeated:
                 found.append(f'duplicate field "{place}"')
             if part is not None and isinstance(value, dict | list):

@@ -141,7 +141,8 @@ class Invalid(StatusError):
     def of(cls, kind: Kind, name: str, field_errors: Iterable[FieldError], *, subject: str = "") -> Self:
         """All that is wrong with an object. `subject` replaces the kind in the message where upstream does so."""
         found = tuple(field_errors)
-        bodies = [f"{one.field}: {one.body}" for one in found]
+        # Said once each, though upstream lists some causes twice.
+        bodies = list(dict.fromkeys(f"{one.field}: {one.body}" for one in found))
         listed = bodies[0] if len(bodies) == 1 else f"[{', '.join(bodies)}]"
         qualified = subject or (f"{kind.kind}.{kind.group}" if kind.group else kind.kind)
         return cls(
@@ -149,7 +150,7 @@ class Invalid(StatusError):
             details=StatusDetails(
                 name=name,
                 group=kind.group,
-                kind=kind.kind,
+                kind=kind.plural if subject else kind.kind,
                 causes=tuple(StatusCause(reason=one.type, message=one.body, field=one.field) for one in found),
             ),
         )

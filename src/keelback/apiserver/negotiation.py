@@ -85,8 +85,8 @@ def _split(clause: str) -> tuple[str, dict[str, str]]:
 
 
 def warning_header(warnings: list[str]) -> str:
-    """The value of the Warning header(s): code 299, no agent, the text quoted (RFC 7234)."""
-    return ", ".join(f'299 - "{_escaped(one)}"' for one in warnings)
+    """The values of the Warning headers, a line each: code 299, no agent, the text quoted (RFC 7234)."""
+    return "\n".join(f'299 - "{_escaped(one)}"' for one in warnings)
 
 
 def _escaped(text: str) -> str:

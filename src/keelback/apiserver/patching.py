@@ -11,9 +11,11 @@ import msgspec
 from keelback.apimachinery import codecs, errors, json_patch, merge_patch, yaml
 from keelback.apimachinery import apply as server_side_apply
 from keelback.apimachinery import strategic_merge
-from keelback.apimachinery.meta import make_kind
+from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
+from keelback.apimachinery.field_set import LEAF
 from keelback.apiserver import bodies
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.ownership import NOT_WRITTEN_BY
 from keelback.component.http import query_flag
 from keelback.registry.strategy import Strategy
 
@@ -53,7 +55,14 @@ def parse(
             "the body of the request was in an unknown format - accepted media types include: "
             f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_YAML}"
         )
-    raise errors.UnsupportedMediaType("415: Unsupported Media Type")
+    raise errors.UnsupportedMediaType("415: Unsupported Media Type", details=StatusDetails())
+
+
+def unconditional(new: Any, old: Any) -> Any:
+    """The patched object without the version it was read at: a patch that names none may be tried again."""
+    if new.metadata.resource_version == old.metadata.resource_version:
+        return with_metadata(new, resource_version="")
+    return new
 
 
 def _loaded(context: RequestContext) -> Any:
@@ -67,7 +76,7 @@ def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_va
     operations = _loaded(context)
     if not isinstance(operations, list):
         raise errors.BadRequest(
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         )
 
     def apply(old: Any) -> Any:
@@ -77,7 +86,9 @@ def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_va
         except json_patch.TooManyOperations as error:
             raise errors.RequestEntityTooLarge(str(error)) from error
         except json_patch.JSONPatchError as error:
-            raise errors.Invalid("the server rejected our request due to an error in our request") from error
+            raise errors.Invalid(
+                "the server rejected our request due to an error in our request", details=StatusDetails()
+            ) from error
         return _typed(context, strategy, patched, field_validation)
 
     return ParsedPatch(apply)
@@ -86,7 +97,9 @@ def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_va
 def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
     patch = _loaded(context)
     if not isinstance(patch, dict):
-        raise errors.BadRequest("error decoding patch: the patch must be a JSON object")
+        raise errors.BadRequest(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     repeated = _repeated(patch)
 
     def apply(old: Any) -> Any:
@@ -114,6 +127,9 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
             raise errors.BadRequest(str(error)) from error
         except strategic_merge.StrategicMergeError as error:
             raise errors.StatusError(str(error), code=500) from error
+        problem = strategic_merge.conversion_error(patched, strategy.schema())
+        if problem:
+            raise _undecodable(strategic_merge.go_printed(patch), problem)
         try:
             return strategy.from_tree(patched)
         except codecs.DecodeError as error:
@@ -159,7 +175,13 @@ def _repeated(patch: Any, path: str = "") -> tuple[str, ...]:
 
 
 def _printed(tree: Any) -> str:
-    return msgspec.json.encode(tree, order="sorted").decode()
+    """A patched object as messages show it: sorted on top, its metadata in the type's order without managedFields."""
+    if isinstance(tree, dict):
+        metadata = tree.get("metadata")
+        if isinstance(metadata, dict):
+            tree = {**tree, "metadata": {k: v for k, v in metadata.items() if k != "managedFields"}}
+        tree = dict(sorted(tree.items()))
+    return msgspec.json.encode(tree).decode()
 
 
 def _undecodable(value: str, problem: str) -> errors.Invalid:
@@ -184,8 +206,7 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
         )
     for one in duplicates:
         context.warn(one)
-    if (patch["apiVersion"], patch["kind"]) != (kind.api_version, kind.kind):
-        raise errors.BadRequest(f"invalid object type: {patch['apiVersion']}, Kind={patch['kind']}")
+    server_side_apply.check_type(patch, kind)
 
     def apply(old: Any) -> Any:
         live = None if old is None else strategy.to_tree(old)

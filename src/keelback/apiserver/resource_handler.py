@@ -195,7 +195,7 @@ class ResourceHandler:
         write = self.write(context, subresource=subresource, dry_run=chosen.dry_run, is_apply=patch.is_apply)
 
         async def change(old: Any) -> Any:
-            return self._named(patch.apply(old), context.info.name)
+            return patching.unconditional(self._named(patch.apply(old), context.info.name), old)
 
         async def create() -> Any:
             return self._in_namespace(self._named(patch.apply(None), context.info.name), context.info.namespace)
@@ -216,7 +216,7 @@ class ResourceHandler:
             context.info.namespace, context.info.name, chosen, self.write(context, dry_run=dry_run)
         )
         status = 200
-        if not written.is_gone and (chosen.propagation_policy == "Foreground" or chosen.orphan_dependents is False):
+        if not written.is_gone and chosen.orphan_dependents is False:
             status = 202
         if written.is_gone and not self.strategy.answers_deleted_object:
             return negotiation.respond(
@@ -259,7 +259,11 @@ class ResourceHandler:
             kind.api_version.encode(),
             revision,
         )
-        return head + b",".join(wires) + b"]}"
+        return head + b",".join(self._item(one) for one in wires) + b"]}"
+
+    def _item(self, wire: bytes) -> bytes:
+        """An object as lists hold it: without kind and apiVersion, but for custom resources."""
+        return wire if self.cache.resource.keeps_type else b"{" + wire[wire.index(b'"metadata":') :]
 
     # What the verbs share.
 

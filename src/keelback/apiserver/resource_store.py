@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from keelback.apimachinery import errors, validation
-from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, with_metadata
+from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, with_metadata
 from keelback.registry.strategy import Strategy
 from keelback.storage.protocol import CompareFailed, KeyValue, Store
 
@@ -288,7 +288,9 @@ class ResourceStore(Generic[T]):
             new = await self._allocate(new, old, write)
         if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
             new = with_metadata(new, generation=before.generation + 1)
-        problems = [*validation.object_meta_update(new.metadata, before), *self._metadata_problems(new)]
+        of_metadata = list(validation.object_meta_update(new.metadata, before))
+        # Upstream checks metadata in general and again in each kind's validation, and lists the causes twice.
+        problems = [*of_metadata, *of_metadata, *self._metadata_problems(new)]
         if write.subresource == "status":
             problems.extend(strategy.validate_status_update(new, old))
         else:
@@ -360,7 +362,7 @@ class ResourceStore(Generic[T]):
         subject = f"{self.kind.kind}.{self.kind.group}" if self.kind.group else self.kind.kind
         before = old.metadata
         prefix = f'Operation cannot be fulfilled on {subject} "{before.name}": '
-        details = errors.Conflict.of(self.kind, before.name).status.details
+        details = StatusDetails(name=before.name, group=self.kind.group, kind=self.kind.kind)
         if options.uid is not None and options.uid != before.uid:
             raise errors.Conflict(
                 f"{prefix}the UID in the precondition ({options.uid}) does not match the UID in record ({before.uid}). "

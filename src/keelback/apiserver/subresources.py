@@ -54,7 +54,7 @@ class PartHandler:
         patch = patching.parse(context, self._handler.strategy, chosen.field_validation, self._subresource)
 
         async def change(old: Any) -> Any:
-            return self._merged(patch.apply(old), old)
+            return patching.unconditional(self._merged(patch.apply(old), old), old)
 
         return await self._write(context, change, dry_run=chosen.dry_run, is_apply=patch.is_apply)
 
@@ -151,7 +151,10 @@ class ScaleHandler:
                 problem = errors.invalid("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")
                 raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, context.info.name, [problem])
             changed = replace(old, spec=replace(old.spec, replicas=scale.spec.replicas))
-            return with_metadata(changed, resource_version=scale.metadata.resource_version)
+            version = scale.metadata.resource_version
+            if context.info.verb == "patch" and version == old.metadata.resource_version:
+                version = ""
+            return with_metadata(changed, resource_version=version)
 
         write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
         written = await store.update(context.info.namespace, context.info.name, change, write)
