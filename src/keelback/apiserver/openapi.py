@@ -1,0 +1,165 @@
+"""The OpenAPI documents: what clients validate, explain and merge by.
+
+A document is made when it is first asked for and kept as bytes. Its hash is that of what it is made from, so that the
+index of version 3 costs no document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Final
+
+import msgspec
+
+import keelback
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import StatusDetails
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.discovery import Served
+from keelback.apiserver.openapi_schemas import Schema
+from keelback.component.http import AnyResponse, Response
+
+_JSON: Final = "application/json"
+_YEAR: Final = timedelta(days=365)
+_PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
+class OpenAPI:
+    """The documents of what `served` names.
+
+    `version` is the Kubernetes version (`v1.36.0`) whose published schemas describe the built-in kinds.
+    """
+
+    def __init__(self, served: Callable[[], Iterable[Served]], version: str) -> None:
+        self._served = served
+        self._version = version
+        self._extra: dict[tuple[str, str], Mapping[str, Schema]] = {}
+        self._documents: dict[str, tuple[str, bytes]] = {}
+        self._hashes: dict[str, str] = {}
+
+    def invalidate(self) -> None:
+        """What is served has changed. Documents whose groups have not are kept."""
+        self._hashes.clear()
+
+    def set_schemas(self, group: str, version: str, schemas: Mapping[str, Schema]) -> None:
+        """Describe the custom resources of a version with `custom_resource_schemas`; no schemas: forget them."""
+        if schemas:
+            self._extra[group, version] = schemas
+        else:
+            self._extra.pop((group, version), None)
+        self.invalidate()
+
+    async def v2(self, context: RequestContext) -> AnyResponse:
+        """/openapi/v2. Raises NotAcceptable when a client takes neither JSON nor the protobuf form."""
+        form = _form(context, (_JSON, _PROTOBUF_V2))
+        tag = self._hash("v2")
+        headers = {"content-type": form, "etag": f'"{tag}"', "vary": "Accept"}
+        if _has(context, tag):
+            return Response(http.HTTPStatus.NOT_MODIFIED, headers)
+        return Response(http.HTTPStatus.OK, headers, self._document("v2" if form == _JSON else "v2 protobuf", tag))
+
+    async def v3(self, context: RequestContext) -> AnyResponse:
+        """/openapi/v3 and all below it. Raises NotFound for a document that there is not, and NotAcceptable."""
+        place = context.info.path.removeprefix("/openapi/v3").strip("/")
+        form = _form(context, (_JSON,))
+        if not place:
+            # Text, although it is JSON: so the original answers.
+            return Response(http.HTTPStatus.OK, {"content-type": "text/plain; charset=utf-8"}, self._index())
+        if place not in self._places():
+            raise errors.NotFound("the server could not find the requested resource", details=StatusDetails())
+        tag = self._hash(place)
+        headers = {"content-type": form, "etag": f'"{tag}"', "vary": "Accept"}
+        asked_for = context.query.get("hash", "")
+        if asked_for and asked_for != tag:
+            location = _url(place, tag)
+            return Response(http.HTTPStatus.MOVED_PERMANENTLY, {**headers, "location": location})
+        if asked_for:
+            headers["cache-control"] = "public, immutable"
+            headers["expires"] = format_datetime(context.now + _YEAR, usegmt=True)
+        if _has(context, tag):
+            return Response(http.HTTPStatus.NOT_MODIFIED, headers)
+        return Response(http.HTTPStatus.OK, headers, self._document(place, tag))
+
+    def _index(self) -> bytes:
+        paths = {place: {"serverRelativeURL": _url(place, self._hash(place))} for place in self._places()}
+        return msgspec.json.encode({"paths": paths})
+
+    def _places(self) -> list[str]:
+        """Where there are documents of version 3: one for each group and each version, and a few more."""
+        found = {"apis", "version"}
+        for one in self._served():
+            group, version = one.kind.group, one.kind.version
+            found.update((f"apis/{group}", f"apis/{group}/{version}") if group else ("api", f"api/{version}"))
+        return sorted(found)
+
+    def _of(self, place: str) -> list[Served]:
+        """What the document at a place describes."""
+        if place.startswith("v2"):
+            return list(self._served())
+        return [
+            one
+            for one in self._served()
+            if place == (f"apis/{one.kind.group}/{one.kind.version}" if one.kind.group else f"api/{one.kind.version}")
+        ]
+
+    def _extra_of(self, place: str) -> dict[str, Schema]:
+        found: dict[str, Schema] = {}
+        for (group, version), schemas in self._extra.items():
+            if place.startswith("v2") or place == f"apis/{group}/{version}":
+                found.update(schemas)
+        return found
+
+    def _hash(self, place: str) -> str:
+        tag = self._hashes.get(place)
+        if tag is None:
+            places = self._places() if place == "v2" or place.count("/") < 2 else ()
+            made_from = (keelback.__version__, self._version, place, places, self._of(place), self._extra_of(place))
+            digest = hashlib.sha512(msgspec.json.encode(made_from, enc_hook=repr))
+            tag = self._hashes[place] = digest.hexdigest().upper()
+        return tag
+
+    def _document(self, place: str, tag: str) -> bytes:
+        made = self._documents.get(place)
+        if made is None or made[0] != tag:
+            made = self._documents[place] = (tag, self._make(place))
+        return made[1]
+
+    def _make(self, place: str) -> bytes:
+        # What makes documents is large and seldom needed; a server that nobody asks does not load it.
+        from keelback.apiserver import openapi_documents as documents
+
+        extra = self._extra_of(place)
+        if place == "v2":
+            return msgspec.json.encode(documents.v2_document(self._of(place), self._version, extra))
+        if place == "v2 protobuf":
+            from keelback.apiserver import openapi_protobuf
+
+            return openapi_protobuf.encode(documents.v2_document(self._of(place), self._version, extra))
+        groups = documents.groups_of(self._served())
+        return msgspec.json.encode(documents.v3_document(place, self._of(place), self._version, extra, groups))
+
+
+def _url(place: str, tag: str) -> str:
+    return f"/openapi/v3/{place}?hash={tag}"
+
+
+def _has(context: RequestContext, tag: str) -> bool:
+    given = context.request.headers.get("if-none-match", "")
+    return given == "*" or any(one.strip().removeprefix("W/") == f'"{tag}"' for one in given.split(","))
+
+
+def _form(context: RequestContext, forms: tuple[str, ...]) -> str:
+    """The first media type accepted of those there are; JSON for a client that does not say."""
+    accept = context.request.headers.get("accept", "")
+    if not accept.strip():
+        return _JSON
+    for clause in accept.split(","):
+        media_type = clause.partition(";")[0].strip()
+        for one in forms:
+            if media_type in (one, "*/*", "application/*"):
+                return one
+    raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(forms)}")
