@@ -293,6 +293,8 @@ class ResourceStore(Generic[T]):
         problems = [*of_metadata, *of_metadata, *self._metadata_problems(new)]
         if write.subresource == "status":
             problems.extend(strategy.validate_status_update(new, old))
+        elif write.subresource:
+            problems.extend(strategy.validate_part_update(write.subresource, new, old))
         else:
             problems.extend(strategy.validate_update(new, old))
         if problems:

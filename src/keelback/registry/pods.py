@@ -9,9 +9,10 @@ import msgspec
 
 from keelback.api import pods
 from keelback.api.core_v1 import Pod, PodStatus
-from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError, forbidden, invalid
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_cells, pod_specs
+from keelback.registry import pod_cells, pod_specs, pod_templates, pod_updates
 from keelback.registry.strategy import Strategy
 
 
@@ -101,7 +102,29 @@ class PodStrategy(Strategy[Pod]):
         return seconds if seconds >= 0 else 1
 
     def validate(self, new: Pod) -> Iterator[FieldError]:
-        return iter(())
+        yield from pod_templates.validate_spec(new.spec, "spec")
+        if new.spec.node_name and new.spec.scheduling_gates:
+            yield forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+
+    def validate_update(self, new: Pod, old: Pod) -> Iterator[FieldError]:
+        if new.spec != old.spec:
+            yield from pod_templates.validate_spec(new.spec, "spec")
+        yield from pod_updates.validate_update(new, old)
+
+    def validate_status_update(self, new: Pod, old: Pod) -> Iterator[FieldError]:
+        nominated = new.status.nominated_node_name
+        if nominated and nominated != old.status.nominated_node_name:
+            for complaint in names.dns1123_subdomain(nominated):
+                yield invalid("status.nominatedNodeName", nominated, complaint)
+
+    def validate_part_update(self, subresource: str, new: Pod, old: Pod) -> Iterator[FieldError]:
+        if subresource == "binding":
+            return
+        yield from pod_templates.validate_spec(new.spec, "spec")
+        if subresource == "ephemeralcontainers":
+            yield from pod_updates.validate_ephemeral_containers_update(new, old)
+        elif subresource == "resize":
+            yield from pod_updates.validate_resize(new, old)
 
 
 def _first_status(spec: Any) -> PodStatus:

@@ -223,6 +223,10 @@ class Strategy(Generic[T]):
     def validate_status_update(self, new: T, old: T) -> Iterator[FieldError]:
         return iter(())
 
+    def validate_part_update(self, subresource: str, new: T, old: T) -> Iterator[FieldError]:
+        """Everything wrong with a change by a subresource other than status: scale, binding, approval, resize, ..."""
+        return self.validate_update(new, old)
+
     def validate_name(self, name: str, *, is_prefix: bool) -> Sequence[str]:
         """What is wrong with a name (or the prefix given as generateName)."""
         return names.name_is_dns_subdomain(name, is_prefix=is_prefix)
