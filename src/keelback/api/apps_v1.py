@@ -176,14 +176,14 @@ class StatefulSetSpec(Value):
     replicas: int = written(1)
     revision_history_limit: int = written(10)
     selector: Annotated[LabelSelector | None, Atomic()] = None
-    service_name: str = ""
+    service_name: str = written("")
     template: PodTemplateSpec = written(PodTemplateSpec())
     update_strategy: StatefulSetUpdateStrategy = written(StatefulSetUpdateStrategy())
     volume_claim_templates: tuple[PersistentVolumeClaim, ...] = ()
 
 
 class StatefulSetStatus(Value):
-    available_replicas: int = 0
+    available_replicas: int = written(0)
     collision_count: int | None = None
     conditions: Annotated[tuple[StatefulSetCondition, ...], ListMap("type", merge_key="type")] = ()
     current_replicas: int = 0

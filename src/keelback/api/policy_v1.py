@@ -34,11 +34,11 @@ class PodDisruptionBudgetSpec(Value):
 
 class PodDisruptionBudgetStatus(Value):
     conditions: Annotated[tuple[Condition, ...], ListMap("type", merge_key="type")] = ()
-    current_healthy: int = 0
-    desired_healthy: int = 0
+    current_healthy: int = written(0)
+    desired_healthy: int = written(0)
     disrupted_pods: Mapping[str, Time] = {}
-    disruptions_allowed: int = 0
-    expected_pods: int = 0
+    disruptions_allowed: int = written(0)
+    expected_pods: int = written(0)
     observed_generation: int = 0
 
 

@@ -305,8 +305,6 @@ def _collect_strict(tree: Any, shape: Shape, path: str, found: list[str]) -> Non
                     continue
             else:
                 part = shape.values
-            if part.go_type == "string":
-                return {k: "" if v is None else v for k, v in tree.items()}
             if key in repeated:
                 found.append(f'duplicate field "{place}"')
             if part is not None and isinstance(value, dict | list):

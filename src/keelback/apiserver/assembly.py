@@ -24,6 +24,7 @@ from keelback.apiserver.allocators import ServiceAllocator
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
@@ -185,7 +186,8 @@ class _Assembly:
         self._binder.chain = self._admission()
         self._add_subresources()
         self._add_reviews()
-        system_paths.add(self._server, self._discovery, self._metrics, self._issuer)
+        openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
+        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock)
         await self._follow_policy(running)
         running.begin()

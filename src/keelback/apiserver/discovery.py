@@ -83,6 +83,10 @@ class Discovery:
         self._served = [one for one in self._served if (one.kind.group, one.kind.version, one.kind.plural) != place]
         self._documents.clear()
 
+    def served(self) -> list[Served]:
+        """Everything there is."""
+        return list(self._served)
+
     def versions(self, group: str) -> list[str]:
         """A group's versions, the preferred one first."""
         found = dict.fromkeys(one.kind.version for one in self._served if one.kind.group == group)

@@ -157,6 +157,7 @@ class ResourceStore(Generic[T]):
         obj = self._prepared_for_create(obj, write)
         obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
         obj = await write.admission.admit("CREATE", obj, None)
+        obj = self.strategy.prepare_for_create(obj)
         obj = await self._allocate(obj, None, write)
         problems = [*self._metadata_problems(obj), *self.strategy.validate(obj)]
         if problems:
@@ -202,7 +203,7 @@ class ResourceStore(Generic[T]):
             resource_version="",
             generation=1 if self.strategy.counts_generations else 0,
         )
-        return self.strategy.default(self.strategy.prepare_for_create(obj))
+        return self.strategy.default(obj)
 
     def _with_generated_name(self, obj: T) -> T:
         suffix = "".join(self._chance.choice(_NAME_ALPHABET) for _ in range(5))
@@ -278,13 +279,14 @@ class ResourceStore(Generic[T]):
             self_link="",
             resource_version=before.resource_version,
         )
+        if not write.subresource:
+            new = strategy.default(new, old)
+        new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
+        new = await write.admission.admit("UPDATE", new, old)
         if write.subresource == "status":
             new = strategy.prepare_for_status_update(new, old)
         elif not write.subresource:
-            new = strategy.default(strategy.prepare_for_update(new, old), old)
-        new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
-        new = await write.admission.admit("UPDATE", new, old)
-        if not write.subresource:
+            new = strategy.prepare_for_update(new, old)
             new = await self._allocate(new, old, write)
         if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
             new = with_metadata(new, generation=before.generation + 1)

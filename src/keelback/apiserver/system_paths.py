@@ -10,6 +10,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery
+from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.server import APIServer
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
 from keelback.component.health import HealthChecks
@@ -39,7 +40,7 @@ def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
     }
 
 
-def add(server: APIServer, discovery: Discovery, metrics: Registry, issuer: TokenIssuer) -> None:
+def add(server: APIServer, discovery: Discovery, openapi: OpenAPI, metrics: Registry, issuer: TokenIssuer) -> None:
     """Route them all."""
     version = msgspec.json.encode(version_info())
 
@@ -59,6 +60,9 @@ def add(server: APIServer, discovery: Discovery, metrics: Registry, issuer: Toke
 
         server.route_path(f"/{name}", answer_health)
         server.route_path(f"/{name}/", answer_health)
+    server.route_path("/openapi/v2", openapi.v2)
+    server.route_path("/openapi/v3", openapi.v3)
+    server.route_path("/openapi/v3/", openapi.v3)
     server.route_path("/api", discovery.api)
     server.route_path("/apis", discovery.apis)
     server.route_path("/api/", _or_not_found(discovery.resources))

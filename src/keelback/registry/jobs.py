@@ -93,10 +93,11 @@ class JobStrategy(Strategy[Job]):
             spec = replace(spec, manual_selector=False)
         if spec is not new.spec:
             new = replace(new, spec=spec)
-        if old is None:
-            new = _with_generated_selector(new)
         labels = new.spec.template.metadata.labels if new.spec.template.metadata else {}
         return with_metadata(new, labels=labels) if labels and not new.metadata.labels else new
+
+    def prepare_for_create(self, new: Job) -> Job:
+        return _with_generated_selector(super().prepare_for_create(new))
 
     def prepare_for_update(self, new: Job, old: Job) -> Job:
         return replace(new, status=old.status)
