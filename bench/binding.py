@@ -1,4 +1,4 @@
-"""Create, schedule and bind pods on simulated nodes: pods per second, and CPU per pod of API server, store and scheduler.
+"""Create, schedule and bind pods on simulated nodes: pods per second, and CPU per pod of each part.
 
     python bench/binding.py [pods] [nodes]
 

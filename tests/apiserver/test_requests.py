@@ -266,7 +266,7 @@ async def test_unknown_paths_resources_and_verbs_get_their_status(ask: Ask) -> N
     assert (await ask("GET", "/nope"))[0] == 404
     status, unknown = await ask("GET", "/api/v1/nopes")
     assert (status, unknown["message"]) == (404, "the server could not find the requested resource")
-    status, refused = await ask("DELETE", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+    status, _ = await ask("DELETE", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
     assert status == 405
 
 

@@ -21,7 +21,6 @@ from keelback.apimachinery.meta import Object
 from keelback.apiserver import initial_objects, kubelet_proxy, reviews, subresources, system_paths
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
-from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
@@ -118,7 +117,7 @@ class RunningAPIServer:
     def begin(self) -> None:
         """Follow the store from now on. The tasks are this object's until `close`."""
         for work in (self._feed.run, lambda: compaction.run(self._store, self._clock), *self._followers):
-            self._running.add(asyncio.create_task(work()))  # noqa: TID251 - owned by self._running
+            self._running.add(asyncio.create_task(work()))
 
     def follow(self, work: Callable[[], Any]) -> None:
         self._followers.append(work)

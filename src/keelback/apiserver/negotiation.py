@@ -55,7 +55,8 @@ def negotiate(accept: str) -> Accepted:
     if any("as=" in one for one in accept.split(",")):
         raise NotAcceptable(
             "only the following media types are accepted: application/json;as=Table;g=meta.k8s.io;v=v1, "
-            "application/yaml;as=Table;g=meta.k8s.io;v=v1, application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1"
+            "application/yaml;as=Table;g=meta.k8s.io;v=v1, "
+            "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1"
         )
     raise NotAcceptable(
         "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "

@@ -181,11 +181,6 @@ def _check_watch(query: dict[str, str], match: str, initial: str | None) -> None
         if match != "NotOlderThan":
             problems.append(
                 errors.forbidden(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                )
-                if match
-                else errors.forbidden(
                     "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
                 )
             )

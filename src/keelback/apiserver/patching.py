@@ -8,14 +8,11 @@ from typing import Any
 
 import msgspec
 
-from keelback.apimachinery import codecs, errors, json_patch, merge_patch, yaml
 from keelback.apimachinery import apply as server_side_apply
-from keelback.apimachinery import strategic_merge
+from keelback.apimachinery import codecs, errors, json_patch, merge_patch, strategic_merge, yaml
 from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
-from keelback.apimachinery.field_set import LEAF
 from keelback.apiserver import bodies
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.ownership import NOT_WRITTEN_BY
 from keelback.component.http import query_flag
 from keelback.registry.strategy import Strategy
 

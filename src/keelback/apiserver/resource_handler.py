@@ -286,7 +286,7 @@ class ResourceHandler:
             return _with(obj, namespace="") if given else obj
         if given and given != namespace:
             raise errors.BadRequest(
-                f"the namespace of the provided object does not match the namespace sent on the request"
+                "the namespace of the provided object does not match the namespace sent on the request"
                 if namespace
                 else "an empty namespace may not be set during creation"
             )

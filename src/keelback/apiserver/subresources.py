@@ -102,9 +102,9 @@ def resized(new: Any, old: Any) -> Any:
 
 
 def _version_of(new: Any, old: Any) -> ObjectMeta:
-    return replace(
-        old.metadata, resource_version=new.metadata.resource_version, managed_fields=new.metadata.managed_fields
-    )
+    written: ObjectMeta = new.metadata
+    metadata: ObjectMeta = old.metadata
+    return replace(metadata, resource_version=written.resource_version, managed_fields=written.managed_fields)
 
 
 PARTS: dict[str, Callable[[Any, Any], Any] | None] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -11,7 +12,7 @@ from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery
 from keelback.apiserver.openapi import OpenAPI
-from keelback.apiserver.server import APIServer
+from keelback.apiserver.server import APIServer, ResourceRoute
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
 from keelback.component.health import HealthChecks
 from keelback.component.http import AnyResponse, Response, text_response
@@ -108,19 +109,18 @@ def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:
     server.route_path("/openid/v1/jwks", answer_keys)
 
 
-def _or_not_found(find):  # type: ignore[no-untyped-def]
+def _or_not_found(find: Callable[[RequestContext], Awaitable[AnyResponse | None]]) -> ResourceRoute:
     async def route(context: RequestContext) -> AnyResponse:
         parts = context.info.path.strip("/").split("/")
         found = await find(context) if len(parts) == 2 else None
         if found is None:
             raise errors.NotFound("the server could not find the requested resource", details=StatusDetails())
-        response: AnyResponse = found
-        return response
+        return found
 
     return route
 
 
-def _discovered(discovery: Discovery):  # type: ignore[no-untyped-def]
+def _discovered(discovery: Discovery) -> ResourceRoute:
     async def route(context: RequestContext) -> AnyResponse:
         parts = context.info.path.strip("/").split("/")
         known = parts[1] in discovery.groups()

@@ -35,7 +35,7 @@ async def api_server(
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,
             endpoint=("10.89.0.1", 6443),
-            token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',
+            token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',  # noqa: S106
             disable_admission_plugins=disable_admission_plugins,
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry())
