@@ -25,7 +25,7 @@ from keelback.component.http import AnyResponse, Response
 
 _JSON: Final = "application/json"
 _YEAR: Final = timedelta(days=365)
-_PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 class OpenAPI:
@@ -116,8 +116,10 @@ class OpenAPI:
     def _hash(self, place: str) -> str:
         tag = self._hashes.get(place)
         if tag is None:
-            places = self._places() if place == "v2" or place.count("/") < 2 else ()
-            made_from = (keelback.__version__, self._version, place, places, self._of(place), self._extra_of(place))
+            described = self._of(place)
+            # A document of no resources tells of groups and versions.
+            places = () if described and place != "v2" else tuple(self._places())
+            made_from = (keelback.__version__, self._version, place, places, described, self._extra_of(place))
             digest = hashlib.sha512(msgspec.json.encode(made_from, enc_hook=repr))
             tag = self._hashes[place] = digest.hexdigest().upper()
         return tag
@@ -158,7 +160,8 @@ def _form(context: RequestContext, forms: tuple[str, ...]) -> str:
     if not accept.strip():
         return _JSON
     for clause in accept.split(","):
-        media_type = clause.partition(";")[0].strip()
+        # Clients still ask for the protobuf form by its first name, which is no proper media type.
+        media_type = clause.partition(";")[0].strip().replace("@v1.0", ".v1.0")
         for one in forms:
             if media_type in (one, "*/*", "application/*"):
                 return one
