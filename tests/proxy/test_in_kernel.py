@@ -10,15 +10,22 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from keelback.api.core_v1 import Service, ServicePort, ServiceSpec
+from keelback.api.discovery_v1 import Endpoint, EndpointPort, EndpointSlice
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.concurrency.clock import SystemClock
 from keelback.network import namespaces
 from keelback.network.namespaces import Namespaces
 from keelback.proxy.config import ProxyConfig
 from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.plan import Backend, Frontend, Rule
+from keelback.proxy.proxy import SERVICE_NAME, cleanup, run
 from keelback.proxy.table import Table, removal
 
 pytestmark = [
@@ -247,3 +254,34 @@ def test_a_large_table_goes_through_a_child_process(node: Node) -> None:
     many = [Rule(Frontend(f"10.96.{n // 250 + 1}.{n % 250}", "tcp", 80), "cluster", BOTH) for n in range(1000)]
     node.load(*many)
     assert node.answering("pod0", many[-1].frontend) == set(PODS)
+
+
+def test_the_proxy_itself_on_the_node(node: Node, api: Any) -> None:
+    async def observe() -> None:
+        web = ServicePort(name="http", port=80), ServicePort(name="dns", port=53, protocol="UDP")
+        metadata = ObjectMeta(name="web", namespace="shop", labels={SERVICE_NAME: "web"})
+        await api.put(Service(metadata=metadata, spec=ServiceSpec(cluster_ip=WEB.address, ports=web)))
+        proxying = asyncio.create_task(run(api.client, replace(CONFIG, health_port=0), SystemClock()))
+        for addresses in (PODS, PODS[:1], (), PODS):
+            endpoints = tuple(Endpoint(addresses=(address,), node_name="node-a") for address in addresses)
+            ports = EndpointPort(name="http", port=8080), EndpointPort(name="dns", port=53, protocol="UDP")
+            made = EndpointSlice(metadata=metadata, address_type="IPv4", endpoints=endpoints, ports=ports)
+            await api.put(made)
+            async with asyncio.timeout(10):
+                while await asyncio.to_thread(answering) != set(addresses):
+                    assert not proxying.done()
+        proxying.cancel()
+        await asyncio.gather(proxying, return_exceptions=True)
+        # Connections do not depend on the proxy; only cleaning up ends them.
+        assert await asyncio.to_thread(answering) == set(PODS)
+        await cleanup()
+
+    def answering() -> set[str]:
+        try:
+            return node.answering("pod0", WEB)
+        except OSError:
+            return set()
+
+    node.load(Rule(WEB, "cluster", ()))
+    namespaces.within(Namespaces.network(node.paths["node"]), lambda: asyncio.run(observe()))
+    assert "keelback" not in node.run(node.paths["node"], "nft list tables")

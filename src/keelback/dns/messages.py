@@ -12,6 +12,7 @@ from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, RR, DNSHeader, DNSQuestio
 from keelback.dns.answers import Answer
 
 HEADER_BYTES: Final = 12
+_ANY_CLASS: Final = 255
 _PLAIN_BYTES: Final = 512
 _MAX_UDP_BYTES: Final = 4096
 MAX_BYTES: Final = 65_535
@@ -52,7 +53,7 @@ def parse(message: bytes) -> Question:
     if len(record.questions) != 1:
         raise Refused(error(message, RCODE.FORMERR))
     question = record.questions[0]
-    if question.qclass not in {CLASS.IN, CLASS.ANY}:
+    if question.qclass not in {CLASS.IN, _ANY_CLASS}:
         raise Refused(error(message, RCODE.REFUSED))
     labels = tuple(label.decode("latin-1").lower() for label in question.qname.label)
     options = [extra for extra in record.ar if extra.rtype == QTYPE.OPT]
@@ -61,12 +62,13 @@ def parse(message: bytes) -> Question:
 
 
 def error(message: bytes, rcode: int) -> bytes:
-    """An answer that holds nothing but an error, to whatever at least has a header."""
+    """An answer that holds nothing but an error; none at all to what has no header."""
+    if len(message) < HEADER_BYTES:
+        return b""
     header = DNSHeader(id=int.from_bytes(message[:2], "big"), bitmap=0)
     header.qr, header.ra, header.rcode = 1, 1, rcode
     header.opcode, header.rd = message[2] >> 3 & 0xF, message[2] & 1
-    packed: bytes = DNSRecord(header).pack()
-    return packed
+    return bytes(DNSRecord(header).pack())
 
 
 def reply(question: Question, found: Answer, *, limit_bytes: int, chance: random.Random | None = None) -> bytes:
@@ -98,5 +100,4 @@ def _pack(question: Question, found: Answer, answers: Sequence[RR], additional: 
     message.add_ar(*additional)
     if question.has_edns:
         message.add_ar(EDNS0(udp_len=_MAX_UDP_BYTES))
-    packed: bytes = message.pack()
-    return packed
+    return bytes(message.pack())

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 from dnslib import QTYPE, RCODE, DNSRecord
 
@@ -159,15 +159,14 @@ class Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         try:
             here = self._server.respond_here(data)
         except Exception as error:
             _log.exception("Failed to answer", error)
-            return
+            here = messages.error(data, RCODE.SERVFAIL)
         if isinstance(here, bytes):
             self._send(here, addr)
         else:
@@ -178,6 +177,7 @@ class Datagrams(asyncio.DatagramProtocol):
             self._send(await self._server.respond_elsewhere(question, data), addr)
         except Exception as error:
             _log.exception("Failed to answer", error)
+            self._send(messages.error(data, RCODE.SERVFAIL), addr)
 
     def _send(self, reply: bytes, addr: tuple[str, int]) -> None:
         if reply and self._transport is not None and not self._transport.is_closing():

@@ -82,8 +82,10 @@ class Table:
 
         An empty address stands for clients that were refused before: they are remembered without a backend.
         """
-        chains = self._needed_chains(self._elements)
-        self._chains = chains if is_whole else self._chains | chains
+        if is_whole:
+            self._chains = self._needed_chains(self._elements)
+        else:
+            self._chains |= self._needed_chains(self._before)
         self._before.clear()
         gone, self._gone = self._gone, []
         return gone
