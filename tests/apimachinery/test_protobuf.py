@@ -245,6 +245,15 @@ def test_what_is_wrong_is_said_as_kubernetes_says_it(body: bytes, text: str) -> 
     assert text in str(caught.value)
 
 
+def test_an_error_knows_what_the_envelope_said() -> None:
+    with pytest.raises(protobuf.ProtobufError) as caught:
+        protobuf.to_json(envelope("v1", "Pod", b"\x08\x01"))
+    assert (caught.value.kind, caught.value.api_version) == ("Pod", "v1")
+    with pytest.raises(protobuf.ProtobufError) as caught:
+        protobuf.to_json(b"{}")
+    assert caught.value.kind == ""
+
+
 def test_nesting_is_bounded() -> None:
     schema = b""
     for _ in range(2000):

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 PREFIX: Final = b"k8s\x00"
 """What every encoded object begins with; a `runtime.Unknown` follows."""
@@ -21,13 +23,28 @@ _ABSENT: Final = object()
 
 
 class ProtobufError(ValueError):
-    """The bytes are no protobuf message of a kind that is known here. The text is Kubernetes' own."""
+    """The bytes are no protobuf message of a kind that is known here. The text is Kubernetes' own.
+
+    `kind` and `api_version` are what the envelope says, empty when it could not be read.
+    """
+
+    kind = ""
+    api_version = ""
 
 
 def to_json(body: bytes) -> bytes:
     """An enveloped object as JSON, `kind` and `apiVersion` first. Raises ProtobufError."""
+    kind, api_version, raw = _checked(_envelope, body, 0)
     try:
-        return msgspec.json.encode(_object(body, 0))
+        return _checked(_encoded, kind, api_version, raw)
+    except ProtobufError as error:
+        error.kind, error.api_version = kind, api_version
+        raise
+
+
+def _checked(read: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return read(*arguments)
     except IndexError:
         raise ProtobufError("unexpected EOF") from None
     except UnicodeDecodeError:
@@ -36,7 +53,8 @@ def to_json(body: bytes) -> bytes:
         raise ProtobufError("proto: message is nested too deeply") from None
 
 
-def _object(body: bytes, depth: int) -> dict[str, Any]:
+def _envelope(body: bytes, depth: int) -> tuple[str, str, bytes]:
+    """Kind, version and bytes of the object that an envelope holds."""
     if body[:4] != PREFIX:
         raise ProtobufError(
             "provided data does not appear to be a protobuf message, expected prefix "
@@ -44,10 +62,16 @@ def _object(body: bytes, depth: int) -> dict[str, Any]:
         )
     unknown = _decode(_UNKNOWN, body, 4, len(body), depth)
     type_meta = unknown.get("typeMeta", {})
-    kind, api_version = type_meta.get("kind", ""), type_meta.get("apiVersion", "")
     if encoding := unknown.get("contentEncoding"):
         raise ProtobufError(f"unsupported content encoding {encoding}")
-    raw = unknown.get("raw", b"")
+    return type_meta.get("kind", ""), type_meta.get("apiVersion", ""), unknown.get("raw", b"")
+
+
+def _encoded(kind: str, api_version: str, raw: bytes) -> bytes:
+    return msgspec.json.encode(_object(kind, api_version, raw, 0))
+
+
+def _object(kind: str, api_version: str, raw: bytes, depth: int) -> dict[str, Any]:
     tree = _decode(_message_of(api_version, kind), raw, 0, len(raw), depth)
     return {"kind": kind, "apiVersion": api_version, **tree}
 
@@ -319,7 +343,7 @@ def _raw(tree: dict[str, Any], depth: int) -> Any:
     if not raw:
         return _ABSENT
     if raw[:4] == PREFIX:
-        return _object(raw, depth + 1)
+        return _object(*_envelope(raw, depth + 1), depth + 1)
     try:
         _RAW_JSON.decode(str(raw, "utf-8"))
     except msgspec.DecodeError as error:
