@@ -229,7 +229,8 @@ async def serve(
 async def run(client: Client, config: DNSConfig, clock: Clock) -> None:
     """Serve the cluster's names in this process's network namespace until cancelled. Raises OSError at the start."""
     if config.interface:
-        addresses.ensure(config.addresses, config.interface)
+        # In a thread: netlink sockets run an event loop of their own.
+        await asyncio.to_thread(addresses.ensure, config.addresses, config.interface)
     zone = Zone(tuple(config.domain.lower().strip(".").split(".")), config.addresses, config.ttl_seconds)
     own = frozenset(config.addresses)
     forwarder = Forwarder(config.resolv_conf, own, config.forward_seconds, config.stub_domains)
