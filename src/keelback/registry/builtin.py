@@ -81,7 +81,7 @@ SPECIAL: tuple[type[Strategy[Any]], ...] = (
     csistoragecapacities.CSIStorageCapacityStrategy,
     customresourcedefinitions.CustomResourceDefinitionStrategy,
     daemonsets.DaemonSetStrategy,
-    deployments.DeploymentStrategy,
+    deployments.DeploymentsStrategy,
     endpoints.EndpointsStrategy,
     endpointslices.EndpointSliceStrategy,
     events.EventStrategy,

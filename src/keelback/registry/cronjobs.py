@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from keelback.api.batch_v1 import CronJob
+from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import ObjectMeta, replace
-from keelback.registry import cells
+from keelback.registry import cells, cron_schedules, job_specs
 from keelback.registry.cells import NONE, since, wide
 from keelback.registry.jobs import with_spec_defaults
 from keelback.registry.strategy import AGE, Column, Strategy
-from keelback.registry.workloads import number, text
+from keelback.registry.workloads import number, text, validate_counts
+
+_MAX_NAME_LENGTH = 52  # eleven characters of a job's suffix make it 63
+_CONCURRENCY_POLICIES = ("Allow", "Forbid", "Replace")
 
 
 def _last_schedule(cron_job: CronJob, now: datetime) -> str:
@@ -33,6 +39,31 @@ class CronJobStrategy(Strategy[CronJob]):
         wide("Selector", lambda one, _now: cells.selector(one.spec.job_template.spec.selector)),
     )
 
+    def validate(self, new: CronJob) -> Iterator[FieldError]:
+        spec = new.spec
+        if len(new.metadata.name) > _MAX_NAME_LENGTH:
+            yield invalid("metadata.name", new.metadata.name, "must be no more than 52 characters")
+        yield from _schedule(spec.schedule)
+        if spec.time_zone is not None:
+            yield from _time_zone(spec.time_zone)
+        if spec.concurrency_policy not in _CONCURRENCY_POLICIES:
+            yield not_supported("spec.concurrencyPolicy", spec.concurrency_policy, _CONCURRENCY_POLICIES)
+        yield from validate_counts(
+            ("spec.startingDeadlineSeconds", spec.starting_deadline_seconds),
+            ("spec.successfulJobsHistoryLimit", spec.successful_jobs_history_limit),
+            ("spec.failedJobsHistoryLimit", spec.failed_jobs_history_limit),
+        )
+        job = spec.job_template.spec
+        yield from job_specs.validate(job, "spec.jobTemplate.spec")
+        if job.manual_selector:
+            yield not_supported("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))
+        if job.selector is not None:
+            yield invalid("spec.jobTemplate.spec.selector", job.selector, "`selector` will be auto-generated")
+
+    def validate_update(self, new: CronJob, old: CronJob) -> Iterator[FieldError]:
+        # A name that was let in before the limit may stay.
+        yield from (problem for problem in self.validate(new) if problem.field != "metadata.name")
+
     def default(self, new: CronJob, old: CronJob | None = None) -> CronJob:
         job_template = new.spec.job_template
         spec = with_spec_defaults(job_template.spec)
@@ -40,3 +71,33 @@ class CronJobStrategy(Strategy[CronJob]):
         spec = replace(job_template.spec, template=spec.template)
         metadata = job_template.metadata or ObjectMeta()
         return replace(new, spec=replace(new.spec, job_template=replace(job_template, metadata=metadata, spec=spec)))
+
+
+def _schedule(schedule: str) -> Iterator[FieldError]:
+    if not schedule:
+        yield required("spec.schedule")
+        return
+    if "TZ" in schedule:
+        yield invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+        return
+    try:
+        cron_schedules.check(schedule)
+    except cron_schedules.ScheduleError as error:
+        yield invalid("spec.schedule", schedule, str(error))
+
+
+def _time_zone(zone: str) -> Iterator[FieldError]:
+    if not zone:
+        yield invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
+        return
+    if zone.lower() == "local":
+        yield invalid(
+            "spec.timeZone",
+            zone,
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        )
+        return
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")

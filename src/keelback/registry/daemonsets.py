@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from keelback.api.apps_v1 import DaemonSet, RollingUpdateDaemonSet
+from collections.abc import Iterator
+
+from keelback.api.apps_v1 import DaemonSet, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
+from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.registry import cells, pod_specs
+from keelback.registry.int_or_percents import validate_non_negative, validate_percent
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, number, text
+from keelback.registry.workloads import (
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+    number,
+    text,
+    validate_counts,
+    validate_same_selector,
+    validate_selector,
+    validate_template,
+)
 
 TEMPLATE_GENERATION_ANNOTATION = "deprecated.daemonset.template.generation"
 
@@ -36,6 +50,43 @@ class DaemonSetStrategy(Strategy[DaemonSet]):
         if template is not spec.template or strategy is not spec.update_strategy:
             new = replace(new, spec=replace(spec, template=template, update_strategy=strategy))
         return _with_template_generation(new, old)
+
+    def validate(self, new: DaemonSet) -> Iterator[FieldError]:
+        spec = new.spec
+        yield from validate_selector(spec.selector, "daemonset")
+        yield from validate_template(spec.template, spec.selector, "DaemonSet")
+        yield from validate_counts(
+            ("spec.minReadySeconds", spec.min_ready_seconds),
+            ("spec.revisionHistoryLimit", spec.revision_history_limit),
+        )
+        yield from _strategy(spec.update_strategy)
+
+    def validate_update(self, new: DaemonSet, old: DaemonSet) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        yield from validate_same_selector(new.spec.selector, old.spec.selector)
+
+
+def _strategy(strategy: DaemonSetUpdateStrategy) -> Iterator[FieldError]:
+    path = "spec.updateStrategy"
+    if strategy.type == "OnDelete":
+        return
+    if strategy.type != "RollingUpdate":
+        yield not_supported(f"{path}.type", strategy.type, ("OnDelete", "RollingUpdate"))
+        return
+    rolling = strategy.rolling_update
+    if rolling is None:
+        yield required(f"{path}.rollingUpdate")
+        return
+    for field, value in (("maxUnavailable", rolling.max_unavailable), ("maxSurge", rolling.max_surge)):
+        yield from validate_non_negative(value, f"{path}.rollingUpdate.{field}")
+        yield from validate_percent(value, f"{path}.rollingUpdate.{field}")
+    unavailable, surge = (value not in (0, "0%") for value in (rolling.max_unavailable, rolling.max_surge))
+    if unavailable and surge:
+        yield invalid(
+            f"{path}.rollingUpdate.maxSurge", rolling.max_surge, "may not be set when maxUnavailable is non-zero"
+        )
+    if not unavailable and not surge:
+        yield required(f"{path}.rollingUpdate.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 def _with_template_generation(new: DaemonSet, old: DaemonSet | None) -> DaemonSet:

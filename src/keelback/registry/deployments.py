@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from keelback.api.apps_v1 import Deployment, RollingUpdateDeployment
+from collections.abc import Iterator
+
+from keelback.api.apps_v1 import Deployment, DeploymentStrategy, RollingUpdateDeployment
+from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.registry import pod_specs
+from keelback.registry.int_or_percents import validate_non_negative, validate_percent
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, number, text
+from keelback.registry.workloads import (
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+    number,
+    text,
+    validate_counts,
+    validate_same_selector,
+    validate_selector,
+    validate_template,
+)
 
 
-class DeploymentStrategy(Strategy[Deployment]):
+class DeploymentsStrategy(Strategy[Deployment]):
     kind = Deployment
     subresources = ("scale", "status")
     columns = (
@@ -32,5 +46,51 @@ class DeploymentStrategy(Strategy[Deployment]):
             return new
         return replace(new, spec=replace(spec, template=template, strategy=strategy))
 
+    def validate(self, new: Deployment) -> Iterator[FieldError]:
+        spec = new.spec
+        yield from validate_counts(("spec.replicas", spec.replicas))
+        yield from validate_selector(spec.selector, "deployment")
+        yield from validate_template(spec.template, spec.selector, "ReplicaSet")
+        yield from _strategy(spec.strategy)
+        yield from validate_counts(
+            ("spec.minReadySeconds", spec.min_ready_seconds),
+            ("spec.revisionHistoryLimit", spec.revision_history_limit),
+            ("spec.progressDeadlineSeconds", spec.progress_deadline_seconds),
+        )
+        if spec.progress_deadline_seconds <= spec.min_ready_seconds:
+            yield invalid(
+                "spec.progressDeadlineSeconds", spec.progress_deadline_seconds, "must be greater than minReadySeconds"
+            )
+
+    def validate_update(self, new: Deployment, old: Deployment) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        yield from validate_same_selector(new.spec.selector, old.spec.selector)
+
     def prepare_for_status_update(self, new: Deployment, old: Deployment) -> Deployment:
         return with_metadata(replace(new, spec=old.spec), labels=old.metadata.labels)
+
+
+def _strategy(strategy: DeploymentStrategy) -> Iterator[FieldError]:
+    path = "spec.strategy"
+    rolling = strategy.rolling_update
+    match strategy.type:
+        case "Recreate":
+            if rolling is not None:
+                yield forbidden(f"{path}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+        case "RollingUpdate":
+            if rolling is None:
+                yield required(f"{path}.rollingUpdate", "this should be defaulted and never be nil")
+                return
+            yield from validate_non_negative(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
+            yield from validate_non_negative(rolling.max_surge, f"{path}.rollingUpdate.maxSurge")
+            if _is_zero(rolling.max_unavailable) and _is_zero(rolling.max_surge):
+                yield invalid(
+                    f"{path}.rollingUpdate.maxUnavailable", rolling.max_unavailable, "may not be 0 when `maxSurge` is 0"
+                )
+            yield from validate_percent(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
+        case _:
+            yield not_supported(f"{path}.type", strategy.type, ("Recreate", "RollingUpdate"))
+
+
+def _is_zero(value: int | str) -> bool:
+    return value in (0, "0%")

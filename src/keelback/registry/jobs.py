@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -10,10 +10,11 @@ import msgspec
 
 from keelback.api import conditions
 from keelback.api.batch_v1 import Job, JobSpec
+from keelback.apimachinery.errors import FieldError, required
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta, replace, with_metadata
-from keelback.registry import pod_specs
+from keelback.registry import job_specs, label_selectors, pod_specs
 from keelback.registry.strategy import AGE, Column, Strategy, human_duration
-from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, text
+from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, text, validate_selected
 
 CONTROLLER_UID_LABEL = "batch.kubernetes.io/controller-uid"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
@@ -102,8 +103,18 @@ class JobStrategy(Strategy[Job]):
     def prepare_for_update(self, new: Job, old: Job) -> Job:
         return replace(new, status=old.status)
 
-    def warnings(self, new: Job, old: Job | None) -> Iterable[str]:
-        return ()
+    def validate(self, new: Job) -> Iterator[FieldError]:
+        spec = new.spec
+        yield from job_specs.validate(spec, "spec")
+        if spec.selector is None:
+            yield required("spec.selector")
+        else:
+            yield from label_selectors.validate(spec.selector, "spec.selector")
+            yield from validate_selected(spec.template, spec.selector)
+
+    def validate_update(self, new: Job, old: Job) -> Iterator[FieldError]:
+        yield from job_specs.validate(new.spec, "spec")
+        yield from job_specs.validate_update(new, old)
 
 
 def with_spec_defaults(spec: JobSpec) -> JobSpec:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from keelback.api.apps_v1 import ReplicaSet
+from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
 from keelback.registry import pod_specs
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, number
+from keelback.registry.workloads import (
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+    number,
+    validate_counts,
+    validate_same_selector,
+    validate_selector,
+    validate_template,
+)
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -45,3 +55,13 @@ class ReplicaSetStrategy(Strategy[ReplicaSet]):
     def default(self, new: ReplicaSet, old: ReplicaSet | None = None) -> ReplicaSet:
         template = pod_specs.with_template_defaults(new.spec.template)
         return new if template is new.spec.template else replace(new, spec=replace(new.spec, template=template))
+
+    def validate(self, new: ReplicaSet) -> Iterator[FieldError]:
+        spec = new.spec
+        yield from validate_counts(("spec.replicas", spec.replicas), ("spec.minReadySeconds", spec.min_ready_seconds))
+        yield from validate_selector(spec.selector, "deployment")
+        yield from validate_template(spec.template, spec.selector, "ReplicaSet")
+
+    def validate_update(self, new: ReplicaSet, old: ReplicaSet) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        yield from validate_same_selector(new.spec.selector, old.spec.selector)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from keelback.api.core_v1 import ReplicationController
-from keelback.apimachinery.meta import replace, with_metadata
+from keelback.apimachinery.errors import FieldError, required
+from keelback.apimachinery.meta import LabelSelector, replace, with_metadata
 from keelback.registry import cells, pod_specs
 from keelback.registry.cells import wide
 from keelback.registry.replicasets import ReplicaFields
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import CONTAINERS, IMAGES, number
+from keelback.registry.workloads import CONTAINERS, IMAGES, number, validate_counts, validate_template
 
 
 class ReplicationControllerStrategy(Strategy[ReplicationController]):
@@ -47,3 +48,13 @@ class ReplicationControllerStrategy(Strategy[ReplicationController]):
         if labels and not new.metadata.labels:
             new = with_metadata(new, labels=labels)
         return new
+
+    def validate(self, new: ReplicationController) -> Iterator[FieldError]:
+        spec = new.spec
+        yield from validate_counts(("spec.replicas", spec.replicas), ("spec.minReadySeconds", spec.min_ready_seconds))
+        if not spec.selector:
+            yield required("spec.selector")
+        if spec.template is None:
+            yield required("spec.template")
+            return
+        yield from validate_template(spec.template, LabelSelector(match_labels=spec.selector), "ReplicationController")

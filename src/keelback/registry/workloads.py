@@ -1,10 +1,15 @@
-"""What the kinds that make pods from a template share: their columns."""
+"""What the kinds that make pods from a template share: columns, and the rules for selectors, templates and counts."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from keelback.registry import cells
+from keelback.api.core_v1 import PodTemplateSpec
+from keelback.apimachinery import labels
+from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
+from keelback.apimachinery.meta import LabelSelector
+from keelback.registry import cells, label_selectors, pod_templates
 from keelback.registry.cells import wide
 from keelback.registry.strategy import Column
 
@@ -25,3 +30,53 @@ def number(name: str, value: Any) -> Column:
 def text(name: str, value: Any) -> Column:
     """A column of text; `value` takes the object alone."""
     return Column(name, lambda obj, _now: value(obj))
+
+
+_NOT_NEGATIVE: Final = "must be greater than or equal to 0"
+IMMUTABLE: Final = "field is immutable"
+
+
+def validate_counts(*counts: tuple[str, int | None]) -> Iterator[FieldError]:
+    """The complaints about numbers below nothing; each comes with its path."""
+    for path, count in counts:
+        if count is not None and count < 0:
+            yield invalid(path, count, _NOT_NEGATIVE)
+
+
+def validate_selector(selector: LabelSelector | None, word: str) -> Iterator[FieldError]:
+    """Everything wrong with `spec.selector`. `word` is what upstream calls the kind when the selector is empty."""
+    if selector is None:
+        yield required("spec.selector")
+        return
+    yield from label_selectors.validate(selector, "spec.selector")
+    if label_selectors.is_empty(selector):
+        yield invalid("spec.selector", selector, f"empty selector is invalid for {word}")
+
+
+def validate_template(template: PodTemplateSpec, selector: LabelSelector | None, word: str) -> Iterator[FieldError]:
+    """Everything wrong with the template of pods that run for good; `word` names the kind where upstream does."""
+    yield from validate_selected(template, selector)
+    yield from pod_templates.validate(template, "spec.template")
+    if template.spec.restart_policy in ("Never", "OnFailure"):
+        yield not_supported("spec.template.spec.restartPolicy", template.spec.restart_policy, ("Always",))
+    if template.spec.active_deadline_seconds is not None:
+        yield forbidden("spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {word} is not Supported")
+
+
+def validate_selected(template: PodTemplateSpec, selector: LabelSelector | None) -> Iterator[FieldError]:
+    """The complaint about a selector that does not pick the pods of its own template."""
+    given: Mapping[str, str] = template.metadata.labels if template.metadata else {}
+    if selector is None:
+        return
+    try:
+        matches = labels.from_label_selector(selector).matches(given)
+    except labels.LabelSelectorError:
+        return
+    if not matches:
+        yield invalid("spec.template.metadata.labels", dict(given), "`selector` does not match template `labels`")
+
+
+def validate_same_selector(new: LabelSelector | None, old: LabelSelector | None) -> Iterator[FieldError]:
+    """The complaint about another selector: it would leave the pods of the old one behind."""
+    if new != old:
+        yield invalid("spec.selector", new, IMMUTABLE)

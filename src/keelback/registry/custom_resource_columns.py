@@ -1,0 +1,83 @@
+"""Columns of custom resources, from the JSON paths of their definition (additionalPrinterColumns)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from keelback.api.apiextensions_v1 import CustomResourceColumnDefinition
+from keelback.apimachinery import unstructured
+from keelback.registry import custom_resource_paths as paths
+from keelback.registry.strategy import Column, age, human_duration
+
+_DEFAULT = (
+    Column(
+        "Age",
+        age,
+        type="date",
+        description="CreationTimestamp is a timestamp representing the server time when this object was created. It is "
+        "not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. "
+        "It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More "
+        "info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+    ),
+)
+
+
+def columns(defined: Iterable[CustomResourceColumnDefinition]) -> tuple[Column, ...]:
+    """The columns after Name; the age when none are defined."""
+    return tuple(map(_column, defined)) or _DEFAULT
+
+
+def _column(defined: CustomResourceColumnDefinition) -> Column:
+    path = defined.json_path
+    return Column(
+        defined.name,
+        _reader(path, defined.type),
+        type=defined.type,
+        priority=defined.priority,
+        format=defined.format,
+        description=defined.description or f"Custom resource definition column (in JSONPath format): {path}",
+    )
+
+
+def _reader(path: str, kind: str) -> Callable[[Any, datetime], Any]:
+    reads_metadata = path.lstrip("{$").startswith(".metadata")
+
+    def read(obj: Any, now: datetime) -> Any:
+        tree = {"metadata": unstructured.metadata_tree(obj)} if reads_metadata else obj.content
+        return cell(paths.first(tree, path), kind, now)
+
+    return read
+
+
+def cell(value: Any, kind: str, now: datetime) -> Any:
+    """A value as a cell of a column of that type; None where it does not fit."""
+    if value is paths.MISSING or value is None:
+        return None
+    match kind:
+        case "string":
+            if isinstance(value, str):
+                return value
+            return msgspec.json.encode(value).decode()
+        case "integer":
+            return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        case "number":
+            return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        case "boolean":
+            return value if isinstance(value, bool) else None
+        case "date":
+            return _since(value, now)
+    return None
+
+
+def _since(value: Any, now: datetime) -> str | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return "<invalid>"
+    return human_duration((now - moment).total_seconds())

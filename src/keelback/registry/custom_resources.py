@@ -1,0 +1,263 @@
+"""The strategy of custom resources: made from a CustomResourceDefinition, one for each served version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
+from keelback.apimachinery import codecs, errors, unstructured
+from keelback.apimachinery import schema as managed_schema
+from keelback.apimachinery import structural_schema as structural
+from keelback.apimachinery import structural_schema_validation as validation
+from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.meta import ObjectMeta, make_kind, replace
+from keelback.apimachinery.structural_schema import SchemaTree
+from keelback.apimachinery.unstructured import Unstructured, with_content
+from keelback.registry import custom_resource_columns, custom_resource_paths
+from keelback.registry.strategy import Strategy
+
+_TYPE_FIELDS = frozenset(("kind", "apiVersion", "metadata"))
+_SHOWN_BYTES = 30
+
+
+class CustomResourceStrategy(Strategy[Unstructured]):
+    """A custom resource in one version. Make it with `strategy_of`."""
+
+    verbs = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+    needs_resource_version_to_update = True
+    takes_strategic_merge_patches = False
+    field_type: ClassVar[Any] = dict
+    has_status: ClassVar[bool] = False
+
+    def __init__(
+        self, version: CustomResourceDefinitionVersion, storage: CustomResourceDefinitionVersion, api_version: str
+    ) -> None:
+        self.version = version
+        self.open_api = open_api_of(version)
+        self._structural = _without_type_fields(self.open_api)
+        self._storage = _without_type_fields(open_api_of(storage))
+        self._is_stored_version = version.name == storage.name
+        self._managed = managed_schema.of_custom_resource(self.open_api)
+        kind = self.kind.__kind__
+        self._head = kind.head
+        self._stored_head = make_kind(api_version, kind.kind, kind.plural).head
+
+    def fields(self, narrow: Any) -> Mapping[str, str]:
+        found = {}
+        for path in self.version.selectable_fields:
+            value = custom_resource_paths.first(narrow, path.json_path)
+            missing = value is None or value is custom_resource_paths.MISSING
+            text = "" if missing else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            found[path.json_path.removeprefix(".")] = text
+        return found
+
+    # From bytes and trees, and back.
+
+    def decode(self, data: bytes) -> Unstructured:
+        return unstructured.decode(self.kind, data)
+
+    def decode_body(self, data: bytes) -> Unstructured:
+        tree = codecs.loads(data)
+        kind = self.kind.__kind__.kind
+        for name, shown in (("kind", "Kind"), ("apiVersion", "apiVersion")):
+            if not tree.get(name):
+                text = data.decode(errors="replace")
+                start = f"{text[:_SHOWN_BYTES]} ..." if len(text) > _SHOWN_BYTES else text
+                raise errors.BadRequest(
+                    f"the object provided is unrecognized (must be of type {kind}): "
+                    f"Object '{shown}' is missing in '{text}' ({start})"
+                )
+        return self.from_tree(tree)
+
+    def from_tree(self, tree: Mapping[str, Any]) -> Unstructured:
+        metadata = codecs.convert(ObjectMeta, tree.get("metadata") or {})
+        made: Unstructured = self.kind(metadata=metadata, content=self._shaped(_content(tree), self._structural))
+        return made
+
+    def _shaped(self, content: dict[str, Any], schema: SchemaTree) -> dict[str, Any]:
+        kept = structural.pruned(_whole_numbers(content), schema, is_root=True)
+        shaped: dict[str, Any] = structural.defaulted(
+            structural.with_embedded_metadata(kept, schema, is_root=True), schema
+        )
+        return shaped
+
+    def strict_errors(self, tree: Any) -> list[str]:
+        if not isinstance(tree, dict):
+            return []
+        found = codecs.strict_errors({"metadata": tree.get("metadata")}, unstructured.Unstructured)
+        found.extend(f'duplicate field "{one}"' for one in _repeated(tree))
+        found.extend(f'unknown field "{one}"' for one in structural.unknown_fields(_content(tree), self._structural))
+        return list(dict.fromkeys(found))
+
+    def schema(self) -> managed_schema.Schema:
+        return self._managed
+
+    def encode(self, obj: Unstructured) -> bytes:
+        if not self._is_stored_version:
+            obj = with_content(obj, self._shaped(dict(obj.content), self._storage))
+        return codecs.encode_stored(obj)
+
+    def to_storage(self, data: bytes) -> bytes:
+        return self._stored_head + data[len(self._head) :] if not self._is_stored_version else data
+
+    def from_storage(self, data: bytes) -> bytes:
+        """Any version's bytes as this version's, with what this version's schema has and defaults."""
+        obj = unstructured.decode(self.kind, data)
+        return codecs.encode_stored(with_content(obj, self._shaped(dict(obj.content), self._structural)))
+
+    # Writing.
+
+    def prepare_for_create(self, new: Unstructured) -> Unstructured:
+        return self.without_status(new)
+
+    def prepare_for_status_update(self, new: Unstructured, old: Unstructured) -> Unstructured:
+        metadata = replace(old.metadata, managed_fields=new.metadata.managed_fields)
+        return replace(new, metadata=metadata, content=_with_status(old.content, new.content))
+
+    def without_status(self, new: Unstructured) -> Unstructured:
+        if not self.has_status or "status" not in new.content:
+            return new
+        return with_content(new, _with_status(new.content, {}))
+
+    def with_status_of(self, new: Unstructured, old: Unstructured) -> Unstructured:
+        return with_content(new, _with_status(new.content, old.content)) if self.has_status else new
+
+    def spec_changed(self, new: Unstructured, old: Unstructured) -> bool:
+        if not self.has_status:
+            return new.content != old.content
+        return _with_status(new.content, {}) != _with_status(old.content, {})
+
+    # Validation.
+
+    def validate(self, new: Unstructured) -> Iterator[FieldError]:
+        yield from validation.validate(self._validated(new), self._validated_schema())
+        yield from self._scale_problems(new, is_status=None)
+
+    def validate_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
+        yield from validation.validate(self._validated(new), self._validated_schema(), "", self._validated(old))
+        yield from self._scale_problems(new, is_status=None)
+
+    def validate_status_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
+        schema = (self.open_api.get("properties") or {}).get("status")
+        if schema is not None and "status" in new.content:
+            before = old.content.get("status", validation.MISSING)
+            for one in validation.validate(new.content["status"], schema, "", before):
+                yield one if one.field == "<nil>" else one.under("status")
+        yield from self._scale_problems(new, is_status=True)
+
+    def _validated_schema(self) -> SchemaTree:
+        return self.open_api
+
+    def _validated(self, obj: Unstructured) -> dict[str, Any]:
+        kind = obj.__kind__
+        properties = self.open_api.get("properties") or {}
+        named = {"name": obj.metadata.name, "generateName": obj.metadata.generate_name}
+        tree: dict[str, Any] = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": named, **obj.content}
+        if "properties" not in (properties.get("metadata") or {}):
+            tree["metadata"] = {}
+        return tree
+
+    def _scale_problems(self, new: Unstructured, *, is_status: bool | None) -> Iterator[FieldError]:
+        scale = self.version.subresources.scale if self.version.subresources else None
+        if scale is None:
+            return
+        for path in (scale.spec_replicas_path, scale.status_replicas_path):
+            if is_status and not path.startswith(".status"):
+                continue
+            value = custom_resource_paths.first(new.content, path)
+            if value is custom_resource_paths.MISSING or value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                given = {str: "string", bool: "bool", float: "float64"}.get(type(value), "map[string]interface {}")
+                complaint = f"{path} accessor error: {value} is of the type {given}, expected int64"
+                yield errors.invalid(path, 0, complaint)
+            elif not 0 <= value < 2**31:
+                yield errors.invalid(path, value, "should be a non-negative integer")
+
+
+def strategy_of(
+    definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion
+) -> CustomResourceStrategy:
+    """The strategy of one version of a custom resource."""
+    spec = definition.spec
+    names = spec.names
+    storage = next(one for one in spec.versions if one.storage)
+    kind = make_kind(
+        f"{spec.group}/{version.name}",
+        names.kind,
+        names.plural,
+        namespaced=spec.scope == "Namespaced",
+        singular=names.singular,
+        short_names=names.short_names,
+        categories=names.categories,
+        list_kind=names.list_kind,
+    )
+    parts = version.subresources
+    has_status = parts is not None and parts.status is not None
+    subresources = tuple(
+        name for name, given in (("status", has_status), ("scale", parts is not None and parts.scale)) if given
+    )
+    made: type[CustomResourceStrategy] = type(
+        f"{names.kind}Strategy",
+        (CustomResourceStrategy,),
+        {
+            "kind": unstructured.class_of(kind),
+            "columns": custom_resource_columns.columns(version.additional_printer_columns),
+            "subresources": subresources,
+            "has_status": has_status,
+            "storage_path": f"{spec.group}/{names.plural}",
+            "field_names": tuple(one.json_path.removeprefix(".") for one in version.selectable_fields),
+        },
+    )
+    return made(version, storage, f"{spec.group}/{storage.name}")
+
+
+def open_api_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
+    """A version's schema as a JSON tree."""
+    given = version.schema.open_api_v3_schema if version.schema else None
+    if given is None:
+        return dict(structural.PRESERVING)
+    tree: dict[str, Any] = _whole_numbers(msgspec.json.decode(msgspec.json.encode(given)))
+    return tree
+
+
+def _without_type_fields(schema: SchemaTree) -> SchemaTree:
+    properties = schema.get("properties") or {}
+    return {**schema, "properties": {name: one for name, one in properties.items() if name not in _TYPE_FIELDS}}
+
+
+def _content(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tree.items() if name not in _TYPE_FIELDS}
+
+
+def _with_status(content: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    made = {name: value for name, value in content.items() if name != "status"}
+    if "status" in source:
+        made["status"] = source["status"]
+    return made
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The tree with 1.0 as 1, as Go writes it."""
+    match value:
+        case dict():
+            return {name: _whole_numbers(one) for name, one in value.items()}
+        case list():
+            return [_whole_numbers(one) for one in value]
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+    return value
+
+
+def _repeated(tree: Any, path: str = "") -> Iterator[str]:
+    if isinstance(tree, dict):
+        for name in tree.repeated if isinstance(tree, codecs.Duplicated) else ():
+            yield f"{path}{name}"
+        for name, one in tree.items():
+            yield from _repeated(one, f"{path}{name}.")
+    elif isinstance(tree, list):
+        for at, one in enumerate(tree):
+            yield from _repeated(one, f"{path.removesuffix('.')}[{at}].")
