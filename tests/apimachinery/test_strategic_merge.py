@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keelback.api import core_v1
 from keelback.apimachinery import merge_patch, strategic_merge
 from keelback.apimachinery.meta import ListMap, ListSet, Object, RetainKeys, Value, kind, written
 from keelback.apimachinery.schema import schema_of
@@ -196,3 +197,10 @@ def test_every_element_of_both_sides_is_there_once_and_the_patch_keeps_its_order
     assert [name for name in names(merged) if name in names(patch)] == names(patch)
     again = strategic_merge.merge({"spec": {"workers": merged}}, {"spec": {"workers": patch}}, SCHEMA)
     assert again["spec"]["workers"] == merged
+
+
+def test_replacing_a_list_that_is_not_there_leaves_no_trace_of_the_directive() -> None:
+    patch = {"status": {"podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.1"}]}}
+    assert strategic_merge.merge({"status": {}}, patch, schema_of(core_v1.Pod)) == {
+        "status": {"podIPs": [{"ip": "10.0.0.1"}]}
+    }

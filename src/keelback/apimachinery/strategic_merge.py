@@ -292,7 +292,9 @@ def _without_directives(value: Any) -> Any:
         }
         return {name: member for name, member in kept.items() if member is not _DROPPED}
     if isinstance(value, list):
-        return [item for item in map(_without_directives, value) if item is not _DROPPED]
+        # `{"$patch": "replace"}` alone speaks of the list; it is no element of it.
+        elements = (item for item in value if not (isinstance(item, dict) and set(item) == {_PATCH}))
+        return [item for item in map(_without_directives, elements) if item is not _DROPPED]
     return value
 
 

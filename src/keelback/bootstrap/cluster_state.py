@@ -124,7 +124,7 @@ class Place:
     def write(self, path: Path, value: msgspec.Struct) -> None:
         """Put a file in its place at once, whole or not at all."""
         temporary = path.with_name(f".{path.name}.new")
-        temporary.write_bytes(msgspec.json.encode(value))
+        temporary.write_bytes(msgspec.json.encode(value, enc_hook=str))
         os.replace(temporary, path)
 
     def remove(self, *, keep_data: bool) -> None:

@@ -14,7 +14,7 @@ from keelback.controllers.observed import PodView
 def addresses(pod: PodView) -> tuple[str, ...]:
     """The pod's addresses, one of each family."""
     if pod.status.pod_ips:
-        return tuple(one.ip for one in pod.status.pod_ips)
+        return tuple(one.ip for one in pod.status.pod_ips if one.ip)
     return (pod.status.pod_ip,) if pod.status.pod_ip else ()
 
 
