@@ -157,3 +157,13 @@ def test_hints_are_followed_if_all_have_them_and_one_is_for_us() -> None:
 def test_a_health_check_counts_the_nodes_ready_endpoints() -> None:
     held = slice_of(HERE, THERE, endpoint("10.244.0.7", conditions=TERMINATING))
     assert local_endpoint_count([held, slice_of(HERE)], "node-a") == 1
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1 }; flush ruleset", "010.0.0.1", "fe80::1%a; flush ruleset", "web", ""])
+def test_only_addresses_come_into_rules(address: str) -> None:
+    with pytest.raises(ValueError, match="does not appear to be"):
+        plan(service(), [replace(slice_of(endpoint(address)), address_type="IPv4")], CONFIG)
+    with pytest.raises(ValueError, match="does not appear to be"):
+        plan(service(external_ips=(address,)), [], CONFIG)
+    with pytest.raises(ValueError, match="no protocol"):
+        plan(service(ports=(ServicePort(name="http", port=80, protocol="TCP; flush ruleset"),)), [], CONFIG)

@@ -117,6 +117,21 @@ def test_the_table_is_replaced_once_and_updated_after(api: Any) -> None:
     asyncio.run(play(api))
 
 
+async def play_nonsense(api: Any) -> None:
+    kernel = FakeKernel()
+    await api.put(service())
+    await api.put(service("other", "10.96.0.21"))
+    await api.put(slice_of("not an address"))
+    async with running(api, kernel):
+        await until(lambda: kernel.scripts)
+        assert "10.96.0.21" in kernel.scripts[0]
+        assert "10.96.0.20" not in kernel.scripts[0]
+
+
+def test_a_service_that_makes_no_sense_harms_only_itself(api: Any) -> None:
+    asyncio.run(play_nonsense(api))
+
+
 async def play_health(api: Any) -> None:
     local = service(type="LoadBalancer", external_traffic_policy="Local", health_check_node_port=31000)
     await api.put(local)

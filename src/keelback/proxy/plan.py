@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple, TypeAlias
 
 from keelback.api.core_v1 import ServicePort
@@ -53,7 +53,11 @@ class Rule:
 
 
 def plan(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig) -> tuple[Rule, ...]:
-    """The rules for one Service; none for headless ones and ExternalNames."""
+    """The rules for one Service; none for headless ones and ExternalNames.
+
+    Everything in them is an address, a number or a protocol: they become parts of a script. Raises ValueError where
+    an object says anything else.
+    """
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip in {"", "None"}:
         return ()
@@ -62,6 +66,14 @@ def plan(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig)
 
 def is_version6(address: str) -> bool:
     return ":" in address
+
+
+def protocol_of(text: str) -> str:
+    """A protocol as rules name it. Raises ValueError for one that there is not."""
+    name = text.lower()
+    if name not in {"tcp", "udp", "sctp"}:
+        raise ValueError(f"{text} is no protocol of Services")
+    return name
 
 
 def local_endpoint_count(slices: Sequence[EndpointSlice], node_name: str) -> int:
@@ -80,7 +92,7 @@ def _port_rules(
     service: Service, port: ServicePort, slices: Sequence[EndpointSlice], config: ProxyConfig
 ) -> Iterator[Rule]:
     spec = service.spec
-    protocol = port.protocol.lower()
+    protocol = protocol_of(port.protocol)
     affinity = _affinity_seconds(service)
     for version6 in (False, True):
         found = list(_endpoints(port, slices, version6))
@@ -106,7 +118,7 @@ def _port_rules(
 
 
 def _external_frontends(service: Service, port: ServicePort, config: ProxyConfig, version6: bool) -> Iterator[Frontend]:
-    protocol = port.protocol.lower()
+    protocol = protocol_of(port.protocol)
     if port.node_port and service.spec.type in {"NodePort", "LoadBalancer"}:
         for address in _of_family(config.node_ips, version6):
             yield Frontend(address, protocol, port.node_port)
@@ -163,8 +175,9 @@ def _hinted(
 
 def _backends(pairs: Iterable[tuple[Endpoint, int]], config: ProxyConfig) -> tuple[Backend, ...]:
     # A set: while the controller moves an endpoint between slices it stands in both.
-    made = {Backend(endpoint.addresses[0], port, endpoint.node_name == config.node_name) for endpoint, port in pairs}
-    return tuple(sorted(made, key=lambda backend: (ip_address(backend.address).packed, backend.port)))
+    made = {(_address(endpoint.addresses[0]), port, endpoint.node_name == config.node_name) for endpoint, port in pairs}
+    found = sorted(made, key=lambda one: (one[0].packed, one[1]))
+    return tuple(Backend(str(address), port, is_local) for address, port, is_local in found)
 
 
 def _is_ready(endpoint: Endpoint) -> bool:
@@ -184,4 +197,12 @@ def _affinity_seconds(service: Service) -> int:
 
 
 def _of_family(addresses: Iterable[str], version6: bool) -> Iterator[str]:
-    return (address for address in addresses if is_version6(address) == version6)
+    found = (_address(address) for address in addresses)
+    return (str(address) for address in found if (address.version == 6) == version6)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    # A scope may be any text at all, and no Service has one.
+    if "%" in text:
+        raise ValueError(f"{text!r} does not appear to be an address without a scope")
+    return ip_address(text)

@@ -21,7 +21,7 @@ from keelback.proxy.config import ProxyConfig
 from keelback.proxy.metrics import ProxyMetrics
 from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.observed import EndpointSlice, Service
-from keelback.proxy.plan import Frontend, local_endpoint_count, plan
+from keelback.proxy.plan import Frontend, Rule, local_endpoint_count, plan
 from keelback.proxy.table import Table, removal
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -94,9 +94,7 @@ class Proxy:
         """Apply what changed since the last time. Raises NftError, OSError, TimeoutError; the next replaces all."""
         dirty, self._dirty = self._dirty, set()
         for key in dirty:
-            service = self.services.store.get(*key)
-            rules = plan(service, self._slices_of(key), self.config) if service is not None else ()
-            self.table.assign(key, rules)
+            self.table.assign(key, self._plan(key))
         if not self._must_replace and not self.table.is_changed():
             return
         started = self._clock.monotonic()
@@ -108,6 +106,17 @@ class Proxy:
         gone = self.table.accepted(is_whole)
         self._note(started, is_whole)
         await self._forget(gone)
+
+    def _plan(self, key: Key) -> tuple[Rule, ...]:
+        service = self.services.store.get(*key)
+        if service is None:
+            return ()
+        try:
+            return plan(service, self._slices_of(key), self.config)
+        except ValueError as error:
+            # One Service that makes no sense must not keep the others from working.
+            _log.error("Could not plan the rules of a Service", service="/".join(key), error=error)
+            return ()
 
     async def _sync_forever(self) -> None:
         await self.services.wait_synced()
