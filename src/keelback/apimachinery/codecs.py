@@ -14,7 +14,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from keelback.apimachinery import quantity
-from keelback.apimachinery.meta import Object, QuantityText, replace
+from keelback.apimachinery.meta import Object, ObjectMeta, QuantityText, replace
+from keelback.apimachinery.unstructured import Unstructured
 
 T = TypeVar("T")
 ObjectT = TypeVar("ObjectT", bound=Object)
@@ -29,7 +30,7 @@ class DecodeError(Exception):
 def encode(obj: Any) -> bytes:
     """An object (anything with `__kind__`) as it goes over the wire."""
     kind = obj.__kind__
-    body = _ENCODER.encode(obj)
+    body = _ENCODER.encode(obj.flat() if isinstance(obj, Unstructured) else obj)
     start = b'{"kind":"%b","apiVersion":"%b"' % (kind.kind.encode(), kind.api_version.encode())
     return start + b"," + body[1:] if len(body) > 2 else start + b"}"
 
@@ -68,6 +69,8 @@ def decode_body(cls: type[T], data: bytes) -> T:
 
 def convert(cls: type[T], tree: Any) -> T:
     """An object from a JSON tree, as lenient as `decode_body`. Raises DecodeError."""
+    if isinstance(cls, type) and issubclass(cls, Unstructured):
+        return _unstructured(cls, tree)
     shape = shape_of(cls)
     cleaned = _cleaned(tree, shape)
     try:
@@ -80,6 +83,11 @@ def convert(cls: type[T], tree: Any) -> T:
         return canonical(decoded)
     except (msgspec.ValidationError, OverflowError) as error:
         raise DecodeError(_mismatch(cleaned, shape, cls.__name__, "") or str(error)) from error
+
+
+def _unstructured(cls: Any, tree: Any) -> Any:
+    content = {name: one for name, one in tree.items() if name not in ("kind", "apiVersion", "metadata")}
+    return cls(metadata=convert(ObjectMeta, tree.get("metadata") or {}), content=content)
 
 
 class Duplicated(dict[str, Any]):

@@ -21,6 +21,7 @@ from keelback.apimachinery.meta import Object
 from keelback.apiserver import initial_objects, kubelet_proxy, reviews, subresources, system_paths
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
+from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
@@ -189,6 +190,9 @@ class _Assembly:
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock)
         await self._follow_policy(running)
+        custom = self._custom_resources()
+        await custom.load()
+        running.follow(custom.run)
         running.begin()
         config = self._config
         await initial_objects.ensure(
@@ -317,6 +321,20 @@ class _Assembly:
             described = kind.__kind__
             self._server.route_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))
+
+    def _custom_resources(self) -> CustomResources:
+        return CustomResources(
+            server=self._server,
+            discovery=self._discovery,
+            feed=self._feed,
+            store=self._store,
+            lookup=self._lookup,
+            binder=self._binder,
+            handlers=self._handlers,
+            clock=self._clock,
+            chance=self._chance,
+            new_uid=self._new_uid,
+        )
 
     async def _follow_policy(self, running: RunningAPIServer) -> None:
         """Roles, bindings and the graph of nodes, kept in memory for authorization."""

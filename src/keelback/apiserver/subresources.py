@@ -47,7 +47,8 @@ class PartHandler:
         async def change(old: Any) -> Any:
             return self._merged(sent, old)
 
-        return await self._write(context, change, dry_run=chosen.dry_run)
+        must_name_version = self._handler.strategy.needs_resource_version_to_update
+        return await self._write(context, change, dry_run=chosen.dry_run, must_name_version=must_name_version)
 
     async def _patch(self, context: RequestContext) -> AnyResponse:
         chosen = options.write_options(context, "PatchOptions")
@@ -62,12 +63,18 @@ class PartHandler:
         return new if self._merge is None else self._merge(new, old)
 
     async def _write(
-        self, context: RequestContext, change: Any, *, dry_run: bool, is_apply: bool = False
+        self,
+        context: RequestContext,
+        change: Any,
+        *,
+        dry_run: bool,
+        is_apply: bool = False,
+        must_name_version: bool = False,
     ) -> AnyResponse:
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         write = self._handler.write(context, subresource=self._subresource, dry_run=dry_run, is_apply=is_apply)
         written = await self._handler.store.update(
-            context.info.namespace, context.info.name, change, write, must_name_version=False
+            context.info.namespace, context.info.name, change, write, must_name_version=must_name_version
         )
         return negotiation.respond(200, written.wire, accepted, warnings=context.warnings)
 

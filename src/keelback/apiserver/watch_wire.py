@@ -30,8 +30,8 @@ class CachedResource:
     when the resource is not namespaced. `fields` gives the values of the field selectors other than metadata.name and
     metadata.namespace, from an object decoded as `field_type`; those in `indexed_fields` are found and watched without
     looking at every object. `keeps_type` is for custom resources, whose list items carry kind and apiVersion.
-    `convert` makes a stored value of another apiVersion one of this. `bookmark_tail` is what upstream writes in a
-    bookmark after the metadata, such as `,"spec":{},"status":{}`.
+    `convert` makes a stored value of another apiVersion one of this; with `converts_all` it sees every value.
+    `bookmark_tail` is what upstream writes in a bookmark after the metadata, such as `,"spec":{},"status":{}`.
     """
 
     prefix: str
@@ -44,6 +44,7 @@ class CachedResource:
     fields: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     indexed_fields: tuple[str, ...] = ()
     convert: Callable[[bytes], bytes] | None = None
+    converts_all: bool = False
     bookmark_tail: bytes = b""
 
 
@@ -64,7 +65,7 @@ class WireForm:
 
     def item(self, value: bytes, revision: int) -> bytes:
         """A stored value as an item. Raises ValueError when it is not in the stored form and cannot be converted."""
-        if not value.startswith(self._stored_head):
+        if self._resource.converts_all or not value.startswith(self._stored_head):
             value = self._resource.convert(value) if self._resource.convert else value
             if not value.startswith(self._stored_head):
                 raise ValueError(f"not a stored {self._resource.kind}: {value[:80]!r}")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keelback.api.apiextensions_v1 import CustomResourceConversion, CustomResourceDefinition
+from keelback.api.apiextensions_v1 import (
+    CustomResourceConversion,
+    CustomResourceDefinition,
+    CustomResourceDefinitionCondition,
+)
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required
-from keelback.apimachinery.meta import replace
+from keelback.apimachinery.meta import replace, with_metadata
 from keelback.registry.cells import CREATED_AT
 from keelback.registry.strategy import Strategy
+
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
 class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
@@ -41,6 +47,23 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
         stored = old.status.stored_versions
         more = tuple(one.name for one in new.spec.versions if one.storage and one.name not in stored)
         return replace(new, status=replace(old.status, stored_versions=(*stored, *more)))
+
+    def is_held(self, obj: CustomResourceDefinition) -> bool:
+        # The objects go first: the finalizer is there from the deletion on.
+        return obj.metadata.deletion_timestamp is None or bool(obj.metadata.finalizers)
+
+    def prepare_for_deletion(self, obj: CustomResourceDefinition) -> CustomResourceDefinition:
+        finalizers = dict.fromkeys((*obj.metadata.finalizers, CLEANUP_FINALIZER))
+        told = CustomResourceDefinitionCondition(
+            type="Terminating",
+            status="True",
+            last_transition_time=obj.metadata.deletion_timestamp,
+            reason="InstanceDeletionPending",
+            message="CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        )
+        kept = tuple(one for one in obj.status.conditions if one.type != "Terminating")
+        marked = replace(obj, status=replace(obj.status, conditions=(*kept, told)))
+        return with_metadata(marked, finalizers=tuple(finalizers), generation=obj.metadata.generation - 1)
 
     def validate(self, new: CustomResourceDefinition) -> Iterator[FieldError]:
         spec = new.spec

@@ -1,0 +1,361 @@
+"""Serves custom resources: follows the CustomResourceDefinitions, routes what they define, cleans up what they end.
+
+A definition is established only once its routes work, so that who waits for the condition can use the resource.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
+from keelback.apimachinery import codecs, errors
+from keelback.apimachinery.meta import replace, with_metadata
+from keelback.apiserver import custom_resource_status as status
+from keelback.apiserver import subresources
+from keelback.apiserver.admission_binding import AdmissionBinder
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.custom_scale import CustomScaleHandler
+from keelback.apiserver.discovery import Discovery, Served
+from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.ownership import ManagedFields
+from keelback.apiserver.resource_handler import ResourceHandler
+from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
+from keelback.apiserver.server import APIServer, ResourceRoute
+from keelback.apiserver.watch_cache import WatchCache, WatchOptions
+from keelback.apiserver.watch_feed import CacheFeed
+from keelback.apiserver.watch_wire import CachedResource
+from keelback.component.http import AnyResponse
+from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock
+from keelback.registry.custom_resources import CustomResourceStrategy, strategy_of
+from keelback.storage.protocol import Store
+
+RETRY_SECONDS = 1.0
+_FORCED_POLL_SECONDS = 0.5
+_MANAGER = "kube-apiserver"
+
+log = logger("custom_resources")
+
+
+class _NoAdmission:
+    """The server's own writes are not subject to admission."""
+
+    async def admit(self, operation: str, obj: Any, old: Any) -> Any:
+        return obj
+
+    async def validate(self, operation: str, obj: Any, old: Any) -> None:
+        return None
+
+
+@dataclass(slots=True)
+class _Version:
+    """One served version: what has to be taken back when it ends."""
+
+    handler: ResourceHandler
+    cache: WatchCache
+
+
+@dataclass(slots=True)
+class _Resource:
+    """One served definition. `spec` is what it was served by."""
+
+    definition: CustomResourceDefinition
+    versions: dict[str, _Version]
+    is_terminating: bool = False
+
+
+class CustomResources:
+    """All custom resources of one server. `load` serves those that exist, `run` follows the definitions."""
+
+    def __init__(
+        self,
+        *,
+        server: APIServer,
+        discovery: Discovery,
+        feed: CacheFeed,
+        store: Store,
+        lookup: CacheLookup,
+        binder: AdmissionBinder,
+        handlers: dict[tuple[str, str], ResourceHandler],
+        clock: Clock,
+        chance: random.Random,
+        new_uid: Callable[[], str],
+    ) -> None:
+        self._server = server
+        self._discovery = discovery
+        self._feed = feed
+        self._store = store
+        self._lookup = lookup
+        self._binder = binder
+        self._handlers = handlers
+        self._clock = clock
+        self._chance = chance
+        self._new_uid = new_uid
+        self._served: dict[str, _Resource] = {}
+        self._ending: set[str] = set()
+        self._definitions: ResourceStore[CustomResourceDefinition] = handlers[
+            "apiextensions.k8s.io", "customresourcedefinitions"
+        ].store
+
+    async def load(self) -> None:
+        """Serve what is established already, before the first request is answered."""
+        for definition in list(self._lookup.scan(CustomResourceDefinition)):
+            if status.is_true(definition, status.ESTABLISHED):
+                await self._serve(definition)
+
+    async def run(self) -> NoReturn:
+        """Follow the definitions until cancelled."""
+        cache = self._lookup.cache(CustomResourceDefinition.__kind__)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                watcher = await cache.watch(WatchOptions())
+                while records := await watcher.next_records():
+                    for record in records:
+                        if record.type != "BOOKMARK":
+                            definition = codecs.decode(CustomResourceDefinition, record.object)
+                            await self._reconcile(definition, group, is_gone=record.type == "DELETED")
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def _reconcile(
+        self, definition: CustomResourceDefinition, group: asyncio.TaskGroup, *, is_gone: bool
+    ) -> None:
+        name = definition.metadata.name
+        try:
+            if is_gone:
+                self._end(name)
+                await self._reconsider(definition)
+            elif definition.metadata.deletion_timestamp is not None:
+                await self._begin_to_terminate(definition, group)
+            else:
+                await self._accept(definition)
+        except errors.StatusError as error:
+            log.warning("A CustomResourceDefinition could not be served yet", name=name, error=error.message)
+            group.create_task(self._retry(name, group))
+        except Exception as error:  # the edge: one definition must not end the serving of the others
+            log.exception("A CustomResourceDefinition cannot be served", error, name=name)
+
+    async def _retry(self, name: str, group: asyncio.TaskGroup) -> None:
+        await self._clock.sleep(RETRY_SECONDS)
+        definition = self._lookup.peek(CustomResourceDefinition, name)
+        if definition is not None:
+            await self._reconcile(definition, group, is_gone=False)
+
+    async def _accept(self, definition: CustomResourceDefinition) -> None:
+        """Give a definition its names, serve it, then say so."""
+        wanted = status.plan(definition, self._siblings(definition), self._clock.now())
+        if any(one.type == status.ESTABLISHED and one.status == "True" for one in wanted.conditions):
+            await self._serve(replace(definition, status=wanted))
+        if wanted == definition.status:
+            return
+
+        async def change(old: CustomResourceDefinition) -> CustomResourceDefinition:
+            if old.metadata.generation != definition.metadata.generation:
+                # Another spec than the one that is served: its own event brings it here.
+                return old
+            return replace(old, status=replace(wanted, stored_versions=old.status.stored_versions))
+
+        try:
+            await self._definitions.update("", definition.metadata.name, change, self._write("status"))
+        except errors.NotFound:
+            return
+
+    def _siblings(self, definition: CustomResourceDefinition) -> list[CustomResourceDefinition]:
+        return [
+            one
+            for one in self._lookup.scan(CustomResourceDefinition)
+            if one.spec.group == definition.spec.group and one.metadata.name != definition.metadata.name
+        ]
+
+    async def _reconsider(self, gone: CustomResourceDefinition) -> None:
+        """Names that came free may be wanted by others."""
+        for other in self._siblings(gone):
+            if not status.is_true(other, status.NAMES_ACCEPTED) and other.metadata.deletion_timestamp is None:
+                await self._accept(other)
+
+    def _write(self, subresource: str) -> Write:
+        return Write(now=self._clock.now(), manager=_MANAGER, admission=_NoAdmission(), subresource=subresource)
+
+    # Routes.
+
+    async def _serve(self, definition: CustomResourceDefinition) -> None:
+        name = definition.metadata.name
+        known = self._served.get(name)
+        if known is not None and known.definition.spec == definition.spec:
+            known.definition = definition
+            return
+        made = _Resource(definition, {}, is_terminating=definition.metadata.deletion_timestamp is not None)
+        for version in definition.spec.versions:
+            if version.served:
+                made.versions[version.name] = await self._make(definition, version)
+        if known is not None:
+            self._end(name, keep=frozenset(made.versions))
+        self._served[name] = made
+        for version in definition.spec.versions:
+            if version.served:
+                self._route(made, version)
+
+    async def _make(self, definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> _Version:
+        strategy = strategy_of(definition, version)
+        kind = strategy.kind.__kind__
+        resources: ResourceStore[Any] = ResourceStore(
+            self._store,
+            strategy,
+            ownership=ManagedFields(strategy.schema(), has_status=strategy.has_status),
+            new_uid=self._new_uid,
+            chance=self._chance,
+        )
+        cache = await self._feed.add(
+            CachedResource(
+                prefix=resources.prefix,
+                kind=kind.kind,
+                api_version=kind.api_version,
+                is_namespaced=kind.namespaced,
+                list_kind=kind.list_kind,
+                keeps_type=True,
+                field_type=strategy.field_type,
+                fields=strategy.fields,
+                convert=strategy.from_storage,
+                # What was stored by another version or an older schema is shown with this one's defaults.
+                converts_all=len(definition.spec.versions) > 1 or definition.metadata.generation > 1,
+            )
+        )
+        return _Version(ResourceHandler(strategy, resources, cache, self._binder, self._clock), cache)
+
+    def _route(self, resource: _Resource, version: CustomResourceDefinitionVersion) -> None:
+        handler = resource.versions[version.name].handler
+        kind, strategy = handler.kind, handler.strategy
+        self._handlers[kind.group, kind.plural] = handler
+        self._handlers[kind.api_version, kind.plural] = handler
+        warning = _deprecation(resource.definition, version)
+
+        def route(subresource: str, answer: ResourceRoute) -> None:
+            self._server.route_resource(
+                kind.group, kind.version, kind.plural, subresource, _guarded(resource, answer, warning)
+            )
+
+        route("", handler.handle)
+        scale = version.subresources.scale if version.subresources else None
+        part = subresources.PartHandler(handler, "status", None)
+        route("status", part.handle if "status" in strategy.subresources else _missing(handler))
+        route("scale", CustomScaleHandler(handler, scale).handle if scale else _missing(handler))
+        self._discovery.add(Served(kind, strategy.verbs, strategy.subresources))
+
+    def _end(self, name: str, *, keep: frozenset[str] = frozenset()) -> None:
+        """Serve a definition no more; the routes of the versions to keep are about to be replaced."""
+        resource = self._served.pop(name, None)
+        if resource is None:
+            return
+        for version, served in resource.versions.items():
+            kind = served.handler.kind
+            self._feed.remove(served.cache)
+            if version in keep:
+                continue
+            for subresource in ("", "status", "scale"):
+                self._server.unroute_resource(kind.group, kind.version, kind.plural, subresource)
+            self._discovery.remove(kind)
+            self._handlers.pop((kind.api_version, kind.plural), None)
+            self._handlers.pop((kind.group, kind.plural), None)
+
+    # The end of a definition.
+
+    async def _begin_to_terminate(self, definition: CustomResourceDefinition, group: asyncio.TaskGroup) -> None:
+        name = definition.metadata.name
+        served = self._served.get(name)
+        if served is not None:
+            served.is_terminating = True
+        if status.FINALIZER in definition.metadata.finalizers and name not in self._ending:
+            self._ending.add(name)
+            group.create_task(self._terminate(definition))
+
+    async def _terminate(self, definition: CustomResourceDefinition) -> None:
+        """Delete the objects, wait for those that finalizers hold, then let the definition go."""
+        name = definition.metadata.name
+        try:
+            while True:
+                try:
+                    if not await self._delete_objects(definition):
+                        await self._release(name)
+                        return
+                except errors.NotFound:
+                    return
+                except Exception as error:  # the loop's edge: the cleaning up goes on
+                    log.exception("The objects of a CustomResourceDefinition cannot be deleted", error, name=name)
+                await self._clock.sleep(_FORCED_POLL_SECONDS)
+        finally:
+            self._ending.discard(name)
+
+    async def _delete_objects(self, definition: CustomResourceDefinition) -> int:
+        """Delete every object; tells how many are left."""
+        storage = next(one for one in definition.spec.versions if one.storage)
+        strategy: CustomResourceStrategy = strategy_of(definition, storage)
+        objects: ResourceStore[Any] = ResourceStore(
+            self._store,
+            strategy,
+            ownership=ManagedFields(strategy.schema(), has_status=strategy.has_status),
+            new_uid=self._new_uid,
+            chance=self._chance,
+        )
+        found = await self._store.range(objects.prefix)
+        left = 0
+        for one in found.kvs:
+            namespace, _, object_name = one.key.removeprefix(objects.prefix).rpartition("/")
+            try:
+                written = await objects.delete(namespace, object_name, Deletion(), self._write(""))
+            except errors.NotFound:
+                continue
+            left += not written.is_gone
+        return left
+
+    async def _release(self, name: str) -> None:
+        done = status.terminating("InstanceDeletionCompleted", "removed all instances", is_done=True)
+        now = self._clock.now()
+
+        async def change(old: CustomResourceDefinition) -> CustomResourceDefinition:
+            kept = tuple(one for one in old.metadata.finalizers if one != status.FINALIZER)
+            told = replace(old, status=status.with_condition(old.status, done, now))
+            return with_metadata(told, finalizers=kept)
+
+        # Unserved first: who sees the definition gone must not find its resource.
+        self._end(name)
+        await self._definitions.update("", name, change, self._write(""))
+
+
+def _deprecation(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> str:
+    if not version.deprecated:
+        return ""
+    if version.deprecation_warning:
+        return version.deprecation_warning
+    group, kind = definition.spec.group, definition.spec.names.kind
+    text = f"{group}/{version.name} {kind} is deprecated"
+    better = [one.name for one in definition.spec.versions if one.served and not one.deprecated]
+    if not better:
+        return text
+    from keelback.apiserver.discovery import version_rank
+
+    preferred = min(better, key=version_rank)
+    is_newer = version_rank(preferred) < version_rank(version.name)
+    return f"{text}; use {group}/{preferred} {kind}" if is_newer else text
+
+
+def _guarded(resource: _Resource, answer: ResourceRoute, warning: str) -> ResourceRoute:
+    async def handle(context: RequestContext) -> AnyResponse:
+        if warning:
+            context.warn(warning)
+        if context.info.verb == "create" and resource.is_terminating:
+            raise errors.MethodNotSupported(
+                "create not allowed while custom resource definition is terminating", details=None
+            )
+        return await answer(context)
+
+    return handle
+
+
+def _missing(handler: ResourceHandler) -> ResourceRoute:
+    async def handle(context: RequestContext) -> AnyResponse:
+        raise errors.NotFound.of(handler.kind, context.info.name)
+
+    return handle

@@ -1,0 +1,92 @@
+"""`/scale` of custom resources: the number of replicas stands where the definition's JSON paths say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keelback.api import autoscaling_v1
+from keelback.api.apiextensions_v1 import CustomResourceSubresourceScale
+from keelback.apimachinery import codecs, errors
+from keelback.apimachinery.meta import ObjectMeta, with_metadata
+from keelback.apimachinery.unstructured import Unstructured, with_content
+from keelback.apiserver import bodies, negotiation, options, patching
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.resource_handler import ResourceHandler
+from keelback.component.http import AnyResponse
+from keelback.registry import custom_resource_paths as paths
+from keelback.registry.strategy import Strategy
+
+
+class _ScaleStrategy(Strategy[autoscaling_v1.Scale]):
+    kind = autoscaling_v1.Scale
+
+
+class CustomScaleHandler:
+    """The scale of one custom resource in one version."""
+
+    def __init__(self, handler: ResourceHandler, places: CustomResourceSubresourceScale) -> None:
+        self._handler = handler
+        self._places = places
+        self._strategy = _ScaleStrategy()
+
+    async def handle(self, context: RequestContext) -> AnyResponse:
+        """Answer GET, PUT and PATCH."""
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        store = self._handler.store
+        wanted: Callable[[Any], autoscaling_v1.Scale]
+        match context.info.verb:
+            case "get":
+                parent = await store.get(context.info.namespace, context.info.name)
+                return negotiation.respond(200, codecs.encode(self._scale_of(parent)), accepted)
+            case "update":
+                chosen = options.write_options(context, "UpdateOptions")
+                sent = bodies.decode(context, self._strategy, chosen.field_validation)
+                wanted = lambda old: sent  # noqa: E731 - two ways to the same wish
+            case "patch":
+                chosen = options.write_options(context, "PatchOptions")
+                patch = patching.parse(context, self._strategy, chosen.field_validation, "scale")
+                if patch.is_apply:
+                    raise errors.StatusError(
+                        "request to convert CR to an invalid group/version: autoscaling/v1", code=500
+                    )
+                wanted = lambda old: patch.apply(self._scale_of(old))  # noqa: E731
+            case _:
+                raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+
+        async def change(old: Unstructured) -> Unstructured:
+            scale = wanted(old)
+            if scale.spec.replicas < 0:
+                problem = errors.invalid("spec.replicas", scale.spec.replicas, "should be a non-negative integer")
+                raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, context.info.name, [problem])
+            content = paths.replaced(old.content, self._places.spec_replicas_path, scale.spec.replicas)
+            return with_metadata(with_content(old, content), resource_version=scale.metadata.resource_version)
+
+        write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
+        written = await store.update(context.info.namespace, context.info.name, change, write)
+        return negotiation.respond(200, codecs.encode(self._scale_of(written.obj)), accepted, warnings=context.warnings)
+
+    def _scale_of(self, parent: Unstructured) -> autoscaling_v1.Scale:
+        meta = parent.metadata
+        replicas = paths.first(parent.content, self._places.spec_replicas_path)
+        if replicas is paths.MISSING:
+            problem = f"the spec replicas field {self._places.spec_replicas_path!r} does not exist".replace("'", '"')
+            raise errors.InternalError(f"Internal error occurred: {problem}")
+        observed = paths.first(parent.content, self._places.status_replicas_path)
+        selector: Any = ""
+        if self._places.label_selector_path:
+            selector = paths.first(parent.content, self._places.label_selector_path)
+        return autoscaling_v1.Scale(
+            metadata=ObjectMeta(
+                name=meta.name,
+                namespace=meta.namespace,
+                uid=meta.uid,
+                resource_version=meta.resource_version,
+                creation_timestamp=meta.creation_timestamp,
+            ),
+            spec=autoscaling_v1.ScaleSpec(replicas=replicas),
+            status=autoscaling_v1.ScaleStatus(
+                replicas=observed if isinstance(observed, int) else 0,
+                selector=selector if isinstance(selector, str) else "",
+            ),
+        )
