@@ -197,11 +197,16 @@ def test_documents_follow_what_is_served() -> None:
     served = SERVED[:2]
     openapi = make(served)
     before = document(openapi, "/openapi/v3")["paths"]
+    assert ask(openapi, "/openapi/v2").status == 200
     served.append(SERVED[2])
-    openapi.invalidate()
     after = document(openapi, "/openapi/v3")["paths"]
     assert set(after) - set(before) == {"apis/apps", "apis/apps/v1"}
     assert after["api/v1"] == before["api/v1"]
+    assert "/apis/apps/v1/deployments" in document(openapi, "/openapi/v2")["paths"]
+    assert document(openapi, "/openapi/v3/apis/apps/v1")
+    served.pop()
+    with pytest.raises(errors.NotFound):
+        ask(openapi, "/openapi/v3/apis/apps/v1")
 
 
 WIDGET_SCHEMA = {

@@ -35,15 +35,12 @@ class OpenAPI:
     """
 
     def __init__(self, served: Callable[[], Iterable[Served]], version: str) -> None:
-        self._served = served
+        self._ask_served = served
+        self._seen: tuple[Served, ...] = ()
         self._version = version
         self._extra: dict[tuple[str, str], Mapping[str, Schema]] = {}
         self._documents: dict[str, tuple[str, bytes]] = {}
         self._hashes: dict[str, str] = {}
-
-    def invalidate(self) -> None:
-        """What is served has changed. Documents whose groups have not are kept."""
-        self._hashes.clear()
 
     def set_schemas(self, group: str, version: str, schemas: Mapping[str, Schema]) -> None:
         """Describe the custom resources of a version with `custom_resource_schemas`; no schemas: forget them."""
@@ -51,7 +48,7 @@ class OpenAPI:
             self._extra[group, version] = schemas
         else:
             self._extra.pop((group, version), None)
-        self.invalidate()
+        self._hashes.clear()
 
     async def v2(self, context: RequestContext) -> AnyResponse:
         """/openapi/v2. Raises NotAcceptable when a client takes neither JSON nor the protobuf form."""
@@ -84,6 +81,16 @@ class OpenAPI:
             return Response(http.HTTPStatus.NOT_MODIFIED, headers)
         return Response(http.HTTPStatus.OK, headers, self._document(place, tag))
 
+    def _served(self) -> tuple[Served, ...]:
+        """What is served now. When that has changed, documents are made anew as far as they are about it."""
+        served = tuple(self._ask_served())
+        if served != self._seen:
+            self._seen = served
+            self._hashes.clear()
+            kept = {"v2", "v2 protobuf", *self._places()}
+            self._documents = {place: made for place, made in self._documents.items() if place in kept}
+        return served
+
     def _index(self) -> bytes:
         paths = {place: {"serverRelativeURL": _url(place, self._hash(place))} for place in self._places()}
         return msgspec.json.encode({"paths": paths})
@@ -114,6 +121,7 @@ class OpenAPI:
         return found
 
     def _hash(self, place: str) -> str:
+        self._served()
         tag = self._hashes.get(place)
         if tag is None:
             described = self._of(place)
