@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -10,7 +10,9 @@ import msgspec
 
 from keelback.api.core_v1 import ClientIPConfig, Service, ServicePort, SessionAffinityConfig
 from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
+from keelback.registry import service_specs, service_updates
 from keelback.registry.cells import NONE, label_set, wide
 from keelback.registry.strategy import AGE, Column, Strategy
 
@@ -90,6 +92,24 @@ class ServiceStrategy(Strategy[Service]):
         if not spec.ip_families:
             changes["ip_families"] = ("IPv6" if ":" in spec.cluster_ip else "IPv4",)
         return replace(new, spec=replace(spec, **changes)) if changes else new
+
+    def prepare_for_update(self, new: Service, old: Service) -> Service:
+        return replace(new, spec=service_updates.with_allocations_of(new.spec, old.spec), status=old.status)
+
+    def validate(self, new: Service) -> Iterator[FieldError]:
+        yield from service_specs.validate(new.spec, "spec")
+
+    def validate_update(self, new: Service, old: Service) -> Iterator[FieldError]:
+        yield from self.validate(new)
+        yield from service_updates.validate(new.spec, old.spec)
+
+    def warnings(self, new: Service, old: Service | None) -> Iterable[str]:
+        if new.spec.external_ips and (old is None or old.spec.external_ips != new.spec.external_ips):
+            yield "spec.externalIPs is deprecated in v1.36+"
+        if new.spec.traffic_distribution == "PreferClose" and (
+            old is None or old.spec.traffic_distribution != "PreferClose"
+        ):
+            yield "spec.trafficDistribution: PreferClose is deprecated, please use PreferSameZone"
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         return names.name_is_dns_label(name, is_prefix=is_prefix)
