@@ -279,7 +279,7 @@ class ResourceStore(Generic[T]):
             self_link="",
             resource_version=before.resource_version,
         )
-        if not write.subresource:
+        if write.subresource != "status":
             new = strategy.default(new, old)
         new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
         new = await write.admission.admit("UPDATE", new, old)
