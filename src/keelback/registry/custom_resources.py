@@ -70,7 +70,22 @@ class CustomResourceStrategy(Strategy[Unstructured]):
                     f"the object provided is unrecognized (must be of type {kind}): "
                     f"Object '{shown}' is missing in '{text}' ({start})"
                 )
+        self._check_type(tree)
         return self.from_tree(tree)
+
+    def _check_type(self, tree: Mapping[str, Any]) -> None:
+        """Raises BadRequest for another version, Invalid for another kind."""
+        own = self.kind.__kind__
+        version, name = tree["apiVersion"], tree["kind"]
+        if version != own.api_version:
+            raise errors.BadRequest(
+                f"the API version in the data ({version}) does not match the expected API version ({own.api_version})"
+            )
+        if name != own.kind:
+            given = make_kind(version, name, own.plural)
+            problem = errors.invalid("kind", name, f"must be {own.kind}")
+            shown = str((tree.get("metadata") or {}).get("name", ""))
+            raise errors.Invalid.of(given, shown, [problem])
 
     def from_tree(self, tree: Mapping[str, Any]) -> Unstructured:
         metadata = codecs.convert(ObjectMeta, tree.get("metadata") or {})

@@ -63,7 +63,13 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
         )
         kept = tuple(one for one in obj.status.conditions if one.type != "Terminating")
         marked = replace(obj, status=replace(obj.status, conditions=(*kept, told)))
-        return with_metadata(marked, finalizers=tuple(finalizers), generation=obj.metadata.generation - 1)
+        # A definition is deleted without grace, and its generation stays.
+        return with_metadata(
+            marked,
+            finalizers=tuple(finalizers),
+            generation=obj.metadata.generation - 1,
+            deletion_grace_period_seconds=None,
+        )
 
     def validate(self, new: CustomResourceDefinition) -> Iterator[FieldError]:
         spec = new.spec

@@ -100,17 +100,13 @@ class JobStrategy(Strategy[Job]):
     def prepare_for_create(self, new: Job) -> Job:
         return _with_generated_selector(super().prepare_for_create(new))
 
-    def prepare_for_update(self, new: Job, old: Job) -> Job:
-        return replace(new, status=old.status)
-
     def validate(self, new: Job) -> Iterator[FieldError]:
         spec = new.spec
         yield from job_specs.validate(spec, "spec")
         if spec.selector is None:
             yield required("spec.selector")
-        else:
-            yield from label_selectors.validate(spec.selector, "spec.selector")
-            yield from validate_selected(spec.template, spec.selector)
+        yield from label_selectors.validate(spec.selector, "spec.selector")
+        yield from validate_selected(spec.template, spec.selector)
 
     def validate_update(self, new: Job, old: Job) -> Iterator[FieldError]:
         yield from job_specs.validate(new.spec, "spec")

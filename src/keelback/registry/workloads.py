@@ -66,8 +66,7 @@ def validate_template(template: PodTemplateSpec, selector: LabelSelector | None,
 def validate_selected(template: PodTemplateSpec, selector: LabelSelector | None) -> Iterator[FieldError]:
     """The complaint about a selector that does not pick the pods of its own template."""
     given: Mapping[str, str] = template.metadata.labels if template.metadata else {}
-    if selector is None:
-        return
+    # No selector picks nothing, so that upstream says both: it is missing, and it does not match.
     try:
         matches = labels.from_label_selector(selector).matches(given)
     except labels.LabelSelectorError:
