@@ -135,7 +135,7 @@ def _endpoints(port: ServicePort, slices: Sequence[EndpointSlice], version6: boo
         for candidate in one.ports:
             if candidate.name == port.name and candidate.protocol == port.protocol and candidate.port:
                 for endpoint in one.endpoints:
-                    if endpoint.addresses:
+                    if endpoint.addresses and is_version6(endpoint.addresses[0]) == version6:
                         yield endpoint, candidate.port
 
 
