@@ -17,6 +17,7 @@ from keelback.api.discovery_v1 import Endpoint, EndpointSlice
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.concurrency.clock import SystemClock
 from keelback.dns.answers import Zone
+from keelback.dns.cache import AnswerCache
 from keelback.dns.forwarding import Forwarder, Upstream, parse_resolv_conf, parse_upstream
 from keelback.dns.server import SERVICE_NAME, DNSServer, Observer, serve
 
@@ -40,7 +41,7 @@ class World:
         asked = DNSRecord.parse(message)
         self.asked.append(str(asked.q.qname))
         found = asked.reply()
-        found.add_answer(RR(asked.q.qname, QTYPE.A, rdata=A("192.0.2.80")))
+        found.add_answer(RR(asked.q.qname, QTYPE.A, rdata=A("192.0.2.80"), ttl=60))
         packed: bytes = found.pack()
         return packed
 
@@ -92,7 +93,7 @@ async def serving(api: Any, is_observing: bool = True) -> AsyncIterator[World]:
         stack.callback(transport.close)
         stub = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
         forwarder = Forwarder(Path("/none"), frozenset(), stub_domains={"org": (stub,)})
-        server = DNSServer(world.observer, Zone(), forwarder)
+        server = DNSServer(world.observer, Zone(), forwarder, AnswerCache(SystemClock()))
         world.port = await serve(server, "127.0.0.1", 0, tasks, stack)
         observing = tasks.create_task(world.observer.run()) if is_observing else None
         if observing:
@@ -137,6 +138,8 @@ def test_other_names_are_asked_outside(api: Any) -> None:
         async with serving(api) as world:
             found = await world.ask("www.example.org")
             assert str(found.a.rdata) == "192.0.2.80"
+            # Whoever asks next is answered from memory.
+            assert str((await world.ask("www.example.org")).a.rdata) == "192.0.2.80"
             assert world.asked == ["www.example.org."]
             # There is no resolver for these.
             assert (await world.ask("www.example.com")).header.rcode == RCODE.SERVFAIL

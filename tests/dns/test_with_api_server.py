@@ -13,6 +13,7 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.client import Client, InProcessTransport
 from keelback.concurrency.clock import SystemClock
 from keelback.dns.answers import Zone
+from keelback.dns.cache import AnswerCache
 from keelback.dns.forwarding import Forwarder
 from keelback.dns.server import SERVICE_NAME, DNSServer, Observer
 from keelback.testing.api import ADMINISTRATOR, api_server
@@ -23,7 +24,7 @@ async def play() -> None:
         client = Client(InProcessTransport(server.handle, ADMINISTRATOR))
         await client.create(Namespace(metadata=ObjectMeta(name="shop")))
         observer = Observer(client, SystemClock())
-        dns = DNSServer(observer, Zone(), Forwarder(Path("/none"), frozenset()))
+        dns = DNSServer(observer, Zone(), Forwarder(Path("/none"), frozenset()), AnswerCache(SystemClock()))
         observing = asyncio.create_task(observer.run())
 
         async def answered(name: str, expected: set[str], qtype: str = "A") -> None:

@@ -13,7 +13,7 @@ from keelback.dns.answers import Answer
 
 HEADER_BYTES: Final = 12
 _ANY_CLASS: Final = 255
-_PLAIN_BYTES: Final = 512
+PLAIN_BYTES: Final = 512
 _MAX_UDP_BYTES: Final = 4096
 MAX_BYTES: Final = 65_535
 
@@ -57,7 +57,7 @@ def parse(message: bytes) -> Question:
         raise Refused(error(message, RCODE.REFUSED))
     labels = tuple(label.decode("latin-1").lower() for label in question.qname.label)
     options = [extra for extra in record.ar if extra.rtype == QTYPE.OPT]
-    size = max(_PLAIN_BYTES, min(_MAX_UDP_BYTES, options[0].rclass)) if options else _PLAIN_BYTES
+    size = max(PLAIN_BYTES, min(_MAX_UDP_BYTES, options[0].rclass)) if options else PLAIN_BYTES
     return Question(record, labels, question.qtype, size, bool(options))
 
 

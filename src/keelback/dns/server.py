@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -21,6 +22,7 @@ from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.dns import addresses, messages
 from keelback.dns.answers import Answer, Zone, answer
+from keelback.dns.cache import AnswerCache
 from keelback.dns.config import DNSConfig
 from keelback.dns.forwarding import Forwarder
 from keelback.dns.messages import Question, Refused
@@ -86,6 +88,7 @@ class DNSServer:
         observer: Observer,
         zone: Zone,
         forwarder: Forwarder,
+        cache: AnswerCache,
         chance: random.Random | None = None,
         registry: Registry | None = None,
     ) -> None:
@@ -93,6 +96,7 @@ class DNSServer:
         self._observer = observer
         self._zone = zone
         self._forwarder = forwarder
+        self._cache = cache
         self._chance = chance or random.Random()
         self._requests = registry.counter("coredns_dns_requests_total", "Counter of DNS requests made", ("proto",))
         self._responses = registry.counter(
@@ -124,14 +128,24 @@ class DNSServer:
         found = answer(self._observer.records, self._zone, question.labels, question.qtype)
         if found is not None and found.alias:
             return self._reply(question, await self._follow(question, found, over_tcp), over_tcp)
-        theirs = await self._forwarder.ask(message, question.labels, over_tcp=over_tcp)
+        theirs = await self._ask_outside(message, question.labels, over_tcp)
         return self._counted(theirs or messages.error(message, RCODE.SERVFAIL))
+
+    async def _ask_outside(self, message: bytes, labels: Sequence[str], over_tcp: bool) -> bytes | None:
+        kept = self._cache.get(message)
+        # What came by TCP may be more than a datagram takes: those who ask by UDP hear so from the source.
+        if kept is not None and (over_tcp or len(kept) <= messages.PLAIN_BYTES):
+            return kept
+        theirs = await self._forwarder.ask(message, labels, over_tcp=over_tcp)
+        if theirs is not None:
+            self._cache.put(message, theirs)
+        return theirs
 
     async def _follow(self, question: Question, found: Answer, over_tcp: bool) -> Answer:
         """Complete an answer that goes on outside the cluster: stub resolvers do not do that themselves."""
         asked = DNSRecord.question(found.alias, QTYPE.get(question.qtype))
         labels = found.alias.lower().split(".")
-        theirs = await self._forwarder.ask(asked.pack(), labels, over_tcp=over_tcp)
+        theirs = await self._ask_outside(bytes(asked.pack()), labels, over_tcp)
         if theirs is None:
             return replace(found, rcode=RCODE.SERVFAIL)
         try:
@@ -235,7 +249,7 @@ async def run(client: Client, config: DNSConfig, clock: Clock) -> None:
     own = frozenset(config.addresses)
     forwarder = Forwarder(config.resolv_conf, own, config.forward_seconds, config.stub_domains)
     observer = Observer(client, clock)
-    server = DNSServer(observer, zone, forwarder)
+    server = DNSServer(observer, zone, forwarder, AnswerCache(clock))
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         for address in config.addresses:
             await serve(server, address, config.port, tasks, stack)
