@@ -206,5 +206,5 @@ async def merge_context(place: Place, settings: Settings) -> None:
 
     from keelback.client import kubeconfig
 
-    tree = yaml.load(place.kubeconfig.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    tree = yaml.safe_load(place.kubeconfig.read_text())
     await kubeconfig.merge(Path(settings.kubeconfig), tree)

@@ -133,7 +133,7 @@ class ControlPlane:
             host = NodeHost(self._place, spec, specs, fabric, keys, server, options, self._clock, self.reporter.node)
             tasks.create_task(host.run(), name=spec.name)
         resolv_conf = name_relay.RESOLV_CONF.read_text() if name_relay.RESOLV_CONF.exists() else ""
-        tasks.create_task(gateway.serve(fabric, resolv_conf), name="gateway")
+        tasks.create_task(self._keep("gateway", lambda: gateway.serve(fabric, resolv_conf)), name="gateway")
 
     async def _serve(self, tasks: asyncio.TaskGroup, keys: ClusterPKI) -> None:
         # What is imported here takes longer than the rest of the start: nodes are on their way meanwhile.

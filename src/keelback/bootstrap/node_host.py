@@ -42,9 +42,13 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     client_key: Path
     serving_certificate: Path
     serving_key: Path
+    proxy_certificate: Path
+    proxy_key: Path
     runtime_socket: str
     cgroup_root: str
     gateway: str
+    """Where the API server, the machine's name servers and the way out are."""
+    dns_ip: str = "10.96.0.10"
     resolv_conf: Path
     kubelet_arguments: tuple[str, ...] = ()
 
@@ -157,6 +161,8 @@ class NodeHost:
             client_key=held.client.key_path,
             serving_certificate=held.serving.certificate_path,
             serving_key=held.serving.key_path,
+            proxy_certificate=self.keys.proxy.certificate_path,
+            proxy_key=self.keys.proxy.key_path,
             runtime_socket=str(environment.socket),
             cgroup_root=self.spec.cgroup_parent,
             gateway=gateway,

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import cast
 
 PORT = 53
 _ANSWER_SECONDS = 4.0
@@ -40,15 +41,21 @@ class NameRelay:
 
     async def serve(self, datagrams: socket.socket, listener: socket.socket) -> None:
         """Serve UDP and TCP until cancelled. Both sockets are bound, and belong to the fabric."""
-        datagrams.setblocking(False)
         server = await asyncio.start_server(self._handle, sock=listener)
         async with server, asyncio.TaskGroup() as group:
-            loop = asyncio.get_running_loop()
-            while True:
-                query, client = await loop.sock_recvfrom(datagrams, _MESSAGE_BYTES)
+
+            def receive(transport: asyncio.DatagramTransport, query: bytes, client: Server) -> None:
                 # A full house drops: resolvers ask again, and a queue of stale questions helps nobody.
                 if self._serves(client) and not self._slots.locked():
-                    group.create_task(self._answer_datagram(datagrams, query, client))
+                    group.create_task(self._answer_datagram(transport, query, client))
+
+            loop = asyncio.get_running_loop()
+            # A transport of its own socket: the caller's is the caller's to close.
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(receive), sock=datagrams.dup())
+            try:
+                await asyncio.Event().wait()
+            finally:
+                transport.close()
 
     async def ask(self, query: bytes) -> bytes | None:
         """The first server's answer to a message, None when none gives one."""
@@ -58,12 +65,11 @@ class NameRelay:
                     return await _ask_datagram(server, query)
         return None
 
-    async def _answer_datagram(self, datagrams: socket.socket, query: bytes, client: Server) -> None:
+    async def _answer_datagram(self, datagrams: asyncio.DatagramTransport, query: bytes, client: Server) -> None:
         async with self._slots:
             answer = await self.ask(query)
         if answer is not None:
-            with contextlib.suppress(OSError):
-                await asyncio.get_running_loop().sock_sendto(datagrams, answer, client)
+            datagrams.sendto(answer, client)
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One query of a TCP connection: resolvers come this way when an answer did not fit a datagram."""
@@ -86,6 +92,22 @@ class NameRelay:
 
     def _serves(self, client: Server | None) -> bool:
         return client is not None and ipaddress.ip_address(client[0]) in self.clients
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Hands over what arrives. (uvloop has no `sock_recvfrom`.)"""
+
+    def __init__(self, receive: Callable[[asyncio.DatagramTransport, bytes, Server], None]) -> None:
+        self._receive = receive
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport has the methods but not the base class.
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Server) -> None:
+        if self._transport is not None:
+            self._receive(self._transport, data, addr)
 
 
 async def _ask_datagram(server: Server, query: bytes) -> bytes:

@@ -1,0 +1,55 @@
+"""Components that run alone, with upstream's flags: each is a client of an API server named by a kubeconfig."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from keelback.bootstrap.cluster_state import ClusterError
+
+
+def run(component: str, arguments: Sequence[str]) -> int:
+    """Run one component until told to end; its exit status."""
+    from keelback.bootstrap import standalone
+    from keelback.component import flags, logs
+
+    options = standalone.OPTIONS[component]
+    if "--help" in arguments or "-h" in arguments:
+        print(f"keelback {component} [flags]\n\n{flags.usage(options)}", end="")
+        return 0
+    logs.configure()
+    try:
+        given = flags.parse(options, arguments)
+        _serve(standalone.run(component, given))
+    except (flags.FlagError, ClusterError) as error:
+        print(f"keelback {component}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run_node(path: Path) -> int:
+    """Be one of a cluster's nodes."""
+    from keelback.bootstrap import node
+    from keelback.bootstrap.node_host import AgentConfig
+    from keelback.component import logs
+
+    logs.configure()
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=AgentConfig, dec_hook=lambda kind, text: kind(text))
+    except (OSError, msgspec.DecodeError) as error:
+        raise ClusterError(f"{path} is no node's configuration: {error}") from error
+    _serve(node.run(config))
+    return 0
+
+
+def _serve(work: object) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)  # type: ignore[arg-type]
