@@ -1,6 +1,8 @@
-"""A whole cluster of simulated nodes, as `keelback up` makes it: start-up, rest, memory, pods scheduled and bound.
+"""A whole cluster, as `keelback up` makes it: start-up, rest, memory, pods scheduled and bound.
 
     python bench/cluster.py [nodes] [pods]
+
+First with one real node, where the machine can run containers; then with simulated ones, where pods are many.
 
 Rates are wall time of everything together, the client that creates the pods included, on however many CPUs there are.
 """
@@ -21,6 +23,7 @@ import uvloop
 from keelback.api.apps_v1 import Deployment
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery import codecs
+from keelback.bootstrap import machine
 from keelback.client import Client, kubeconfig
 
 CREATORS = 16
@@ -42,10 +45,10 @@ def resident_mb(pid: int) -> float:
 class Cluster:
     """A cluster in a folder of its own, started and taken down by the command that users type."""
 
-    def __init__(self, folder: Path, nodes: int) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self._folder = folder
         self._name = f"bench-{os.getpid()}"
-        self._nodes = nodes
+        self._arguments = arguments
         self._environment = {**os.environ, "KUBECONFIG": str(folder / "kubeconfig")}
 
     def _run(self, command: str, *arguments: str) -> str:
@@ -61,7 +64,7 @@ class Cluster:
         return done.stdout.decode() + done.stderr.decode()
 
     def __enter__(self) -> Cluster:
-        said = self._run("up", "--simulated", "--nodes", str(self._nodes)).splitlines()
+        said = self._run("up", *self._arguments).splitlines()
         steps = [line for line in said if " s  " in line]
         for step in dict.fromkeys((steps[0], steps[-1])):
             print(step)
@@ -74,6 +77,18 @@ class Cluster:
         """The control plane's process."""
         words = self._run("status").split()
         return int(words[words.index("process") + 1].rstrip(","))
+
+    def node_agents(self) -> list[int]:
+        """The processes that are kubelet, proxy and DNS of the real nodes."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"node" in line and any(one.startswith(str(self._folder).encode()) for one in line):
+                found.append(int(process.name))
+        return found
 
     def client(self) -> Client:
         return Client(kubeconfig.transport(kubeconfig.load(self._folder / "kubeconfig")))
@@ -113,13 +128,15 @@ async def three_replicas(client: Client) -> None:
     print(f"{'Deployment to three available replicas':46} {time.monotonic() - began:8.2f} s")
 
 
-async def at_rest(pid: int) -> None:
-    """What the control plane needs when nobody asks for anything."""
+async def at_rest(processes: dict[int, str]) -> None:
+    """What each process needs when nobody asks for anything."""
     await asyncio.sleep(2)
-    before, began = cpu_seconds(pid), time.monotonic()
+    before, began = {pid: cpu_seconds(pid) for pid in processes}, time.monotonic()
     await asyncio.sleep(REST_SECONDS)
-    share = (cpu_seconds(pid) - before) / (time.monotonic() - began)
-    print(f"{'control plane at rest':46} {resident_mb(pid):8.0f} MB resident, {share:.1%} of a core")
+    seconds = time.monotonic() - began
+    for pid, what in processes.items():
+        share = (cpu_seconds(pid) - before[pid]) / seconds
+        print(f"{what + ' at rest':46} {resident_mb(pid):8.0f} MB resident, {share:.1%} of a core")
 
 
 async def many_pods(client: Client, pid: int, pods: int) -> None:
@@ -155,17 +172,27 @@ async def many_pods(client: Client, pid: int, pods: int) -> None:
 async def measure(cluster: Cluster, pods: int) -> None:
     client, pid = cluster.client(), cluster.pid()
     await three_replicas(client)
-    await at_rest(pid)
-    await many_pods(client, pid, pods)
+    await at_rest({pid: "control plane", **dict.fromkeys(cluster.node_agents(), "kubelet, proxy and DNS")})
+    if pods:
+        await many_pods(client, pid, pods)
 
 
 def main() -> None:
-    """Print one line for each kind of work: with one node, then with many."""
+    """Print one line for each kind of work: with a real node, a simulated one, and many."""
     nodes = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     pods = int(sys.argv[2]) if len(sys.argv) > 2 else 5000
-    for count, work in ((1, 100), (nodes, pods)):
-        print(f"-- {count} simulated node(s)", flush=True)
-        with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), count) as cluster:
+    findings = machine.examine(machine.observe(Path(tempfile.gettempdir())))
+    runs = [
+        (f"{count} simulated node(s)", ("--simulated", "--nodes", str(count)), work)
+        for count, work in ((1, 100), (nodes, pods))
+    ]
+    if machine.can_run_containers(findings):
+        runs.insert(0, ("1 real node", ("--nodes", "1"), 0))
+    else:
+        print(machine.why_simulated(findings))
+    for title, arguments, work in runs:
+        print(f"-- {title}", flush=True)
+        with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), *arguments) as cluster:
             uvloop.run(measure(cluster, work))
 
 
