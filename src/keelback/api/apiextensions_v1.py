@@ -131,12 +131,12 @@ class JSONSchemaProps(Value):
     max_items: int | None = None
     max_length: int | None = None
     max_properties: int | None = None
-    maximum: float | None = None
+    maximum: int | float | None = None
     min_items: int | None = None
     min_length: int | None = None
     min_properties: int | None = None
-    minimum: float | None = None
-    multiple_of: float | None = None
+    minimum: int | float | None = None
+    multiple_of: int | float | None = None
     not_: JSONSchemaProps | None = None
     nullable: bool = False
     one_of: tuple[JSONSchemaProps, ...] = ()

@@ -194,6 +194,7 @@ class CustomResources:
         if known is not None:
             self._end(name, keep=frozenset(made.versions))
         self._served[name] = made
+        self._server.custom_groups.add(definition.spec.group)
         for version in definition.spec.versions:
             if version.served:
                 self._route(made, version)
@@ -259,6 +260,7 @@ class CustomResources:
             self._discovery.remove(kind)
             self._handlers.pop((kind.api_version, kind.plural), None)
             self._handlers.pop((kind.group, kind.plural), None)
+        self._server.custom_groups = {one.definition.spec.group for one in self._served.values()}
 
     # The end of a definition.
 

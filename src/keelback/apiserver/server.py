@@ -39,6 +39,8 @@ class APIServer:
         self._prefixes: dict[str, ResourceRoute] = {}
         self._resources: dict[tuple[str, str, str, str], ResourceRoute] = {}
         self._versions: dict[tuple[str, str], int] = {}
+        self.custom_groups: set[str] = set()
+        """Groups in which an unknown version is an unknown path."""
         self._requests = metrics.counter(
             "apiserver_request_total",
             "Counter of apiserver requests broken out for each verb, group, version, resource, scope and HTTP code.",
@@ -145,6 +147,8 @@ class APIServer:
                 return found
             if (info.group, info.version) in self._versions:
                 raise self._unknown_resource(info)
+            if info.group in self.custom_groups:
+                return _not_found
         path = info.path
         found = self._paths.get(path) or (self._paths.get(path.rstrip("/")) if path != "/" else None)
         if found is not None:
