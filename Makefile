@@ -1,15 +1,10 @@
 # The one entry for people and for CI. Everything runs in .venv, which `make setup` makes.
-PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: setup fmt check test bench docs clean
 
-setup: .venv/ready  ## the virtual environment with Keelback and what its tests need
-
-.venv/ready: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+setup:  ## the virtual environment with Keelback and what its tests need; as root on Debian also what containers need
+	./setup dev
 
 fmt: setup  ## format, and fix what can be fixed without thinking
 	$(BIN)/ruff format .
