@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-
 from keelback.bootstrap.node_host import AgentConfig
 from keelback.client import Client
 from keelback.concurrency.clock import Clock
+from keelback.dns import server
+from keelback.dns.config import DNSConfig
 
 
 async def run(config: AgentConfig, client: Client, clock: Clock) -> None:
-    """Serve names until cancelled."""
-    await asyncio.to_thread(_hold_address, config.dns_ip)
-    await asyncio.Event().wait()
-
-
-def _hold_address(address: str) -> None:
-    subprocess.run(
-        ["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True, capture_output=True, timeout=10, cwd="/"
-    )
+    """Serve names until cancelled. What is not the cluster's goes to the name relay of the fabric."""
+    await server.run(client, DNSConfig(addresses=(config.dns_ip,), resolv_conf=config.resolv_conf), clock)
