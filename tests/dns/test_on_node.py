@@ -40,7 +40,8 @@ def ask(name: str) -> str:
         try:
             client.connect(("10.96.0.10", 53))
             client.send(DNSRecord.question(name).pack())
-            return str(DNSRecord.parse(client.recv(512)).a.rdata)
+            found = DNSRecord.parse(client.recv(512)).rr
+            return str(found[0].rdata) if found else ""
         except OSError:
             return ""
 

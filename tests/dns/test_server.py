@@ -33,7 +33,7 @@ class World:
 
     def __init__(self, api: Any) -> None:
         self.api = api
-        self.observer = Observer(api.client, SystemClock())
+        self.observer = Observer(api.client, SystemClock(), namespaces=True)
         self.port = 0
         self.asked: list[str] = []
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import errno
+import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Sequence
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+_DEADLINE_SECONDS = 10.0
 
 
-def ensure(addresses: Sequence[str], interface: str = "lo") -> None:
+async def ensure(addresses: Sequence[str], interface: str = "lo") -> None:
     """Give an interface of this network namespace these addresses; those it has are left alone. Raises OSError."""
-    with IPRoute() as routes:
-        found = routes.link_lookup(ifname=interface)
-        if not found:
-            raise OSError(errno.ENODEV, f"there is no interface {interface}")
-        for address in addresses:
-            length = ipaddress.ip_address(address).max_prefixlen
-            try:
-                routes.addr("add", index=found[0], address=address, prefixlen=length)
-            except NetlinkError as error:
-                if error.code != errno.EEXIST:
-                    raise OSError(error.code, f"add {address} to {interface}: {error}") from error
-        routes.link("set", index=found[0], state="up")
+    lines = [f"link set dev {interface} up"]
+    for address in addresses:
+        length = ipaddress.ip_address(address).max_prefixlen
+        lines.append(f"address replace {address}/{length} dev {interface}")
+    child = await asyncio.create_subprocess_exec(
+        "ip",
+        "-batch",
+        "-",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            _, complaint = await child.communicate("\n".join([*lines, ""]).encode())
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    if child.returncode != 0:
+        raise OSError(f"add {', '.join(addresses)} to {interface}: {complaint.decode(errors='replace').strip()}")

@@ -116,10 +116,10 @@ def _find(records: Records, zone: Zone, labels: tuple[str, ...]) -> _Found | Non
         case ("ns", "dns"):
             return _Found(zone.server_addresses)
         case (namespace, "svc" | "pod"):
-            return _Found() if namespace in records.namespaces else None
+            return _Found() if records.has_namespace(namespace) else None
         case (label, namespace, "pod"):
             address = _undashed(label)
-            return _Found((address,)) if address and namespace in records.namespaces else None
+            return _Found((address,)) if address and records.has_namespace(namespace) else None
         case (*below, name, namespace, "svc"):
             service = records.service(namespace, name)
             return _below_service(zone, service, tuple(below)) if service is not None else None

@@ -21,5 +21,7 @@ class DNSConfig:
     resolv_conf: Path = Path("/etc/resolv.conf")
     stub_domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     interface: str = "lo"
+    observe_namespaces: bool = False
+    """Whether names of namespaces that do not exist are denied; the client must then be allowed to list namespaces."""
     forward_seconds: float = 2.0
     """How long one server outside is waited for."""

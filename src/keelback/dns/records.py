@@ -74,12 +74,15 @@ def dashed(address: str) -> str:
 
 @dataclass(slots=True)
 class Records:
-    """All Services and namespaces. `serial` grows with each change."""
+    """All Services and namespaces (None: any may exist). `serial` grows with each change."""
 
-    namespaces: set[str] = field(default_factory=set)
+    namespaces: set[str] | None = None
     serial: int = 1
     _services: dict[Key, ServiceRecord] = field(default_factory=dict)
     _names: dict[str, dict[tuple[Key, str], None]] = field(default_factory=dict)
+
+    def has_namespace(self, name: str) -> bool:
+        return self.namespaces is None or name in self.namespaces
 
     def service(self, namespace: str, name: str) -> ServiceRecord | None:
         return self._services.get((namespace, name))

@@ -39,16 +39,16 @@ _log = logs.logger("dns")
 class Observer:
     """Keeps records current from the API."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
-        self.records = Records()
+    def __init__(self, client: Client, clock: Clock, *, namespaces: bool = False) -> None:
+        self.records = Records(set() if namespaces else None)
         self.services = Informer(client, Service, clock=clock)
         self.slices = Informer(client, EndpointSlice, indexes={_BY_SERVICE: _service_key}, clock=clock)
-        self.namespaces = Informer(client, Namespace, clock=clock)
+        self.namespaces = Informer(client, Namespace, clock=clock) if namespaces else None
 
     @property
     def synced(self) -> bool:
         """Whether it is known which names do not exist."""
-        return self.services.synced and self.slices.synced and self.namespaces.synced
+        return all(informer.synced for informer in self._informers())
 
     async def run(self) -> None:
         """Observe until cancelled."""
@@ -56,21 +56,27 @@ class Observer:
             lambda change: self._renew((change.object.metadata.namespace, change.object.metadata.name))
         )
         self.slices.subscribe(self._slice_changed)
-        self.namespaces.subscribe(self._namespace_changed)
+        if self.namespaces is not None:
+            self.namespaces.subscribe(self._namespace_changed)
         async with asyncio.TaskGroup() as tasks:
-            for informer in (self.services, self.slices, self.namespaces):
+            for informer in self._informers():
                 tasks.create_task(informer.run())
+
+    def _informers(self) -> list[Informer[Service] | Informer[EndpointSlice] | Informer[Namespace]]:
+        return [self.services, self.slices, *([self.namespaces] if self.namespaces is not None else [])]
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
         for key in {key for one in (change.old, change.new) if one is not None for key in _service_key(one)}:
             self._renew(key)
 
     def _namespace_changed(self, change: Change[Namespace]) -> None:
-        name = change.object.metadata.name
+        known = self.records.namespaces
+        if known is None:
+            return
         if change.new is None:
-            self.records.namespaces.discard(name)
+            known.discard(change.object.metadata.name)
         else:
-            self.records.namespaces.add(name)
+            known.add(change.object.metadata.name)
 
     def _renew(self, key: Key) -> None:
         service = self.services.store.get(*key)
@@ -243,12 +249,11 @@ async def serve(
 async def run(client: Client, config: DNSConfig, clock: Clock) -> None:
     """Serve the cluster's names in this process's network namespace until cancelled. Raises OSError at the start."""
     if config.interface:
-        # In a thread: netlink sockets run an event loop of their own.
-        await asyncio.to_thread(addresses.ensure, config.addresses, config.interface)
+        await addresses.ensure(config.addresses, config.interface)
     zone = Zone(tuple(config.domain.lower().strip(".").split(".")), config.addresses, config.ttl_seconds)
     own = frozenset(config.addresses)
     forwarder = Forwarder(config.resolv_conf, own, config.forward_seconds, config.stub_domains)
-    observer = Observer(client, clock)
+    observer = Observer(client, clock, namespaces=config.observe_namespaces)
     server = DNSServer(observer, zone, forwarder, AnswerCache(clock))
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         for address in config.addresses:
