@@ -291,3 +291,14 @@ async def test_a_definition_goes_after_its_last_object(ask: Ask) -> None:
     await define(ask, definition())
     status, found = await ask("GET", WIDGETS)
     assert (status, found["items"]) == (200, [])
+
+
+@with_server
+async def test_openapi_describes_a_custom_resource_while_it_is_served(ask: Ask) -> None:
+    await define(ask, definition())
+    path = "/openapi/v3/apis/example.com/v1"
+    _, document = await ask("GET", path)
+    described = document["components"]["schemas"]["com.example.v1.Widget"]
+    assert described["properties"]["spec"]["properties"]["size"] == SPEC["properties"]["size"]  # type: ignore[index]
+    await ask("DELETE", f"{DEFINITIONS}/widgets.example.com")
+    await until(ask, path, lambda status, _: status == 404)

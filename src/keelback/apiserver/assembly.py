@@ -190,7 +190,7 @@ class _Assembly:
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock)
         await self._follow_policy(running)
-        custom = self._custom_resources()
+        custom = self._custom_resources(openapi)
         await custom.load()
         running.follow(custom.run)
         running.begin()
@@ -322,10 +322,11 @@ class _Assembly:
             self._server.route_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))
 
-    def _custom_resources(self) -> CustomResources:
+    def _custom_resources(self, openapi: OpenAPI) -> CustomResources:
         return CustomResources(
             server=self._server,
             discovery=self._discovery,
+            openapi=openapi,
             feed=self._feed,
             store=self._store,
             lookup=self._lookup,

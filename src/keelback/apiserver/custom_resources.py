@@ -21,6 +21,8 @@ from keelback.apiserver.context import RequestContext
 from keelback.apiserver.custom_scale import CustomScaleHandler
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.openapi import OpenAPI
+from keelback.apiserver.openapi_schemas import custom_resource_schemas
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
@@ -57,6 +59,7 @@ class _Version:
 
     handler: ResourceHandler
     cache: WatchCache
+    open_api: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class CustomResources:
         *,
         server: APIServer,
         discovery: Discovery,
+        openapi: OpenAPI,
         feed: CacheFeed,
         store: Store,
         lookup: CacheLookup,
@@ -87,6 +91,7 @@ class CustomResources:
     ) -> None:
         self._server = server
         self._discovery = discovery
+        self._openapi = openapi
         self._feed = feed
         self._store = store
         self._lookup = lookup
@@ -198,6 +203,7 @@ class CustomResources:
         for version in definition.spec.versions:
             if version.served:
                 self._route(made, version)
+                self._describe(definition.spec.group, version.name)
 
     async def _make(self, definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> _Version:
         strategy = strategy_of(definition, version)
@@ -224,7 +230,9 @@ class CustomResources:
                 converts_all=len(definition.spec.versions) > 1 or definition.metadata.generation > 1,
             )
         )
-        return _Version(ResourceHandler(strategy, resources, cache, self._binder, self._clock), cache)
+        return _Version(
+            ResourceHandler(strategy, resources, cache, self._binder, self._clock), cache, strategy.open_api
+        )
 
     def _route(self, resource: _Resource, version: CustomResourceDefinitionVersion) -> None:
         handler = resource.versions[version.name].handler
@@ -245,6 +253,15 @@ class CustomResources:
         route("scale", CustomScaleHandler(handler, scale).handle if scale else _missing(handler))
         self._discovery.add(Served(kind, strategy.verbs, strategy.subresources))
 
+    def _describe(self, group: str, version: str) -> None:
+        """Tell OpenAPI what is served in a version."""
+        schemas: dict[str, Any] = {}
+        for one in self._served.values():
+            if one.definition.spec.group == group and version in one.versions:
+                kind, schema = one.versions[version].handler.kind, one.versions[version].open_api
+                schemas |= custom_resource_schemas(group, version, kind.kind, kind.list_kind, schema)
+        self._openapi.set_schemas(group, version, schemas)
+
     def _end(self, name: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Serve a definition no more; the routes of the versions to keep are about to be replaced."""
         resource = self._served.pop(name, None)
@@ -258,6 +275,7 @@ class CustomResources:
             for subresource in ("", "status", "scale"):
                 self._server.unroute_resource(kind.group, kind.version, kind.plural, subresource)
             self._discovery.remove(kind)
+            self._describe(kind.group, kind.version)
             self._handlers.pop((kind.api_version, kind.plural), None)
             self._handlers.pop((kind.group, kind.plural), None)
         self._server.custom_groups = {one.definition.spec.group for one in self._served.values()}
