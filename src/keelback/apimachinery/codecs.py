@@ -70,7 +70,8 @@ def decode_body(cls: type[T], data: bytes) -> T:
 def convert(cls: type[T], tree: Any) -> T:
     """An object from a JSON tree, as lenient as `decode_body`. Raises DecodeError."""
     if isinstance(cls, type) and issubclass(cls, Unstructured):
-        return _unstructured(cls, tree)
+        made: T = _unstructured(cls, tree)
+        return made
     shape = shape_of(cls)
     cleaned = _cleaned(tree, shape)
     try:
