@@ -17,7 +17,7 @@ POD = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": 
 
 def made(strategy, spec, uid="u-1"):
     obj = codecs.convert(strategy.kind, {"metadata": {"name": "x", "namespace": "d"}, "spec": spec})
-    return strategy.default(strategy.prepare_for_create(with_metadata(obj, uid=uid)))
+    return strategy.prepare_for_create(strategy.default(with_metadata(obj, uid=uid)))
 
 
 def problems(strategy, obj):

@@ -94,11 +94,10 @@ class JobStrategy(Strategy[Job]):
             spec = replace(spec, manual_selector=False)
         if spec is not new.spec:
             new = replace(new, spec=spec)
-        labels = new.spec.template.metadata.labels if new.spec.template.metadata else {}
-        return with_metadata(new, labels=labels) if labels and not new.metadata.labels else new
+        return _with_labels_of_template(new)
 
     def prepare_for_create(self, new: Job) -> Job:
-        return _with_generated_selector(super().prepare_for_create(new))
+        return _with_labels_of_template(_with_generated_selector(super().prepare_for_create(new)))
 
     def validate(self, new: Job) -> Iterator[FieldError]:
         spec = new.spec
@@ -129,6 +128,11 @@ def with_spec_defaults(spec: JobSpec) -> JobSpec:
     if template is not spec.template:
         changes["template"] = template
     return replace(spec, **changes) if changes else spec
+
+
+def _with_labels_of_template(job: Job) -> Job:
+    labels = job.spec.template.metadata.labels if job.spec.template.metadata else {}
+    return with_metadata(job, labels=labels) if labels and not job.metadata.labels else job
 
 
 def _with_generated_selector(job: Job) -> Job:
