@@ -14,8 +14,10 @@ from keelback.api.core_v1 import Service
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
 from keelback.apiserver.lookup import CacheLookup
+from keelback.concurrency.clock import Clock
 
 _ATTEMPTS = 64
+_RESERVED_SECONDS = 5.0
 
 
 class ServiceAllocator:
@@ -26,14 +28,16 @@ class ServiceAllocator:
         lookup: CacheLookup,
         chance: random.Random,
         service_cidr: str,
+        clock: Clock,
         node_ports: tuple[int, int] = (30000, 32767),
     ) -> None:
         self._lookup = lookup
         self._chance = chance
         self._network = ipaddress.ip_network(service_cidr)
         self._node_ports = node_ports
-        self._reserved: set[str | int] = set()
-        self._seen_revision = 0
+        self._clock = clock
+        # Until when something is held for a write that the cache does not show yet.
+        self._reserved: dict[str | int, float] = {}
 
     async def allocate(self, new: Service, old: Service | None, *, dry_run: bool) -> Service:
         """The Service with addresses and ports. Raises Invalid where what it asks for is taken or out of range."""
@@ -42,27 +46,34 @@ class ServiceAllocator:
             if old is not None and old.spec.type != "ExternalName":
                 return replace(new, spec=replace(spec, cluster_ip="", cluster_ips=()))
             return new
-        self._forget_settled()
         spec = self._with_cluster_ip(new, old)
         spec = self._with_node_ports(replace(new, spec=spec), old)
         return replace(new, spec=spec)
 
-    def _forget_settled(self) -> None:
-        """Reservations matter until the cache shows their Services; bounded, for some writes fail."""
-        if len(self._reserved) > 4096:
-            self._reserved.clear()
-
-    def _taken(self, but: str) -> tuple[set[str], set[int]]:
+    def _taken(self, new: Service) -> tuple[set[str], set[int]]:
+        """What other Services hold, and what is held for writes under way."""
+        own = (new.metadata.namespace, new.metadata.name)
         addresses: set[str] = set()
         ports: set[int] = set()
         for service in self._lookup.scan(Service):
-            if service.metadata.uid == but:
+            if (service.metadata.namespace, service.metadata.name) == own:
                 continue
             addresses.update(one for one in (service.spec.cluster_ip, *service.spec.cluster_ips) if one)
             ports.update(one.node_port for one in service.spec.ports if one.node_port)
             if service.spec.health_check_node_port:
                 ports.add(service.spec.health_check_node_port)
+        now = self._clock.monotonic()
+        for value, until in list(self._reserved.items()):
+            if until < now or value in addresses or value in ports:
+                del self._reserved[value]
+            elif isinstance(value, str):
+                addresses.add(value)
+            else:
+                ports.add(value)
         return addresses, ports
+
+    def _reserve(self, value: str | int) -> None:
+        self._reserved[value] = self._clock.monotonic() + _RESERVED_SECONDS
 
     def _with_cluster_ip(self, new: Service, old: Service | None) -> Any:
         spec = new.spec
@@ -74,14 +85,13 @@ class ServiceAllocator:
             old is not None and spec.cluster_ip and spec.cluster_ip == old.spec.cluster_ip
         ):
             return replace(spec, cluster_ips=spec.cluster_ips or (spec.cluster_ip,))
-        taken, _ = self._taken(new.metadata.uid)
-        taken.update(one for one in self._reserved if isinstance(one, str))
+        taken, _ = self._taken(new)
         if spec.cluster_ip:
             self._check_address(new, spec.cluster_ip, taken)
             chosen = spec.cluster_ip
         else:
             chosen = self._free_address(taken)
-        self._reserved.add(chosen)
+        self._reserve(chosen)
         return replace(spec, cluster_ip=chosen, cluster_ips=(chosen,))
 
     def _check_address(self, service: Service, address: str, taken: set[str]) -> None:
@@ -124,8 +134,7 @@ class ServiceAllocator:
             if old is not None and old.spec.type in ("NodePort", "LoadBalancer"):
                 return replace(spec, ports=tuple(replace(one, node_port=0) for one in spec.ports))
             return spec
-        _, taken = self._taken(new.metadata.uid)
-        taken.update(one for one in self._reserved if isinstance(one, int))
+        _, taken = self._taken(new)
         before = {} if old is None else {(one.protocol, one.port): one.node_port for one in old.spec.ports}
         own = {one.node_port for one in old.spec.ports} if old is not None else set()
         ports = []
@@ -135,7 +144,7 @@ class ServiceAllocator:
                 self._check_port(new, at, wanted, taken)
             chosen = wanted or self._free_port(taken)
             taken.add(chosen)
-            self._reserved.add(chosen)
+            self._reserve(chosen)
             ports.append(replace(port, node_port=chosen))
         return replace(spec, ports=tuple(ports))
 

@@ -210,7 +210,7 @@ class _Assembly:
     async def _add_resource(self, strategy: Strategy[Any]) -> None:
         kind = strategy.kind.__kind__
         allocator = (
-            ServiceAllocator(self._lookup, self._chance, self._config.service_cidr)
+            ServiceAllocator(self._lookup, self._chance, self._config.service_cidr, self._clock)
             if strategy.kind is Service
             else None
         )
