@@ -18,11 +18,11 @@ _NAME_DESCRIPTION = (
 )
 
 
-def definitions(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """The column definitions of a Table, Name first."""
+def definitions(columns: Sequence[Column], *, leads_with_name: bool = True) -> list[dict[str, Any]]:
+    """The column definitions of a Table: Name first, but for kinds that place it themselves."""
     name = {"name": "Name", "type": "string", "format": "name", "description": _NAME_DESCRIPTION, "priority": 0}
     return [
-        name,
+        *((name,) if leads_with_name else ()),
         *(
             {
                 "name": one.name,
@@ -52,7 +52,9 @@ def table(
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": list_meta or {},
-        "columnDefinitions": definitions(strategy.columns) if with_definitions else [],
+        "columnDefinitions": definitions(strategy.columns, leads_with_name=strategy.leads_with_name)
+        if with_definitions
+        else [],
         "rows": rows,
     }
     return msgspec.json.encode(tree)
@@ -60,7 +62,9 @@ def table(
 
 def _row(strategy: Strategy[Any], wire: bytes, now: datetime, include_object: str, version: str) -> dict[str, Any]:
     obj = strategy.decode(wire)
-    cells = [obj.metadata.name, *(column.value(obj, now) for column in strategy.columns)]
+    cells = [column.value(obj, now) for column in strategy.columns]
+    if strategy.leads_with_name:
+        cells.insert(0, obj.metadata.name)
     row: dict[str, Any] = {"cells": cells}
     if include_object == "Metadata":
         row["object"] = msgspec.Raw(partial_metadata(wire, version))

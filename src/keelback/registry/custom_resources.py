@@ -16,6 +16,7 @@ from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import ObjectMeta, make_kind, replace
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.apimachinery.unstructured import Unstructured, with_content
+from keelback.apimachinery.validation import annotation_map, label_map
 from keelback.registry import custom_resource_columns, custom_resource_paths
 from keelback.registry.strategy import Strategy
 
@@ -121,7 +122,9 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     def from_storage(self, data: bytes) -> bytes:
         """Any version's bytes as this version's, with what this version's schema has and defaults."""
         obj = unstructured.decode(self.kind, data)
-        return codecs.encode_stored(with_content(obj, self._shaped(dict(obj.content), self._structural)))
+        # Nothing here may fail on what is stored: a cache follows every object, whoever wrote it.
+        kept = structural.pruned(obj.content, self._structural, is_root=True)
+        return codecs.encode_stored(with_content(obj, structural.defaulted(kept, self._structural)))
 
     # Writing.
 
@@ -148,11 +151,13 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     # Validation.
 
     def validate(self, new: Unstructured) -> Iterator[FieldError]:
-        yield from validation.validate(self._validated(new), self._validated_schema())
+        yield from validation.validate(self._validated(new), self.open_api)
+        yield from _embedded_problems(new.content, self._structural)
         yield from self._scale_problems(new, is_status=None)
 
     def validate_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
-        yield from validation.validate(self._validated(new), self._validated_schema(), "", self._validated(old))
+        yield from validation.validate(self._validated(new), self.open_api, "", self._validated(old))
+        yield from _embedded_problems(new.content, self._structural)
         yield from self._scale_problems(new, is_status=None)
 
     def validate_status_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
@@ -162,9 +167,6 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             for one in validation.validate(new.content["status"], schema, "", before):
                 yield one if one.field == "<nil>" else one.under("status")
         yield from self._scale_problems(new, is_status=True)
-
-    def _validated_schema(self) -> SchemaTree:
-        return self.open_api
 
     def _validated(self, obj: Unstructured) -> dict[str, Any]:
         kind = obj.__kind__
@@ -237,6 +239,12 @@ def open_api_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
         return dict(structural.PRESERVING)
     tree: dict[str, Any] = _whole_numbers(msgspec.json.decode(msgspec.json.encode(given)))
     return tree
+
+
+def _embedded_problems(content: Mapping[str, Any], schema: SchemaTree) -> Iterator[FieldError]:
+    for path, metadata in structural.embedded_metadata(content, schema):
+        yield from label_map(metadata.get("labels") or {}, f"{path}.labels")
+        yield from annotation_map(metadata.get("annotations") or {}, f"{path}.annotations")
 
 
 def _without_type_fields(schema: SchemaTree) -> SchemaTree:

@@ -89,7 +89,7 @@ class EventStrategy(Strategy[Event]):
         Column("Message", lambda event, _now: event.message.strip()),
         wide("First Seen", _first_seen),
         wide("Count", _count),
-        wide("Name", lambda event, _now: event.metadata.name),
+        Column("Name", lambda event, _now: event.metadata.name, priority=1, format="name"),
     )
     field_type: ClassVar[type[msgspec.Struct]] = EventFields
     field_names = (

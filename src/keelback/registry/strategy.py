@@ -35,7 +35,13 @@ def age(obj: Any, now: datetime) -> str:
     return "<unknown>" if created is None else human_duration((now - created).total_seconds())
 
 
-AGE = Column("Age", age, description="CreationTimestamp is a timestamp representing the server time of its creation.")
+_CREATION_TIMESTAMP = (
+    "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed "
+    "to be set in happens-before order across separate operations. Clients may not set this value. It is represented in "
+    "RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: "
+    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
+)
+AGE = Column("Age", age, description=_CREATION_TIMESTAMP)
 
 
 def human_duration(seconds: float) -> str:
