@@ -302,3 +302,25 @@ async def test_openapi_describes_a_custom_resource_while_it_is_served(ask: Ask) 
     assert described["properties"]["spec"]["properties"]["size"] == SPEC["properties"]["size"]  # type: ignore[index]
     await ask("DELETE", f"{DEFINITIONS}/widgets.example.com")
     await until(ask, path, lambda status, _: status == 404)
+
+
+@with_server
+async def test_of_two_definitions_made_at_once_one_gets_the_name(ask: Ask) -> None:
+    made = [definition(plural=plural, kind="Thing") for plural in ("ones", "twos")]
+    await asyncio.gather(*(ask("POST", DEFINITIONS, one) for one in made))
+    paths = [f"{DEFINITIONS}/{one['metadata']['name']}" for one in made]
+    told = [await until(ask, path, lambda _, one: bool(conditions(one))) for path in paths]
+    assert sorted(conditions(one)["Established"] for one in told) == ["False", "True"]
+
+
+@with_server
+async def test_only_the_stored_version_is_served_where_a_webhook_would_convert(ask: Ask) -> None:
+    config = {"url": "https://127.0.0.1:1/convert"}
+    conversion = {"strategy": "Webhook", "webhook": {"clientConfig": config, "conversionReviewVersions": ["v1"]}}
+    await define(ask, definition(version(), version("v2", storage=False), conversion=conversion))
+    status, _ = await ask("GET", WIDGETS)
+    assert status == 200
+    status, _ = await ask("GET", WIDGETS.replace("/v1/", "/v2/"))
+    assert status == 404
+    _, group = await ask("GET", GROUP)
+    assert [one["version"] for one in group["versions"]] == ["v1"]

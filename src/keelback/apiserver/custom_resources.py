@@ -34,7 +34,7 @@ from keelback.component.http import AnyResponse
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.registry.custom_resources import CustomResourceStrategy, strategy_of
-from keelback.storage.protocol import Store
+from keelback.storage.protocol import StorageError, Store
 
 RETRY_SECONDS = 1.0
 _FORCED_POLL_SECONDS = 0.5
@@ -102,6 +102,7 @@ class CustomResources:
         self._new_uid = new_uid
         self._served: dict[str, _Resource] = {}
         self._ending: set[str] = set()
+        self._written: dict[str, CustomResourceDefinition] = {}
         self._definitions: ResourceStore[CustomResourceDefinition] = handlers[
             "apiextensions.k8s.io", "customresourcedefinitions"
         ].store
@@ -118,12 +119,19 @@ class CustomResources:
         async with asyncio.TaskGroup() as group:
             while True:
                 watcher = await cache.watch(WatchOptions())
+                self._end_what_is_gone()
                 while records := await watcher.next_records():
                     for record in records:
                         if record.type != "BOOKMARK":
                             definition = codecs.decode(CustomResourceDefinition, record.object)
                             await self._reconcile(definition, group, is_gone=record.type == "DELETED")
                 await self._clock.sleep(RETRY_SECONDS)
+
+    def _end_what_is_gone(self) -> None:
+        """A watch that starts again does not tell what was deleted meanwhile."""
+        there = {one.metadata.name for one in self._lookup.scan(CustomResourceDefinition)}
+        for name in [name for name in self._served if name not in there]:
+            self._end(name)
 
     async def _reconcile(
         self, definition: CustomResourceDefinition, group: asyncio.TaskGroup, *, is_gone: bool
@@ -132,13 +140,14 @@ class CustomResources:
         try:
             if is_gone:
                 self._end(name)
+                self._written.pop(name, None)
                 await self._reconsider(definition)
             elif definition.metadata.deletion_timestamp is not None:
                 await self._begin_to_terminate(definition, group)
             else:
                 await self._accept(definition)
-        except errors.StatusError as error:
-            log.warning("A CustomResourceDefinition could not be served yet", name=name, error=error.message)
+        except (errors.StatusError, StorageError) as error:
+            log.warning("A CustomResourceDefinition could not be served yet", name=name, error=str(error))
             group.create_task(self._retry(name, group))
         except Exception as error:  # the edge: one definition must not end the serving of the others
             log.exception("A CustomResourceDefinition cannot be served", error, name=name)
@@ -164,16 +173,24 @@ class CustomResources:
             return replace(old, status=replace(wanted, stored_versions=old.status.stored_versions))
 
         try:
-            await self._definitions.update("", definition.metadata.name, change, self._write("status"))
+            written = await self._definitions.update("", definition.metadata.name, change, self._write("status"))
         except errors.NotFound:
             return
+        self._written[definition.metadata.name] = written.obj
 
     def _siblings(self, definition: CustomResourceDefinition) -> list[CustomResourceDefinition]:
+        # The cache may be behind this object's own writes: two definitions must not both get a name.
         return [
-            one
+            self._newest(one)
             for one in self._lookup.scan(CustomResourceDefinition)
             if one.spec.group == definition.spec.group and one.metadata.name != definition.metadata.name
         ]
+
+    def _newest(self, cached: CustomResourceDefinition) -> CustomResourceDefinition:
+        written = self._written.get(cached.metadata.name)
+        if written is None or int(written.metadata.resource_version) <= int(cached.metadata.resource_version):
+            return cached
+        return written
 
     async def _reconsider(self, gone: CustomResourceDefinition) -> None:
         """Names that came free may be wanted by others."""
@@ -194,14 +211,14 @@ class CustomResources:
             return
         made = _Resource(definition, {}, is_terminating=definition.metadata.deletion_timestamp is not None)
         for version in definition.spec.versions:
-            if version.served:
+            if _is_served(definition, version):
                 made.versions[version.name] = await self._make(definition, version)
         if known is not None:
             self._end(name, keep=frozenset(made.versions))
         self._served[name] = made
         self._server.custom_groups.add(definition.spec.group)
         for version in definition.spec.versions:
-            if version.served:
+            if version.name in made.versions:
                 self._route(made, version)
                 self._describe(definition.spec.group, version.name)
 
@@ -342,6 +359,18 @@ class CustomResources:
         # Unserved first: who sees the definition gone must not find its resource.
         self._end(name)
         await self._definitions.update("", name, change, self._write(""))
+
+
+def _is_served(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> bool:
+    """Whether requests of a version are answered. Conversion webhooks are not called yet: where a definition asks for
+    one, only the version that is stored is served, for the others would show objects in a wrong form."""
+    conversion = definition.spec.conversion
+    if not version.served or conversion is None or conversion.strategy != "Webhook" or version.storage:
+        return version.served
+    log.warning(
+        "A version needs a conversion webhook and is not served", name=definition.metadata.name, version=version.name
+    )
+    return False
 
 
 def _deprecation(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> str:
