@@ -2,7 +2,7 @@
 
     python bench/cluster.py [nodes] [pods]
 
-First with one real node, where the machine can run containers; then with simulated ones, where pods are many.
+First with real nodes, where the machine can run containers; then with simulated ones, where pods are many.
 
 Rates are wall time of everything together, the client that creates the pods included, on however many CPUs there are.
 """
@@ -178,7 +178,7 @@ async def measure(cluster: Cluster, pods: int) -> None:
 
 
 def main() -> None:
-    """Print one line for each kind of work: with a real node, a simulated one, and many."""
+    """Print one line for each kind of work: with real nodes, with a simulated one, and with many."""
     nodes = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     pods = int(sys.argv[2]) if len(sys.argv) > 2 else 5000
     findings = machine.examine(machine.observe(Path(tempfile.gettempdir())))
@@ -187,7 +187,7 @@ def main() -> None:
         for count, work in ((1, 100), (nodes, pods))
     ]
     if machine.can_run_containers(findings):
-        runs.insert(0, ("1 real node", ("--nodes", "1"), 0))
+        runs = [(f"{count} real node(s)", ("--nodes", str(count)), 0) for count in (1, 3)] + runs
     else:
         print(machine.why_simulated(findings))
     for title, arguments, work in runs:
