@@ -39,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
     top = argparse.ArgumentParser(prog="keelback", description="Kubernetes in Python: clusters on this machine.")
-    top.set_defaults(run=lambda given: (top.print_help(), 2)[1])
+
+    def no_command(_given: argparse.Namespace) -> int:
+        top.print_help()
+        return 2
+
+    top.set_defaults(run=no_command)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
 
     up = commands.add_parser("up", help="start a cluster, or what of it does not run")
