@@ -252,3 +252,15 @@ def test_what_pods_are_selected_by():
     assert fields["spec.restartPolicy"] == "Always"
     assert fields["status.phase"] == "Pending"
     assert fields["status.podIP"] == ""
+
+
+def test_what_had_better_not_be_said_is_warned_of_once():
+    twice = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
+    ports = [{"containerPort": 80, "name": "a"}, {"containerPort": 80, "name": "b"}]
+    made = pod(container(env=twice, ports=ports) | {"nodeSelector": {"beta.kubernetes.io/os": "linux"}})
+    assert list(STRATEGY.warnings(made, None)) == [
+        'spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead',
+        'spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply',
+        "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+    ]
+    assert list(STRATEGY.warnings(made, made)) == []

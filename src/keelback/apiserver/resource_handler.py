@@ -49,6 +49,8 @@ class ResourceHandler:
 
     async def handle(self, context: RequestContext) -> AnyResponse:
         """Answer a request for the resource itself, not for a subresource."""
+        if self.strategy.deprecation_warning:
+            context.warn(self.strategy.deprecation_warning)
         match context.info.verb:
             case "get":
                 return await self.get(context)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keelback.api.apps_v1 import DaemonSet, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
-from keelback.registry import cells, pod_specs
+from keelback.registry import cells, pod_specs, pod_warnings
 from keelback.registry.int_or_percents import validate_non_negative, validate_percent
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
@@ -50,6 +50,10 @@ class DaemonSetStrategy(Strategy[DaemonSet]):
         if template is not spec.template or strategy is not spec.update_strategy:
             new = replace(new, spec=replace(spec, template=template, update_strategy=strategy))
         return _with_template_generation(new, old)
+
+    def warnings(self, new: DaemonSet, old: DaemonSet | None) -> Iterable[str]:
+        if old is None or old.spec != new.spec:
+            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
 
     def validate(self, new: DaemonSet) -> Iterator[FieldError]:
         spec = new.spec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keelback.api.apps_v1 import Deployment, DeploymentStrategy, RollingUpdateDeployment
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
-from keelback.registry import pod_specs
+from keelback.registry import pod_specs, pod_warnings
 from keelback.registry.int_or_percents import validate_non_negative, validate_percent
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
@@ -45,6 +45,10 @@ class DeploymentsStrategy(Strategy[Deployment]):
         if template is spec.template and strategy is spec.strategy:
             return new
         return replace(new, spec=replace(spec, template=template, strategy=strategy))
+
+    def warnings(self, new: Deployment, old: Deployment | None) -> Iterable[str]:
+        if old is None or old.spec != new.spec:
+            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
 
     def validate(self, new: Deployment) -> Iterator[FieldError]:
         spec = new.spec

@@ -9,7 +9,6 @@ from keelback.api.core_v1 import EndpointPort, Endpoints, EndpointSubset
 from keelback.registry.cells import NONE
 from keelback.registry.strategy import AGE, Column, Strategy
 
-DEPRECATION_WARNING = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _SHOWN = 3
 
 
@@ -32,7 +31,5 @@ def _of_subset(subset: EndpointSubset) -> Iterable[str]:
 class EndpointsStrategy(Strategy[Endpoints]):
     kind = Endpoints
     counts_generations = False
+    deprecation_warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
     columns = (Column("Endpoints", _addresses), AGE)
-
-    def warnings(self, new: Endpoints, old: Endpoints | None) -> Iterable[str]:
-        return (DEPRECATION_WARNING,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from keelback.api import conditions
 from keelback.api.batch_v1 import Job, JobSpec
 from keelback.apimachinery.errors import FieldError, required
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta, replace, with_metadata
-from keelback.registry import job_specs, label_selectors, pod_specs
+from keelback.registry import job_specs, label_selectors, pod_specs, pod_warnings
 from keelback.registry.strategy import AGE, Column, Strategy, human_duration
 from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, text, validate_selected
 
@@ -21,10 +21,6 @@ JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _LEGACY_CONTROLLER_UID_LABEL = "controller-uid"
 _LEGACY_JOB_NAME_LABEL = "job-name"
 _MAX_INT32 = 2**31 - 1
-ORPHAN_WARNING = (
-    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
-    "propagationPolicy=Orphan to suppress this warning"
-)
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -98,6 +94,10 @@ class JobStrategy(Strategy[Job]):
 
     def prepare_for_create(self, new: Job) -> Job:
         return _with_labels_of_template(_with_generated_selector(super().prepare_for_create(new)))
+
+    def warnings(self, new: Job, old: Job | None) -> Iterable[str]:
+        if old is None or old.spec != new.spec:
+            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
 
     def validate(self, new: Job) -> Iterator[FieldError]:
         spec = new.spec

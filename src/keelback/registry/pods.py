@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,7 +12,7 @@ from keelback.api.core_v1 import Pod, PodStatus
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_cells, pod_specs, pod_templates, pod_updates
+from keelback.registry import pod_cells, pod_specs, pod_templates, pod_updates, pod_warnings
 from keelback.registry.strategy import Strategy
 
 
@@ -100,6 +100,10 @@ class PodStrategy(Strategy[Pod]):
             return 0
         seconds = obj.spec.termination_grace_period_seconds if wanted is None else wanted
         return seconds if seconds >= 0 else 1
+
+    def warnings(self, new: Pod, old: Pod | None) -> Iterable[str]:
+        if old is None or old.spec != new.spec:
+            yield from pod_warnings.of_spec(new.spec, "spec")
 
     def validate(self, new: Pod) -> Iterator[FieldError]:
         yield from pod_templates.validate_spec(new.spec, "spec")

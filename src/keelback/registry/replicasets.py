@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from keelback.api.apps_v1 import ReplicaSet
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_specs
+from keelback.registry import pod_specs, pod_warnings
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
     CONTAINERS,
@@ -55,6 +55,10 @@ class ReplicaSetStrategy(Strategy[ReplicaSet]):
     def default(self, new: ReplicaSet, old: ReplicaSet | None = None) -> ReplicaSet:
         template = pod_specs.with_template_defaults(new.spec.template)
         return new if template is new.spec.template else replace(new, spec=replace(new.spec, template=template))
+
+    def warnings(self, new: ReplicaSet, old: ReplicaSet | None) -> Iterable[str]:
+        if old is None or old.spec != new.spec:
+            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
 
     def validate(self, new: ReplicaSet) -> Iterator[FieldError]:
         spec = new.spec

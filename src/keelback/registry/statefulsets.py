@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keelback.api.apps_v1 import (
     RollingUpdateStatefulSetStrategy,
@@ -13,7 +13,7 @@ from keelback.api.apps_v1 import (
 from keelback.api.core_v1 import PersistentVolumeClaim
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_specs
+from keelback.registry import pod_specs, pod_warnings
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import CONTAINERS, IMAGES, text, validate_counts, validate_selector, validate_template
 
@@ -37,6 +37,10 @@ class StatefulSetStrategy(Strategy[StatefulSet]):
         claims = tuple(_with_claim_defaults(claim) for claim in spec.volume_claim_templates)
         spec = replace(spec, template=template, update_strategy=strategy, volume_claim_templates=claims)
         return replace(new, spec=spec)
+
+    def warnings(self, new: StatefulSet, old: StatefulSet | None) -> Iterable[str]:
+        if old is None or old.spec != new.spec:
+            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
 
     def validate(self, new: StatefulSet) -> Iterator[FieldError]:
         spec = new.spec

@@ -37,8 +37,8 @@ def age(obj: Any, now: datetime) -> str:
 
 _CREATION_TIMESTAMP = (
     "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed "
-    "to be set in happens-before order across separate operations. Clients may not set this value. It is represented in "
-    "RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: "
+    "to be set in happens-before order across separate operations. Clients may not set this value. It is represented "
+    "in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: "
     "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
 )
 AGE = Column("Age", age, description=_CREATION_TIMESTAMP)
@@ -130,6 +130,9 @@ class Strategy(Generic[T]):
 
     storage_kind: ClassVar[Any] = None
     """The type the store holds, where this kind is another version of it: see `from_storage`."""
+
+    deprecation_warning: ClassVar[str] = ""
+    """Said with every answer, whatever the verb."""
 
     ttl_seconds: ClassVar[float | None] = None
     """How long an object lives after its last write; None is for ever."""
