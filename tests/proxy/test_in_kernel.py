@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from keelback.concurrency.clock import SystemClock
 from keelback.network import namespaces
 from keelback.network.namespaces import Namespaces
 from keelback.proxy.config import ProxyConfig
+from keelback.proxy.elements import ENDPOINTS, HAIRPIN, INSIDE, REFUSED, SERVICES, SLOTS, STICKY
 from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.plan import Backend, Frontend, Rule
 from keelback.proxy.proxy import SERVICE_NAME, cleanup, run
@@ -40,6 +42,7 @@ WORLD = "203.0.113.1"
 CONFIG = ProxyConfig("node-a", (NODE_IP,), ("10.244.0.0/16",), ("10.244.0.0/24",))
 WEB = Frontend("10.96.0.20", "tcp", 80)
 NODE_PORT = Frontend(NODE_IP, "tcp", 30080)
+MAPS = (SERVICES, INSIDE, REFUSED, ENDPOINTS, SLOTS, STICKY)
 BOTH = tuple(Backend(pod, 8080, True) for pod in PODS)
 
 
@@ -254,6 +257,47 @@ def test_a_large_table_goes_through_a_child_process(node: Node) -> None:
     many = [Rule(Frontend(f"10.96.{n // 250 + 1}.{n % 250}", "tcp", 80), "cluster", BOTH) for n in range(1000)]
     node.load(*many)
     assert node.answering("pod0", many[-1].frontend) == set(PODS)
+
+
+def any_rule(chance: random.Random) -> Rule:
+    version6 = chance.random() < 0.3
+    addresses, pods = ("fd00:96::{}", "fd00:244::{}") if version6 else ("10.96.0.{}", "10.244.0.{}")
+    frontend = Frontend(addresses.format(chance.randrange(1, 9)), chance.choice(["tcp", "udp", "sctp"]), 80)
+
+    def backends() -> tuple[Backend, ...]:
+        chosen = sorted(chance.sample(range(2, 10), chance.choice([0, 1, 2, 5])))
+        return tuple(Backend(pods.format(number), 8080, chance.random() < 0.5) for number in chosen)
+
+    treatment = chance.choice(["cluster", "external", "local"])
+    inside = chance.choice([None, backends()])
+    return Rule(frontend, treatment, backends(), inside, chance.choice([0, 0, 60, 10800]), chance.random() < 0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_kernel_takes_any_updates_and_holds_what_a_whole_script_says(node: Node, seed: int) -> None:
+    chance = random.Random(seed)
+    table = Table(replace(CONFIG, node_ips=(NODE_IP, "fd00:18::2")))
+    node.apply(table.whole())
+    table.accepted(True)
+    for _ in range(40):
+        for _ in range(chance.choice([1, 4])):
+            table.assign(chance.randrange(12), [any_rule(chance) for _ in range(chance.choice([0, 1, 2]))])
+        node.apply(table.update())
+        table.accepted(False)
+
+    def held() -> dict[str, set[str]]:
+        found = {}
+        for family in ("ip", "ip6"):
+            for kind, name in (*(("map", name) for name in MAPS), ("set", HAIRPIN)):
+                listed = node.run(node.paths["node"], f"nft -nn list {kind} {family} keelback-proxy {name}")
+                _, _, entries = listed.partition("elements = {")
+                found[f"{family} {name}"] = {entry.strip() for entry in entries.partition("}")[0].split(",")}
+        return found
+
+    updated = held()
+    node.apply(table.whole())
+    assert updated == held()
+    node.apply(removal())
 
 
 def test_the_proxy_itself_on_the_node(node: Node, api: Any) -> None:

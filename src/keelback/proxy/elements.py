@@ -21,7 +21,7 @@ SLOTS: Final = "slots"
 STICKY: Final = "sticky"
 HAIRPIN: Final = "hairpin"
 
-MASQUERADE_MARK: Final = 0x4000
+MASQUERADE_MARK: Final = 0x8000_0000
 _INSIDE_OFFSET = 4096
 MAX_BACKENDS: Final = _INSIDE_OFFSET
 _CHAIN = re.compile(r"(cluster|external|local|inside)(\d+)(?:for(\d+))?|stick(\d+)")
@@ -75,9 +75,12 @@ def chain_body(chain: str, family: str) -> tuple[str, ...]:
     treatment, count, affinity, stick = match.groups()
     choose = f"dnat {family} to {key} . meta mark map @{ENDPOINTS}"
     if stick:
-        return (f"update @affinity {{ {family} saddr . {key} timeout {stick}s : meta mark }}", choose)
+        return (f"update @affinity {{ ct mark timeout {stick}s : meta mark }}", choose)
     masquerade = f"ct mark set ct mark or {MASQUERADE_MARK:#x}"
-    body = []
+    # Who connects to what goes by a hash: nft aborts where an IPv6 key and its value take too many registers. All
+    # chains must come to the same one, so the seed is fixed.
+    hashed = f"ct mark set jhash {family} saddr . {key} mod {MASQUERADE_MARK} seed 0x6b62"
+    body = [hashed] if affinity else []
     if treatment == "external":
         body.append(masquerade)
     elif treatment in {"cluster", "inside"}:
@@ -88,9 +91,9 @@ def chain_body(chain: str, family: str) -> tuple[str, ...]:
         return (*body, pick, choose)
     # A remembered endpoint that is gone is not in the map: the client falls through to a new choice.
     stays = f"{key} . meta mark vmap @{STICKY}"
-    remembered = f"meta mark set {family} saddr . {key} map @affinity"
+    remembered = "meta mark set ct mark map @affinity"
     # An update refreshes an entry's time but never its value, so what is remembered wrongly goes first.
-    forget = f"delete @affinity {{ {family} saddr . {key} : meta mark }}"
+    forget = "delete @affinity { ct mark : meta mark }"
     return (*body, remembered, stays, forget, pick, f"meta mark set {key} . meta mark map @{SLOTS}", stays)
 
 
@@ -118,9 +121,14 @@ def _identities(backends: Sequence[Backend]) -> list[int]:
     taken: set[int] = set()
     result = []
     for backend in backends:
-        number = zlib.crc32(f"{backend.address} {backend.port}".encode()) & 0xFFFFFF
+        number = _identity(f"{backend.address} {backend.port}")
         while number in taken:
-            number = (number + 1) & 0xFFFFFF
+            number = 0x1000_0000 | ((number + 1) & 0x0FFF_0FFF)
         taken.add(number)
-        result.append(0x1000_0000 | (number >> 12) << 16 | number & 0xFFF)
+        result.append(number)
     return result
+
+
+def _identity(text: str) -> int:
+    number = zlib.crc32(text.encode()) & 0xFFFFFF
+    return 0x1000_0000 | (number >> 12) << 16 | number & 0xFFF

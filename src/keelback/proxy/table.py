@@ -189,7 +189,7 @@ def _sets(family: str, config: ProxyConfig, entries: Mapping[str, Sequence[str]]
         ("map", elements.ENDPOINTS, f"type {service} . mark : {address} . inet_service;"),
         ("map", elements.SLOTS, f"type {service} . mark : mark;"),
         ("map", elements.STICKY, f"type {service} . mark : verdict;"),
-        ("map", "affinity", f"type {address} . {service} : mark; size 65536; flags dynamic,timeout; timeout 3h;"),
+        ("map", "affinity", "type mark : mark; size 65536; flags dynamic,timeout; timeout 3h;"),
         ("set", elements.HAIRPIN, f"type {address} . {address};"),
     ):
         held = ",\n\t\t".join(entries.get(name, ()))
