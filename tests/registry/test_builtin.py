@@ -52,3 +52,11 @@ def test_what_the_store_holds_comes_back(strategy):
     stored = strategy.to_storage(codecs.encode_stored(named))
     assert codecs.decode(strategy.storage_kind or strategy.kind, stored).metadata.name == "a"
     assert strategy.decode(strategy.from_storage(stored)).metadata.name == "a"
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_a_new_object_may_be_defaulted_again_after_admission(strategy):
+    once = strategy.default(strategy.kind())
+    assert strategy.default(once) == once
+    prepared = strategy.prepare_for_create(once)
+    assert strategy.prepare_for_create(prepared) == prepared

@@ -156,8 +156,11 @@ class ResourceStore(Generic[T]):
     async def _create_named(self, obj: T, write: Write) -> Written[T]:
         obj = self._prepared_for_create(obj, write)
         obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
-        obj = await write.admission.admit("CREATE", obj, None)
-        obj = self.strategy.prepare_for_create(obj)
+        admitted = await write.admission.admit("CREATE", obj, None)
+        if admitted is not obj:
+            # What a webhook put in (a sidecar, say) needs its defaults too.
+            admitted = self.strategy.default(admitted)
+        obj = self.strategy.prepare_for_create(admitted)
         obj = await self._allocate(obj, None, write)
         problems = [*self._metadata_problems(obj), *self.strategy.validate(obj)]
         if problems:
@@ -282,7 +285,10 @@ class ResourceStore(Generic[T]):
         if write.subresource != "status":
             new = strategy.default(new, old)
         new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
-        new = await write.admission.admit("UPDATE", new, old)
+        admitted = await write.admission.admit("UPDATE", new, old)
+        if admitted is not new and not write.subresource:
+            admitted = strategy.default(admitted, old)
+        new = admitted
         if write.subresource == "status":
             new = strategy.prepare_for_status_update(new, old)
         elif not write.subresource:
