@@ -12,7 +12,9 @@ from keelback.api.apiextensions_v1 import (
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
+from keelback.registry import custom_resource_schemas
 from keelback.registry.cells import CREATED_AT
+from keelback.registry.custom_resources import open_api_of
 from keelback.registry.strategy import Strategy
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -72,6 +74,10 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
         )
 
     def validate(self, new: CustomResourceDefinition) -> Iterator[FieldError]:
+        yield from self._validate_names_and_versions(new)
+        yield from _schemas(new)
+
+    def _validate_names_and_versions(self, new: CustomResourceDefinition) -> Iterator[FieldError]:
         spec = new.spec
         if not spec.group:
             yield required("spec.group")
@@ -89,7 +95,9 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
         yield from _versions(new)
 
     def validate_update(self, new: CustomResourceDefinition, old: CustomResourceDefinition) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        yield from self._validate_names_and_versions(new)
+        if new.spec.versions != old.spec.versions:
+            yield from _schemas(new)
         established = any(one.type == "Established" and one.status == "True" for one in old.status.conditions)
         if established and new.spec.scope != old.spec.scope:
             yield invalid("spec.scope", new.spec.scope, "field is immutable")
@@ -99,6 +107,14 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
             yield invalid("spec.group", new.spec.group, "field is immutable")
         if new.spec.names.plural != old.spec.names.plural:
             yield invalid("spec.names.plural", new.spec.names.plural, "field is immutable")
+
+
+def _schemas(new: CustomResourceDefinition) -> Iterator[FieldError]:
+    versions = new.spec.versions
+    for index, version in enumerate(versions):
+        # A schema that all versions have in common is reported where older definitions held it.
+        path = "spec.validation" if len(versions) == 1 else f"spec.versions[{index}].schema"
+        yield from custom_resource_schemas.problems(open_api_of(version), f"{path}.openAPIV3Schema")
 
 
 def _names(new: CustomResourceDefinition) -> Iterator[FieldError]:
