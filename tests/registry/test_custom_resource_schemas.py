@@ -52,6 +52,7 @@ def test_a_schema_that_is_not_structural_is_refused(schema: Any, complaint: str)
     "field",
     [
         {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+        {"x-kubernetes-int-or-string": True, "type": "string", "pattern": "^[0-9]+$"},
         {"x-kubernetes-preserve-unknown-fields": True},
         {"type": "object", "additionalProperties": {"type": "string"}, "x-kubernetes-map-type": "atomic"},
         {

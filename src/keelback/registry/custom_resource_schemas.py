@@ -57,8 +57,6 @@ def _type_problems(schema: SchemaTree, path: str, level: str) -> Iterator[FieldE
         yield not_supported(place, given, _TYPES)
     elif level == "root" and given != "object":
         yield invalid(place, given, "must be object at the root")
-    elif either and given:
-        yield invalid(place, given, "must be empty if x-kubernetes-int-or-string is true")
     elif schema.get("x-kubernetes-embedded-resource") and given != "object":
         yield invalid(place, given, "must be object if x-kubernetes-embedded-resource is true")
 
