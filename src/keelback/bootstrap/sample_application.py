@@ -33,6 +33,7 @@ from keelback.network import namespaces
 NAME = "hello"
 REPLICAS = 3
 READY_SECONDS = 60.0
+ANSWER_SECONDS = 10.0
 _LABELS = {"app": NAME}
 
 
@@ -81,7 +82,7 @@ async def deploy_and_call(place: Place, settings: Settings, progress: Progress, 
         await transport.close()
     if settings.simulated:
         return ""
-    answer = await _call(place, service.spec.cluster_ip)
+    answer = await _call(place, service.spec.cluster_ip, clock)
     progress.done(f"Called http://{service.spec.cluster_ip}/ from a node")
     return answer
 
@@ -102,19 +103,28 @@ async def _wait_ready(client: Client, progress: Progress, clock: Clock) -> None:
         await clock.sleep(0.05)
 
 
-async def _call(place: Place, address: str) -> str:
+async def _call(place: Place, address: str, clock: Clock) -> str:
     """GET / of an address that only nodes and pods can reach."""
     record = msgspec.json.decode((place.run / "node-0" / "node.json").read_bytes(), type=_NodeRecord)
     network = Path("/proc", str(record.init.pid), "ns", "net")
-    try:
-        connection = await namespaces.connect_in(network, address, 80)
-        async with asyncio.timeout(10):
-            reader, writer = await asyncio.open_connection(sock=connection)
-            writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read()
-            writer.close()
-    except (OSError, TimeoutError) as error:
-        raise ClusterError(f"the Service at {address} does not answer: {error}") from error
+    deadline = clock.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            return await _get(network, address)
+        except (OSError, TimeoutError) as error:
+            # The node's proxy hears of Ready endpoints a moment after the Deployment does.
+            if clock.monotonic() > deadline:
+                raise ClusterError(f"the Service at {address} does not answer: {error}") from error
+        await clock.sleep(0.05)
+
+
+async def _get(network: Path, address: str) -> str:
+    connection = await namespaces.connect_in(network, address, 80)
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(sock=connection)
+        writer.write(f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
     return answer.partition(b"\r\n\r\n")[2].decode().strip()
 
 
