@@ -1,0 +1,150 @@
+"""What may be typed, and what it answers; one cluster with simulated nodes from start to end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keelback.bootstrap import standalone
+from keelback.bootstrap.cluster_state import ClusterError
+from keelback.cli import clusters, main
+
+KUBECTL = Path(sys.executable).with_name("kubectl")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "keelback.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env=dict(os.environ),
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def kubectl(*arguments: str) -> str:
+    done = subprocess.run([KUBECTL, *arguments], capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_no_command_prints_help(capsys):
+    assert main.main([]) == 2
+    assert "doctor" in capsys.readouterr().out
+
+
+def test_version_names_the_kubernetes_version(capsys):
+    assert main.main(["version"]) == 0
+    assert "Kubernetes 1.36" in capsys.readouterr().out
+
+
+def test_flags_of_components_are_kept_by_component():
+    given = main.parser().parse_args(["up", "--kubelet-arg", "max-pods=5", "--kubelet-arg=pods-per-core=2"])
+    assert clusters._component_arguments(given) == {"kubelet": ("max-pods=5", "pods-per-core=2")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("up", "--kubernetes-version", "1.35"), "this build serves 1.36 only"),
+        (("up", "--simulated", "--nodes", "0"), "--nodes 0"),
+        (("up", "--simulated", "--kube-apiserver-arg", "wrong=1"), "unknown flag: --wrong"),
+        (("up", "--name", "Not_A_Name"), "no name for a cluster"),
+        (("status",), "there is no cluster local"),
+        (("kubeconfig", "--name", "none"), "there is no cluster none"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(home, capsys, arguments, said):
+    assert main.main(arguments) == 1
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("component", main.COMPONENTS)
+def test_every_component_has_a_command_with_help(component, capsys):
+    assert component in standalone.OPTIONS
+    assert main.main([component, "--help"]) == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_a_component_without_an_api_server_says_what_it_needs(capsys):
+    assert main.main(["scheduler"]) == 2
+    assert "--kubeconfig is needed" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_of_a_component_is_named(capsys):
+    assert main.main(["scheduler", "--wrong"]) == 2
+    assert "unknown flag: --wrong" in capsys.readouterr().err
+
+
+def test_doctor_says_what_the_machine_can_do(home):
+    status, said = run("doctor")
+    assert status in (0, 1)
+    assert "root" in said
+
+
+@pytest.mark.skipif(not KUBECTL.exists() and shutil.which("kubectl") is None, reason="no kubectl")
+def test_a_cluster_with_simulated_nodes_from_start_to_end(home):
+    name = f"cli-{os.getpid()}"
+    try:
+        status, said = run("up", "--simulated", "--name", name, "--nodes", "2")
+        assert status == 0, said
+        assert "Node node-1 is Ready" in said
+        kubectl("create", "deployment", "web", "--image=web", "--replicas=3")
+        assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        assert kubectl("get", "pods", "-o", "name").count("pod/web-") == 3
+        # Again: what runs is left alone, and what is stored is there.
+        status, said = run("up", "--name", name)
+        assert status == 0, said
+        assert "runs already" in said
+        assert run("status", "--name", name)[0] == 0
+        kubectl("delete", "deployment", "web", "--timeout=30s")
+        kubectl("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=30s")
+    finally:
+        status, said = run("down", "--name", name)
+    assert status == 0, said
+    assert name not in run("list")[1]
+    assert name not in (home / "config").read_text()
+    assert not Path("/run/keelback", name).exists()
+    assert not (home / ".local/share/keelback" / name).exists()
+
+
+@pytest.mark.skipif(not KUBECTL.exists() and shutil.which("kubectl") is None, reason="no kubectl")
+def test_what_was_stored_outlives_a_restart(home):
+    name = f"cli-kept-{os.getpid()}"
+    try:
+        assert run("up", "--simulated", "--name", name)[0] == 0
+        kubectl("create", "configmap", "kept", "--from-literal=a=b")
+        assert run("down", "--keep-data", "--name", name)[0] == 0
+        status, said = run("up", "--name", name)
+        assert status == 0, said
+        assert kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
+    finally:
+        run("down", "--name", name)
+
+
+def test_taking_down_nothing_is_no_error(home):
+    status, said = run("down", "--name", "never-there")
+    assert status == 0
+    assert "There is no cluster" in said
+
+
+def test_a_cluster_error_is_an_exception_of_its_own():
+    with pytest.raises(ClusterError):
+        clusters._check_version("2.0")
