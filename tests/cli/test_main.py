@@ -139,6 +139,19 @@ def test_what_was_stored_outlives_a_restart(home):
         run("down", "--name", name)
 
 
+def test_a_spoilt_kubeconfig_is_named_and_left_alone(home):
+    name = f"cli-spoilt-{os.getpid()}"
+    (home / "config").write_text("{")
+    try:
+        status, said = run("up", "--simulated", "--name", name)
+    finally:
+        (home / "config").write_text("")
+        run("down", "--name", name)
+    assert status == 1
+    assert "config is not YAML" in said
+    assert "Traceback" not in said
+
+
 def test_taking_down_nothing_is_no_error(home):
     status, said = run("down", "--name", "never-there")
     assert status == 0

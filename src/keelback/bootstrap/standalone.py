@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ async def run(component: str, options: Any) -> None:
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    runners = {
+    runners: Mapping[str, Callable[[Any], Coroutine[Any, Any, None]]] = {
         "apiserver": _apiserver,
         "controller-manager": _controller_manager,
         "scheduler": _scheduler,
@@ -92,9 +92,8 @@ async def run(component: str, options: Any) -> None:
         "proxy": _proxy,
         "dns": _dns,
     }
-    work: Coroutine[Any, Any, None] = runners[component](options)
     with suppress(asyncio.CancelledError):
-        await work
+        await runners[component](options)
 
 
 async def _apiserver(options: StandaloneAPIServerOptions) -> None:

@@ -32,13 +32,17 @@ def up(given: argparse.Namespace) -> int:
 
 def demo(given: argparse.Namespace) -> int:
     """Start a cluster, deploy the sample application, call it, and say what to type next."""
+    from keelback.apimachinery.errors import StatusError
     from keelback.bootstrap import sample_application
 
     async def work() -> None:
         clock = SystemClock()
         progress = Progress(clock)
         place, settings = await _up(given, progress, clock)
-        answer = await sample_application.deploy_and_call(place, settings, progress, clock)
+        try:
+            answer = await sample_application.deploy_and_call(place, settings, progress, clock)
+        except StatusError as error:
+            raise ClusterError(f"the API server refused the sample application: {error}") from error
         progress.say("")
         if answer:
             progress.say(f"The Service answered: {answer}")
@@ -57,7 +61,7 @@ def down(given: argparse.Namespace) -> int:
         with cluster.locked(place):
             settings = place.settings()
             existed = await cluster.down(place, progress, keep_data=given.keep_data)
-            await cluster.remove_context(place, settings)
+            await _with_kubeconfig(cluster.remove_context(place, settings))
         progress.done(f"Cluster {place.name} is down" if existed else f"There is no cluster {place.name}")
 
     for place in places:
@@ -178,8 +182,18 @@ async def _up(given: argparse.Namespace, progress: Progress, clock: SystemClock)
             settings = await cluster.up(place, wanted, progress, clock)
         except OSError as error:
             raise ClusterError(f"cannot start a cluster in {place.data}: {error}") from error
-        await cluster.merge_context(place, settings)
+        await _with_kubeconfig(cluster.merge_context(place, settings))
     return place, settings
+
+
+async def _with_kubeconfig(work: Coroutine[object, object, None]) -> None:
+    """Change the user's file. `ClusterError` where it cannot be: what was done to the cluster stays done."""
+    from keelback.client.kubeconfig import KubeconfigError
+
+    try:
+        await work
+    except (OSError, KubeconfigError) as error:
+        raise ClusterError(f"the kubeconfig cannot be changed: {error}") from error
 
 
 async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -> Settings:
