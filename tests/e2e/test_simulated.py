@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from keelback.testing.commands import Cluster
 
@@ -52,3 +58,23 @@ def test_what_cannot_be_scheduled_says_why(simulated: Cluster) -> None:
     message = simulated.kubectl("get", "pod", "huge", "-o", f"jsonpath={reason}")
     assert message.startswith("0/3 nodes are available: 3 Insufficient cpu.")
     simulated.kubectl("delete", "pod", "huge")
+
+
+def test_an_approved_certificate_request_ends_with_a_certificate(simulated: Cluster) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jane")])
+    asked = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    request = base64.b64encode(asked.public_bytes(serialization.Encoding.PEM)).decode()
+    signing_request = {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": "jane"},
+        "spec": {"request": request, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]},
+    }
+    simulated.kubectl("create", "-f", "-", text=json.dumps(signing_request))
+    simulated.kubectl("certificate", "approve", "jane")
+    simulated.kubectl("wait", "csr/jane", "--for=jsonpath={.status.certificate}", "--timeout=30s")
+    found = simulated.kubectl("get", "csr", "jane", "-o", "jsonpath={.spec.username} {.status.certificate}").split()
+    assert found[0] == "kubernetes-admin"
+    issued = x509.load_pem_x509_certificate(base64.b64decode(found[1]))
+    assert issued.subject == name

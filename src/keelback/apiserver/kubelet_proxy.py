@@ -188,6 +188,10 @@ class KubeletProxy:
         node = self._lookup.peek(Node, node_name)
         if node is None:
             raise errors.NotFound.of(Node.__kind__, node_name)
+        if "node.keelback.dev/simulated" in node.metadata.labels:
+            raise errors.BadRequest(
+                f"containers on node {node_name} are simulated: there is nothing to read or to enter"
+            )
         address = next((one.address for one in node.status.addresses if one.type == "InternalIP"), node_name)
         port = node.status.daemon_endpoints.kubelet_endpoint
         server = f"https://{address}:{(port.port if port else 0) or KUBELET_PORT}"

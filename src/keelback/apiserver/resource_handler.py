@@ -152,6 +152,7 @@ class ResourceHandler:
         obj = self._in_namespace(obj, context.info.namespace)
         if context.info.name and not obj.metadata.name:
             obj = _with(obj, name=context.info.name)
+        obj = self.strategy.asked_by(obj, context.user)
         written = await self.store.create(obj, self.write(context, dry_run=chosen.dry_run))
         self._warn(context, written.obj, None)
         return self._respond_object(201, written.wire, context, accepted)

@@ -216,6 +216,7 @@ class ControlPlane:
         from keelback.auth import users
         from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
         from keelback.controllers import manager
+        from keelback.controllers.certificate_signer import CASigner
 
         def client_for(name: str) -> Any:
             if name == manager.COMPONENT:
@@ -228,7 +229,8 @@ class ControlPlane:
         options: ControllerManagerOptions = components.parse(
             "kube-controller-manager", self._arguments("kube-controller-manager")
         )
-        config = controller_config(options, keys.ca.certificate_pem.decode())
+        signer = CASigner(keys.ca.certificate_pem, keys.ca.key_pem)
+        config = replace(controller_config(options, keys.ca.certificate_pem.decode()), signer=signer)
         await manager.run(client_for, config, self._clock, self._derived_chance())
 
     async def _follow_nodes(self, api: Any) -> None:

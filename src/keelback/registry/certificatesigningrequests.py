@@ -12,7 +12,7 @@ from keelback.api.certificates_v1 import CertificateSigningRequest, CertificateS
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.apimachinery.meta import replace
 from keelback.registry.cells import NONE
-from keelback.registry.strategy import AGE, Strategy, human_duration
+from keelback.registry.strategy import AGE, Requester, Strategy, human_duration
 from keelback.registry.workloads import text
 
 
@@ -58,6 +58,11 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
         text("Condition", _condition),
     )
     field_type: ClassVar[type[msgspec.Struct]] = CertificateSigningRequestFields
+
+    def asked_by(self, new: CertificateSigningRequest, user: Requester) -> CertificateSigningRequest:
+        spec = replace(new.spec, username=user.name, uid=user.uid, groups=tuple(user.groups), extra=dict(user.extra))
+        return replace(new, spec=spec)
+
     field_names = ("spec.signerName",)
 
     def fields(self, narrow: Any) -> Mapping[str, str]:

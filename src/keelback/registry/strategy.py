@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +15,19 @@ from keelback.apimachinery.meta import Object, replace, with_metadata
 from keelback.apimachinery.schema import Schema, schema_of
 
 T = TypeVar("T", bound=Object)
+
+
+class Requester(Protocol):
+    """Who sends a request."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    @property
+    def extra(self) -> Mapping[str, tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,10 @@ class Strategy(Generic[T]):
 
     def default(self, new: T, old: T | None = None) -> T:
         """The object with the defaults that depend on other fields; the plain ones stand in the type."""
+        return new
+
+    def asked_by(self, new: T, user: Requester) -> T:
+        """A new object with what it has to say of who asked for it; by default nothing."""
         return new
 
     def prepare_for_create(self, new: T) -> T:
