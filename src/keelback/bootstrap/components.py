@@ -16,7 +16,6 @@ class APIServerOptions:
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
-    service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
