@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from keelback.api.builtin import is_registered, is_registered_version
 from keelback.apimachinery import codecs, errors, yaml
 from keelback.apimachinery.meta import Kind, Object
 from keelback.apiserver.context import RequestContext
@@ -103,8 +104,6 @@ def _check_type(body_json: bytes, body: bytes, kind: Kind, *, is_custom: bool) -
 
 
 def _refuse_type(name: str, version: str, kind: Kind) -> None:
-    from keelback.api.builtin import is_registered, is_registered_version
-
     short = version.rpartition("/")[2]
     what = f'{name} in version "{short}" cannot be handled as a {kind.kind}'
     if is_registered(version, name):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -271,16 +273,12 @@ def _aggregated_resource(served: Served) -> dict[str, Any]:
 
 def storage_version_hash(kind: Kind) -> str:
     """A short name of the version a resource is stored in: clients compare it, they do not read it."""
-    import base64
-
     digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 
 
 def version_rank(version: str) -> tuple[int, int, int, str]:
     """Sorts versions as Kubernetes does: stable before beta before alpha, newer before older, others last by name."""
-    import re
-
     found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if found is None:
         return (3, 0, 0, version)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from keelback.apimachinery import yaml
+from keelback.apimachinery import codecs, yaml
 from keelback.apimachinery.errors import NotAcceptable, StatusError
 from keelback.component.http import Response
 
@@ -108,8 +108,6 @@ def respond(status: int, wire: Any, accepted: Accepted = _DEFAULT, *, warnings: 
 
 def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] | None = None) -> Response:
     """The Status of a failure, in the client's form where it has one we know."""
-    from keelback.apimachinery import codecs
-
     try:
         accepted = negotiate(accept)
     except NotAcceptable:

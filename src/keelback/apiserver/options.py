@@ -9,6 +9,7 @@ import msgspec
 
 from keelback.apimachinery import codecs, errors, fields, labels, validation
 from keelback.apimachinery.meta import DeleteOptions, Kind, make_kind
+from keelback.apiserver import bodies
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.resource_store import Deletion
 from keelback.apiserver.watch_cache import ListOptions, WatchOptions
@@ -109,8 +110,6 @@ class _TypeMeta(msgspec.Struct):
 
 
 def _decoded_delete_options(body: bytes, content_type: str) -> DeleteOptions:
-    from keelback.apiserver import bodies
-
     body = bodies.as_json(body, content_type, "DeleteOptions")
     try:
         tree = codecs.loads(body)

@@ -3,13 +3,14 @@ what is read comes as bytes from the watch cache."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from keelback.apimachinery import codecs, errors
-from keelback.apimachinery.meta import Kind, Status, StatusDetails
+from keelback.apimachinery.meta import Kind, Status, StatusDetails, with_metadata
 from keelback.apiserver import bodies, negotiation, options, patching, tables, websocket_watch
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
@@ -151,7 +152,7 @@ class ResourceHandler:
             raise errors.StatusError("resourceVersion should not be set on objects to be created", code=500)
         obj = self._in_namespace(obj, context.info.namespace)
         if context.info.name and not obj.metadata.name:
-            obj = _with(obj, name=context.info.name)
+            obj = with_metadata(obj, name=context.info.name)
         obj = self.strategy.asked_by(obj, context.user)
         written = await self.store.create(obj, self.write(context, dry_run=chosen.dry_run))
         self._warn(context, written.obj, None)
@@ -170,7 +171,7 @@ class ResourceHandler:
             return obj
 
         async def create() -> Any:
-            return _with(obj, resource_version="")
+            return with_metadata(obj, resource_version="")
 
         written = await self.store.update(
             context.info.namespace,
@@ -286,7 +287,7 @@ class ResourceHandler:
     def _in_namespace(self, obj: Any, namespace: str) -> Any:
         given = obj.metadata.namespace
         if not self.kind.namespaced:
-            return _with(obj, namespace="") if given else obj
+            return with_metadata(obj, namespace="") if given else obj
         if given and given != namespace:
             raise errors.BadRequest(
                 "the namespace of the provided object does not match the namespace sent on the request"
@@ -295,7 +296,7 @@ class ResourceHandler:
             )
         if not namespace:
             raise errors.BadRequest("an empty namespace may not be set during creation")
-        return obj if given else _with(obj, namespace=namespace)
+        return obj if given else with_metadata(obj, namespace=namespace)
 
     def _named(self, obj: Any, name: str) -> Any:
         if not obj.metadata.name:
@@ -367,7 +368,6 @@ class _Transform:
 
 async def _pump(watcher: Watcher, writer: Writer, clock: Clock, timeout: float, transform: _Transform | None) -> None:
     """Write a watch's events until it ends, the client goes, or its time is up."""
-    import asyncio
 
     async def end_in_time() -> None:
         await clock.sleep(timeout)
@@ -402,9 +402,3 @@ def _list_meta(page: ListPage) -> dict[str, Any]:
     if page.remaining is not None:
         meta["remainingItemCount"] = page.remaining
     return meta
-
-
-def _with(obj: Any, **changes: Any) -> Any:
-    from keelback.apimachinery.meta import with_metadata
-
-    return with_metadata(obj, **changes)
