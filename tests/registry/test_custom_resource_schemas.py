@@ -38,6 +38,16 @@ def of(field: Any) -> dict[str, Any]:
             "is map",
         ),
         (
+            of({"type": "string", "pattern": "(?=x)"}),
+            's.properties[f].pattern: Invalid value: "(?=x)": must be a valid regular expression, but isn\'t: error '
+            "parsing regexp: invalid or unsupported Perl syntax: `(?=`",
+        ),
+        (
+            of({"type": "string", "anyOf": [{"pattern": "^a"}, {"pattern": "+"}]}),
+            's.properties[f].anyOf[1].pattern: Invalid value: "+": must be a valid regular expression, but isn\'t: error '
+            "parsing regexp: missing argument to repetition operator: `+`",
+        ),
+        (
             of({"type": "integer", "default": "x"}),
             's.properties[f].default: Invalid value: "string": s.properties[f].default in body must be of type '
             'integer: "string"',

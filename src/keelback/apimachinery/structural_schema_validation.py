@@ -11,19 +11,16 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from keelback.apimachinery import errors
+from keelback.apimachinery import errors, go_regexp
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.structural_schema import SchemaTree, additional
 
 MISSING = object()
 _NOWHERE = "<nil>"
-_POSIX = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z"}
-_POSIX |= {"space": r"\s", "word": r"\w", "xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~"}
 
 
 def validate(value: Any, schema: SchemaTree, path: str = "", old: Any = MISSING) -> Iterator[FieldError]:
@@ -104,23 +101,16 @@ def _text(value: str, schema: SchemaTree, path: str) -> Iterator[FieldError]:
         yield _invalid(path, value, f"should be at least {shortest} chars long")
     pattern = schema.get("pattern")
     if pattern:
-        compiled = _compiled(pattern)
-        if compiled is not None and compiled.search(value) is None:
-            yield _invalid(path, value, f"should match '{pattern}'")
+        try:
+            matches = go_regexp.compiled(pattern).search(value) is not None
+        except go_regexp.RegexpError as error:
+            yield _invalid(path, value, f"should match '{pattern}', but pattern is invalid: {error}")
+        else:
+            if not matches:
+                yield _invalid(path, value, f"should match '{pattern}'")
     form = schema.get("format")
     if form and not has_format(value, form):
         yield FieldError(path, errors.TYPE_INVALID, f'{path} in body must be of type {form}: "{value}"', value)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """A Go regular expression as Python's; None for one that Python cannot read: then nothing is held against it."""
-    text = re.sub(r"\[:(\w+):\]", lambda found: _POSIX.get(found[1], found[0]), pattern)
-    text = re.sub(r"(?<!\\)\$(?=$|\))", r"\\Z", text.replace(r"\z", r"\Z"))
-    try:
-        return re.compile(text)
-    except re.error:
-        return None
 
 
 def has_format(value: str, form: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keelback.apimachinery import structural_schema, structural_schema_validation
+from keelback.apimachinery import go_regexp, structural_schema, structural_schema_validation
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.structural_schema import SchemaTree
 
@@ -30,6 +30,7 @@ def problems(schema: SchemaTree, path: str, level: str = "root") -> Iterator[Fie
         yield forbidden(f"{path}.uniqueItems", detail)
     if schema.get("x-kubernetes-preserve-unknown-fields") is False:
         yield invalid(f"{path}.x-kubernetes-preserve-unknown-fields", False, "must be true or undefined")
+    yield from _pattern_problems(schema, path)
     yield from _list_problems(schema, path)
     yield from _default_problems(schema, path)
     for name, below in (schema.get("properties") or {}).items():
@@ -59,6 +60,30 @@ def _type_problems(schema: SchemaTree, path: str, level: str) -> Iterator[FieldE
         yield invalid(place, given, "must be object at the root")
     elif schema.get("x-kubernetes-embedded-resource") and given != "object":
         yield invalid(place, given, "must be object if x-kubernetes-embedded-resource is true")
+
+
+def _pattern_problems(schema: SchemaTree, path: str) -> Iterator[FieldError]:
+    pattern = schema.get("pattern")
+    if pattern:
+        try:
+            go_regexp.compiled(pattern)
+        except go_regexp.RegexpError as error:
+            yield invalid(f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {error}")
+    for name in ("allOf", "anyOf", "oneOf"):
+        for at, part in enumerate(schema.get(name) or ()):
+            yield from _nested_pattern_problems(part, f"{path}.{name}[{at}]")
+    if isinstance(schema.get("not"), Mapping):
+        yield from _nested_pattern_problems(schema["not"], f"{path}.not")
+
+
+def _nested_pattern_problems(schema: SchemaTree, path: str) -> Iterator[FieldError]:
+    """Patterns within a logical junctor: its parts are no structural schemas, but their values are validated."""
+    yield from _pattern_problems(schema, path)
+    for name, below in (schema.get("properties") or {}).items():
+        yield from _nested_pattern_problems(below, f"{path}.properties[{name}]")
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), Mapping):
+            yield from _nested_pattern_problems(schema[name], f"{path}.{name}")
 
 
 def _list_problems(schema: SchemaTree, path: str) -> Iterator[FieldError]:
