@@ -44,7 +44,6 @@ def test_the_api_server_answers_to_every_name_clients_use(tmp_path: Path) -> Non
         "localhost",
         "127.0.0.1",
         "::1",
-        "10.96.0.1",
         "cluster.example",
         "192.0.2.7",
     }

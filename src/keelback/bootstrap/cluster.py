@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from keelback.bootstrap import cluster_state
+from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.processes import Process
 from keelback.bootstrap.progress import Progress
@@ -70,6 +71,7 @@ async def up(place: Place, wanted: Settings, progress: Progress, clock: Clock) -
 def _settled(place: Place, wanted: Settings) -> Settings:
     """What was asked for, with what an earlier start decided. `ClusterError` where the two contradict each other."""
     known = place.settings()
+    addresses = cluster_addresses(wanted)
     if known is None:
         return msgspec.structs.replace(wanted, port=wanted.port or _free_port())
     if known.simulated != wanted.simulated:
@@ -83,6 +85,12 @@ def _settled(place: Place, wanted: Settings) -> Settings:
         raise ClusterError(
             f"cluster {place.name} runs with other settings ({known.nodes} node(s)): "
             f"keelback down --keep-data --name {place.name} first"
+        )
+    before = cluster_addresses(known)
+    if before != addresses:
+        raise ClusterError(
+            f"cluster {place.name} has its Services in {before.services} and its pods in {before.pods} by /"
+            f"{before.node_mask}, and what is stored says so: keelback down --name {place.name} first"
         )
     if wanted.port not in (0, known.port) and place.process() is not None:
         raise ClusterError(f"cluster {place.name} serves on port {known.port}: keelback down --keep-data first")

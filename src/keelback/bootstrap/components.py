@@ -15,12 +15,15 @@ from keelback.component.flags import Duration
 class APIServerOptions:
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
+    service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerManagerOptions:
     controllers: Annotated[tuple[str, ...], "Controllers to run: names, -names, or * for the default ones."] = ("*",)
+    cluster_cidr: Annotated[str, "The addresses of pods (10.244.0.0/16 if not given, more for simulated nodes)."] = ""
+    node_cidr_mask_size: Annotated[int, "The mask of each node's part of them."] = 24
     node_monitor_period: Annotated[Duration, "How often nodes are looked at."] = 5.0
     node_monitor_grace_period: Annotated[Duration, "How long a node may be silent."] = 50.0
     node_startup_grace_period: Annotated[Duration, "How long a node that starts may be silent."] = 60.0

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from keelback.bootstrap import components, kubeconfigs, pki
+from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, SchedulerOptions
 from keelback.bootstrap.kubeconfigs import ClusterAddress
@@ -101,6 +102,7 @@ class ControlPlane:
         self._chance = chance
         self._fabric = None if settings.simulated else Fabric(place.fabric)
         self._nodes = tuple(f"node-{index}" for index in range(settings.nodes))
+        self._addresses = cluster_addresses(settings)
         self.reporter = Reporter(place)
 
     @property
@@ -114,7 +116,8 @@ class ControlPlane:
         """Run until cancelled."""
         self.reporter.start(self._nodes)
         async with asyncio.TaskGroup() as tasks:
-            keys = pki.ensure_cluster_pki(self._place.pki, self._clock.now(), addresses=(self._endpoint[0],))
+            addresses = (self._endpoint[0], self._addresses.service_ip)
+            keys = pki.ensure_cluster_pki(self._place.pki, self._clock.now(), addresses=addresses)
             if self._fabric is not None:
                 # Before anything heavy is imported: a node's containerd takes longer to start than all of this.
                 await asyncio.to_thread(self._fabric.create)
@@ -127,10 +130,21 @@ class ControlPlane:
         from keelback.network import gateway, name_relay
 
         server = f"https://{self._endpoint[0]}:{self._endpoint[1]}"
-        specs = node_specs(self._place, self._settings.nodes, gateway.egress_url(fabric))
+        specs = node_specs(self._place, self._settings.nodes, self._addresses, gateway.egress_url(fabric))
         options = tuple(self._settings.arguments.get("kubelet", ()))
         for spec in specs:
-            host = NodeHost(self._place, spec, specs, fabric, keys, server, options, self._clock, self.reporter.node)
+            host = NodeHost(
+                place=self._place,
+                spec=spec,
+                specs=specs,
+                fabric=fabric,
+                addresses=self._addresses,
+                keys=keys,
+                server=server,
+                kubelet_arguments=options,
+                clock=self._clock,
+                tell=self.reporter.node,
+            )
             tasks.create_task(host.run(), name=spec.name)
         resolv_conf = name_relay.RESOLV_CONF.read_text() if name_relay.RESOLV_CONF.exists() else ""
         tasks.create_task(self._keep("gateway", lambda: gateway.serve(fabric, resolv_conf)), name="gateway")
@@ -192,7 +206,7 @@ class ControlPlane:
         from keelback.kubelet import simulated
 
         nodes = tuple(
-            replace(node, pod_cidr=f"10.{128 + index // 256}.{index % 256}.0/24")
+            replace(node, pod_cidr=self._addresses.node_pods(index))
             for index, node in enumerate(simulated.nodes(self._settings.nodes))
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
@@ -257,6 +271,9 @@ class ControlPlane:
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,
             endpoint=self._endpoint,
+            service_cidr=str(self._addresses.services),
+            service_ip=self._addresses.service_ip,
+            dns_ip=self._addresses.dns_ip,
             token_file_text=Path(options.token_auth_file).read_text() if options.token_auth_file else "",
             enable_admission_plugins=options.enable_admission_plugins,
             disable_admission_plugins=options.disable_admission_plugins,

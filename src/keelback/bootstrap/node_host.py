@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from keelback.bootstrap.addresses import ClusterAddresses
 from keelback.bootstrap.cluster_state import Place
 from keelback.bootstrap.containerd import PAUSE_IMAGE
 from keelback.bootstrap.node_namespace import NodeEnvironment, NodeSpec
@@ -23,7 +24,6 @@ from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.network.fabric import Fabric
 
-CLUSTER_CIDR = "10.244.0.0/16"
 _RESTART_SECONDS = (0.2, 10.0)
 _STEADY_SECONDS = 60.0
 _log = logger("node-host")
@@ -35,7 +35,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     address: str
     pod_cidr: str
-    cluster_cidr: str = CLUSTER_CIDR
+    cluster_cidr: str
     server: str
     ca: Path
     client_certificate: Path
@@ -48,18 +48,18 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_root: str
     gateway: str
     """Where the API server, the machine's name servers and the way out are."""
-    dns_ip: str = "10.96.0.10"
+    dns_ip: str
     resolv_conf: Path
     kubelet_arguments: tuple[str, ...] = ()
 
 
-def node_specs(place: Place, count: int, egress_proxy: str) -> tuple[NodeSpec, ...]:
+def node_specs(place: Place, count: int, addresses: ClusterAddresses, egress_proxy: str) -> tuple[NodeSpec, ...]:
     """The nodes of a cluster."""
     return tuple(
         NodeSpec(
             name=f"node-{index}",
             index=index,
-            pod_cidrs=(f"10.244.{index}.0/24",),
+            pod_cidrs=(addresses.node_pods(index),),
             run_directory=place.run / f"node-{index}",
             data_directory=place.data / "nodes" / f"node-{index}",
             cgroup_parent=f"/keelback-{place.name}/node-{index}",
@@ -77,6 +77,7 @@ class NodeHost:
     spec: NodeSpec
     specs: Sequence[NodeSpec]
     fabric: Fabric
+    addresses: ClusterAddresses
     keys: ClusterPKI
     server: str
     kubelet_arguments: tuple[str, ...]
@@ -155,6 +156,7 @@ class NodeHost:
             name=name,
             address=address,
             pod_cidr=self.spec.pod_cidrs[0],
+            cluster_cidr=str(self.addresses.pods),
             server=self.server,
             ca=self.keys.ca.certificate_path,
             client_certificate=held.client.certificate_path,
@@ -166,6 +168,7 @@ class NodeHost:
             runtime_socket=str(environment.socket),
             cgroup_root=self.spec.cgroup_parent,
             gateway=gateway,
+            dns_ip=self.addresses.dns_ip,
             resolv_conf=resolv_conf,
             kubelet_arguments=self.kubelet_arguments,
         )

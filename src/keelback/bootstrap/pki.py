@@ -34,7 +34,7 @@ APISERVER_NAMES = (
     "kubernetes.default.svc.cluster.local",
     "localhost",
 )
-APISERVER_ADDRESSES = ("127.0.0.1", "::1", "10.96.0.1")
+APISERVER_ADDRESSES = ("127.0.0.1", "::1")
 
 _CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 _SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -101,7 +101,8 @@ def ensure_cluster_pki(
 ) -> ClusterPKI:
     """The cluster's certificates, made or renewed where needed.
 
-    `names` and `addresses` are further names of the API server; certificates that lack one are issued again.
+    `names` and `addresses` are further names of the API server, as the `kubernetes` Service's address; certificates
+    that lack one are issued again.
     """
     _make_private(directory)
     ca = _ensure_authority(directory, "ca", "kubernetes", now)
