@@ -44,8 +44,8 @@ def of(field: Any) -> dict[str, Any]:
         ),
         (
             of({"type": "string", "anyOf": [{"pattern": "^a"}, {"pattern": "+"}]}),
-            's.properties[f].anyOf[1].pattern: Invalid value: "+": must be a valid regular expression, but isn\'t: error '
-            "parsing regexp: missing argument to repetition operator: `+`",
+            's.properties[f].anyOf[1].pattern: Invalid value: "+": must be a valid regular expression, but isn\'t: '
+            "error parsing regexp: missing argument to repetition operator: `+`",
         ),
         (
             of({"type": "integer", "default": "x"}),
