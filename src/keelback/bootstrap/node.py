@@ -1,6 +1,7 @@
 """One node's process: kubelet, Service proxy and cluster DNS as tasks, inside the node's namespaces.
 
-They are one process since each alone is mostly interpreter; they share nothing but the loop and two HTTPS transports.
+They are one process since each alone is mostly interpreter; they share the loop, and the kubelet
+asks the proxy when the Services have let go of a pod.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.kubelet.config import KubeletConfig
 from keelback.proxy.config import ProxyConfig
+from keelback.proxy.draining import EndpointDrain
 
 _RESTART_SECONDS = (0.2, 10.0)
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -46,6 +48,12 @@ async def run(config: AgentConfig) -> None:
 
 
 def _parts(config: AgentConfig, clock: Clock) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    def proxier(user_agent: str) -> Client:
+        return _client(config, clock, str(config.proxy_certificate), str(config.proxy_key), user_agent)
+
+    # The one thing that the kubelet asks of the proxy: whether the Services have let go of a pod it is to stop.
+    services = EndpointDrain(proxy_config(config), proxier("kube-proxy"), clock)
+
     async def kubelet() -> None:
         from keelback.cri.containerd import CRIRuntime
         from keelback.kubelet import agent
@@ -54,22 +62,19 @@ def _parts(config: AgentConfig, clock: Clock) -> Mapping[str, Callable[[], Await
         runtime = CRIRuntime(config.runtime_socket, clock)
         client = _client(config, clock, str(config.client_certificate), str(config.client_key), "kubelet")
         try:
-            await agent.run(kubelet_config(config), client, runtime, clock, chance)
+            await agent.run(kubelet_config(config), client, runtime, clock, chance, services)
         finally:
             await runtime.close()
 
     async def proxy() -> None:
         from keelback.proxy import proxy as service_proxy
 
-        await service_proxy.run(proxier("kube-proxy"), proxy_config(config), clock)
+        await service_proxy.run(proxier("kube-proxy"), proxy_config(config), clock, services)
 
     async def dns() -> None:
         from keelback.bootstrap import node_dns
 
         await node_dns.run(config, proxier("coredns"), clock)
-
-    def proxier(user_agent: str) -> Client:
-        return _client(config, clock, str(config.proxy_certificate), str(config.proxy_key), user_agent)
 
     return {"kubelet": kubelet, "proxy": proxy, "dns": dns}
 

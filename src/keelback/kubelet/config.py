@@ -54,7 +54,9 @@ class KubeletConfig:
     relist_cap_seconds: float = 10.0
     relist_with_events_seconds: float = 60.0
     endpoint_drain_seconds: float = 1.0
-    """How long a Ready pod that is deleted goes on serving, so that no Service sends to what has stopped."""
+    """How long a Ready pod of a Service goes on serving where nobody knows when its endpoints have left."""
+    endpoint_drain_limit_seconds: float = 15.0
+    """How long it does so at most where somebody knows; never more than half of its grace period."""
 
     eviction_memory_bytes: int = 100 * 1024 * 1024
     eviction_disk_percent: int = 5

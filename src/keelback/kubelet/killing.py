@@ -28,9 +28,18 @@ def grace_of(pod: Pod, kill: Kill) -> float:
 
 
 async def kill_container(
-    pod: Pod, status: ContainerStatus, message: str, grace_seconds: float, node: NodeServices, pod_ip: str
+    pod: Pod,
+    status: ContainerStatus,
+    message: str,
+    grace_seconds: float,
+    node: NodeServices,
+    pod_ip: str,
+    drained: asyncio.Task[None] | None = None,
 ) -> None:
-    """Run the pre-stop hook, send the stop signal, and kill when the grace is over. Raises ContainerRuntimeError."""
+    """Run the pre-stop hook, send the stop signal, and kill when the grace is over. Raises ContainerRuntimeError.
+
+    The signal waits until the pod is `drained`, which goes on beside the hook and at the expense of the same grace.
+    """
     name = status.container.name
     container = _spec(pod, name)
     text = message or f"Stopping container {name}"
@@ -39,20 +48,28 @@ async def kill_container(
     if container is not None and is_running(status) and grace_seconds > 0:
         began = node.clock.monotonic()
         await _pre_stop(pod, container, status.container.id, grace_seconds, node, pod_ip)
+        if drained is not None:
+            await asyncio.wait([drained])
         left -= node.clock.monotonic() - began
     # A hook that took all of the grace still leaves the process a moment to end by itself.
     left = max(left, MINIMUM_GRACE_SECONDS) if grace_seconds > 0 else 0.0
     await node.runtime.stop_container(status.container.id, left)
 
 
-async def kill_pod(pod: Pod, observed: PodRuntime, grace_seconds: float, node: NodeServices) -> None:
+async def kill_pod(
+    pod: Pod,
+    observed: PodRuntime,
+    grace_seconds: float,
+    node: NodeServices,
+    drained: asyncio.Task[None] | None = None,
+) -> None:
     """Stop all containers, the sidecars after the others and in reverse order, then the sandboxes."""
     sandbox = observed.sandbox
     ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else pod.status.pod_ip
     began = node.clock.monotonic()
     sidecar_names = [one.name for one in pods.sidecars(pod.spec)]
     first = [one for one in observed.running if one.container.name not in sidecar_names]
-    await _all([kill_container(pod, one, "", grace_seconds, node, ip) for one in first])
+    await _all([kill_container(pod, one, "", grace_seconds, node, ip, drained) for one in first])
     for name in reversed(sidecar_names):
         left = max(0.0, grace_seconds - (node.clock.monotonic() - began))
         for one in observed.running:

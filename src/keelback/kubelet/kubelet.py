@@ -36,7 +36,7 @@ from keelback.kubelet.observed import (
 from keelback.kubelet.pod_admission import admit
 from keelback.kubelet.references import References
 from keelback.kubelet.runtime_watch import RuntimeWatch
-from keelback.kubelet.services import NodeServices
+from keelback.kubelet.services import Endpoints, NodeServices
 from keelback.kubelet.static_pods import Mirrors, read_manifests
 from keelback.kubelet.status import rejected_status
 from keelback.kubelet.status_writer import StatusWriter
@@ -62,6 +62,7 @@ class Kubelet:
         clock: Clock,
         chance: random.Random,
         mounter: Mounter | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
         self.config = config
         self.client = client
@@ -70,6 +71,7 @@ class Kubelet:
         self.workers: dict[str, PodWorker] = {}
         self._chance = chance
         self._mounter = mounter or KernelMounter()
+        self._endpoints = endpoints
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={config.node_name}", clock=clock)
         self._services = Informer(client, Service, clock=clock)
         self._events = EventQueue(EventRecorder(client, "kubelet", config.node_name, clock))
@@ -151,6 +153,7 @@ class Kubelet:
             memory_capacity_bytes=node_facts.memory_bytes(),
             services=lambda: self._services.store.list(),
             allocatable=lambda: dict(agent.allocatable),
+            endpoints=self._endpoints,
         )
 
     def _loops(self, agent: NodeAgent) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:

@@ -46,6 +46,17 @@ class PodReferences(Protocol):
         ...
 
 
+class Endpoints(Protocol):
+    """Knows where Services send connections; on a node, its proxy does."""
+
+    async def wait_left(self, uid: str, services: Sequence[tuple[str, str]]) -> bool:
+        """Return when no node sends new connections for these Services (namespace, name) to the pod.
+
+        False, at once, where that cannot be known. The caller sets the bound.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NodeServices:
     """One node's shared parts."""
@@ -66,3 +77,4 @@ class NodeServices:
     memory_capacity_bytes: int
     services: Callable[[], Sequence[Service]]
     allocatable: Callable[[], dict[str, str]]
+    endpoints: Endpoints | None = None

@@ -20,6 +20,7 @@ from keelback.component.logs import logger
 from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
 from keelback.kubelet import termination_message
 from keelback.kubelet.crash_loop import CrashLoop, after_start, go_duration
+from keelback.kubelet.draining import drain
 from keelback.kubelet.garbage import plan_garbage
 from keelback.kubelet.killing import grace_of, kill_container, kill_pod
 from keelback.kubelet.observed import PodRuntime, instant
@@ -66,7 +67,7 @@ class PodWorker:
         self._is_removed = False
         self._is_finished = pods.is_terminal(pod)
         self._is_torn_down = False
-        self._drained_at: float | None = None
+        self._is_drained = False
         self._interrupted = False
         self._current: tuple[Literal["sync", "stop"], float, asyncio.Task[bool]] | None = None
         self._probes = Probes(
@@ -386,8 +387,7 @@ class PodWorker:
         self._probes.follow(self.pod, self.observed, stopping=True)
         if not self.observed.is_gone:
             self._tell()
-            await self._drain(grace_seconds)
-            await kill_pod(self.pod, self.observed, grace_seconds, self._node)
+            await self._drain_and_kill(grace_seconds)
             await self._look()
             if not self.observed.is_gone:
                 self._retry()
@@ -407,13 +407,17 @@ class PodWorker:
         self._on_gone(self.pod.metadata.uid)
         return True
 
-    async def _drain(self, grace_seconds: float) -> None:
-        """Let the Services forget a Ready pod before it stops answering."""
-        seconds = min(self._node.config.endpoint_drain_seconds, grace_seconds / 4)
-        serves = pods.is_ready(self.pod) and self.pod.spec.restart_policy == "Always" and not self._is_removed
-        if self._drained_at is None and serves and seconds > 0 and not pods.is_static(self.pod):
-            self._drained_at = self._node.clock.monotonic()
-            await self._node.clock.sleep(seconds)
+    async def _drain_and_kill(self, grace_seconds: float) -> None:
+        """Stop the containers, not before the Services have let go of the pod."""
+        if self._is_drained or self._is_removed:
+            await kill_pod(self.pod, self.observed, grace_seconds, self._node)
+            return
+        drained = asyncio.create_task(drain(self.pod, grace_seconds, self._node))
+        try:
+            await kill_pod(self.pod, self.observed, grace_seconds, self._node, drained)
+            self._is_drained = True
+        finally:
+            drained.cancel()
 
     async def _tear_down(self, *, keep_logs: bool) -> None:
         uid = self.pod.metadata.uid

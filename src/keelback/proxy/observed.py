@@ -1,4 +1,4 @@
-"""What a proxy reads of Services and EndpointSlices."""
+"""What a proxy reads of Services, EndpointSlices and Nodes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ class Service(Object):
     status: core_v1.ServiceStatus = written(core_v1.ServiceStatus())
 
 
+class TargetRef(Value):
+    uid: str = ""
+
+
 class Endpoint(Value):
     addresses: tuple[str, ...] = ()
     conditions: discovery_v1.EndpointConditions = written(discovery_v1.EndpointConditions())
     hints: discovery_v1.EndpointHints | None = None
     node_name: str | None = None
+    target_ref: TargetRef | None = None
 
 
 @narrow(discovery_v1.EndpointSlice)
@@ -37,3 +42,13 @@ class EndpointSlice(Object):
     address_type: str = written("")
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[discovery_v1.EndpointPort, ...] = ()
+
+
+class NodeStatus(Value):
+    addresses: tuple[core_v1.NodeAddress, ...] = ()
+    conditions: tuple[core_v1.NodeCondition, ...] = ()
+
+
+@narrow(core_v1.Node)
+class Node(Object):
+    status: NodeStatus = written(NodeStatus())

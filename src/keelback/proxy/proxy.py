@@ -18,10 +18,12 @@ from keelback.concurrency.backoff import Backoff
 from keelback.concurrency.clock import Clock
 from keelback.proxy import conntrack, serving
 from keelback.proxy.config import ProxyConfig
+from keelback.proxy.draining import EndpointDrain
 from keelback.proxy.metrics import ProxyMetrics
 from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.observed import EndpointSlice, Service
 from keelback.proxy.plan import Frontend, Rule, local_endpoint_count, plan
+from keelback.proxy.progress import Progress
 from keelback.proxy.table import Table, removal
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -55,6 +57,7 @@ class Proxy:
             client, EndpointSlice, label_selector=_SELECTOR, indexes={_BY_SERVICE: _service_key}, clock=clock
         )
         self.table = Table(config)
+        self.progress = Progress()
         self._kernel = kernel
         self._clock = clock
         self._chance = random.Random()
@@ -86,16 +89,18 @@ class Proxy:
         for service in self.services.store.list():
             if service.spec.health_check_node_port and service.spec.external_traffic_policy == "Local":
                 key = (service.metadata.namespace, service.metadata.name)
-                count = local_endpoint_count(self._slices_of(key), self.config.node_name)
+                count = local_endpoint_count(self.slices_of(key), self.config.node_name)
                 found[service.spec.health_check_node_port] = (key, count)
         return found
 
     async def sync(self) -> None:
         """Apply what changed since the last time. Raises NftError, OSError, TimeoutError; the next replaces all."""
         dirty, self._dirty = self._dirty, set()
+        revision = int(self.slices.store.resource_version or 0)
         for key in dirty:
             self.table.assign(key, self._plan(key))
         if not self._must_replace and not self.table.is_changed():
+            self.progress.reach(revision)
             return
         started = self._clock.monotonic()
         is_whole = self._must_replace
@@ -103,16 +108,21 @@ class Proxy:
         self._must_replace = True
         await self._kernel.apply(self.table.whole() if is_whole else self.table.update())
         self._must_replace = False
+        self.progress.reach(revision)
         gone = self.table.accepted(is_whole)
         self._note(started, is_whole)
         await self._forget(gone)
+
+    def slices_of(self, key: Key) -> list[EndpointSlice]:
+        """The slices of a Service, as far as this node has heard."""
+        return self.slices.store.by_index(_BY_SERVICE, key)
 
     def _plan(self, key: Key) -> tuple[Rule, ...]:
         service = self.services.store.get(*key)
         if service is None:
             return ()
         try:
-            return plan(service, self._slices_of(key), self.config)
+            return plan(service, self.slices_of(key), self.config)
         except ValueError as error:
             # One Service that makes no sense must not keep the others from working.
             _log.error("Could not plan the rules of a Service", service="/".join(key), error=error)
@@ -153,9 +163,6 @@ class Proxy:
             self.metrics.full_syncs.inc()
             _log.info("Replaced the table", services=len(self.services.store))
 
-    def _slices_of(self, key: Key) -> list[EndpointSlice]:
-        return self.slices.store.by_index(_BY_SERVICE, key)
-
     def _service_changed(self, change: Change[Service]) -> None:
         self._mark((change.object.metadata.namespace, change.object.metadata.name))
 
@@ -170,11 +177,14 @@ class Proxy:
         self._changed.set()
 
 
-async def run(client: Client, config: ProxyConfig, clock: Clock) -> None:
-    """Proxy Services in this process's network namespace until cancelled."""
+async def run(client: Client, config: ProxyConfig, clock: Clock, drain: EndpointDrain | None = None) -> None:
+    """Proxy Services in this process's network namespace until cancelled; `drain` is told how far it has come."""
     kernel = Nftables()
     try:
-        await Proxy(client, config, clock, kernel).run()
+        proxy = Proxy(client, config, clock, kernel)
+        if drain is not None:
+            drain.follow(proxy.progress, proxy.slices_of)
+        await proxy.run()
     finally:
         kernel.close()
 

@@ -6,6 +6,7 @@ the node (`externalTrafficPolicy: Local`).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Protocol
 
@@ -19,9 +20,12 @@ from keelback.component.serving import Server
 from keelback.concurrency.clock import Clock
 from keelback.proxy.config import ProxyConfig
 from keelback.proxy.metrics import ProxyMetrics
+from keelback.proxy.progress import Progress
 
 _SWEEP_SECONDS = 1.0
 _MAX_PORTS = 1000
+_PROGRESS_SECONDS = 10.0
+_MAX_DIGITS = 19
 _log = logs.logger("proxy.serving")
 
 
@@ -32,6 +36,8 @@ class Served(Protocol):
     def config(self) -> ProxyConfig: ...
     @property
     def metrics(self) -> ProxyMetrics: ...
+    @property
+    def progress(self) -> Progress: ...
     def problem(self) -> str: ...
     def health_ports(self) -> dict[int, tuple[Key, int]]: ...
 
@@ -40,6 +46,8 @@ async def serve(proxy: Served, clock: Clock) -> None:
     """Serve until cancelled. A port that is taken is reported and tried again: rules matter more than health."""
 
     async def answer(request: Request) -> Response:
+        if request.path == "/programmed":
+            return await respond_when_programmed(proxy, request)
         return respond(proxy, request.path)
 
     async with contextlib.AsyncExitStack() as stack:
@@ -74,6 +82,21 @@ def respond(proxy: Served, path: str) -> Response:
             return text_response("nftables")
         case _:
             return text_response("404 page not found\n", 404)
+
+
+async def respond_when_programmed(proxy: Served, request: Request) -> Response:
+    """200 once this node's rules follow a version of EndpointSlices (`?revision=`), 503 where they do not in time.
+
+    Kubelets of other nodes ask, before they stop a pod.
+    """
+    name, _, text = request.query.partition("=")
+    if name != "revision" or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        return text_response("revision must be a number\n", 400)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PROGRESS_SECONDS):
+            await proxy.progress.wait(int(text))
+            return text_response("ok")
+    return text_response(f"the rules follow revision {proxy.progress.revision}\n", 503)
 
 
 def respond_for_service(proxy: Served, port: int) -> Response:
