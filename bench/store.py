@@ -109,7 +109,7 @@ async def measure_start(folder: Path) -> None:
 
 async def measure_cache(pods: WatchCache) -> None:
     async def listed(options: ListOptions) -> bytes:
-        return (await pods.list(options)).encode()
+        return b"".join((await pods.list(options)).encode())
 
     await measure("get", 20_000, lambda: pods.get("ns-1", "web-00001"))
     await measure(f"list 500 of {PODS} (limit=500, with a snapshot)", 200, lambda: listed(ListOptions(limit=500)))

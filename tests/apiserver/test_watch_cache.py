@@ -111,7 +111,7 @@ class World:
 
     async def names(self, **options: Any) -> list[str]:
         page = await self.pods.list(ListOptions(**options))
-        return [item["metadata"]["name"] for item in json.loads(page.encode())["items"]]
+        return [item["metadata"]["name"] for item in json.loads(b"".join(page.encode()))["items"]]
 
 
 @asynccontextmanager
@@ -172,14 +172,14 @@ async def test_a_list_is_sorted_scoped_and_without_type_in_its_items(world: Worl
     for namespace, name in (("z", "a"), ("default", "b"), ("default", "a"), ("default-2", "c")):
         await world.put(name, namespace)
     page = await world.pods.list(ListOptions())
-    answer = json.loads(page.encode())
+    answer = json.loads(b"".join(page.encode()))
     assert (answer["kind"], answer["apiVersion"]) == ("PodList", "v1")
     assert answer["metadata"] == {"resourceVersion": str(await world.store.current_revision())}
     places = [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in answer["items"]]
     assert places == [("default-2", "c"), ("default", "a"), ("default", "b"), ("z", "a")]
     assert all("kind" not in item and item["metadata"]["resourceVersion"] for item in answer["items"])
     assert await world.names(namespace="default") == ["a", "b"]
-    assert json.loads((await world.pods.list(ListOptions(namespace="none"))).encode())["items"] == []
+    assert json.loads(b"".join((await world.pods.list(ListOptions(namespace="none"))).encode()))["items"] == []
 
 
 @in_world
@@ -209,7 +209,7 @@ def test_pages_keep_showing_the_first_pages_state(kept: bool, compacted: bool) -
         for index in range(7):
             await world.put(f"p{index}", labels={"half": str(index % 2)})
         first = await world.pods.list(ListOptions(limit=3))
-        head = json.loads(first.encode())["metadata"]
+        head = json.loads(b"".join(first.encode()))["metadata"]
         assert head["remainingItemCount"] == 4
         selected = await world.pods.list(ListOptions(limit=2, labels=equals("half", "0")))
         assert (selected.remaining, bool(selected.continue_)) == (None, True)
@@ -476,7 +476,7 @@ async def test_a_cache_that_is_added_under_writes_misses_nothing(world: World) -
         CachedResource(prefix="/registry/x.io/things/", kind="Thing", api_version="x.io/v1", keeps_type=True)
     )
     await writing
-    page = json.loads((await things.list(ListOptions())).encode())
+    page = json.loads(b"".join((await things.list(ListOptions())).encode()))
     assert len(page["items"]) == 200
     assert page["metadata"]["continue"] == ""
     assert all(item["kind"] == "Thing" for item in page["items"])

@@ -62,14 +62,14 @@ def test_a_bookmark_has_type_and_version(wire: WireForm, bookmark: bytes) -> Non
 
 
 def test_a_list_has_upstreams_form() -> None:
-    assert SECRETS.list_body([], 3, "", None) == (
+    assert b"".join(SECRETS.list_body([], 3, "", None)) == (
         b'{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"3"},"items":[]}'
     )
-    assert SECRETS.list_body([b"{}", b"{}"], 3, "token", 4) == (
+    assert b"".join(SECRETS.list_body([b"{}", b"{}"], 3, "token", 4)) == (
         b'{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"3","continue":"token",'
         b'"remainingItemCount":4},"items":[{},{}]}'
     )
-    assert b'"metadata":{"resourceVersion":"3","continue":""}' in WIDGETS.list_body([b"{}"], 3, "", None)
+    assert b'"metadata":{"resourceVersion":"3","continue":""}' in b"".join(WIDGETS.list_body([b"{}"], 3, "", None))
 
 
 def test_a_continue_token_is_upstreams() -> None:

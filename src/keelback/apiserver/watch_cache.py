@@ -74,8 +74,8 @@ class ListPage:
     continue_: str = ""
     remaining: int | None = None
 
-    def encode(self) -> bytes:
-        """The whole list object."""
+    def encode(self) -> list[bytes]:
+        """The whole list object, in pieces."""
         items = [entry.item for entry in self.entries]
         return self.wire.list_body(items, self.revision, self.continue_, self.remaining)
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one server connection: requests in, responses out, in order, each response in one write.
+"""HTTP/1.1 on one server connection: requests in, responses out, in order, each in one write unless it is large.
 
 httptools parses; one task per connection asks the handler for one request after the other. What may be sent ahead
 (pipelining), how large a head or a body may be and how long a connection may idle is bounded by `Limits`.
@@ -27,7 +27,8 @@ from keelback.component.http import (
     UpgradeResponse,
     text_response,
 )
-from keelback.component.http1_heads import gzipped, header_name, response_head
+from keelback.component.http1_bodies import WRITE_BYTES, ends_of, gzipped, writes
+from keelback.component.http1_heads import header_name, response_head
 
 # A client that sends more requests ahead than this waits.
 _PIPELINE: Final = 32
@@ -131,6 +132,7 @@ class HTTPConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit
         self._transport = transport
+        transport.set_write_buffer_limits(WRITE_BYTES)
         if not self._shared.opened(self):
             self._lost = True
             transport.abort()
@@ -306,25 +308,28 @@ class HTTPConnection(asyncio.Protocol):
         if self._lost:
             return
         body = response.body
-        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        ends = ends_of(body)
         head_extra = ""
         limits = self._shared.limits
-        if size >= limits.gzip_bytes and self._compresses(request, response):
+        if ends[-1] >= limits.gzip_bytes and self._compresses(request, response):
             body = await gzipped(self._loop, body)
-            size = len(body)
+            ends = ends_of(body)
             head_extra = "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
         if response.status not in _WITHOUT_BODY:
-            head_extra += f"Content-Length: {size}\r\n"
+            head_extra += f"Content-Length: {ends[-1]}\r\n"
         if not keep_alive:
             head_extra += "Connection: close\r\n"
         head = response_head(response.status, response.headers, self._shared.date(), head_extra)
         if request.method == "HEAD" or response.status in _WITHOUT_BODY:
             self._transport.write(head)
-        elif isinstance(body, bytes):
-            # Two writes would be two TLS records, and often two packets.
-            self._transport.write(head + body)
-        else:
-            self._transport.write(b"".join((head, *body)))
+            return
+        for data in writes(head, body, ends):
+            if self._write_paused:
+                # A large body leaves room for the requests of others between its writes.
+                await self.drain()
+            if self._lost:
+                return
+            self._transport.write(data)
 
     def _compresses(self, request: Request, response: Response) -> bool:
         return (

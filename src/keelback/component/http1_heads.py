@@ -1,10 +1,8 @@
-"""What stands before a body: header names as they are read, heads as they are written, and compressed bodies."""
+"""What stands before a body: header names as they are read, heads as they are written."""
 
 from __future__ import annotations
 
-import asyncio
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -60,15 +58,3 @@ def _separated(line: str) -> list[str]:
     if line.startswith("Warning: "):
         return [one.replace("\r", " ") for one in line.removeprefix("Warning: ").rstrip().split("\n")]
     return [line.replace("\r", " ").replace("\n", " ").rstrip()]
-
-
-async def gzipped(loop: asyncio.AbstractEventLoop, body: bytes | Sequence[bytes]) -> bytes:
-    """A body compressed, fast rather than well, in a thread."""
-    # zlib lets go of the interpreter's lock: other requests go on meanwhile.
-    return await loop.run_in_executor(None, _gzip, body)
-
-
-def _gzip(body: bytes | Sequence[bytes]) -> bytes:
-    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    pieces = (body,) if isinstance(body, bytes) else body
-    return b"".join([*(compressor.compress(piece) for piece in pieces), compressor.flush()])
