@@ -151,11 +151,15 @@ def load(given: argparse.Namespace) -> int:
         sockets = sorted(place.run.glob("node-*/containerd/containerd.sock"))
         if not sockets:
             raise ClusterError(f"cluster {place.name} does not run: keelback up --name {place.name}")
+        failed: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 loading = [tasks.create_task(images.load(one, given.image, SystemClock())) for one in sockets]
         except* images.ImageError as group:
-            raise ClusterError(f"{given.image}: {group.exceptions[0]}") from None
+            # Raised further below: what is raised in here, Python before 3.11.4 wraps in a group once more.
+            failed = group.exceptions[0]
+        if failed:
+            raise ClusterError(f"{given.image}: {failed}")
         for name in loading[0].result():
             print(f"{name} is on {len(sockets)} node(s)")
 
@@ -245,8 +249,7 @@ def _component_arguments(given: argparse.Namespace) -> dict[str, tuple[str, ...]
     found = {}
     for component in COMPONENT_ARGUMENTS:
         if texts := tuple(getattr(given, f"argument_{component}")):
-            components.parse(component, texts)
-            found[component] = texts
+            found[component] = components.absolute(component, texts, Path.cwd())
     return found
 
 

@@ -44,15 +44,19 @@ class LeaderElector:
         while not await self._try():
             await self.clock.sleep(self.retry_period_seconds * (1 + self.chance.random() * _JITTER))
         _log.info("Successfully acquired lease", lease=f"{self.namespace}/{self.name}", identity=self.identity)
+        lost: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 renewing = tasks.create_task(self._renew())
                 await lead()
                 renewing.cancel()
         except* LostLeadership as group:
-            raise LostLeadership(str(group.exceptions[0])) from None
+            # Raised further below: what is raised in here, Python before 3.11.4 wraps in a group once more.
+            lost = group.exceptions[0]
         finally:
             await self._release()
+        if lost:
+            raise lost
 
     async def _renew(self) -> None:
         renewed = self.clock.monotonic()
