@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from keelback.component.http import Request, Response
 from keelback.testing.api import ADMINISTRATOR, api_server
@@ -16,6 +21,13 @@ Ask = Callable[..., Awaitable[tuple[int, Any]]]
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+SIGNING_REQUEST = base64.b64encode(
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jane")]))
+    .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    .public_bytes(serialization.Encoding.PEM)
+).decode()
 
 
 def with_server(test: Callable[[Ask], Awaitable[None]]) -> Callable[[], None]:
@@ -171,6 +183,19 @@ async def test_applies_of_the_same_field_conflict_until_forced(ask: Ask) -> None
 
 
 @with_server
+async def test_a_certificate_request_made_by_apply_knows_who_asked(ask: Ask) -> None:
+    request = {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": "jane"},
+        "spec": {"request": SIGNING_REQUEST, "signerName": "example.org/any", "usages": ["client auth"]},
+    }
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests/jane?fieldManager=x"
+    status, made = await ask("PATCH", path, request, kind="application/apply-patch+yaml")
+    assert (status, made["spec"].get("username")) == (201, "admin")
+
+
+@with_server
 async def test_status_and_spec_are_written_apart(ask: Ask) -> None:
     await ask("POST", DEPLOYMENTS, {**deployment("web"), "status": {"replicas": 7}})
     _, found = await ask("GET", f"{DEPLOYMENTS}/web")
@@ -259,6 +284,52 @@ async def test_tables_and_metadata_are_made_on_request(ask: Ask) -> None:
         "PartialObjectMetadataList",
         ["apiVersion", "kind", "metadata"],
     )
+
+
+def test_deleting_what_authorization_follows_does_not_end_the_server() -> None:
+    """The graph of nodes and the policy are kept by background tasks: one that fails takes the server along."""
+    slice_ = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": "followed"},
+        "spec": {
+            "driver": "example.org",
+            "nodeName": "node",
+            "pool": {"name": "node", "generation": 1, "resourceSliceCount": 1},
+        },
+    }
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "followed"},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/tmp/x"}},
+    }
+    attachment = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "VolumeAttachment",
+        "metadata": {"name": "followed"},
+        "spec": {"attacher": "example.org", "nodeName": "node", "source": {"persistentVolumeName": "followed"}},
+    }
+
+    async def main() -> None:
+        async with asyncio.timeout(30), api_server() as api:
+            running = asyncio.create_task(api.run())
+            for path, obj in (
+                ("/apis/resource.k8s.io/v1/resourceslices", slice_),
+                ("/api/v1/persistentvolumes", volume),
+                ("/apis/storage.k8s.io/v1/volumeattachments", attachment),
+            ):
+                body = json.dumps(obj).encode()
+                json_ = {"content-type": "application/json"}
+                made = await api.handle(Request("POST", path, "", json_, body, identity=ADMINISTRATOR))
+                gone = await api.handle(Request("DELETE", f"{path}/followed", "", {}, b"", identity=ADMINISTRATOR))
+                assert (made.status, gone.status) == (201, 200)
+            for _ in range(1000):  # turns of the loop, many more than the watch takes to deliver
+                await asyncio.sleep(0)
+            assert not running.done(), running.exception()
+            running.cancel()
+
+    asyncio.run(main())
 
 
 @with_server

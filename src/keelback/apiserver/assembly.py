@@ -359,8 +359,13 @@ class _Assembly:
                 lambda attachment: graph.remove_volume_attachment(attachment.metadata.name),
             )
         )
-
-        running.follow(self._follower(resource_v1.ResourceSlice, graph.put_resource_slice, graph.remove_resource_slice))
+        running.follow(
+            self._follower(
+                resource_v1.ResourceSlice,
+                graph.put_resource_slice,
+                lambda resource_slice: graph.remove_resource_slice(resource_slice.metadata.name),
+            )
+        )
 
     def _follower(self, kind: type[Object], put: Callable[[Any], None], remove: Callable[[Any], None]) -> Any:
         cache: WatchCache = self._lookup.cache(kind.__kind__)

@@ -202,7 +202,8 @@ class ResourceHandler:
             return patching.unconditional(self._named(patch.apply(old), context.info.name), old)
 
         async def create() -> Any:
-            return self._in_namespace(self._named(patch.apply(None), context.info.name), context.info.namespace)
+            made = self._in_namespace(self._named(patch.apply(None), context.info.name), context.info.namespace)
+            return self.strategy.asked_by(made, context.user)
 
         return await self.store.update(
             context.info.namespace,
