@@ -15,6 +15,7 @@ import pytest
 from keelback.apimachinery.errors import BadRequest, Expired, Timeout
 from keelback.apiserver import watch_cache, watch_stream
 from keelback.apiserver.watch_cache import ListOptions, WatchCache, WatchOptions
+from keelback.apiserver.watch_fanout import MANY
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_selection import Selection
 from keelback.apiserver.watch_stream import Watcher
@@ -426,6 +427,27 @@ async def test_a_watch_from_the_future_waits_for_it(world: World) -> None:
     await world.put("a")
     b = await world.put("b")
     assert await events(watcher, 1) == [("ADDED", "b", b)]
+
+
+@in_world
+async def test_many_watchers_hear_everything_once_and_in_order(world: World) -> None:
+    start = WatchOptions(resource_version=world.pods.revision)
+    watchers = [await world.pods.watch(start) for _ in range(2 * MANY)]
+    written = [("ADDED", f"p{number}", await world.put(f"p{number}")) for number in range(10)]
+    heard = await asyncio.gather(*(events(watcher, 10) for watcher in watchers))
+    assert all(one == written for one in heard)
+
+
+@in_world
+async def test_large_objects_come_a_few_at_a_time(world: World) -> None:
+    watcher = await world.pods.watch(WatchOptions(resource_version=world.pods.revision))
+    for index in range(10):
+        await world.put(f"p{index}", labels={"long": "x" * 30_000})
+    await settle()
+    late = await world.pods.watch(WatchOptions())
+    for one in (watcher, late):
+        sizes = [len(await one.next_bytes()) for _ in range(3)]
+        assert all(size < 2 * watch_stream.BATCH_BYTES for size in sizes)
 
 
 @in_world

@@ -16,6 +16,7 @@ import msgspec
 from keelback.apimachinery.errors import BadRequest, Expired, ServiceUnavailable, Timeout
 from keelback.apimachinery.meta import ListMeta, StatusCause, StatusDetails, replace
 from keelback.apiserver import watch_paging as paging
+from keelback.apiserver.watch_fanout import Fanout
 from keelback.apiserver.watch_index import Entry, OrderedEntries, PairIndex, View
 from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_selection import Filter, Selection
@@ -98,7 +99,9 @@ _LABELS = msgspec.json.Decoder(_WithLabels)
 class WatchCache:
     """See the module. Every method may raise ServiceUnavailable when the store cannot be read."""
 
-    def __init__(self, resource: CachedResource, store: Store, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self, resource: CachedResource, store: Store, progress: Progress, fanout: Fanout, clock: Clock
+    ) -> None:
         self.resource = resource
         self.wire = WireForm(resource)
         self._store = store
@@ -106,7 +109,7 @@ class WatchCache:
         self._clock = clock
         self._field_decoder = msgspec.json.Decoder(resource.field_type)
         self._indexed_fields = ("metadata.name", *resource.indexed_fields)
-        self._dispatcher = Dispatcher(self._indexed_fields, self._matches, self._field_of)
+        self._dispatcher = Dispatcher(self._indexed_fields, self._matches, self._field_of, fanout)
         self._entries: dict[str, Entry] = {}
         self._ordered = OrderedEntries()
         self._label_index: PairIndex | None = None

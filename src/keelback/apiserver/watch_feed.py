@@ -7,6 +7,7 @@ import random
 from typing import NoReturn
 
 from keelback.apiserver.watch_cache import WatchCache
+from keelback.apiserver.watch_fanout import Fanout
 from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.component.logs import logger
@@ -33,6 +34,7 @@ class CacheFeed:
         self._clock = clock
         self._rng = rng or random.Random(0)
         self._progress = Progress(clock)
+        self._fanout = Fanout(clock)
         self._caches: dict[str, tuple[WatchCache, ...]] = {}
         self._depths: tuple[int, ...] = ()
         self._watch: Watch | None = None
@@ -57,7 +59,7 @@ class CacheFeed:
         """A loaded cache of the resource. A resource that is served in several versions has a cache for each, with the
         same prefix and a `convert` of its own."""
         assert self._watch is not None, "start the feed first"
-        cache = WatchCache(resource, self._store, self._progress, self._clock)
+        cache = WatchCache(resource, self._store, self._progress, self._fanout, self._clock)
         await self._load(cache)
         return cache
 
@@ -76,6 +78,7 @@ class CacheFeed:
         """Follow the store until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_bookmarks())
+            group.create_task(self._fanout.run())
             while True:
                 try:
                     await self._follow()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from itertools import islice
 
+from keelback.apiserver.watch_fanout import MANY, Fanout
 from keelback.apiserver.watch_index import Entry
 from keelback.apiserver.watch_selection import Filter
 from keelback.apiserver.watch_wire import EventType, WatchRecord, WireForm
 
 BUFFER_RECORDS = 8_192
-BATCH_RECORDS = 256
+BATCH_BYTES = 64 << 10
 
 
 class Change:
@@ -95,15 +95,16 @@ class Watcher:
             if records:
                 return records
         buffer = self._buffer
-        if len(buffer) <= BATCH_RECORDS:
-            records = list(buffer)
-            buffer.clear()
-            return records
-        return [buffer.popleft() for _ in range(BATCH_RECORDS)]
+        records, size = [], 0
+        while buffer and size < BATCH_BYTES:
+            record = buffer.popleft()
+            records.append(record)
+            size += record.size
+        return records
 
     async def next_bytes(self) -> bytes:
         """The next events as bytes for one write; empty when the watch has ended."""
-        return b"".join([record.line for record in await self.next_records()])
+        return self._wire.lines(await self.next_records())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while chunk := await self.next_bytes():
@@ -118,7 +119,7 @@ class Watcher:
             self._buffer.clear()
             self._initial = None
         self._leave(self)
-        self._wake()
+        self.wake()
 
     # For the cache.
 
@@ -127,28 +128,37 @@ class Watcher:
         self._ends_initial_events = ends_initial_events
 
     def push(self, record: WatchRecord) -> None:
+        """Pass an event on at once."""
+        self.keep(record)
+        self.wake()
+
+    def keep(self, record: WatchRecord) -> None:
+        """Keep an event until the watcher is woken, or reads of its own accord."""
         if record.revision <= self._after:
             return
         if len(self._buffer) >= BUFFER_RECORDS:
             self.close("slow")
             return
         self._buffer.append(record)
-        self._wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the reader have what is kept."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def _initial_records(self) -> list[WatchRecord]:
         assert self._initial is not None
-        entries = list(islice(self._initial, BATCH_RECORDS))
-        records = [WatchRecord("ADDED", self._wire, entry.item, entry.revision) for entry in entries]
-        if len(entries) < BATCH_RECORDS:
-            self._initial = None
-            if self._ends_initial_events:
-                bookmark = self._wire.bookmark(self._after, ends_initial_events=True)
-                records.append(WatchRecord("BOOKMARK", self._wire, bookmark, self._after))
+        records, size = [], 0
+        for entry in self._initial:
+            records.append(WatchRecord("ADDED", self._wire, entry.item, entry.revision))
+            size += len(entry.item)
+            if size >= BATCH_BYTES:
+                return records
+        self._initial = None
+        if self._ends_initial_events:
+            bookmark = self._wire.bookmark(self._after, ends_initial_events=True)
+            records.append(WatchRecord("BOOKMARK", self._wire, bookmark, self._after))
         return records
 
 
@@ -173,7 +183,9 @@ class Dispatcher:
         indexed_fields: tuple[str, ...],
         matches: Callable[[Filter, Entry], bool],
         field_of: Callable[[Entry, str], str],
+        fanout: Fanout,
     ) -> None:
+        self._fanout = fanout
         self._indexed_fields = indexed_fields
         self._matches = matches
         self._field_of = field_of
@@ -216,9 +228,16 @@ class Dispatcher:
             return
         for group in self._candidates(change, scopes):
             record = self.record_for(group.filter, change, scopes)
-            if record is not None:
-                for watcher in tuple(group.watchers):
+            if record is None:
+                continue
+            watchers = tuple(group.watchers)
+            if len(watchers) < MANY:
+                for watcher in watchers:
                     watcher.push(record)
+            else:
+                for watcher in watchers:
+                    watcher.keep(record)
+                self._fanout.wake(watchers)
 
     def record_for(self, filter_: Filter, change: Change, scopes: tuple[str, ...]) -> WatchRecord | None:
         """What a watcher with this filter is told of the change."""

@@ -57,6 +57,8 @@ class WireForm:
         self._stored_head = self._type + _METADATA
         self._item_head = self._stored_head if resource.keeps_type else b"{" + _METADATA
         self._skipped = len(self._stored_head)
+        self._joined_records: list[WatchRecord] = []
+        self._joined = b""
         list_kind = resource.list_kind or resource.kind + "List"
         self._list_head = b'{"kind":"%b","apiVersion":"%b","metadata":{"resourceVersion":"' % (
             list_kind.encode(),
@@ -85,6 +87,14 @@ class WireForm:
         if self._resource.keeps_type:
             return b'{"type":"%b","object":%b}\n' % (type_.encode(), item)
         return b'{"type":"%b","object":%b%b}\n' % (type_.encode(), self._type, item[1:])
+
+    def lines(self, records: list[WatchRecord]) -> bytes:
+        """Events as one write. Watchers that hear the same share it."""
+        if len(records) == 1:
+            return records[0].line
+        if records != self._joined_records:
+            self._joined_records, self._joined = records, b"".join([record.line for record in records])
+        return self._joined
 
     def bookmark(self, revision: int, *, ends_initial_events: bool = False) -> bytes:
         """The item of a bookmark."""
@@ -124,6 +134,11 @@ class WatchRecord:
     def object(self) -> bytes:
         """The JSON object, with kind and apiVersion."""
         return self._wire.object(self._item)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the event has on the wire."""
+        return len(self._item)
 
     @property
     def line(self) -> bytes:
