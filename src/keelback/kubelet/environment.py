@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from keelback.api import pods
@@ -12,14 +14,18 @@ from keelback.api.core_v1 import (
     ConfigMap,
     EnvVar,
     EnvVarSource,
+    FileKeySelector,
     Pod,
     Secret,
     Service,
 )
 from keelback.apimachinery.errors import NotFound
+from keelback.kubelet import env_file
 from keelback.kubelet.expansion import expand
 from keelback.kubelet.plan import AnyContainer
 from keelback.volume.downward_api import DownwardError, field_value, resource_value
+from keelback.volume.pod_volumes import read_within
+from keelback.volume.protocol import VolumeError
 
 
 class ConfigError(Exception):
@@ -41,6 +47,8 @@ class Surroundings:
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
     allocatable: Mapping[str, str] | None = None
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    """Where the contents of the pod's volumes are, by name."""
 
 
 async def environment(
@@ -132,7 +140,26 @@ async def _referenced(
                 return None
             raise ConfigError(f"couldn't find key {secret_key.key} in Secret {namespace}/{secret_key.name}")
         return _text(secret.data[secret_key.key])
+    if source.file_key_ref is not None:
+        return await asyncio.to_thread(_of_file, source.file_key_ref, surroundings.volumes)
     return ""
+
+
+def _of_file(selector: FileKeySelector, volumes: Mapping[str, Path]) -> str | None:
+    contents = volumes.get(selector.volume_name)
+    if contents is None:
+        raise ConfigError(f"cannot find the volume {selector.volume_name!r} referenced by FileKeyRef".replace("'", '"'))
+    try:
+        found = env_file.parse(read_within(contents, selector.path).decode())
+    except FileNotFoundError as error:
+        if selector.optional:
+            return None
+        raise ConfigError(f"environment variable file {selector.path!r} not found".replace("'", '"')) from error
+    except (OSError, ValueError, VolumeError) as error:
+        raise ConfigError(f"couldn't parse env file: {error}") from error
+    if selector.key not in found and not selector.optional:
+        raise ConfigError(f"environment variable key {selector.key!r} not found in file".replace("'", '"'))
+    return found.get(selector.key)
 
 
 def _field(path: str, pod: Pod, surroundings: Surroundings) -> str:

@@ -105,7 +105,7 @@ async def _pre_stop(
     except (ValueError, ContainerRuntimeError) as error:
         answer = Answer(False, str(error))
     if not answer.ok:
-        message = f"PreStopHook failed: {answer.text}"
+        message = f"PreStopHook failed: {answer.text}".rstrip(": ")
         node.recorder.event(pod, "Warning", "FailedPreStopHook", message, container=field_path(pod, container.name))
 
 

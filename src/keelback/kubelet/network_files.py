@@ -9,6 +9,9 @@ from keelback.api.core_v1 import HostAlias, Pod
 from keelback.cri.runtime import DNSConfig
 
 _MAX_HOSTNAME = 63
+MAX_KERNEL_HOSTNAME = 64
+# What the C library reads, and what upstream's validation allows of search paths.
+_MAX_SERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 32, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,38 @@ def kernel_hostname(pod: Pod, node_name: str, cluster_domain: str) -> str:
 
 
 def dns_config(pod: Pod, cluster_dns: Sequence[str], cluster_domain: str, node: ResolvConf) -> DNSConfig:
-    """The pod's resolv.conf by its dnsPolicy and dnsConfig."""
+    """The pod's resolv.conf by its dnsPolicy and dnsConfig, within what resolvers read."""
+    whole = _merged(pod, cluster_dns, cluster_domain, node)
+    return DNSConfig(whole.servers[:_MAX_SERVERS], _bounded(whole.searches), whole.options)
+
+
+def too_much_dns(pod: Pod, cluster_dns: Sequence[str], cluster_domain: str, node: ResolvConf) -> list[str]:
+    """What was left out of the pod's resolv.conf, in upstream's words."""
+    whole = _merged(pod, cluster_dns, cluster_domain, node)
+    found = []
+    if len(whole.servers) > _MAX_SERVERS:
+        kept = " ".join(whole.servers[:_MAX_SERVERS])
+        found.append(
+            "Nameserver limits were exceeded, some nameservers have been omitted, "
+            f"the applied nameserver line is: {kept}"
+        )
+    searches = _bounded(whole.searches)
+    if searches != whole.searches:
+        found.append(
+            "Search Line limits were exceeded, some search paths have been omitted, "
+            f"the applied search line is: {' '.join(searches)}"
+        )
+    return found
+
+
+def _bounded(searches: tuple[str, ...]) -> tuple[str, ...]:
+    kept = searches[:_MAX_SEARCHES]
+    while len(" ".join(kept)) > _MAX_SEARCH_CHARACTERS:
+        kept = kept[:-1]
+    return kept
+
+
+def _merged(pod: Pod, cluster_dns: Sequence[str], cluster_domain: str, node: ResolvConf) -> DNSConfig:
     servers: tuple[str, ...]
     searches: tuple[str, ...]
     options: tuple[str, ...]

@@ -25,6 +25,8 @@ _SAFE_SYSCTLS = frozenset(
     }
 )
 
+_IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -42,7 +44,12 @@ def admit(
     unsafe_sysctls: tuple[str, ...] = (),
 ) -> Rejection | None:
     """The first thing that is against the pod, or None. `others` are the active pods that the node has taken."""
-    return _sysctls(pod, unsafe_sysctls) or _fits(pod, list(others), allocatable) or _matches(pod, node)
+    return (
+        _sysctls(pod, unsafe_sysctls)
+        or _unsupported(pod)
+        or _fits(pod, list(others), allocatable)
+        or _matches(pod, node)
+    )
 
 
 def _matches(pod: Pod, node: Node) -> Rejection | None:
@@ -94,9 +101,29 @@ def _conflicts(port: tuple[str, str, int], taken: Iterable[tuple[str, str, int]]
 def _sysctls(pod: Pod, allowed: tuple[str, ...]) -> Rejection | None:
     for one in pod.spec.security_context.sysctls:
         name = one.name.replace("/", ".")
-        if name in _SAFE_SYSCTLS or any(
+        is_allowed = name in _SAFE_SYSCTLS or any(
             name == rule or (rule.endswith("*") and name.startswith(rule[:-1])) for rule in allowed
-        ):
-            continue
-        return Rejection("SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" not allowlisted')
+        )
+        why = "" if is_allowed else "not allowlisted"
+        if is_allowed and pod.spec.host_network and name.startswith("net."):
+            why = "not allowed with host net enabled"
+        if is_allowed and pod.spec.host_ipc and name.startswith(_IPC_SYSCTLS):
+            why = "not allowed with host ipc enabled"
+        if why:
+            return Rejection("SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" {why}')
+    return None
+
+
+def _unsupported(pod: Pod) -> Rejection | None:
+    """What the runtime would leave out without a word."""
+    shared = pod.spec.security_context
+    if shared.supplemental_groups_policy == "Strict":
+        text = "Pod was rejected: SupplementalGroupsPolicy=Strict is not supported in this node"
+        return Rejection("SupplementalGroupsPolicyNotSupported", text)
+    own = [one.security_context for one in pods.all_containers(pod.spec)]
+    own += [one.security_context for one in pod.spec.ephemeral_containers]
+    profiles = [shared.app_armor_profile, *(one.app_armor_profile for one in own if one is not None)]
+    if any(profile is not None and profile.type != "Unconfined" for profile in profiles):
+        text = "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+        return Rejection("AppArmor", text)
     return None

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keelback.api import pods
-from keelback.api.core_v1 import Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext, VolumeMount
+from keelback.api.core_v1 import (
+    Container,
+    Pod,
+    PodSecurityContext,
+    SeccompProfile,
+    SecurityContext,
+    Volume,
+    VolumeMount,
+)
 from keelback.cri.runtime import (
     Capabilities,
     ContainerConfig,
@@ -143,15 +151,25 @@ def log_path(name: str, attempt: int) -> str:
     return f"{name}/{attempt}.log"
 
 
-def volume_mount(mount: VolumeMount, host_path: Path) -> Mount:
-    """One volumeMount in the runtime's terms."""
+def volume_mount(mount: VolumeMount, host_path: Path, pod: Pod) -> Mount:
+    """One volumeMount in the runtime's terms. Raises Unconfigurable."""
+    if mount.recursive_read_only == "Enabled":
+        text = f'volume "{mount.name}" requested recursive read-only mode, but it is not supported by the runtime'
+        raise Unconfigurable(text)
+    volume = next((one for one in pod.spec.volumes if one.name == mount.name), None)
     path = mount.mount_path if mount.mount_path.startswith("/") else "/" + mount.mount_path
     return Mount(
         container_path=path,
         host_path=str(host_path),
-        readonly=mount.read_only,
+        readonly=mount.read_only or (volume is not None and _is_written_by_node(volume)),
         propagation=_PROPAGATION[mount.mount_propagation or "None"],
     )
+
+
+def _is_written_by_node(volume: Volume) -> bool:
+    """Whether only the node may write it: what a container put there would be lost with the next update."""
+    sources = (volume.config_map, volume.secret, volume.downward_api, volume.projected)
+    return any(source is not None for source in sources)
 
 
 def effective_user(container: AnyContainer, pod: Pod) -> int | None:
@@ -181,8 +199,9 @@ def _security(
     user = effective_user(container, pod)
     username = ""
     if user is None:
-        user = image.uid
         username = image.user if image.uid is None else ""
+        # An image that names no user is root's; the runtime takes a group only together with a user.
+        user = 0 if image.uid is None and not username else image.uid
     group = shared.run_as_group if own.run_as_group is None else own.run_as_group
     privileged = bool(own.privileged)
     added = own.capabilities.add if own.capabilities else ()

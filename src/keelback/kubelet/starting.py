@@ -15,7 +15,7 @@ from keelback.kubelet import environment as environments
 from keelback.kubelet.environment import ConfigError, Surroundings
 from keelback.kubelet.expansion import UnknownVariable, expand_strictly
 from keelback.kubelet.images import ImageProblem
-from keelback.kubelet.network_files import hosts_file
+from keelback.kubelet.network_files import MAX_KERNEL_HOSTNAME, hosts_file, kernel_hostname, too_much_dns
 from keelback.kubelet.observed import PodRuntime, is_running
 from keelback.kubelet.plan import AnyContainer, Start
 from keelback.kubelet.pod_config import Unconfigurable, container_config, log_path, sandbox_config, volume_mount
@@ -43,6 +43,13 @@ async def make_sandbox(pod: Pod, attempt: int, node: NodeServices) -> None:
     directory = node.config.pod_log_directory(meta.namespace, meta.name, meta.uid)
     if pod.spec.host_users is False and not pod.spec.host_network:
         raise SandboxProblem("user namespaces are not supported by the container runtime of this node")
+    name = kernel_hostname(pod, node.config.node_name, node.config.cluster_domain)
+    if len(name) > MAX_KERNEL_HOSTNAME and not pod.spec.host_network:
+        raise SandboxProblem(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long "
+            f"({MAX_KERNEL_HOSTNAME} characters is the max, {len(name)} characters requested)"
+        )
+    _report_dns(pod, node)
     try:
         handler = ""
         if pod.spec.runtime_class_name:
@@ -53,6 +60,12 @@ async def make_sandbox(pod: Pod, attempt: int, node: NodeServices) -> None:
         await node.runtime.run_pod_sandbox(config, handler)
     except (ContainerRuntimeError, StatusError, OSError, TimeoutError) as error:
         raise SandboxProblem(str(error)) from error
+
+
+def _report_dns(pod: Pod, node: NodeServices) -> None:
+    config = node.config
+    for message in too_much_dns(pod, config.cluster_dns, config.cluster_domain, node.resolv_conf):
+        node.recorder.event(pod, "Warning", "DNSConfigForming", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +159,9 @@ class Starter:
         sandbox = self.observed.sandbox
         node_ips = self.node.config.node_ips
         pod_ips = node_ips if self.pod.spec.host_network else (sandbox.ips if sandbox is not None else ())
-        surroundings = Surroundings(tuple(self.node.services()), tuple(pod_ips), node_ips, self.node.allocatable())
+        surroundings = Surroundings(
+            tuple(self.node.services()), tuple(pod_ips), node_ips, self.node.allocatable(), self.volumes
+        )
         try:
             return await environments.environment(container, self.pod, self.node.references, surroundings)
         except (StatusError, OSError, TimeoutError) as error:
@@ -184,7 +199,7 @@ class Starter:
                 contents = await asyncio.to_thread(
                     self.node.volumes.sub_path, self.pod, mount.name, contents, sub_path, container.name, index
                 )
-            mounts.append(volume_mount(mount, contents))
+            mounts.append(volume_mount(mount, contents, self.pod))
         taken = {mount.container_path for mount in mounts}
         if "/etc/hosts" not in taken:
             mounts.append(Mount("/etc/hosts", str(await asyncio.to_thread(self._write_hosts))))

@@ -145,7 +145,10 @@ def _status_from(
     latest = history[0]
     state = _state(latest, knowledge)
     last = _state(history[1], knowledge) if len(history) > 1 else (before.last_state if before else ContainerState())
-    if last.terminated is None:
+    if last.terminated is None or (
+        # It waited to be started again, and then was not: its end is its state, not its last state.
+        state.terminated is not None and last.terminated.container_id == state.terminated.container_id
+    ):
         last = ContainerState()
     container_id = latest.container.id
     running = is_running(latest)

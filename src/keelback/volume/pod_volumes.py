@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keelback.api import pods
-from keelback.api.core_v1 import Pod, Volume
+from keelback.api.core_v1 import Container, EphemeralContainer, Pod, Volume
 from keelback.volume.mounts import Mounter, remove_tree
 from keelback.volume.protocol import VolumeError, VolumeType
 
 _MAX_AT_ONCE = 4
+_MAX_READ_BYTES = 1 << 20
 
 
 class SetUpFailed(VolumeError):
@@ -79,8 +80,10 @@ class PodVolumes:
     def sub_path(self, pod: Pod, volume: str, contents: Path, sub_path: str, container: str, index: int) -> Path:
         """A place that shows `sub_path` of a volume and cannot be led out of it. Raises VolumeError, OSError."""
         parts = Path(sub_path).parts
-        if Path(sub_path).is_absolute() or ".." in parts:
-            raise VolumeError(f"subPath {sub_path!r} must be relative and must not contain '..'")
+        if Path(sub_path).is_absolute():
+            raise VolumeError(f"error SubPath `{sub_path}` must not be an absolute path")
+        if ".." in parts:
+            raise VolumeError(f"unable to provision SubPath `{sub_path}`: must not contain '..'")
         target = self.pod_directory(pod.metadata.uid) / "volume-subpaths" / volume / container / str(index)
         if target in self.mounter.mounted_below(target):
             self.mounter.unmount(target)
@@ -99,10 +102,33 @@ class PodVolumes:
         return target
 
 
+def read_within(root: Path, path: str) -> bytes:
+    """A file of a volume, which links must not lead out of it. Raises FileNotFoundError, OSError, VolumeError."""
+    parts = Path(path).parts
+    if Path(path).is_absolute() or ".." in parts:
+        raise VolumeError(f"path {path!r} must be relative and must not contain '..'")
+    real_root = Path(os.path.realpath(root))
+    real = Path(os.path.realpath(real_root.joinpath(*parts)))
+    if not real.is_relative_to(real_root):
+        raise VolumeError(f"path {path!r} leads out of the volume")
+    # Not through a link that was put there meanwhile, and not into a pipe that nobody writes to.
+    descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not Path(os.readlink(f"/proc/self/fd/{file.fileno()}")).is_relative_to(real_root):
+            raise VolumeError(f"path {path!r} leads out of the volume")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise VolumeError(f"path {path!r} is not a file")
+        return file.read(_MAX_READ_BYTES)
+
+
 def _used(pod: Pod) -> frozenset[str]:
-    mounts = [mount for one in pods.all_containers(pod.spec) for mount in one.volume_mounts]
-    mounts += [mount for one in pod.spec.ephemeral_containers for mount in one.volume_mounts]
-    return frozenset(mount.name for mount in mounts)
+    every: tuple[Container | EphemeralContainer, ...] = (
+        *pods.all_containers(pod.spec),
+        *pod.spec.ephemeral_containers,
+    )
+    mounted = [mount.name for one in every for mount in one.volume_mounts]
+    sources = [variable.value_from for one in every for variable in one.env if variable.value_from is not None]
+    return frozenset((*mounted, *(source.file_key_ref.volume_name for source in sources if source.file_key_ref)))
 
 
 def _open_within(root: Path, parts: Sequence[str]) -> int:
