@@ -51,6 +51,19 @@ def test_a_signed_certificate_is_what_was_asked_for_and_the_authoritys(tmp_path:
     assert list(usage) == [x509.ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
+@pytest.mark.parametrize(
+    ("usages", "signs"), [(("client auth",), None), (("client auth", "digital signature"), True), (("signing",), True)]
+)
+def test_a_certificate_has_key_usages_only_if_some_were_asked_for(
+    tmp_path: Path, usages: tuple[str, ...], signs: bool | None
+) -> None:
+    authority = pki.ensure_cluster_pki(tmp_path, NOW).ca
+    signer = CASigner(authority.certificate_pem, authority.key_pem)
+    signed = x509.load_pem_x509_certificate(signer.sign(pem("jane"), usages, timedelta(hours=1), NOW))
+    found = [one.value for one in signed.extensions if isinstance(one.value, x509.KeyUsage)]
+    assert [one.digital_signature for one in found] == ([] if signs is None else [signs])
+
+
 def test_nonsense_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=r".*"):
         subject_of(b"nonsense")

@@ -18,6 +18,16 @@ _EXTENDED = {
     "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
     "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
 }
+_KEY_USAGES = frozenset(
+    {
+        "digital signature",
+        "signing",
+        "content commitment",
+        "key encipherment",
+        "data encipherment",
+        "key agreement",
+    }
+)
 
 
 class CASigner:
@@ -46,8 +56,10 @@ class CASigner:
             .not_valid_before((now - _BACKDATE).astimezone(UTC))
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(usages), critical=True)
         )
+        # An extension that allows nothing makes the whole certificate invalid to OpenSSL.
+        if _KEY_USAGES.intersection(usages):
+            builder = builder.add_extension(_key_usage(usages), critical=True)
         extended = [_EXTENDED[usage] for usage in usages if usage in _EXTENDED]
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
