@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keelback.bootstrap import standalone
 from keelback.bootstrap.cluster_state import ClusterError
+from keelback.bootstrap.standalone_options import OPTIONS
 from keelback.cli import clusters, main
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -78,7 +78,7 @@ def test_what_cannot_be_done_is_said_in_one_line(home, capsys, arguments, said):
 
 @pytest.mark.parametrize("component", main.COMPONENTS)
 def test_every_component_has_a_command_with_help(component, capsys):
-    assert component in standalone.OPTIONS
+    assert component in OPTIONS
     assert main.main([component, "--help"]) == 0
     assert "--" in capsys.readouterr().out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from keelback.bootstrap.cluster_state import ClusterError
@@ -62,6 +63,25 @@ OPTIONS: Mapping[str, type[Any]] = {
     "kubelet": KubeletOptions,
     "kube-proxy": ProxyOptions,
 }
+
+
+FILE_FLAGS = frozenset({"token-auth-file"})
+"""Flags whose values are files, named from where the command was typed."""
+
+
+def absolute(component: str, arguments: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """The arguments with the files that they name from `folder` made absolute. Raises ClusterError for what is none."""
+    parse(component, arguments)
+    made = []
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name.replace("_", "-") in FILE_FLAGS and value:
+            path = folder / value
+            if not path.is_file():
+                raise ClusterError(f"{component}: {name}: there is no file {path}")
+            value = str(path)
+        made.append(f"{name}{equals}{value}")
+    return tuple(made)
 
 
 def parse(component: str, arguments: tuple[str, ...]) -> Any:

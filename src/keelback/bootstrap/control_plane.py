@@ -215,14 +215,8 @@ class ControlPlane:
     async def _run_scheduler(self, api: Any) -> None:
         from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
         from keelback.scheduler import run as scheduler
-        from keelback.scheduler.config import SchedulerConfig
 
-        options: SchedulerOptions = components.parse("kube-scheduler", self._arguments("kube-scheduler"))
-        config = SchedulerConfig(
-            pod_initial_backoff_seconds=options.pod_initial_backoff_seconds,
-            pod_max_backoff_seconds=options.pod_max_backoff_seconds,
-            pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
-        )
+        config = scheduler_config(components.parse("kube-scheduler", self._arguments("kube-scheduler")))
         client = api.client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
         await scheduler.run(client, config, self._clock, self._derived_chance(), host=socket.gethostname())
 
@@ -290,6 +284,17 @@ class ControlPlane:
         with contextlib.suppress(FileNotFoundError):
             self._place.kubeconfig.unlink()
         kubeconfig.write(self._place.kubeconfig, tree)
+
+
+def scheduler_config(options: SchedulerOptions) -> Any:
+    """The scheduler's config that kube-scheduler's flags say."""
+    from keelback.scheduler.config import SchedulerConfig
+
+    return SchedulerConfig(
+        pod_initial_backoff_seconds=options.pod_initial_backoff_seconds,
+        pod_max_backoff_seconds=options.pod_max_backoff_seconds,
+        pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
+    )
 
 
 def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:

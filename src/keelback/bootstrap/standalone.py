@@ -7,79 +7,43 @@ import os
 import random
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from keelback.bootstrap import control_plane
+from keelback.bootstrap import control_plane, kubeconfigs
+from keelback.bootstrap.addresses import plan_addresses, service_range
 from keelback.bootstrap.cluster_state import ClusterError
-from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, KubeletOptions, SchedulerOptions
-from keelback.client import Client, kubeconfig
-from keelback.concurrency.clock import SystemClock
+from keelback.bootstrap.components import APIServerOptions
+from keelback.bootstrap.kubeconfigs import ClusterAddress
+from keelback.bootstrap.pki import ClusterPKI
+from keelback.bootstrap.standalone_options import (
+    ClientOptions,
+    StandaloneAPIServerOptions,
+    StandaloneControllerManagerOptions,
+    StandaloneDNSOptions,
+    StandaloneKubeletOptions,
+    StandaloneProxyOptions,
+    StandaloneSchedulerOptions,
+)
+from keelback.client import Client, HTTPSTransport, kubeconfig
+from keelback.component.flags import FlagError
+from keelback.component.http import Request
+from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock, SystemClock
 
-
-@dataclass(frozen=True, kw_only=True)
-class _ClientOptions:
-    kubeconfig: Annotated[str, "The file that says where the API server is and who this is."] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StandaloneAPIServerOptions(APIServerOptions):
-    cert_dir: Annotated[str, "The cluster's certificates; they are made where they are missing."] = ""
-    storage_file: Annotated[str, "The SQLite file of the store."] = ""
-    bind_address: Annotated[str, "The address to serve on."] = "127.0.0.1"
-    secure_port: Annotated[int, "The port to serve on."] = 6443
-    advertise_address: Annotated[str, "Where pods reach this server; the bind address if not given."] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StandaloneControllerManagerOptions(ControllerManagerOptions, _ClientOptions):
-    root_ca_file: Annotated[str, "The authority that pods verify the API server with."] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StandaloneSchedulerOptions(SchedulerOptions, _ClientOptions):
-    pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class StandaloneKubeletOptions(KubeletOptions, _ClientOptions):
-    hostname_override: Annotated[str, "The node's name, if not this machine's."] = ""
-    node_ip: Annotated[str, "The node's address."] = "127.0.0.1"
-    container_runtime_endpoint: Annotated[str, "The socket of the runtime."] = "/run/containerd/containerd.sock"
-    tls_cert_file: Annotated[str, "The certificate to serve with."] = ""
-    tls_private_key_file: Annotated[str, "Its key."] = ""
-    client_ca_file: Annotated[str, "The authority of those who may ask."] = ""
-    root_dir: Annotated[str, "Where volumes are."] = "/var/lib/kubelet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StandaloneProxyOptions(_ClientOptions):
-    hostname_override: Annotated[str, "The node's name, if not this machine's."] = ""
-    node_ip: Annotated[str, "The node's address."] = "127.0.0.1"
-    cluster_cidr: Annotated[str, "The addresses of pods."] = "10.244.0.0/16"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StandaloneDNSOptions(_ClientOptions):
-    address: Annotated[str, "The address to answer on."] = "10.96.0.10"
-    resolv_conf: Annotated[str, "Whom to ask for names outside the cluster."] = "/etc/resolv.conf"
-
-
-OPTIONS: Mapping[str, type[Any]] = {
-    "apiserver": StandaloneAPIServerOptions,
-    "controller-manager": StandaloneControllerManagerOptions,
-    "scheduler": StandaloneSchedulerOptions,
-    "kubelet": StandaloneKubeletOptions,
-    "proxy": StandaloneProxyOptions,
-    "dns": StandaloneDNSOptions,
-}
+SERVER_SECONDS = 10.0
+"""How long an API server that is away is waited for at the start, as kube-controller-manager does."""
+_POLL_SECONDS = 0.2
+_log = logger("standalone")
 
 
 async def run(component: str, options: Any) -> None:
-    """Run a component until SIGTERM or SIGINT. Raises ClusterError for flags that cannot work."""
+    """Run a component until SIGTERM or SIGINT. Raises FlagError and ClusterError for what cannot work."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,11 +68,11 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.component.serving import Server, server_context
     from keelback.storage.sqlite import open_store
 
-    if not options.cert_dir or not options.storage_file:
-        raise ClusterError("--cert-dir and --storage-file are needed")
+    _need(cert_dir=options.cert_dir, storage_file=options.storage_file)
+    services = service_range(options.service_cluster_ip_range)
     clock = SystemClock()
     address = options.advertise_address or options.bind_address
-    keys = pki.ensure_cluster_pki(Path(options.cert_dir), clock.now(), addresses=(address,))
+    keys = pki.ensure_cluster_pki(Path(options.cert_dir), clock.now(), addresses=(address, str(services[1])))
     config = APIServerConfig(
         client_ca_pem=keys.ca.certificate_pem,
         service_account_key_pem=keys.service_account.key_pem,
@@ -116,6 +80,9 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         kubelet_client_key=keys.apiserver_kubelet_client.key_path,
         kubelet_ca_pem=keys.ca.certificate_pem,
         endpoint=(address, options.secure_port),
+        service_cidr=str(services),
+        service_ip=str(services[1]),
+        dns_ip=str(services[10]),
         token_file_text=_text(options.token_auth_file),
         enable_admission_plugins=options.enable_admission_plugins,
         disable_admission_plugins=options.disable_admission_plugins,
@@ -125,58 +92,152 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         api = await assembly.start(store, config, clock, _chance(), Registry())
         context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
         async with Server(api.handle, context, options.bind_address, options.secure_port):
+            _write_kubeconfigs(keys, f"https://{address}:{options.secure_port}")
+            _log.info("The API server answers", address=address, port=options.secure_port)
             await api.run()
     finally:
         await store.close()
 
 
-async def _controller_manager(options: StandaloneControllerManagerOptions) -> None:
-    from keelback.controllers import manager
+def _write_kubeconfigs(keys: ClusterPKI, server: str) -> None:
+    """The files that kubeadm leaves: for the administrator, and for each component that is alone on its machine."""
+    cluster = ClusterAddress("kubernetes", server, keys.ca.certificate_pem)
+    users = {
+        "admin": ("kubernetes-admin", keys.admin),
+        "controller-manager": ("system:kube-controller-manager", keys.controller_manager),
+        "scheduler": ("system:kube-scheduler", keys.scheduler),
+        "proxy": ("system:kube-proxy", keys.proxy),
+    }
+    for name, (user, pair) in users.items():
+        tree = kubeconfigs.with_certificate(cluster, user, pair)
+        kubeconfig.write(keys.directory / f"{name}.conf", tree)
 
+
+async def _controller_manager(options: StandaloneControllerManagerOptions) -> None:
+    from keelback.bootstrap.service_account_clients import ServiceAccountToken, ServiceAccountTransport
+    from keelback.controllers import manager
+    from keelback.controllers.certificate_signer import CASigner
+
+    clock = SystemClock()
     config = control_plane.controller_config(options, _text(options.root_ca_file))
-    await manager.run(_client(options), config, SystemClock(), _chance())
+    if unknown := manager.unknown_names(options.controllers):
+        raise ClusterError(f"--controllers: there is no {', '.join(unknown)}")
+    if options.cluster_signing_cert_file or options.cluster_signing_key_file:
+        _need(
+            cluster_signing_cert_file=options.cluster_signing_cert_file,
+            cluster_signing_key_file=options.cluster_signing_key_file,
+        )
+        certificate, key = (
+            _text(path).encode() for path in (options.cluster_signing_cert_file, options.cluster_signing_key_file)
+        )
+        try:
+            config = replace(config, signer=CASigner(certificate, key))
+        except ValueError as error:
+            raise ClusterError(f"--cluster-signing-cert-file, --cluster-signing-key-file: {error}") from error
+    if options.allocate_node_cidrs:
+        config = _with_node_cidrs(config, options)
+    config = replace(config, leader_elect=options.leader_elect, identity=f"{socket.gethostname()}_{os.getpid()}")
+    own = await _client(options, clock, must_answer=True)
+
+    def client_for(name: str) -> Client:
+        if name == manager.COMPONENT or not options.use_service_account_credentials:
+            return own
+        anonymous = replace(_access(options), user={})
+        token = ServiceAccountToken(name, own, clock)
+        return Client(ServiceAccountTransport(_transport(anonymous, clock), token))
+
+    await manager.run(client_for, config, clock, _chance())
+
+
+def _with_node_cidrs(config: Any, options: StandaloneControllerManagerOptions) -> Any:
+    _need(cluster_cidr=options.cluster_cidr)
+    services = options.service_cluster_ip_range
+    api_server = APIServerOptions(service_cluster_ip_range=services) if services else APIServerOptions()
+    addresses = plan_addresses(api_server, options, simulated=False)
+    return replace(
+        config,
+        allocate_node_cidrs=True,
+        cluster_cidrs=(str(addresses.pods),),
+        node_cidr_mask_size_ipv4=addresses.node_mask,
+        service_cidrs=(str(addresses.services),) if services else (),
+    )
 
 
 async def _scheduler(options: StandaloneSchedulerOptions) -> None:
     from keelback.scheduler import run as scheduler
-    from keelback.scheduler.config import SchedulerConfig
 
-    config = SchedulerConfig(
-        pod_initial_backoff_seconds=options.pod_initial_backoff_seconds,
-        pod_max_backoff_seconds=options.pod_max_backoff_seconds,
-        pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
-    )
-    await scheduler.run(_client(options), config, SystemClock(), _chance(), host=socket.gethostname())
+    clock = SystemClock()
+    config = replace(control_plane.scheduler_config(options), leader_elect=options.leader_elect)
+    client = await _client(options, clock, must_answer=True)
+    await scheduler.run(client, config, clock, _chance(), host=socket.gethostname())
 
 
 async def _kubelet(options: StandaloneKubeletOptions) -> None:
+    if options.simulated:
+        await _simulated_kubelet(options)
+        return
     from keelback.bootstrap.node import kubelet_flags
     from keelback.cri.containerd import CRIRuntime
     from keelback.kubelet import agent
     from keelback.kubelet.config import KubeletConfig
 
-    def path(text: str) -> Path | None:
-        return Path(text) if text else None
-
-    socket_path = options.container_runtime_endpoint.removeprefix("unix://")
+    _need(
+        tls_cert_file=options.tls_cert_file,
+        tls_private_key_file=options.tls_private_key_file,
+        client_ca_file=options.client_ca_file,
+    )
+    for path in (options.tls_cert_file, options.tls_private_key_file, options.client_ca_file):
+        _text(path)
+    socket_path = _socket(options.container_runtime_endpoint)
     config = kubelet_flags(
         KubeletConfig(
-            node_name=options.hostname_override or socket.gethostname(),
+            node_name=_node_name(options.hostname_override),
             node_ips=(options.node_ip,),
+            pod_cidr=options.pod_cidr,
             root=Path(options.root_dir),
+            manifests=Path(options.pod_manifest_path) if options.pod_manifest_path else None,
             runtime_socket=socket_path,
-            tls_certificate=path(options.tls_cert_file),
-            tls_key=path(options.tls_private_key_file),
-            client_ca=path(options.client_ca_file),
+            cgroup_root=options.cgroup_root,
+            cluster_dns=options.cluster_dns,
+            cluster_domain=options.cluster_domain,
+            resolv_conf=Path(options.resolv_conf),
+            address=options.address,
+            port=options.port,
+            tls_certificate=Path(options.tls_cert_file),
+            tls_key=Path(options.tls_private_key_file),
+            client_ca=Path(options.client_ca_file),
         ),
         options,
     )
     clock = SystemClock()
     runtime = CRIRuntime(socket_path, clock)
     try:
-        await agent.run(config, _client(options), runtime, clock, _chance())
+        await agent.run(config, await _client(options, clock), runtime, clock, _chance())
     finally:
         await runtime.close()
+
+
+async def _simulated_kubelet(options: StandaloneKubeletOptions) -> None:
+    from keelback.kubelet import simulated
+    from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode
+
+    try:
+        pods = IPv4Network(options.pod_cidr)
+    except ValueError:
+        raise ClusterError(
+            "--simulated needs --pod-cidr, the addresses of this node's pods, such as 10.244.7.0/24"
+        ) from None
+    capacity = {"cpu": "32", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": str(options.max_pods)}
+    node = SimulatedNode(
+        name=_node_name(options.hostname_override),
+        internal_ip=options.node_ip,
+        capacity=capacity,
+        labels=options.node_labels,
+        pod_cidr=str(pods),
+    )
+    clock = SystemClock()
+    client = await _client(options, clock, must_answer=True)
+    await simulated.run(SimulatedConfig(nodes=(node,)), client, clock)
 
 
 async def _proxy(options: StandaloneProxyOptions) -> None:
@@ -184,28 +245,94 @@ async def _proxy(options: StandaloneProxyOptions) -> None:
     from keelback.proxy.config import ProxyConfig
 
     config = ProxyConfig(
-        node_name=options.hostname_override or socket.gethostname(),
+        node_name=_node_name(options.hostname_override),
         node_ips=(options.node_ip,),
         cluster_cidrs=(options.cluster_cidr,),
+        health_port=options.healthz_port,
     )
-    await proxy.run(_client(options), config, SystemClock())
+    clock = SystemClock()
+    await proxy.run(await _client(options, clock), config, clock)
 
 
 async def _dns(options: StandaloneDNSOptions) -> None:
     from keelback.dns import server
     from keelback.dns.config import DNSConfig
 
-    config = DNSConfig(addresses=(options.address,), resolv_conf=Path(options.resolv_conf))
-    await server.run(_client(options), config, SystemClock())
+    config = DNSConfig(
+        addresses=(options.address,),
+        port=options.port,
+        domain=options.domain,
+        interface=options.interface,
+        resolv_conf=Path(options.resolv_conf),
+    )
+    clock = SystemClock()
+    await server.run(await _client(options, clock), config, clock)
 
 
-def _client(options: _ClientOptions) -> Client:
-    if not options.kubeconfig:
-        raise ClusterError("--kubeconfig is needed")
+async def _client(options: ClientOptions, clock: Clock, *, must_answer: bool = False) -> Client:
+    """A client of the API server, after it answered or was waited for in vain.
+
+    Raises ClusterError where it refuses this identity or is none to trust, and, if it must answer, where it does not.
+    """
+    transport = _transport(_access(options), clock)
+    deadline = clock.monotonic() + (SERVER_SECONDS if must_answer else 0.0)
+    while True:
+        try:
+            response = await transport.send(Request("GET", "/readyz"), timeout_seconds=SERVER_SECONDS)
+            why = f"/readyz answers {response.status}"
+            if response.status == 401:
+                raise ClusterError(f"the API server {transport.address} does not know whom {options.kubeconfig} names")
+            if response.status == 200:
+                return Client(transport)
+        except ssl.SSLCertVerificationError as error:
+            raise ClusterError(
+                f"the API server {transport.address} is not the one that {options.kubeconfig} trusts: "
+                f"{error.verify_message}"
+            ) from error
+        except (OSError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+        if clock.monotonic() >= deadline:
+            break
+        await clock.sleep(_POLL_SECONDS)
+    if must_answer:
+        await transport.close()
+        raise ClusterError(f"the API server {transport.address} is not ready after {SERVER_SECONDS:.0f} s: {why}")
+    # A node goes on without its API server, and so starts without it.
+    _log.warning("The API server does not answer yet", address=transport.address, why=why)
+    return Client(transport)
+
+
+def _access(options: ClientOptions) -> kubeconfig.Access:
+    _need(kubeconfig=options.kubeconfig)
     try:
-        return Client(kubeconfig.transport(kubeconfig.load(Path(options.kubeconfig))))
-    except kubeconfig.KubeconfigError as error:
-        raise ClusterError(str(error)) from error
+        return kubeconfig.load(Path(options.kubeconfig))
+    except (kubeconfig.KubeconfigError, OSError, ValueError) as error:
+        raise ClusterError(f"--kubeconfig: {error}") from error
+
+
+def _transport(access: kubeconfig.Access, clock: Clock) -> HTTPSTransport:
+    try:
+        return kubeconfig.transport(access, clock)
+    except (kubeconfig.KubeconfigError, OSError, ValueError) as error:
+        raise ClusterError(f"--kubeconfig: {error}") from error
+
+
+def _need(**flags: str) -> None:
+    """Raises FlagError for flags without a value."""
+    for name, value in flags.items():
+        if not value:
+            raise FlagError(f"--{name.replace('_', '-')} is needed")
+
+
+def _node_name(override: str) -> str:
+    return (override or socket.gethostname()).lower()
+
+
+def _socket(endpoint: str) -> str:
+    path = endpoint.removeprefix("unix://")
+    if not Path(path).is_socket():
+        raise ClusterError(f"--container-runtime-endpoint: there is no socket {path}")
+    return path
 
 
 def _text(path: str) -> str:

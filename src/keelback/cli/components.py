@@ -15,9 +15,10 @@ from keelback.bootstrap.cluster_state import ClusterError
 def run(component: str, arguments: Sequence[str]) -> int:
     """Run one component until told to end; its exit status."""
     from keelback.bootstrap import standalone
+    from keelback.bootstrap.standalone_options import OPTIONS
     from keelback.component import flags, logs
 
-    options = standalone.OPTIONS[component]
+    options = OPTIONS[component]
     if "--help" in arguments or "-h" in arguments:
         print(f"keelback {component} [flags]\n\n{flags.usage(options)}", end="")
         return 0
@@ -25,9 +26,15 @@ def run(component: str, arguments: Sequence[str]) -> int:
     try:
         given = flags.parse(options, arguments)
         _serve(standalone.run(component, given))
-    except (flags.FlagError, ClusterError) as error:
+    except flags.FlagError as error:
         print(f"keelback {component}: {error}", file=sys.stderr)
         return 2
+    except (ClusterError, OSError) as error:
+        print(f"keelback {component}: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        logs.logger(component).exception("The component failed", error)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -20,11 +20,12 @@ COMPONENTS = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. Never raises for what a user did wrong."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments and arguments[0] in COMPONENTS:
+    component = arguments[0].removeprefix("kube-") if arguments else ""
+    if component in COMPONENTS:
         # A component's flags are upstream's own, and its options class knows them.
         from keelback.cli import components
 
-        return components.run(arguments[0], arguments[1:])
+        return components.run(component, arguments[1:])
     given = parser().parse_args(arguments)
     try:
         return int(given.run(given) or 0)

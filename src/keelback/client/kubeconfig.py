@@ -74,11 +74,14 @@ def transport(found: Access, clock: Clock | None = None) -> HTTPSTransport:
     """A transport to the context's cluster as its user. Raises KubeconfigError for what is not supported."""
     if "exec" in found.user or "auth-provider" in found.user:
         raise KubeconfigError(f"context {found.context}: use a certificate or a token, not a plugin")
+    server = found.cluster.get("server", "")
+    if not server.startswith(("https://", "http://")):
+        raise KubeconfigError(f"context {found.context}: its cluster's server is {server!r}, no https:// address")
     clock = clock or SystemClock()
     token_path = found.user.get("tokenFile")
     return HTTPSTransport(
-        found.cluster["server"],
-        tls_context(found) if found.cluster["server"].startswith("https:") else None,
+        server,
+        _tls_context_of_file(found) if server.startswith("https:") else None,
         token=found.user.get("token", "") if not token_path else "",
         token_file=TokenFile(found.folder / token_path, clock) if token_path else None,
         server_name=found.cluster.get("tls-server-name"),
@@ -98,6 +101,13 @@ def tls_context(found: Access) -> ssl.SSLContext:
             path.write_bytes(certificate + b"\n" + key)
             context.load_cert_chain(path)
     return context
+
+
+def _tls_context_of_file(found: Access) -> ssl.SSLContext:
+    try:
+        return tls_context(found)
+    except (OSError, ValueError) as error:
+        raise KubeconfigError(f"context {found.context}: a certificate or key cannot be used: {error}") from error
 
 
 async def merge(path: Path, tree: Tree, *, set_current: bool = True, clock: Clock | None = None) -> None:

@@ -157,7 +157,9 @@ class Fleet:
             node.name: AddressPool(node.pod_cidr or f"10.{64 + index // 256 % 64}.{index % 256}.0/24")
             for index, node in enumerate(config.nodes)
         }
-        self._informer = Informer(client, SimulatedPod, field_selector="spec.nodeName!=", clock=clock)
+        # A node may see its own pods only; one that is alone must not ask for more.
+        selector = f"spec.nodeName={config.nodes[0].name}" if len(config.nodes) == 1 else "spec.nodeName!="
+        self._informer = Informer(client, SimulatedPod, field_selector=selector, clock=clock)
         self._planned: dict[tuple[str, str], tuple[str, Step]] = {}
         self._due: list[tuple[float, int, tuple[str, str], Step]] = []
         self._order = itertools.count()

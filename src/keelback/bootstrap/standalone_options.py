@@ -1,0 +1,92 @@
+"""The flags of components that run alone: upstream's names, beside those that a cluster may be given too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, KubeletOptions, SchedulerOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOptions:
+    kubeconfig: Annotated[str, "The file that says where the API server is and who this is. Needed."] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneAPIServerOptions(APIServerOptions):
+    cert_dir: Annotated[
+        str,
+        "The cluster's certificates, and kubeconfigs for the administrator (admin.conf) and the components; "
+        "what is missing is made. Needed.",
+    ] = ""
+    storage_file: Annotated[str, "The SQLite file of the store. Needed."] = ""
+    bind_address: Annotated[str, "The address to serve on."] = "127.0.0.1"
+    secure_port: Annotated[int, "The port to serve on."] = 6443
+    advertise_address: Annotated[str, "Where pods reach this server; the bind address if not given."] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneControllerManagerOptions(ControllerManagerOptions, ClientOptions):
+    root_ca_file: Annotated[str, "The authority that pods verify the API server with."] = ""
+    cluster_signing_cert_file: Annotated[str, "The authority that signs approved certificate requests."] = ""
+    cluster_signing_key_file: Annotated[str, "Its key."] = ""
+    use_service_account_credentials: Annotated[
+        bool, "Let each controller act as a service account of its own, with no more rights than it needs."
+    ] = False
+    allocate_node_cidrs: Annotated[bool, "Give each node that has none a part of --cluster-cidr."] = False
+    service_cluster_ip_range: Annotated[str, "The addresses of Services, which no node gets."] = ""
+    leader_elect: Annotated[bool, "Wait until no other controller manager leads."] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneSchedulerOptions(SchedulerOptions, ClientOptions):
+    leader_elect: Annotated[bool, "Wait until no other scheduler leads."] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneKubeletOptions(KubeletOptions, ClientOptions):
+    simulated: Annotated[bool, "Run no containers: a node whose pods only seem to run. Needs --pod-cidr."] = False
+    hostname_override: Annotated[str, "The node's name, if not this machine's."] = ""
+    node_ip: Annotated[str, "The node's address."] = "127.0.0.1"
+    pod_cidr: Annotated[str, "The addresses of the node's pods; the controller manager's choice if not given."] = ""
+    container_runtime_endpoint: Annotated[str, "The socket of the runtime."] = "unix:///run/containerd/containerd.sock"
+    cgroup_root: Annotated[str, "The control group above those of pods."] = ""
+    cluster_dns: Annotated[tuple[str, ...], "The DNS servers of pods."] = ("10.96.0.10",)
+    cluster_domain: Annotated[str, "The domain of the cluster."] = "cluster.local"
+    resolv_conf: Annotated[str, "The file that pods with the node's DNS get."] = "/etc/resolv.conf"
+    pod_manifest_path: Annotated[str, "A folder with the manifests of static pods."] = ""
+    address: Annotated[str, "The address to serve on."] = "0.0.0.0"  # noqa: S104 - upstream's default
+    port: Annotated[int, "The port to serve on."] = 10250
+    tls_cert_file: Annotated[str, "The certificate to serve with. Needed with containers."] = ""
+    tls_private_key_file: Annotated[str, "Its key. Needed with containers."] = ""
+    client_ca_file: Annotated[str, "The authority of those who may ask. Needed with containers."] = ""
+    root_dir: Annotated[str, "Where volumes are."] = "/var/lib/kubelet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneProxyOptions(ClientOptions):
+    hostname_override: Annotated[str, "The node's name, if not this machine's."] = ""
+    node_ip: Annotated[str, "The node's address, where NodePorts answer."] = "127.0.0.1"
+    cluster_cidr: Annotated[str, "The addresses of pods."] = "10.244.0.0/16"
+    healthz_port: Annotated[int, "Where /healthz and /metrics are served; 0 for nowhere."] = 10256
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandaloneDNSOptions(ClientOptions):
+    address: Annotated[str, "The address to answer on."] = "10.96.0.10"
+    port: Annotated[int, "The port to answer on."] = 53
+    interface: Annotated[str, "The link that gets the address; empty where it has one already."] = "lo"
+    domain: Annotated[str, "The domain of the cluster."] = "cluster.local"
+    resolv_conf: Annotated[str, "Whom to ask for names outside the cluster."] = "/etc/resolv.conf"
+
+
+OPTIONS: Mapping[str, type[Any]] = {
+    "apiserver": StandaloneAPIServerOptions,
+    "controller-manager": StandaloneControllerManagerOptions,
+    "scheduler": StandaloneSchedulerOptions,
+    "kubelet": StandaloneKubeletOptions,
+    "proxy": StandaloneProxyOptions,
+    "dns": StandaloneDNSOptions,
+}
