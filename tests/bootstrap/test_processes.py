@@ -10,9 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from keelback.bootstrap import processes
 from keelback.bootstrap.processes import Process, running, running_as
 
 
+@pytest.fixture(params=["Linux", "elsewhere"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way of telling processes apart; both work on Linux."""
+    monkeypatch.setattr(processes, "PORTABLE", request.param == "elsewhere")
+
+
+@pytest.mark.usefixtures("system")
 def test_a_record_survives_being_written_down() -> None:
     with subprocess.Popen(["sleep", "600"]) as child:
         record = Process.of(child.pid)
@@ -22,6 +30,7 @@ def test_a_record_survives_being_written_down() -> None:
         child.kill()
 
 
+@pytest.mark.usefixtures("system")
 def test_a_zombie_is_not_alive_and_another_process_of_that_pid_is_another() -> None:
     with subprocess.Popen(["sleep", "600"]) as child:
         record = Process.of(child.pid)
@@ -35,6 +44,7 @@ def test_a_zombie_is_not_alive_and_another_process_of_that_pid_is_another() -> N
     record.send(signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("system")
 def test_who_does_not_listen_is_ended_after_the_grace() -> None:
     with subprocess.Popen(["sh", "-c", "trap '' TERM; echo deaf; read _"], stdin=-1, stdout=-1) as deaf:
         assert deaf.stdout is not None

@@ -63,7 +63,8 @@ class Place:
     @property
     def run(self) -> Path:
         """Short, as socket paths must be, and on a file system that ends with the machine where that may be had."""
-        return Path("/run/keelback", self.name) if os.geteuid() == 0 else self.data / "run"
+        is_system = os.geteuid() == 0 and Path("/run").is_dir()
+        return Path("/run/keelback", self.name) if is_system else self.data / "run"
 
     @property
     def settings_file(self) -> Path:

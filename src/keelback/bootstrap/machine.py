@@ -127,6 +127,9 @@ def observe(data_directory: Path) -> Machine:
 
 def examine(machine: Machine) -> tuple[Finding, ...]:
     """Every finding, the good ones too, in the order in which a reader would put them right."""
+    if machine.system != "Linux":
+        # What else is missing would not help.
+        return (_system(machine), _amount("disk", machine.disk_free_bytes, _DISK_BYTES, "free some, or --data-dir"))
     return (
         _system(machine),
         _root(machine),
