@@ -51,3 +51,19 @@ def test_docker_hub_has_two_names():
 def test_a_broken_secret_gives_no_credentials(data):
     secret = Secret(type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": data})
     assert credentials_for("nginx", [secret]) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "image", "is_for"),
+    [
+        ("*.example.com", "eu.example.com/app:1", True),
+        ("*.example.com/team", "eu.example.com/team/app:1", True),
+        ("*.example.com/team", "eu.example.com/teamless:1", False),
+        ("*.example.com", "a.b.example.com/app", False),
+        ("*.example.com:5000", "eu.example.com:5000/app", True),
+        ("*.example.com", "example.com/app", False),
+    ],
+)
+def test_a_star_stands_for_one_label(place, image, is_for):
+    found = credentials_for(image, [a_secret(**{place: {"username": "u", "password": "p"}})])
+    assert bool(found) is is_for

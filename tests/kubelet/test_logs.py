@@ -117,3 +117,21 @@ def test_the_end_of_a_long_log_is_found_across_blocks(tmp_path):
     assert told(path, LogOptions(tail_lines=900)).count("\n") == 900
     assert last_lines(path, 1, 2048).startswith("001999")
     assert last_lines(tmp_path / "none", 1, 2048) == ""
+
+
+def test_what_was_written_just_before_rotation_is_told(log):
+    path = log
+    reads = []
+
+    def is_running():
+        # After the last read and before the next look at the file's name.
+        if not reads:
+            with path.open("a") as file:
+                file.write(line(50, "just before"))
+            path.rename(path.with_name("aside"))
+            path.write_text(line(51, "after"))
+        reads.append(1)
+        return len(reads) < 2
+
+    answer = told(path, LogOptions(follow=True, tail_lines=0), StepClock(), is_running)
+    assert answer == "just before\nafter\n"

@@ -49,6 +49,7 @@ class KubeletConfig:
     status_report_seconds: float = 300.0
     resync_seconds: float = 60.0
     housekeeping_seconds: float = 30.0
+    local_storage_seconds: float = 10.0
     manifest_seconds: float = 5.0
     relist_seconds: float = 1.0
     relist_cap_seconds: float = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fnmatch
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -170,10 +171,22 @@ def credentials_for(image: str, secrets: Iterable[Secret]) -> list[AuthConfig]:
             place = place.removesuffix("/v1").removesuffix("/v2")
             if place in ("index.docker.io", "registry-1.docker.io"):
                 place = "docker.io"
-            if name == place or name.startswith((place + "/", place + ":")):
+            if _is_for(place, name):
                 found.append((len(place), _auth(entry, place)))
     found.sort(key=lambda one: one[0], reverse=True)
     return [auth for _, auth in found]
+
+
+def _is_for(place: str, name: str) -> bool:
+    """Whether an entry's registry and path cover an image: `*` stands for letters within one label of the host."""
+    host, _, path = place.partition("/")
+    if "*" in host or "?" in host:
+        image_host, _, image_path = name.partition("/")
+        patterns, labels = host.split("."), image_host.split(".")
+        if len(patterns) != len(labels) or not all(map(fnmatch.fnmatchcase, labels, patterns)):
+            return False
+        return not path or image_path == path or image_path.startswith((path + "/", path + ":"))
+    return name == place or name.startswith((place + "/", place + ":"))
 
 
 def _with_registry(image: str) -> str:

@@ -18,7 +18,7 @@ from keelback.client.events import EventRecorder
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError
-from keelback.kubelet import garbage, node_facts
+from keelback.kubelet import garbage, local_storage, node_facts
 from keelback.kubelet.cgroups import Cgroups
 from keelback.kubelet.config import KubeletConfig
 from keelback.kubelet.event_queue import EventQueue
@@ -165,6 +165,7 @@ class Kubelet:
             "events": self._events.run,
             "runtime": self._watch.run,
             "housekeeping": self._housekeeping,
+            "local-storage": self._watch_storage,
             "manifests": self._follow_manifests,
         }
 
@@ -293,6 +294,26 @@ class Kubelet:
         if turn % _IMAGE_GC_EVERY == _IMAGE_GC_EVERY - 1:
             chores.append(self._collect_images)
         return chores
+
+    async def _watch_storage(self) -> None:
+        node = self._services_of_node
+        assert node is not None
+        while True:
+            await self.clock.sleep(self.config.local_storage_seconds)
+            for worker in [one for one in self.workers.values() if local_storage.is_bounded(one.pod)]:
+                if worker.is_finished:
+                    continue
+                try:
+                    usage = await local_storage.measure(
+                        worker.pod, worker.observed, self.runtime, node.volumes, self.config
+                    )
+                except (ContainerRuntimeError, OSError) as error:
+                    _log.warning("Could not measure a pod", pod=pods.full_name(worker.pod), error=str(error))
+                    continue
+                message = local_storage.excess(worker.pod, usage)
+                if message:
+                    self._events.event(worker.pod, "Warning", "Evicted", message)
+                    worker.end("Evicted", message, grace_seconds=1.0)
 
     async def _collect_images(self) -> int:
         assert self._services_of_node is not None

@@ -79,7 +79,7 @@ async def _lines(path: Path, options: LogOptions, clock: Clock, is_running: Call
         if options.tail_lines >= 0:
             file.seek(_tail_offset(file, options.tail_lines))
         rest = b""
-        ended = False
+        ended = is_aside = False
         while True:
             chunk = file.read(_CHUNK)
             if chunk:
@@ -91,13 +91,19 @@ async def _lines(path: Path, options: LogOptions, clock: Clock, is_running: Call
                 # Let others run between the chunks of a long log.
                 await asyncio.sleep(0)
                 continue
-            if not options.follow or ended:
+            if not options.follow:
                 return
-            if _was_rotated(file, path):
+            if is_aside:
                 file.close()
                 file = path.open("rb")
-                rest = b""
+                rest, is_aside = b"", False
                 continue
+            if _was_rotated(file, path):
+                # It was written to until there was a new one: what came since the last look is read first.
+                is_aside = True
+                continue
+            if ended:
+                return
             # Once it has ended everything is written; read what came in between, then stop.
             ended = not is_running()
             if not ended:

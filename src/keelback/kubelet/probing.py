@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import grpc
 
@@ -93,10 +94,16 @@ async def http_get(action: HTTPGetAction, container: AnyContainer, pod_ip: str, 
         except (OSError, ValueError) as error:
             text = _reason(error) if isinstance(error, OSError) else str(error)
             return Answer(False, f'Get "{url}": dial tcp {_address(host, port)}: connect: {text}')
-        location = headers.get("location", "")
-        if status not in (301, 302, 303, 307, 308) or not location.startswith("/"):
+        if status not in (301, 302, 303, 307, 308):
             break
-        path = location
+        target = urlsplit(urljoin(url, headers.get("location", "")))
+        if target.hostname != host or target.scheme not in ("http", "https"):
+            break
+        scheme, port = target.scheme, target.port or (443 if target.scheme == "https" else 80)
+        path = urlunsplit(("", "", target.path or "/", target.query, ""))
+        url = f"{scheme}://{_address(host, port)}{path}"
+    else:
+        return Answer(False, f'Get "{url}": stopped after 10 redirects')
     if 200 <= status < 400:
         return Answer(True, body[:_MAX_BODY].decode(errors="replace"))
     return Answer(False, f"HTTP probe failed with statuscode: {status}")

@@ -42,6 +42,7 @@ class Ending:
 
     reason: str
     message: str
+    grace_seconds: float | None = None
 
 
 class PodWorker:
@@ -97,9 +98,9 @@ class PodWorker:
         self._interrupt_if_needed()
         self._wake.set()
 
-    def end(self, reason: str, message: str) -> None:
-        """The node ends the pod: it becomes Failed."""
-        self._ending = self._ending or Ending(reason, message)
+    def end(self, reason: str, message: str, *, grace_seconds: float | None = None) -> None:
+        """The node ends the pod, within its own grace period or a shorter one: it becomes Failed."""
+        self._ending = self._ending or Ending(reason, message, grace_seconds)
         self._interrupt_if_needed()
         self._wake.set()
 
@@ -178,7 +179,10 @@ class PodWorker:
         )
 
     def _grace(self) -> float:
-        return float(pods.grace_period_seconds(self.pod))
+        grace = float(pods.grace_period_seconds(self.pod))
+        if self._ending is not None and self._ending.grace_seconds is not None:
+            return min(grace, self._ending.grace_seconds)
+        return grace
 
     def _interrupt_if_needed(self) -> None:
         if self._current is None or self._interrupted:
