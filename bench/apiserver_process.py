@@ -6,10 +6,9 @@ import random
 import sys
 from pathlib import Path
 
-import uvloop
-
 from keelback.apiserver import assembly
 from keelback.bootstrap import pki
+from keelback.component import event_loop
 from keelback.component.metrics import Registry
 from keelback.component.serving import Server, server_context
 from keelback.concurrency.clock import SystemClock
@@ -39,4 +38,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1])))
+    event_loop.run(main(Path(sys.argv[1])))

@@ -14,14 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import uvloop
-
 from keelback.api.core_v1 import Container, Node, NodeCondition, NodeStatus, Pod, PodSpec, ResourceRequirements
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.apiserver import assembly
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
 from keelback.client import Client
+from keelback.component import event_loop
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import SystemClock
 from keelback.scheduler.config import SchedulerConfig
@@ -107,4 +106,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         pods = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
         nodes = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-        uvloop.run(main(pods, nodes, Path(folder)))
+        event_loop.run(main(pods, nodes, Path(folder)))

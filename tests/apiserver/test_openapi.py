@@ -346,3 +346,22 @@ def test_the_protobuf_form_of_a_schema() -> None:
     assert (made[11], made[16]) == (3, 1)
     assert dict(fields_of(made[21])) == {2: 0}
     assert dict(fields_of(made[22])) == {1: b"number"}
+
+
+def test_who_asks_for_a_document_in_the_making_gets_that_one() -> None:
+    openapi = make()
+
+    async def both() -> tuple[Response, Response]:
+        request = Request("GET", "/openapi/v3/api/v1")
+        context = RequestContext(request, parse(request), UserInfo("jane"), datetime(2026, 1, 1, tzinfo=UTC))
+        leaving = asyncio.ensure_future(_answer(openapi.v3, context))
+        await asyncio.sleep(0)
+        staying = [asyncio.ensure_future(_answer(openapi.v3, context)) for _ in range(2)]
+        await asyncio.sleep(0)
+        leaving.cancel()
+        one, other = await asyncio.gather(*staying)
+        return one, other
+
+    one, other = asyncio.run(both())
+    assert one.body is other.body
+    assert json.loads(one.content())["openapi"] == "3.0.0"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from keelback.apimachinery import codecs
 from keelback.apimachinery.errors import NotFound
 from keelback.apimachinery.meta import Kind, Object
-from keelback.apiserver.watch_cache import ListOptions, WatchCache
+from keelback.apiserver.watch_cache import WatchCache
+from keelback.apiserver.watch_index import Entry
 
 T = TypeVar("T", bound=Object)
+
+_KEPT = 1_024
 
 
 class CacheLookup:
@@ -18,6 +22,8 @@ class CacheLookup:
 
     def __init__(self) -> None:
         self._caches: dict[tuple[str, str], WatchCache] = {}
+        # Every write asks for the same few namespaces, accounts and classes. Entries are replaced, never changed.
+        self._decoded: Any = lru_cache(maxsize=_KEPT)(_decoded)
 
     def add(self, kind: Kind, cache: WatchCache) -> None:
         self._caches[kind.group, kind.plural] = cache
@@ -32,7 +38,7 @@ class CacheLookup:
         """The object, or None."""
         cache = self.cache(kind.__kind__)
         entry = cache.peek(namespace, name)
-        return None if entry is None else codecs.decode(kind, entry.item)
+        return None if entry is None else self._decoded(kind, entry)
 
     async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
         """The object. Raises NotFound."""
@@ -47,10 +53,16 @@ class CacheLookup:
 
     async def list(self, kind: type[T], namespace: str = "") -> list[T]:
         """All objects of a kind, in a namespace if one is given."""
-        page = await self.cache(kind.__kind__).list(ListOptions(namespace=namespace, resource_version=0))
-        return [codecs.decode(kind, entry.item) for entry in page.entries]
+        entries = self.cache(kind.__kind__).entries(namespace)
+        if len(entries) > _KEPT // 8:
+            return [codecs.decode(kind, entry.item) for entry in entries]
+        return [self._decoded(kind, entry) for entry in entries]
 
     def scan(self, kind: type[T]) -> Iterator[T]:
         """All objects of a kind, at once."""
         for entry in self.cache(kind.__kind__).entries():
             yield codecs.decode(kind, entry.item)
+
+
+def _decoded(kind: type[T], entry: Entry) -> T:
+    return codecs.decode(kind, entry.item)

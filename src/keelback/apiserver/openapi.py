@@ -1,11 +1,12 @@
 """The OpenAPI documents: what clients validate, explain and merge by.
 
-A document is made when it is first asked for and kept as bytes. Its hash is that of what it is made from, so that the
-index of version 3 costs no document.
+A document is made when it is first asked for, in a thread for it takes long, and kept as bytes. Its hash is that of
+what it is made from, so that the index of version 3 costs no document.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http
 from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +41,7 @@ class OpenAPI:
         self._version = version
         self._extra: dict[tuple[str, str], Mapping[str, Schema]] = {}
         self._documents: dict[str, tuple[str, bytes]] = {}
+        self._making: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._hashes: dict[str, str] = {}
 
     def set_schemas(self, group: str, version: str, schemas: Mapping[str, Schema]) -> None:
@@ -57,7 +59,9 @@ class OpenAPI:
         headers = {"content-type": form, "etag": f'"{tag}"', "vary": "Accept"}
         if _has(context, tag):
             return Response(http.HTTPStatus.NOT_MODIFIED, headers)
-        return Response(http.HTTPStatus.OK, headers, self._document("v2" if form == _JSON else "v2 protobuf", tag))
+        return Response(
+            http.HTTPStatus.OK, headers, await self._document("v2" if form == _JSON else "v2 protobuf", tag)
+        )
 
     async def v3(self, context: RequestContext) -> AnyResponse:
         """/openapi/v3 and all below it. Raises NotFound for a document that there is not, and NotAcceptable."""
@@ -79,7 +83,7 @@ class OpenAPI:
             headers["expires"] = format_datetime(context.now + _YEAR, usegmt=True)
         if _has(context, tag):
             return Response(http.HTTPStatus.NOT_MODIFIED, headers)
-        return Response(http.HTTPStatus.OK, headers, self._document(place, tag))
+        return Response(http.HTTPStatus.OK, headers, await self._document(place, tag))
 
     def _served(self) -> tuple[Served, ...]:
         """What is served now. When that has changed, documents are made anew as far as they are about it."""
@@ -132,25 +136,40 @@ class OpenAPI:
             tag = self._hashes[place] = digest.hexdigest().upper()
         return tag
 
-    def _document(self, place: str, tag: str) -> bytes:
+    async def _document(self, place: str, tag: str) -> bytes:
         made = self._documents.get(place)
-        if made is None or made[0] != tag:
-            made = self._documents[place] = (tag, self._make(place))
-        return made[1]
+        if made is not None and made[0] == tag:
+            return made[1]
+        making = self._making.get((place, tag))
+        if making is None:
+            making = self._making[place, tag] = asyncio.create_task(self._make(place, tag))
+        # Others may wait for the same document: who leaves does not end it.
+        return await asyncio.shield(making)
 
-    def _make(self, place: str) -> bytes:
-        # What makes documents is large and seldom needed; a server that nobody asks does not load it.
-        from keelback.apiserver import openapi_documents as documents
+    async def _make(self, place: str, tag: str) -> bytes:
+        described, extra, served = self._of(place), self._extra_of(place), self._served()
+        try:
+            made = await asyncio.to_thread(_rendered, place, described, self._version, extra, served)
+        finally:
+            del self._making[place, tag]
+        self._documents[place] = (tag, made)
+        return made
 
-        extra = self._extra_of(place)
-        if place == "v2":
-            return msgspec.json.encode(documents.v2_document(self._of(place), self._version, extra))
-        if place == "v2 protobuf":
-            from keelback.apiserver import openapi_protobuf
 
-            return openapi_protobuf.encode(documents.v2_document(self._of(place), self._version, extra))
-        groups = documents.groups_of(self._served())
-        return msgspec.json.encode(documents.v3_document(place, self._of(place), self._version, extra, groups))
+def _rendered(
+    place: str, described: list[Served], version: str, extra: Mapping[str, Schema], served: tuple[Served, ...]
+) -> bytes:
+    # What makes documents is large and seldom needed; a server that nobody asks does not load it.
+    from keelback.apiserver import openapi_documents as documents
+
+    if place == "v2":
+        return msgspec.json.encode(documents.v2_document(described, version, extra))
+    if place == "v2 protobuf":
+        from keelback.apiserver import openapi_protobuf
+
+        return openapi_protobuf.encode(documents.v2_document(described, version, extra))
+    groups = documents.groups_of(served)
+    return msgspec.json.encode(documents.v3_document(place, described, version, extra, groups))
 
 
 def _url(place: str, tag: str) -> str:

@@ -146,9 +146,10 @@ class WatchCache:
         `entry.revision` what a compare-and-swap expects."""
         return self._entries.get(self.key(namespace, name))
 
-    def entries(self) -> Entries:
-        """Every entry as the cache knows it now, in key order."""
-        return list(self._ordered)
+    def entries(self, namespace: str = "") -> Entries:
+        """Every entry as the cache knows it now, or those of a namespace, in key order."""
+        scope = self._scope(namespace)
+        return self._ordered.slice(scope, _end(scope))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,8 +54,7 @@ def run_node(path: Path) -> int:
     return 0
 
 
-def _serve(work: object) -> None:
-    import uvloop
+def _serve(work: Coroutine[object, object, object]) -> None:
+    from keelback.component import event_loop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work)  # type: ignore[arg-type]
+    event_loop.run(work)
