@@ -281,27 +281,29 @@ def _settings(place: Place) -> Settings:
     return settings
 
 
-async def _api_answers(place: Place) -> bool:
-    from keelback.client import kubeconfig
-    from keelback.component.http import Request
+async def _nodes_by_api(place: Place) -> Mapping[str, str] | None:
+    """What the API says of each node; None where it does not answer."""
+    from keelback.apimachinery.errors import StatusError
+    from keelback.bootstrap.node_readiness import node_states
+    from keelback.client import Client, kubeconfig
 
-    transport = kubeconfig.transport(kubeconfig.load(place.kubeconfig))
     try:
-        response = await transport.send(Request("GET", "/readyz"), timeout_seconds=5.0)
-    except (OSError, TimeoutError):
-        return False
+        client = Client(kubeconfig.transport(kubeconfig.load(place.kubeconfig)))
+    except kubeconfig.KubeconfigError:
+        return None
+    try:
+        async with asyncio.timeout(_STATUS_SECONDS):
+            await client.request("GET", "/readyz")
+            return await node_states(client)
+    except (OSError, TimeoutError, StatusError):
+        return None
     finally:
-        await transport.close()
-    return response.status == 200
+        await client.close()
 
 
 def _run(work: Coroutine[object, object, T], *, is_server: bool = False) -> T:
     if is_server:
-        try:
-            import uvloop
-        except ImportError:
-            pass
-        else:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(work)
+        from keelback.component import event_loop
+
+        return event_loop.run(work)
     return asyncio.run(work)
