@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from keelback.apimachinery import quantity
+from keelback.apimachinery import json_text, quantity
 from keelback.apimachinery.meta import Object, ObjectMeta, QuantityText, replace
 from keelback.apimachinery.unstructured import Unstructured
 
@@ -100,8 +100,11 @@ class Duplicated(dict[str, Any]):
 def loads(data: bytes) -> Any:
     """A JSON tree in which objects with repeated keys are `Duplicated`. Raises DecodeError in Go's words."""
     try:
-        return json.loads(data, object_pairs_hook=_from_pairs, parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = json_text.as_go_reads(data)
+        return json.loads(text, object_pairs_hook=_from_pairs, parse_constant=_refuse_constant)
+    except json_text.TooDeep as error:
+        raise DecodeError(str(error)) from error
+    except json.JSONDecodeError as error:
         raise DecodeError(_syntax_error(data, error)) from error
 
 

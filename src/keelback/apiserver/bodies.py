@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from keelback.api.builtin import is_registered, is_registered_version
-from keelback.apimachinery import codecs, errors, yaml
+from keelback.apimachinery import codecs, errors, json_text, yaml
 from keelback.apimachinery.meta import Kind, Object
 from keelback.apiserver.context import RequestContext
 from keelback.registry.strategy import Strategy
@@ -35,7 +35,11 @@ def as_json(body: bytes, content_type: str, kind_name: str) -> bytes:
     """A body as JSON. Raises UnsupportedMediaType, and BadRequest when it is not what it says it is."""
     match media_type(content_type):
         case "application/json" | "text/json" | "*/*":
-            return body
+            try:
+                return json_text.as_go_reads(body)
+            except json_text.TooDeep as error:
+                problem = f"couldn't get version/kind; json parse error: {error}"
+                raise _unrecognized(kind_name, problem, body) from error
         case "application/yaml" | "text/yaml" | "application/x-yaml":
             try:
                 return msgspec.json.encode(yaml.load(body)[0])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from keelback.apimachinery import codecs, errors, fields, labels, validation
+from keelback.apimachinery import codecs, errors, fields, go_numbers, labels, validation
 from keelback.apimachinery.meta import DeleteOptions, Kind, make_kind
 from keelback.apiserver import bodies
 from keelback.apiserver.context import RequestContext
@@ -17,6 +17,7 @@ from keelback.apiserver.watch_selection import Selection
 from keelback.component.http import parse_query, query_flag
 from keelback.registry.strategy import Strategy
 
+_LONGEST_WATCH = 10**9
 FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 
 
@@ -134,15 +135,14 @@ def list_options(context: RequestContext, strategy: Strategy[Any]) -> ListOption
     version = query.get("resourceVersion", "")
     match = query.get("resourceVersionMatch", "")
     _check_version_match(query, version, match, "ListOptions")
-    if version and not version.isdigit():
-        raise errors.BadRequest(f'Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax')
+    _int(query.get("timeoutSeconds", ""))
     return ListOptions(
         namespace=context.info.namespace,
         labels=label_selection(query.get("labelSelector", "")),
         fields=field_selection(query.get("fieldSelector", ""), strategy),
-        limit=max(0, _int(query["limit"]) or 0) if query.get("limit") else 0,
+        limit=max(0, _int(query.get("limit", "")) or 0),
         continue_=query.get("continue", ""),
-        resource_version=int(version) if version else None,
+        resource_version=_listed_version(version) if version else None,
         resource_version_match=match,  # type: ignore[arg-type]
     )
 
@@ -154,16 +154,36 @@ def watch_options(context: RequestContext, strategy: Strategy[Any]) -> WatchOpti
     match = query.get("resourceVersionMatch", "")
     initial = query.get("sendInitialEvents")
     _check_watch(query, match, initial)
-    if version and not version.isdigit():
-        raise errors.StatusError(f'strconv.ParseUint: parsing "{version}": invalid syntax', code=500)
     return WatchOptions(
         namespace=context.info.namespace,
         labels=label_selection(query.get("labelSelector", "")),
         fields=field_selection(_named(context, query.get("fieldSelector", "")), strategy),
-        resource_version=int(version) if version else None,
+        resource_version=version_number(version) if version else None,
         send_initial_events=None if initial is None else query_flag(initial),
         allow_bookmarks=query_flag(query.get("allowWatchBookmarks")),
     )
+
+
+def watch_seconds(context: RequestContext) -> float | None:
+    """How long a client wants to watch; None where it leaves that to the server. Raises BadRequest."""
+    seconds = _int(context.query.get("timeoutSeconds", ""))
+    return max(0.0, float(min(seconds, _LONGEST_WATCH))) if seconds else None
+
+
+def version_number(text: str) -> int:
+    """The version to read at. Raises what a malformed one is answered with, which has code 500 and no reason."""
+    try:
+        return go_numbers.parse_uint(text)
+    except ValueError as error:
+        problem = errors.invalid("resourceVersion", text, str(error))
+        raise errors.StatusError(f"{problem.field}: {problem.body}", code=500) from error
+
+
+def _listed_version(text: str) -> int:
+    try:
+        return go_numbers.parse_uint(text)
+    except ValueError as error:
+        raise errors.BadRequest(f'Invalid value: "{text}": {error}') from error
 
 
 def _named(context: RequestContext, selector: str) -> str:
@@ -221,11 +241,12 @@ def _check_version_match(query: dict[str, str], version: str, match: str, kind_n
         raise errors.Invalid.of(_options_kind(kind_name), "", problems)
 
 
-def _int(text: str) -> int:
+def _int(text: str) -> int | None:
+    """An integer parameter; an empty one is absent. Raises BadRequest."""
     try:
-        return int(text)
-    except ValueError:
-        raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+        return go_numbers.parse_int(text) if text else None
+    except ValueError as error:
+        raise errors.BadRequest(str(error)) from error
 
 
 @lru_cache(maxsize=1024)

@@ -208,7 +208,8 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
     def apply(old: Any) -> Any:
         live = None if old is None else strategy.to_tree(old)
         applied = dict(patch)
-        wanted_uid = (patch.get("metadata") or {}).get("uid")
+        metadata = patch.get("metadata")
+        wanted_uid = metadata.get("uid") if isinstance(metadata, dict) else None
         if live is None and wanted_uid:
             raise errors.Conflict.of(
                 kind,

@@ -74,9 +74,8 @@ class ResourceHandler:
     async def get(self, context: RequestContext) -> Response:
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         version = context.query.get("resourceVersion", "") if context.request.query else ""
-        if version and not version.isdigit():
-            raise errors.StatusError(f'strconv.ParseUint: parsing "{version}": invalid syntax', code=500)
-        wire = await self.cache.get(context.info.namespace, context.info.name, int(version) if version else None)
+        at = options.version_number(version) if version else None
+        wire = await self.cache.get(context.info.namespace, context.info.name, at)
         if wire is None:
             raise errors.NotFound.of(self.kind, context.info.name)
         return self._respond_object(200, wire, context, accepted)
@@ -110,8 +109,8 @@ class ResourceHandler:
                 "application/vnd.kubernetes.protobuf;stream=watch"
             )
         wanted = options.watch_options(context, self.strategy)
-        seconds = context.query.get("timeoutSeconds", "")
-        timeout = float(seconds) if seconds.isdigit() and int(seconds) else float(DEFAULT_WATCH_SECONDS)
+        seconds = options.watch_seconds(context)
+        timeout = float(DEFAULT_WATCH_SECONDS) if seconds is None else seconds
         try:
             watcher = await self.cache.watch(wanted)
         except errors.Expired as expired:

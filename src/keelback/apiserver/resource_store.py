@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
-from keelback.apimachinery import errors, validation
+from keelback.apimachinery import errors, go_numbers, validation
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, with_metadata
 from keelback.registry.strategy import Strategy
 from keelback.storage.protocol import CompareFailed, KeyValue, Store
@@ -252,8 +252,10 @@ class ResourceStore(Generic[T]):
     def _check_conditions(self, new: T, old: T, name: str, key: str, must_name_version: bool) -> bool:
         wanted = new.metadata.resource_version
         if wanted and wanted != "0":
-            if not wanted.isdigit():
-                raise errors.StatusError(f'strconv.ParseUint: parsing "{wanted}": invalid syntax', code=500)
+            try:
+                go_numbers.parse_uint(wanted)
+            except ValueError as error:
+                raise errors.StatusError(str(error), code=500) from error
             if wanted != old.metadata.resource_version:
                 raise errors.Conflict.of(self.kind, name)
         elif must_name_version and self.strategy.needs_resource_version_to_update:

@@ -82,6 +82,9 @@ class APIServer:
             response = self._failed(context, error)
         except TimeoutError:
             response = self._failed(context, errors.Timeout("request did not complete within the allotted timeout"))
+        except RecursionError:
+            # Bodies are bounded in depth; patches upon patches can still build what is deeper.
+            response = self._failed(context, errors.BadRequest("the object is nested too deeply"))
         except Exception as error:  # the edge: a defect is answered and logged, and the server lives on
             _log.exception("A request failed in an unforeseen way", error, method=request.method, path=request.path)
             response = self._failed(context, errors.InternalError(f"Internal error occurred: {error}"))
