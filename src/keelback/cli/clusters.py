@@ -281,24 +281,18 @@ def _settings(place: Place) -> Settings:
     return settings
 
 
-async def _nodes_by_api(place: Place) -> Mapping[str, str] | None:
-    """What the API says of each node; None where it does not answer."""
-    from keelback.apimachinery.errors import StatusError
-    from keelback.bootstrap.node_readiness import node_states
-    from keelback.client import Client, kubeconfig
+async def _api_answers(place: Place) -> bool:
+    from keelback.client import kubeconfig
+    from keelback.component.http import Request
 
+    transport = kubeconfig.transport(kubeconfig.load(place.kubeconfig))
     try:
-        client = Client(kubeconfig.transport(kubeconfig.load(place.kubeconfig)))
-    except kubeconfig.KubeconfigError:
-        return None
-    try:
-        async with asyncio.timeout(_STATUS_SECONDS):
-            await client.request("GET", "/readyz")
-            return await node_states(client)
-    except (OSError, TimeoutError, StatusError):
-        return None
+        response = await transport.send(Request("GET", "/readyz"), timeout_seconds=5.0)
+    except (OSError, TimeoutError):
+        return False
     finally:
-        await client.close()
+        await transport.close()
+    return response.status == 200
 
 
 def _run(work: Coroutine[object, object, T], *, is_server: bool = False) -> T:
