@@ -323,6 +323,10 @@ def test_images_are_found_by_name_and_by_id_and_missing_ones_are_told(world: Wor
         assert await runtime.image_status(ImageSpec(image.id)) == image
         assert image in await runtime.list_images()
         assert await runtime.image_status(ImageSpec("localhost/none:1")) is None
+        assert all(directory.startswith("/") for directory in await runtime.image_layers(image.id))
+        assert await runtime.image_layers(image.id)
+        with pytest.raises(NotFound):
+            await runtime.image_layers("localhost/none:1")
         await runtime.remove_image(ImageSpec("localhost/none:1"))
         with pytest.raises(ContainerRuntimeError):
             await runtime.pull_image(ImageSpec("localhost/none:1"))

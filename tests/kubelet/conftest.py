@@ -17,10 +17,12 @@ from keelback.apimachinery.errors import NotFound
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.kubelet.cgroups import Cgroups
 from keelback.kubelet.config import KubeletConfig
+from keelback.kubelet.image_volumes import ImageVolumes
 from keelback.kubelet.images import Images
 from keelback.kubelet.network_files import ResolvConf
 from keelback.kubelet.observed import Observer
 from keelback.kubelet.services import NodeServices
+from keelback.kubelet.starting import pull_secrets
 from keelback.kubelet.worker import PodWorker
 from keelback.testing.fake_runtime import FakeRuntime
 from keelback.volume.builtin import builtin
@@ -69,6 +71,9 @@ class FakeMounter:
             self.mounted.append(path)
 
     def bind(self, source: str, target: Path) -> None:
+        self.mounted.append(target)
+
+    def layers(self, directories, target: Path) -> None:
         self.mounted.append(target)
 
     def unmount(self, path: Path) -> None:
@@ -127,12 +132,14 @@ class World:
             container_logs=root / "containers",
             endpoint_drain_seconds=0.0,
         )
-        types = builtin(self.objects, self.objects, NodeFacts(), self.mounter, self.clock)
+        images = Images(self.runtime, self.clock)
+        image_volumes = ImageVolumes(images, self.runtime, self, lambda pod: pull_secrets(pod, self.objects, self))
+        types = builtin(self.objects, self.objects, NodeFacts(), self.mounter, self.clock, image_volumes)
         self.node = NodeServices(
             config=config,
             runtime=self.runtime,
             observer=Observer(self.runtime),
-            images=Images(self.runtime, self.clock),
+            images=images,
             volumes=PodVolumes(config.root, types, self.mounter),
             cgroups=cgroups or Cgroups(mount=root / "cgroup"),
             references=self.objects,

@@ -19,6 +19,7 @@ from keelback.api.core_v1 import (
     DownwardAPIVolumeFile,
     EmptyDirVolumeSource,
     HostPathVolumeSource,
+    ImageVolumeSource,
     KeyToPath,
     LocalVolumeSource,
     NFSVolumeSource,
@@ -71,6 +72,9 @@ class FakeMounter:
     def bind(self, source, target):
         self.mounted[target] = os.readlink(source)
 
+    def layers(self, directories, target):
+        self.mounted[target] = tuple(directories)
+
     def unmount(self, path):
         del self.mounted[path]
 
@@ -91,6 +95,10 @@ class Objects:
     async def token(self, request):
         return f"{request.service_account}/{request.audience}/{request.expiration_seconds}"
 
+    async def layers(self, pod, reference, pull_policy, *, is_mounted):
+        assert not is_mounted or pull_policy == "Always"
+        return (f"/upper/{reference}", f"/lower/{reference}")
+
 
 def named(name, **fields):
     return {"metadata": ObjectMeta(name=name, namespace="default"), **fields}
@@ -101,7 +109,9 @@ class World:
         self.mounter = FakeMounter()
         reader = Objects(*objects)
         facts = NodeFacts(("10.0.0.1",), {"cpu": "2", "memory": "1Gi"})
-        self.volumes = PodVolumes(root, builtin(reader, reader, facts, self.mounter, StillClock()), self.mounter)
+        self.volumes = PodVolumes(
+            root, builtin(reader, reader, facts, self.mounter, StillClock(), reader), self.mounter
+        )
 
     def set_up(self, source, **spec) -> Path:
         self.pod = a_pod(Volume(name="v", **source), **spec)
@@ -247,6 +257,15 @@ def test_a_claim_leads_to_its_volume(tmp_path):
     )
     source = {"persistent_volume_claim": PersistentVolumeClaimVolumeSource(claim_name="data")}
     assert World(tmp_path / "root", claim, volume).set_up(source) == tmp_path
+
+
+def test_an_image_is_shown_until_the_pod_is_gone(tmp_path):
+    world = World(tmp_path)
+    path = world.set_up({"image": ImageVolumeSource(reference="models:1", pull_policy="Always")})
+    assert world.mounter.mounted[path] == ("/upper/models:1", "/lower/models:1")
+    assert world.set_up({"image": ImageVolumeSource(reference="models:1", pull_policy="Always")}) == path
+    asyncio.run(world.volumes.tear_down(world.pod.metadata.uid))
+    assert not world.mounter.mounted
 
 
 def test_tearing_down_unmounts_everything_and_leaves_host_paths_alone(tmp_path):

@@ -18,6 +18,7 @@ from keelback.concurrency.clock import Clock, SystemClock
 from keelback.cri import messages
 from keelback.cri._proto import containerd_events_pb2 as events_pb
 from keelback.cri._proto import cri_pb2 as pb
+from keelback.cri.layers import layers_of
 from keelback.cri.runtime import (
     AlreadyExists,
     AuthConfig,
@@ -280,6 +281,16 @@ class CRIRuntime:
         request = pb.ImageStatusRequest(image=messages.image_spec(image))
         answer = await self._call(_IMAGES, "ImageStatus", request, QUICK_SECONDS)
         return messages.to_image(answer.image) if answer.HasField("image") else None
+
+    async def image_layers(self, image_id: str) -> Sequence[str]:
+        request = pb.ImageStatusRequest(image=pb.ImageSpec(image=image_id), verbose=True)
+        answer = await self._call(_IMAGES, "ImageStatus", request, QUICK_SECONDS)
+        if not answer.HasField("image"):
+            raise NotFound(f'image "{image_id}" not found')
+        try:
+            return await layers_of(self._channel, answer.info.get("info", ""))
+        except grpc.aio.AioRpcError as error:
+            raise runtime_error(error) from None
 
     async def list_images(self, image: str = "") -> Sequence[Image]:
         request = pb.ListImagesRequest()

@@ -77,7 +77,11 @@ def plan_images(
 
 
 async def collect_images(
-    runtime: ContainerRuntime, config: KubeletConfig, last_used: dict[str, datetime], now: datetime
+    runtime: ContainerRuntime,
+    config: KubeletConfig,
+    last_used: dict[str, datetime],
+    now: datetime,
+    held: frozenset[str] = frozenset(),
 ) -> int:
     """Remove unused images while the images' disk is fuller than it should be; how many were removed."""
     images = await runtime.list_images()
@@ -91,7 +95,7 @@ async def collect_images(
     if disk.used * 100 < disk.total * config.image_high_percent:
         return 0
     containers = await runtime.list_containers()
-    used = frozenset(one.image_ref for one in containers) | frozenset(one.image for one in containers)
+    used = held | frozenset(one.image_ref for one in containers) | frozenset(one.image for one in containers)
     goal = disk.used - disk.total * config.image_low_percent // 100
     chosen = plan_images(
         images,

@@ -54,6 +54,7 @@ class Images:
         self._failed: dict[tuple[str, str], _Failed] = {}
         self._room = asyncio.Semaphore(_MAX_PULLS)
         self.last_used: dict[str, datetime] = {}
+        self._held: dict[str, set[str]] = {}
 
     async def ensure(
         self,
@@ -93,8 +94,17 @@ class Images:
         await report("Normal", "Pulled", message)
         return self._used(pulled)
 
+    def hold(self, pod_uid: str, image_id: str) -> None:
+        """A volume of the pod shows the image: it must stay although no container is made from it."""
+        self._held.setdefault(pod_uid, set()).add(image_id)
+
+    def held(self) -> frozenset[str]:
+        """The images that volumes show."""
+        return frozenset(image_id for ids in self._held.values() for image_id in ids)
+
     def forget(self, pod_uid: str) -> None:
         """The pod is gone."""
+        self._held.pop(pod_uid, None)
         for key in [key for key in self._failed if key[0] == pod_uid]:
             del self._failed[key]
 

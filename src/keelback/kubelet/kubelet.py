@@ -22,6 +22,7 @@ from keelback.kubelet import garbage, local_storage, node_facts
 from keelback.kubelet.cgroups import Cgroups
 from keelback.kubelet.config import KubeletConfig
 from keelback.kubelet.event_queue import EventQueue
+from keelback.kubelet.image_volumes import ImageVolumes
 from keelback.kubelet.images import Images
 from keelback.kubelet.network_files import ResolvConf, parse_resolv_conf
 from keelback.kubelet.node_agent import NodeAgent
@@ -37,6 +38,7 @@ from keelback.kubelet.pod_admission import admit
 from keelback.kubelet.references import References
 from keelback.kubelet.runtime_watch import RuntimeWatch
 from keelback.kubelet.services import Endpoints, NodeServices
+from keelback.kubelet.starting import pull_secrets
 from keelback.kubelet.static_pods import Mirrors, read_manifests
 from keelback.kubelet.status import rejected_status
 from keelback.kubelet.status_writer import StatusWriter
@@ -135,12 +137,16 @@ class Kubelet:
         config = self.config
         references = References(self.client, self.clock)
         facts = NodeFacts(config.node_ips, agent.allocatable)
-        types = builtin(references, self._tokens, facts, self._mounter, self.clock)
+        images = Images(self.runtime, self.clock)
+        image_volumes = ImageVolumes(
+            images, self.runtime, self._events, lambda pod: pull_secrets(pod, references, self._events)
+        )
+        types = builtin(references, self._tokens, facts, self._mounter, self.clock, image_volumes)
         return NodeServices(
             config=config,
             runtime=self.runtime,
             observer=Observer(self.runtime),
-            images=Images(self.runtime, self.clock),
+            images=images,
             volumes=PodVolumes(config.root, types, self._mounter),
             cgroups=Cgroups(config.cgroup_root),
             references=references,
@@ -317,8 +323,10 @@ class Kubelet:
 
     async def _collect_images(self) -> int:
         assert self._services_of_node is not None
-        used = self._services_of_node.images.last_used
-        return await garbage.collect_images(self.runtime, self.config, used, self.clock.now())
+        images = self._services_of_node.images
+        return await garbage.collect_images(
+            self.runtime, self.config, images.last_used, self.clock.now(), images.held()
+        )
 
     def _known(self) -> set[str]:
         return set(self.workers) | {pod.metadata.uid for pod in self._pods.store.list()}

@@ -168,7 +168,7 @@ def volume_mount(mount: VolumeMount, host_path: Path, pod: Pod) -> Mount:
 
 def _is_written_by_node(volume: Volume) -> bool:
     """Whether only the node may write it: what a container put there would be lost with the next update."""
-    sources = (volume.config_map, volume.secret, volume.downward_api, volume.projected)
+    sources = (volume.config_map, volume.secret, volume.downward_api, volume.projected, volume.image)
     return any(source is not None for source in sources)
 
 

@@ -20,7 +20,7 @@ from keelback.kubelet.observed import PodRuntime, is_running
 from keelback.kubelet.plan import AnyContainer, Start
 from keelback.kubelet.pod_config import Unconfigurable, container_config, log_path, sandbox_config, volume_mount
 from keelback.kubelet.probing import Answer, probe
-from keelback.kubelet.services import NodeServices
+from keelback.kubelet.services import NodeServices, PodReferences, Recorder
 from keelback.volume.protocol import VolumeError
 
 
@@ -60,6 +60,21 @@ async def make_sandbox(pod: Pod, attempt: int, node: NodeServices) -> None:
         await node.runtime.run_pod_sandbox(config, handler)
     except (ContainerRuntimeError, StatusError, OSError, TimeoutError) as error:
         raise SandboxProblem(str(error)) from error
+
+
+async def pull_secrets(pod: Pod, references: PodReferences, recorder: Recorder) -> list[Secret]:
+    """The secrets that the pod's images may be pulled with; those that cannot be had are told of and left out."""
+    found = []
+    for reference in pod.spec.image_pull_secrets:
+        try:
+            found.append(await references.secret(pod.metadata.namespace, reference.name))
+        except (StatusError, OSError, TimeoutError):
+            message = (
+                f"Unable to retrieve some image pull secrets ({reference.name}); "
+                "attempting to pull the image may not succeed."
+            )
+            recorder.event(pod, "Warning", "FailedToRetrieveImagePullSecret", message)
+    return found
 
 
 def _report_dns(pod: Pod, node: NodeServices) -> None:
@@ -134,26 +149,13 @@ class Starter:
                 self.pod.metadata.uid,
                 container.image,
                 container.image_pull_policy,
-                await self._pull_secrets(),
+                await pull_secrets(self.pod, self.node.references, self.node.recorder),
                 report,
                 sandbox_config(self.pod, 0, self.node.config, self.node.resolv_conf),
             )
         except ImageProblem as error:
             self._event("Warning", "Failed", f"Error: {error.reason}", container)
             raise StartProblem(error.reason, error.message) from error
-
-    async def _pull_secrets(self) -> list[Secret]:
-        found = []
-        for reference in self.pod.spec.image_pull_secrets:
-            try:
-                found.append(await self.node.references.secret(self.pod.metadata.namespace, reference.name))
-            except (StatusError, OSError, TimeoutError):
-                message = (
-                    f"Unable to retrieve some image pull secrets ({reference.name}); "
-                    "attempting to pull the image may not succeed."
-                )
-                self.node.recorder.event(self.pod, "Warning", "FailedToRetrieveImagePullSecret", message)
-        return found
 
     async def _environment(self, container: AnyContainer) -> dict[str, str]:
         sandbox = self.observed.sandbox

@@ -441,6 +441,13 @@ class FakeRuntime:
                 return Image(id=_image_id(name), repo_tags=(name,), size_bytes=1_000_000)
         return None
 
+    async def image_layers(self, image_id: str) -> Sequence[str]:
+        self._check_up()
+        for name in self.images:
+            if image_id == _image_id(name):
+                return (f"/layers/{name}",)
+        raise NotFound(f'image "{image_id}" not found')
+
     async def list_images(self, image: str = "") -> Sequence[Image]:
         self._check_up()
         return [

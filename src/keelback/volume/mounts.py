@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+_MS_RDONLY, _MS_NOEXEC = 1, 8
 _MS_REMOUNT, _MS_BIND, _MS_REC, _MNT_DETACH, _UMOUNT_NOFOLLOW = 32, 4096, 16384, 2, 8
 _libc = ctypes.CDLL(None, use_errno=True)
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -23,6 +24,10 @@ class Mounter(Protocol):
 
     def bind(self, source: str, target: Path) -> None:
         """Show a file or directory at another place."""
+        ...
+
+    def layers(self, directories: Sequence[str], target: Path) -> None:
+        """Show directories over one another, the first uppermost, to be read only and not to be run from."""
         ...
 
     def unmount(self, path: Path) -> None:
@@ -45,6 +50,13 @@ class KernelMounter:
 
     def bind(self, source: str, target: Path) -> None:
         _mount(source, str(target), "", _MS_BIND | _MS_REC, "")
+
+    def layers(self, directories: Sequence[str], target: Path) -> None:
+        if len(directories) == 1:
+            _mount(directories[0], str(target), "", _MS_BIND, "")
+            _mount(directories[0], str(target), "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOEXEC, "")
+        else:
+            _mount("overlay", str(target), "overlay", _MS_RDONLY | _MS_NOEXEC, f"lowerdir={':'.join(directories)}")
 
     def unmount(self, path: Path) -> None:
         if _libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
