@@ -176,6 +176,19 @@ def test_deletion_breaks_off_what_is_under_way(scenario, make_pod):
     scenario(body)
 
 
+def test_a_container_that_was_only_created_does_not_hold_up_deletion(scenario, make_pod):
+    async def body(world):
+        world.runtime.scripts["web"] = Script(start_seconds=3600)
+        worker = world.work(make_pod())
+        await world.until(lambda: "Created" in world.reasons())
+        world.delete(worker)
+        await world.until(lambda: world.removed)
+        assert "Killing" not in world.reasons()
+        assert not await world.runtime.list_containers()
+
+    scenario(body)
+
+
 def test_a_second_kubelet_adopts_what_runs(scenario, make_pod):
     async def body(world):
         first = world.work(make_pod())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from keelback.api import pods
 from keelback.api.core_v1 import Pod
-from keelback.cri.runtime import ContainerRuntimeError, ContainerStatus, SandboxState
+from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus, SandboxState
 from keelback.kubelet.observed import PodRuntime, is_running
 from keelback.kubelet.plan import AnyContainer, Kill
 from keelback.kubelet.probing import Answer, probe
@@ -68,11 +68,18 @@ async def kill_pod(
     ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else pod.status.pod_ip
     began = node.clock.monotonic()
     sidecar_names = [one.name for one in pods.sidecars(pod.spec)]
-    first = [one for one in observed.running if one.container.name not in sidecar_names]
+    started = []
+    for one in observed.running:
+        if one.container.state == ContainerState.CREATED:
+            # Its start was interrupted. There is nothing to stop, and a runtime told to stop it leaves it as it is.
+            await node.runtime.remove_container(one.container.id)
+        else:
+            started.append(one)
+    first = [one for one in started if one.container.name not in sidecar_names]
     await _all([kill_container(pod, one, "", grace_seconds, node, ip, drained) for one in first])
     for name in reversed(sidecar_names):
         left = max(0.0, grace_seconds - (node.clock.monotonic() - began))
-        for one in observed.running:
+        for one in started:
             if one.container.name == name:
                 await kill_container(pod, one, "", max(left, MINIMUM_GRACE_SECONDS if grace_seconds else 0), node, ip)
     for each in observed.sandboxes:

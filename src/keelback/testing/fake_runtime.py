@@ -59,6 +59,8 @@ class Script:
     ignores_term: bool = False
     start_error: str = ""
     """Not empty: starting fails with this text."""
+    start_seconds: float = 0.0
+    """How long starting takes; the container is created, not running, meanwhile."""
 
 
 Executor = Callable[[Container, Sequence[str]], ExecResult]
@@ -274,6 +276,8 @@ class FakeRuntime:
         if container.status.container.state is not ContainerState.CREATED:
             raise FailedPrecondition(f"container {container_id!r} is in {container.status.container.state.name} state")
         script = container.script
+        if script.start_seconds:
+            await self.clock.sleep(script.start_seconds)
         if script.start_error:
             container.status = replace(
                 container.status,
