@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from keelback.bootstrap import cluster_state
 from keelback.bootstrap.cluster_state import ClusterError
 from keelback.bootstrap.standalone_options import OPTIONS
 from keelback.cli import clusters, main
@@ -64,6 +68,12 @@ def test_flags_of_components_are_kept_by_component():
         (("up", "--kubernetes-version", "1.35"), "this build serves 1.36 only"),
         (("up", "--simulated", "--nodes", "0"), "--nodes 0"),
         (("up", "--simulated", "--kube-apiserver-arg", "wrong=1"), "unknown flag: --wrong"),
+        (("up", "--simulated", "--kube-apiserver-arg", "token-auth-file=none.csv"), "there is no file"),
+        (("up", "--simulated", "--kube-apiserver-arg", "service-cluster-ip-range=10.0.0.0/8"), "too large"),
+        (("up", "--simulated", "--kube-controller-manager-arg", "cluster-cidr=10.96.0.0/16"), "overlap"),
+        (("up", "--simulated", "--api-port", "70000"), "--api-port 70000"),
+        (("up", "--simulated", "--data-dir", "/etc/hosts"), "/etc/hosts"),
+        (("up", "--simulated", "--data-dir", "/proc/no/such"), "no cluster can be in /proc/no/such"),
         (("up", "--name", "Not_A_Name"), "no name for a cluster"),
         (("status",), "there is no cluster local"),
         (("kubeconfig", "--name", "none"), "there is no cluster none"),
@@ -123,6 +133,55 @@ def test_a_cluster_with_simulated_nodes_from_start_to_end(home):
     assert name not in (home / "config").read_text()
     assert not Path("/run/keelback", name).exists()
     assert not (home / ".local/share/keelback" / name).exists()
+
+
+def test_an_interrupted_start_leaves_nothing(home):
+    name = f"cli-interrupted-{os.getpid()}"
+    argv = [sys.executable, "-m", "keelback.cli.main", "up", "--simulated", "--nodes", "2000", "--name", name]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as starting:
+        assert starting.stderr is not None
+        assert "API server answers" in starting.stderr.readline()
+        starting.send_signal(signal.SIGINT)
+        said = starting.stderr.read()
+    assert starting.returncode == 130, said
+    assert "what was started is taken down" in said
+    assert "Traceback" not in said
+    assert not (home / ".local/share/keelback").exists()
+    assert not Path("/run/keelback", name).exists()
+
+
+def test_a_port_that_is_taken_is_named(home):
+    name = f"cli-port-{os.getpid()}"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        try:
+            status, said = run("up", "--simulated", "--name", name, "--api-port", str(taken.getsockname()[1]))
+        finally:
+            run("down", "--name", name)
+    assert status == 1
+    assert "address already in use" in said
+    assert "Traceback" not in said
+
+
+def test_a_record_of_a_process_that_ended_is_not_believed(home):
+    name = f"cli-stale-{os.getpid()}"
+    with subprocess.Popen(["sleep", "600"]) as other:
+        try:
+            assert run("up", "--simulated", "--name", name)[0] == 0
+            record = cluster_state.place_of(name).process_file
+            content = json.loads(record.read_text())
+            os.kill(content["pid"], signal.SIGKILL)
+            # Another process has the pid now, as far as anybody can tell by the number.
+            record.write_text(json.dumps({**content, "pid": other.pid}))
+            assert "stopped" in run("list")[1]
+            status, said = run("status", "--name", name)
+            assert (status, "stopped" in said) == (1, True)
+            assert run("up", "--name", name)[0] == 0
+        finally:
+            assert run("down", "--name", name)[0] == 0
+        assert other.poll() is None
+        other.kill()
 
 
 @pytest.mark.skipif(not KUBECTL.exists() and shutil.which("kubectl") is None, reason="no kubectl")

@@ -27,6 +27,8 @@ from keelback.concurrency.clock import Clock
 API_SECONDS = 30.0
 NODES_SECONDS = 120.0
 _LOG_LINES = 15
+_NAMED_NODES = 10
+"""Of more nodes only the number is told."""
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 8.0
 _KILL_SECONDS = 5.0
@@ -35,36 +37,53 @@ _KILL_SECONDS = 5.0
 @contextlib.contextmanager
 def locked(place: Place) -> Iterator[None]:
     """Nobody else starts this cluster or takes it down meanwhile. `ClusterError` when somebody does so already."""
-    place.data.parent.mkdir(parents=True, exist_ok=True)
     path = place.data.parent / f".{place.data.name}.lock"
-    with path.open("w") as file:
+    try:
+        place.data.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    except OSError as error:
+        raise ClusterError(f"no cluster can be in {place.data}: {error.strerror} ({error.filename})") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it until now may have removed the file meanwhile: then this is the lock of nothing.
+            if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+                raise BlockingIOError
         except OSError:
             raise ClusterError(f"cluster {place.name} is being started or taken down by another command") from None
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+            if path.parent == cluster_state.home():
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
 
 
 async def up(place: Place, wanted: Settings, progress: Progress, clock: Clock) -> Settings:
     """Start the cluster, or what of it does not run; return when every node is Ready.
 
-    `ClusterError` says which part failed, with the last lines of its log.
+    `ClusterError` says which part failed, with the last lines of its log. Cancelled, it takes down what it started.
     """
+    existed = place.settings() is not None
     settings = _settled(place, wanted)
     process = place.process()
-    if process is None:
+    if process is not None:
+        progress.done(f"Cluster {place.name} runs already")
+        await _wait(place, process, settings, progress, clock)
+        return settings
+    try:
         place.make()
         place.write(place.settings_file, settings)
         cluster_state.remember(place)
         place.report_file.unlink(missing_ok=True)
         process = _launch(place)
         progress.doing("Starting the control plane")
-    else:
-        progress.done(f"Cluster {place.name} runs already")
-    await _wait(place, process, settings, progress, clock)
+        await _wait(place, process, settings, progress, clock)
+    except asyncio.CancelledError:
+        progress.done("Interrupted: what was started is taken down")
+        await down(place, progress, keep_data=existed)
+        raise
     return settings
 
 
@@ -126,7 +145,7 @@ async def _wait(place: Place, process: Process, settings: Settings, progress: Pr
             return
         passed = clock.monotonic() - began
         if report.failure:
-            raise ClusterError(f"the control plane failed: {report.failure}\n{tail(place.control_plane_log())}")
+            raise ClusterError(f"the control plane failed: {report.failure}\n(all of it: {place.control_plane_log()})")
         if not process.is_alive():
             raise ClusterError(f"the control plane ended while starting\n{tail(place.control_plane_log())}")
         if not report.api_ready and passed > API_SECONDS:
@@ -142,11 +161,18 @@ def _tell(report: Report, shown: set[str], settings: Settings, progress: Progres
     if report.api_ready and "api" not in shown:
         shown.add("api")
         progress.done(f"API server answers on https://127.0.0.1:{settings.port}")
-    for name, state in report.nodes.items():
-        if state == "Ready" and name not in shown:
+    waiting = {name: state for name, state in report.nodes.items() if state != "Ready"}
+    count = len(report.nodes)
+    if count > _NAMED_NODES:
+        if not waiting:
+            progress.done(f"{count} nodes are Ready")
+        elif report.api_ready:
+            progress.doing(f"{count - len(waiting)} of {count} nodes are Ready")
+        return
+    for name in report.nodes:
+        if name not in waiting and name not in shown:
             shown.add(name)
             progress.done(f"Node {name} is Ready")
-    waiting = {name: state for name, state in report.nodes.items() if state != "Ready"}
     if waiting:
         name, state = next(iter(waiting.items()))
         progress.doing(f"{name}: {state}" + (f" (and {len(waiting) - 1} more nodes)" if len(waiting) > 1 else ""))

@@ -24,6 +24,7 @@ from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settin
 from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, SchedulerOptions
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.bootstrap.node_host import NodeHost, node_specs
+from keelback.bootstrap.node_namespace import NodeEnvironmentError
 from keelback.bootstrap.pki import ClusterPKI
 from keelback.bootstrap.processes import Process
 from keelback.component.logs import logger
@@ -63,6 +64,9 @@ async def run(place: Place) -> None:
 def _root(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError | ClusterError | NodeEnvironmentError):
+        # Their texts are for people.
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from keelback.api.core_v1 import Node
 from keelback.apimachinery.meta import Object, Value, narrow
 from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
-from keelback.client import Change, Informer
+from keelback.client import Change, Client, Informer
 from keelback.concurrency.clock import Clock
 
 
@@ -31,6 +31,12 @@ class NodeReadiness(Object):
 
 def is_ready(node: NodeReadiness) -> bool:
     return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+
+
+async def node_states(client: Client) -> dict[str, str]:
+    """`Ready` or `NotReady` of every node, by name."""
+    nodes = (await client.list(NodeReadiness)).items
+    return {node.metadata.name: "Ready" if is_ready(node) else "NotReady" for node in nodes}
 
 
 async def wait_ready(api: Any, names: Collection[str], clock: Clock, ready: Callable[[str], None]) -> None:

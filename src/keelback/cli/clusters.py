@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,10 @@ from keelback.concurrency.clock import SystemClock
 T = TypeVar("T")
 _MOST_NODES = 5000
 _MOST_REAL_NODES = 50
+_LAST_PORT = 65535
 _FOLLOW_SECONDS = 0.2
+_STATUS_SECONDS = 5.0
+_NAMED_NODES = 10
 
 
 def up(given: argparse.Namespace) -> int:
@@ -82,12 +85,18 @@ def status(given: argparse.Namespace) -> int:
         return 1
     report = place.report()
     print(f"Control plane:  running, process {process.pid}, log {place.control_plane_log()}")
-    answers = _run(_api_answers(place))
+    nodes = _run(_nodes_by_api(place))
+    answers = nodes is not None
     print(f"API server:     https://127.0.0.1:{settings.port} {'ready' if answers else 'does not answer'}")
     if report.failure:
         print(f"Failure:        {report.failure}")
-    for name, state in report.nodes.items():
-        print(f"Node:           {name} {state}")
+    nodes = report.nodes if nodes is None else nodes
+    ready = sum(state == "Ready" for state in nodes.values())
+    if len(nodes) > _NAMED_NODES:
+        print(f"Nodes:          {ready} of {len(nodes)} Ready")
+    else:
+        for name, state in nodes.items():
+            print(f"Node:           {name} {state}")
     return 0 if answers else 1
 
 
@@ -204,6 +213,8 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
     """The settings that the command line says, an earlier start's for what it does not say."""
     from keelback.client import kubeconfig
 
+    if not 0 <= given.api_port <= _LAST_PORT:
+        raise ClusterError(f"--api-port {given.api_port}: from 1 to {_LAST_PORT}, or 0 for a free one")
     known = place.settings()
     simulated = given.simulated or (known is not None and known.simulated)
     if not simulated and known is None:
@@ -281,18 +292,24 @@ def _settings(place: Place) -> Settings:
     return settings
 
 
-async def _api_answers(place: Place) -> bool:
-    from keelback.client import kubeconfig
-    from keelback.component.http import Request
+async def _nodes_by_api(place: Place) -> Mapping[str, str] | None:
+    """What the API says of each node; None where it does not answer."""
+    from keelback.apimachinery.errors import StatusError
+    from keelback.bootstrap.node_readiness import node_states
+    from keelback.client import Client, kubeconfig
 
-    transport = kubeconfig.transport(kubeconfig.load(place.kubeconfig))
     try:
-        response = await transport.send(Request("GET", "/readyz"), timeout_seconds=5.0)
-    except (OSError, TimeoutError):
-        return False
+        client = Client(kubeconfig.transport(kubeconfig.load(place.kubeconfig)))
+    except kubeconfig.KubeconfigError:
+        return None
+    try:
+        async with asyncio.timeout(_STATUS_SECONDS):
+            await client.request("GET", "/readyz")
+            return await node_states(client)
+    except (OSError, TimeoutError, StatusError):
+        return None
     finally:
-        await transport.close()
-    return response.status == 200
+        await client.close()
 
 
 def _run(work: Coroutine[object, object, T], *, is_server: bool = False) -> T:
