@@ -78,7 +78,7 @@ def widget(name: str, **spec: Any) -> dict[str, Any]:
 
 
 def conditions(obj: dict[str, Any]) -> dict[str, str]:
-    return {one["type"]: one["status"] for one in obj.get("status", {}).get("conditions", [])}
+    return {one["type"]: one["status"] for one in obj.get("status", {}).get("conditions") or []}
 
 
 async def until(ask: Ask, path: str, wanted: Callable[[int, Any], bool]) -> Any:

@@ -17,11 +17,46 @@ def problems(given):
     return [f"{one.field}: {one.body}" for one in STRATEGY.validate(given)]
 
 
+def test_the_address_families_follow_the_kind_of_service():
+    def families(**spec):
+        made = STRATEGY.prepare_for_create(service(**spec)).spec
+        return made.ip_families, made.ip_family_policy
+
+    assert families() == (("IPv4",), "SingleStack")
+    assert families(clusterIP="fd00::1") == (("IPv6",), "SingleStack")
+    assert families(clusterIP="None", selector={"a": "b"}) == (("IPv4",), "SingleStack")
+    assert families(clusterIP="None") == (("IPv4", "IPv6"), "RequireDualStack")
+    assert families(type="ExternalName", externalName="a.example") == ((), None)
+
+
+def test_an_update_keeps_the_address_families():
+    old = STRATEGY.prepare_for_create(service(clusterIP="None"))
+    assert STRATEGY.prepare_for_update(service(clusterIP="None"), old).spec.ip_families == ("IPv4", "IPv6")
+
+
+def test_only_load_balancers_have_ingress_points():
+    def found(**given):
+        new = service(**given)
+        return [f"{one.field}: {one.body}" for one in STRATEGY.validate_status_update(new, new)]
+
+    point = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4", "ipMode": "VIP"}]}}
+    assert found(type="LoadBalancer", status=point) == []
+    assert found(status=point) == [
+        "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"
+    ]
+    wrong = {"loadBalancer": {"ingress": [{"hostname": "1.2.3.4", "ipMode": "VIP"}, {"ip": "x"}]}}
+    assert found(type="LoadBalancer", status=wrong) == [
+        "status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set",
+        "status.loadBalancer.ingress[0].hostname: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
+        "status.loadBalancer.ingress[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or "
+        "2001:db8::ffff)",
+    ]
+
+
 def test_a_service_gets_the_defaults_of_its_type():
     plain = service().spec
     assert plain.ports[0].target_port == 80
     assert (plain.internal_traffic_policy, plain.external_traffic_policy) == ("Cluster", "")
-    assert (plain.ip_families, plain.ip_family_policy) == (("IPv4",), "SingleStack")
     balanced = service(type="LoadBalancer").spec
     assert balanced.external_traffic_policy == "Cluster"
     assert balanced.allocate_load_balancer_node_ports is True

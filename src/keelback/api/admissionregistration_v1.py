@@ -44,7 +44,7 @@ class MutatingAdmissionPolicySpec(Value):
     match_constraints: Annotated[MatchResources | None, Atomic()] = None
     mutations: tuple[Mutation, ...] = ()
     param_kind: Annotated[ParamKind | None, Atomic()] = None
-    reinvocation_policy: str = written("Never")
+    reinvocation_policy: str = written("")
     variables: tuple[Variable, ...] = ()
 
 

@@ -44,7 +44,7 @@ class CustomResourceDefinitionSpec(Value):
 
 class CustomResourceDefinitionStatus(Value):
     accepted_names: CustomResourceDefinitionNames = written(CustomResourceDefinitionNames())
-    conditions: Annotated[tuple[CustomResourceDefinitionCondition, ...], ListMap("type")] = ()
+    conditions: Annotated[tuple[CustomResourceDefinitionCondition, ...] | None, ListMap("type")] = written(None)
     observed_generation: int = 0
     stored_versions: tuple[str, ...] = ()
 
@@ -65,7 +65,7 @@ class CustomResourceDefinition(Object):
 
 
 class CustomResourceDefinitionCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     observed_generation: int = 0
     reason: str = ""

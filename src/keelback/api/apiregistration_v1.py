@@ -28,7 +28,7 @@ class APIService(Object):
 
 
 class APIServiceCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")

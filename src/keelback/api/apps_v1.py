@@ -18,6 +18,7 @@ from keelback.apimachinery.meta import (
     Value,
     kind,
     written,
+    written_as,
 )
 
 
@@ -60,7 +61,7 @@ class DaemonSet(Object):
 
 
 class DaemonSetCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")
@@ -102,8 +103,8 @@ class Deployment(Object):
 
 
 class DeploymentCondition(Value):
-    last_transition_time: Time | None = None
-    last_update_time: Time | None = None
+    last_transition_time: Time | None = written(None)
+    last_update_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")
@@ -134,7 +135,7 @@ class ReplicaSet(Object):
 
 
 class ReplicaSetCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")
@@ -179,7 +180,14 @@ class StatefulSetSpec(Value):
     service_name: str = written("")
     template: PodTemplateSpec = written(PodTemplateSpec())
     update_strategy: StatefulSetUpdateStrategy = written(StatefulSetUpdateStrategy())
-    volume_claim_templates: tuple[PersistentVolumeClaim, ...] = ()
+    volume_claim_templates: tuple[VolumeClaimTemplate, ...] = ()
+
+
+class VolumeClaimTemplate(PersistentVolumeClaim):
+    """A claim inside a StatefulSet; unlike other nested objects it says on the wire what it is."""
+
+    type_kind: str = written_as("kind", "PersistentVolumeClaim")
+    type_api_version: str = written_as("apiVersion", "v1")
 
 
 class StatefulSetStatus(Value):
@@ -202,7 +210,7 @@ class StatefulSet(Object):
 
 
 class StatefulSetCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")

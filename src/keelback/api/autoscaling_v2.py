@@ -76,7 +76,7 @@ class HorizontalPodAutoscalerSpec(Value):
 
 class HorizontalPodAutoscalerStatus(Value):
     conditions: Annotated[tuple[HorizontalPodAutoscalerCondition, ...], ListMap("type", merge_key="type")] = ()
-    current_metrics: tuple[MetricStatus, ...] = ()
+    current_metrics: tuple[MetricStatus, ...] | None = written(None)
     current_replicas: int = 0
     desired_replicas: int = written(0)
     last_scale_time: Time | None = None
@@ -95,7 +95,7 @@ class HorizontalPodAutoscalerBehavior(Value):
 
 
 class HorizontalPodAutoscalerCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")

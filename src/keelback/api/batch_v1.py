@@ -21,9 +21,9 @@ from keelback.apimachinery.meta import (
 
 class JobSpec(Value):
     active_deadline_seconds: int | None = None
-    backoff_limit: int = written(6)
+    backoff_limit: int | None = None
     backoff_limit_per_index: int | None = None
-    completion_mode: str = written("NonIndexed")
+    completion_mode: str | None = None
     completions: int | None = None
     managed_by: str | None = None
     manual_selector: bool | None = None
@@ -33,7 +33,7 @@ class JobSpec(Value):
     pod_replacement_policy: str | None = None
     selector: Annotated[LabelSelector | None, Atomic()] = None
     success_policy: SuccessPolicy | None = None
-    suspend: bool = written(False)
+    suspend: bool | None = None
     template: PodTemplateSpec = written(PodTemplateSpec())
     ttl_seconds_after_finished: int | None = None
 
@@ -87,8 +87,8 @@ class Job(Object):
 
 
 class JobCondition(Value):
-    last_probe_time: Time | None = None
-    last_transition_time: Time | None = None
+    last_probe_time: Time | None = written(None)
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")

@@ -31,8 +31,8 @@ class CertificateSigningRequest(Object):
 
 
 class CertificateSigningRequestCondition(Value):
-    last_transition_time: Time | None = None
-    last_update_time: Time | None = None
+    last_transition_time: Time | None = written(None)
+    last_update_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")

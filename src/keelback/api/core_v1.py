@@ -282,17 +282,17 @@ class ContainerState(Value):
 
 
 class ContainerStateRunning(Value):
-    started_at: Time | None = None
+    started_at: Time | None = written(None)
 
 
 class ContainerStateTerminated(Value):
     container_id: str = named("containerID", "")
     exit_code: int = written(0)
-    finished_at: Time | None = None
+    finished_at: Time | None = written(None)
     message: str = ""
     reason: str = ""
     signal: int = 0
-    started_at: Time | None = None
+    started_at: Time | None = written(None)
 
 
 class ContainerStateWaiting(Value):
@@ -434,15 +434,15 @@ class EventSource(Value):
 class Event(Object):
     action: str = ""
     count: int = 0
-    event_time: MicroTime | None = None
-    first_timestamp: Time | None = None
+    event_time: MicroTime | None = written(None)
+    first_timestamp: Time | None = written(None)
     involved_object: Annotated[ObjectReference, Atomic()] = written(ObjectReference())
-    last_timestamp: Time | None = None
+    last_timestamp: Time | None = written(None)
     message: str = ""
     reason: str = ""
     related: Annotated[ObjectReference | None, Atomic()] = None
-    reporting_component: str = ""
-    reporting_instance: str = ""
+    reporting_component: str = written("")
+    reporting_instance: str = written("")
     series: EventSeries | None = None
     source: EventSource = written(EventSource())
     type: str = ""
@@ -450,7 +450,7 @@ class Event(Object):
 
 class EventSeries(Value):
     count: int = 0
-    last_observed_time: MicroTime | None = None
+    last_observed_time: MicroTime | None = written(None)
 
 
 class ExecAction(Value):
@@ -678,7 +678,7 @@ class Namespace(Object):
 
 
 class NamespaceCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")
@@ -753,8 +753,8 @@ class NodeAllocatableResourceClaimStatus(Value):
 
 
 class NodeCondition(Value):
-    last_heartbeat_time: Time | None = None
-    last_transition_time: Time | None = None
+    last_heartbeat_time: Time | None = written(None)
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")
@@ -892,8 +892,8 @@ class PersistentVolumeClaim(Object):
 
 
 class PersistentVolumeClaimCondition(Value):
-    last_probe_time: Time | None = None
-    last_transition_time: Time | None = None
+    last_probe_time: Time | None = written(None)
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")
@@ -1040,8 +1040,8 @@ class PodCertificateProjection(Value):
 
 
 class PodCondition(Value):
-    last_probe_time: Time | None = None
-    last_transition_time: Time | None = None
+    last_probe_time: Time | None = written(None)
+    last_transition_time: Time | None = written(None)
     message: str = ""
     observed_generation: int = 0
     reason: str = ""
@@ -1195,7 +1195,7 @@ class ReplicationController(Object):
 
 
 class ReplicationControllerCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = written("")

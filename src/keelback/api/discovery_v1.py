@@ -41,8 +41,8 @@ class EndpointPort(Value):
 @kind("discovery.k8s.io/v1", "endpointslices")
 class EndpointSlice(Object):
     address_type: str = written("")
-    endpoints: tuple[Endpoint, ...] = ()
-    ports: tuple[EndpointPort, ...] = ()
+    endpoints: tuple[Endpoint, ...] | None = written(None)
+    ports: tuple[EndpointPort, ...] | None = written(None)
 
 
 class ForNode(Value):

@@ -12,10 +12,10 @@ from keelback.apimachinery.meta import Atomic, MicroTime, Object, Time, Value, k
 class Event(Object):
     action: str = ""
     deprecated_count: int = 0
-    deprecated_first_timestamp: Time | None = None
-    deprecated_last_timestamp: Time | None = None
+    deprecated_first_timestamp: Time | None = written(None)
+    deprecated_last_timestamp: Time | None = written(None)
     deprecated_source: EventSource = written(EventSource())
-    event_time: MicroTime | None = None
+    event_time: MicroTime | None = written(None)
     note: str = ""
     reason: str = ""
     regarding: Annotated[ObjectReference, Atomic()] = written(ObjectReference())
@@ -28,4 +28,4 @@ class Event(Object):
 
 class EventSeries(Value):
     count: int = written(0)
-    last_observed_time: MicroTime | None = None
+    last_observed_time: MicroTime | None = written(None)

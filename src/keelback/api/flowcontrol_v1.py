@@ -38,7 +38,7 @@ class FlowSchema(Object):
 
 
 class FlowSchemaCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = ""
@@ -89,7 +89,7 @@ class PriorityLevelConfiguration(Object):
 
 
 class PriorityLevelConfigurationCondition(Value):
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     message: str = ""
     reason: str = ""
     status: str = ""

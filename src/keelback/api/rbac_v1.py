@@ -14,7 +14,7 @@ class AggregationRule(Value):
 @kind("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False)
 class ClusterRole(Object):
     aggregation_rule: AggregationRule | None = None
-    rules: tuple[PolicyRule, ...] = ()
+    rules: tuple[PolicyRule, ...] | None = written(None)
 
 
 class RoleRef(Value):
@@ -39,7 +39,7 @@ class PolicyRule(Value):
 
 @kind("rbac.authorization.k8s.io/v1", "roles")
 class Role(Object):
-    rules: tuple[PolicyRule, ...] = ()
+    rules: tuple[PolicyRule, ...] | None = written(None)
 
 
 @kind("rbac.authorization.k8s.io/v1", "rolebindings")

@@ -113,7 +113,7 @@ class VolumeAttributesClass(Object):
 class VolumeError(Value):
     error_code: int | None = None
     message: str = ""
-    time: Time | None = None
+    time: Time | None = written(None)
 
 
 class VolumeNodeResources(Value):

@@ -7,14 +7,16 @@ fixed first bytes to splice the resourceVersion in, and to leave kind and apiVer
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from keelback.apimachinery import json_text, quantity
-from keelback.apimachinery.meta import Object, ObjectMeta, QuantityText, replace
+from keelback.apimachinery.meta import MicroTimeText, Object, ObjectMeta, QuantityText, replace
 from keelback.apimachinery.unstructured import Unstructured
 
 T = TypeVar("T")
@@ -39,7 +41,33 @@ def encode_stored(obj: Object) -> bytes:
     """An object as the store keeps it: without its resourceVersion, which is the revision of the write itself."""
     if obj.metadata.resource_version:
         obj = replace(obj, metadata=replace(obj.metadata, resource_version=""))
-    return encode(obj)
+    return encode(_without_empty_lists(obj))
+
+
+def _without_empty_lists(obj: Object) -> Object:
+    """Null for the empty lists that may be null: a list of no items does not survive Kubernetes' store."""
+    for path in _nullable_lists(type(obj)):
+        obj = _with_null(obj, path)
+    return obj
+
+
+def _with_null(value: Any, path: tuple[str, ...]) -> Any:
+    held = getattr(value, path[0])
+    made = _with_null(held, path[1:]) if len(path) > 1 else (held or None)
+    return value if made is held else replace(value, **{path[0]: made})
+
+
+@cache
+def _nullable_lists(cls: Any) -> tuple[tuple[str, ...], ...]:
+    """Where the lists stand that are null when they are empty, in the object itself and in its spec and status."""
+    found: list[tuple[str, ...]] = []
+    for name, hint in get_type_hints(cls).items():
+        if name in ("spec", "status") and isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            found.extend((name, *path) for path in _nullable_lists(hint))
+        members = get_args(hint)
+        if _is_union(hint) and len(members) == 2 and type(None) in members and get_origin(members[0]) is tuple:
+            found.append((name,))
+    return tuple(found)
 
 
 decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
@@ -273,6 +301,8 @@ def _scalar_mismatch(tree: Any, shape: Shape, complaint: str) -> str:
             fits = isinstance(tree, int | str) and not isinstance(tree, bool)
             complaint = complaint.replace("intstr.IntOrString", "int32")
         case "v1.Time":
+            if isinstance(tree, str) and _is_time(tree):
+                return ""
             if isinstance(tree, str):
                 return (
                     f'parsing time "{tree}" as "2006-01-02T15:04:05Z07:00": cannot parse "{tree}" as "2006"'
@@ -287,6 +317,14 @@ def _scalar_mismatch(tree: Any, shape: Shape, complaint: str) -> str:
         case _:
             fits = True
     return "" if fits else complaint
+
+
+def _is_time(text: str) -> bool:
+    try:
+        msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _first_bad_base64(text: str) -> int:
@@ -362,6 +400,8 @@ def _annotation_rewriter(annotation: Any, owner: type) -> Any:
     while hasattr(annotation, "__metadata__"):
         if any(isinstance(one, QuantityText) for one in annotation.__metadata__):
             return _canonical_quantity
+        if any(isinstance(one, MicroTimeText) for one in annotation.__metadata__):
+            return _canonical_micro_time
         annotation = get_args(annotation)[0]
     if _is_union(annotation):
         members = [one for one in get_args(annotation) if one is not type(None)]
@@ -395,3 +435,27 @@ def _canonical_quantity(text: str) -> str:
     except ValueError as error:
         raise DecodeError(str(error)) from error
     return text if made == text else made
+
+
+_MICRO_TIME_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
+_is_seconds = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d").match
+_is_micros = re.compile(r"\.\d{6}").match
+_is_zone = re.compile(r"Z|[+-]\d\d:\d\d").fullmatch
+
+
+def _canonical_micro_time(text: str) -> str:
+    """An instant in UTC with six decimals. Raises DecodeError, in Go's words, for any other number of them."""
+    if not text:
+        return text
+    rest, wanted = text, "2006"
+    if seconds := _is_seconds(text):
+        rest, wanted = text[seconds.end() :], ".000000"
+        if micros := _is_micros(rest):
+            rest, wanted = rest[micros.end() :], "Z07:00"
+            if _is_zone(rest):
+                try:
+                    instant = datetime.fromisoformat(text)
+                except ValueError as error:
+                    raise DecodeError(f'parsing time "{text}": {error}') from error
+                return text if rest == "Z" else instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    raise DecodeError(f'parsing time "{text}" as "{_MICRO_TIME_LAYOUT}": cannot parse "{rest}" as "{wanted}"')

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import Kind, Status, StatusCause, StatusDetails, Value, replace
 
 
@@ -306,7 +307,7 @@ def printed(value: Any) -> str:
         case int() | float():
             return str(value)
         case str():
-            return msgspec.json.encode(value).decode()
+            return go_quoted(value)
         case Value():
             return msgspec.json.encode(value).decode()
         case _:

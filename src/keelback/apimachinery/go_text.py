@@ -22,6 +22,37 @@ def go_printed(value: Any) -> str:
             return str(value)
 
 
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    '"': '\\"',
+    "\\": "\\\\",
+}
+
+
+def go_quoted(text: str) -> str:
+    """A text as Go's %q prints it."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join(map(_go_escaped, text)) + '"'
+
+
+def _go_escaped(character: str) -> str:
+    if (known := _ESCAPES.get(character)) is not None:
+        return known
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def go_syntax(value: Any) -> str:
     """A tree as Go's %#v prints it."""
     match value:

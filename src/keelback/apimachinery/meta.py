@@ -18,7 +18,13 @@ T = TypeVar("T")
 Time: TypeAlias = datetime
 """An instant in UTC; on the wire RFC 3339 with whole seconds."""
 
-MicroTime: TypeAlias = str
+
+@dataclass(frozen=True, slots=True)
+class MicroTimeText:
+    """Marks a string as a MicroTime."""
+
+
+MicroTime: TypeAlias = Annotated[str, MicroTimeText()]
 """An instant as text with exactly six decimals, as Go's RFC3339Micro demands."""
 
 IntOrString: TypeAlias = int | str
@@ -286,7 +292,7 @@ class Condition(Value):
     type: str = written("")
     status: str = written("")
     observed_generation: int = 0
-    last_transition_time: Time | None = None
+    last_transition_time: Time | None = written(None)
     reason: str = written("")
     message: str = written("")
 

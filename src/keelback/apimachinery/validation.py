@@ -151,7 +151,7 @@ def field_manager(manager: str, path: str) -> Iterator[FieldError]:
     if not manager.isprintable():
         for index, character in enumerate(manager):
             if not character.isprintable():
-                yield invalid(path, manager, f"invalid character {_code_point(character)} at position {index}")
+                yield invalid(path, manager, f"invalid character {_code_point(character)} (at position {index})")
 
 
 def managed_fields(entries: Sequence[ManagedFieldsEntry], path: str) -> Iterator[FieldError]:

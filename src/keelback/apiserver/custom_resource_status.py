@@ -21,7 +21,7 @@ TERMINATING = "Terminating"
 
 
 def is_true(definition: CustomResourceDefinition, type_: str) -> bool:
-    return any(one.type == type_ and one.status == "True" for one in definition.status.conditions)
+    return any(one.type == type_ and one.status == "True" for one in definition.status.conditions or ())
 
 
 def plan(
@@ -38,7 +38,7 @@ def plan(
         )
     # Once established, always established: names that change later may be refused, the objects stay served.
     if is_true(definition, ESTABLISHED):
-        established = next(one for one in definition.status.conditions if one.type == ESTABLISHED)
+        established = next(one for one in definition.status.conditions or () if one.type == ESTABLISHED)
     elif conflicts:
         established = CustomResourceDefinitionCondition(
             type=ESTABLISHED, status="False", reason="NotAccepted", message="not all names are accepted"
@@ -60,13 +60,13 @@ def with_condition(
     status: CustomResourceDefinitionStatus, condition: CustomResourceDefinitionCondition, now: datetime
 ) -> CustomResourceDefinitionStatus:
     """The status with the condition in place of the one of its type; its time tells when its status changed."""
-    found = next((one for one in status.conditions if one.type == condition.type), None)
+    found = next((one for one in status.conditions or () if one.type == condition.type), None)
     since = now.replace(microsecond=0)
     if found is None:
-        return replace(status, conditions=(*status.conditions, replace(condition, last_transition_time=since)))
+        return replace(status, conditions=(*(status.conditions or ()), replace(condition, last_transition_time=since)))
     since = found.last_transition_time or since if found.status == condition.status else since
     condition = replace(condition, last_transition_time=since)
-    return replace(status, conditions=tuple(condition if one is found else one for one in status.conditions))
+    return replace(status, conditions=tuple(condition if one is found else one for one in status.conditions or ()))
 
 
 def terminating(reason: str, message: str, *, is_done: bool = False) -> CustomResourceDefinitionCondition:

@@ -60,6 +60,8 @@ class _Version:
     handler: ResourceHandler
     cache: WatchCache
     open_api: dict[str, Any]
+    selectable: tuple[str, ...]
+    """The paths that field selectors may name."""
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class CustomResources:
     async def _accept(self, definition: CustomResourceDefinition) -> None:
         """Give a definition its names, serve it, then say so."""
         wanted = status.plan(definition, self._siblings(definition), self._clock.now())
-        if any(one.type == status.ESTABLISHED and one.status == "True" for one in wanted.conditions):
+        if any(one.type == status.ESTABLISHED and one.status == "True" for one in wanted.conditions or ()):
             await self._serve(replace(definition, status=wanted))
         if wanted == definition.status:
             return
@@ -248,7 +250,10 @@ class CustomResources:
             )
         )
         return _Version(
-            ResourceHandler(strategy, resources, cache, self._binder, self._clock), cache, strategy.open_api
+            ResourceHandler(strategy, resources, cache, self._binder, self._clock),
+            cache,
+            strategy.open_api,
+            tuple(one.json_path.removeprefix(".") for one in version.selectable_fields),
         )
 
     def _route(self, resource: _Resource, version: CustomResourceDefinitionVersion) -> None:
@@ -276,7 +281,8 @@ class CustomResources:
         for one in self._served.values():
             if one.definition.spec.group == group and version in one.versions:
                 kind, schema = one.versions[version].handler.kind, one.versions[version].open_api
-                schemas |= custom_resource_schemas(group, version, kind.kind, kind.list_kind, schema)
+                paths = one.versions[version].selectable
+                schemas |= custom_resource_schemas(group, version, kind.kind, kind.list_kind, schema, paths)
         self._openapi.set_schemas(group, version, schemas)
 
     def _end(self, name: str, *, keep: frozenset[str] = frozenset()) -> None:

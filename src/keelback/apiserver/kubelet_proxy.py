@@ -114,10 +114,10 @@ class KubeletProxy:
         for one in await self._lookup.list(EndpointSlice, context.info.namespace):
             if one.metadata.labels.get("kubernetes.io/service-name") != name:
                 continue
-            number = next((p.port for p in one.ports if (p.name or "") == chosen.name), None)
+            number = next((p.port for p in one.ports or () if (p.name or "") == chosen.name), None)
             found.extend(
                 (endpoint.addresses[0], number)
-                for endpoint in one.endpoints
+                for endpoint in one.endpoints or ()
                 if number and endpoint.addresses and endpoint.conditions.ready is not False
             )
         if not found:

@@ -58,7 +58,8 @@ def v3_document(
 ) -> Tree:
     """The document at a place: `api/v1`, `apis/apps/v1`, `apis/apps`, `version`. `served` is what the place serves."""
     schemas = Schemas(version, extra)
-    own = information_paths(groups).get(f"/{place}/")
+    # A group of custom resources describes them alone.
+    own = None if extra else information_paths(groups).get(f"/{place}/")
     paths = {f"/{place}/": own} if own else {}
     paths.update(paths_of(served, schemas))
     parameters = _shared_parameters()

@@ -5,7 +5,7 @@ They come with the kubernetes-validate package. They are large, so they are read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -134,6 +134,22 @@ class Schemas:
         return schema
 
 
+def _told_apart(schema: Schema) -> Schema:
+    """A schema with what its extensions mean spelled out: integers or strings, whole objects inside the object."""
+    made = dict(schema)
+    if isinstance(made.get("properties"), dict):
+        made["properties"] = {name: _told_apart(one) for name, one in made["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(made.get(key), dict):
+            made[key] = _told_apart(made[key])
+    if made.get("x-kubernetes-int-or-string") and "anyOf" not in made and "allOf" not in made:
+        made["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    if made.get("x-kubernetes-embedded-resource"):
+        made["properties"] = {**made.get("properties", {}), **_EMBEDDED}
+        made["required"] = ["kind", "apiVersion", *(one for one in made.get("required", ()) if one not in _EMBEDDED)]
+    return made
+
+
 def _convert(schema: Any, prefix: str, references: set[str]) -> Any:
     """A published schema in the form of a document; adds what it refers to."""
     if isinstance(schema, list):
@@ -203,13 +219,36 @@ def _as_v2(schema: Schema, references: set[str]) -> Schema:
     return made
 
 
+_EMBEDDED: Final = {
+    "apiVersion": {
+        "description": "apiVersion defines the versioned schema of this representation of an object. More info: "
+        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+        "type": "string",
+    },
+    "kind": {
+        "description": "kind is a string value representing the type of this object. In CamelCase. More info: "
+        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+        "type": "string",
+    },
+    "metadata": {"description": _OBJECT_METADATA_TEXT, "allOf": [{"$ref": V3_PREFIX + OBJECT_META}]},
+}
+
+
 def custom_resource_schemas(
-    group: str, version: str, kind: str, list_kind: str, schema: Schema | None
+    group: str,
+    version: str,
+    kind: str,
+    list_kind: str,
+    schema: Schema | None,
+    selectable: Sequence[str] = (),
 ) -> dict[str, Schema]:
-    """The schemas that a custom resource adds: its own, from the `openAPIV3Schema` of its version, and its list's."""
+    """The schemas that a custom resource adds: its own, from the `openAPIV3Schema` of its version, and its list's.
+
+    `selectable` are the paths that field selectors may name.
+    """
     reversed_group = ".".join(reversed(group.split(".")))
     name, list_name = f"{reversed_group}.{version}.{kind}", f"{reversed_group}.{version}.{list_kind}"
-    given = dict(schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    given = _told_apart(schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     described = {
         "apiVersion": _API_VERSION,
         "kind": _KIND,
@@ -217,6 +256,8 @@ def custom_resource_schemas(
     }
     given["properties"] = {**given.get("properties", {}), **described}
     given["x-kubernetes-group-version-kind"] = [{"group": group, "kind": kind, "version": version}]
+    if selectable:
+        given["x-kubernetes-selectable-fields"] = [{"fieldPath": path} for path in selectable]
     return {
         name: given,
         list_name: {

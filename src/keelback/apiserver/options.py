@@ -39,8 +39,10 @@ def write_options(
     if not context.request.query:
         return WriteOptions()
     problems: list[errors.FieldError] = []
-    dry_run = _dry_run(context, problems)
     query = context.query
+    if kind_name == "PatchOptions" and "force" in query and not _is_apply(context):
+        problems.append(errors.forbidden("force", "may not be specified for non-apply patch"))
+    dry_run = _dry_run(context, problems)
     manager = query.get("fieldManager", "")
     if manager:
         problems.extend(validation.field_manager(manager, "fieldManager"))
@@ -50,6 +52,10 @@ def write_options(
     if problems:
         raise errors.Invalid.of(_options_kind(kind_name), "", problems)
     return WriteOptions(dry_run, field_validation or "Warn")
+
+
+def _is_apply(context: RequestContext) -> bool:
+    return bodies.media_type(context.request.headers.get("content-type", "")).startswith("application/apply-patch+")
 
 
 def _dry_run(context: RequestContext, problems: list[errors.FieldError]) -> bool:
@@ -210,6 +216,12 @@ def _check_watch(query: dict[str, str], match: str, initial: str | None) -> None
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )
         )
+    if match and match != "NotOlderThan":
+        problems.append(errors.not_supported("resourceVersionMatch", match, ("NotOlderThan",)))
+    if match and query.get("continue"):
+        problems.append(
+            errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+        )
     if problems:
         raise errors.Invalid.of(_options_kind("ListOptions"), "", problems)
 
@@ -279,7 +291,7 @@ def field_selection(text: str, strategy: Strategy[Any]) -> Selection | None:
     for one in selector.requirements:
         if one.field in ("metadata.name", "metadata.namespace") or one.field in strategy.field_names:
             continue
-        if strategy.field_names:
+        if strategy.field_names or strategy.refuses_other_fields:
             raise errors.BadRequest(f"field label not supported: {one.field}")
         raise errors.BadRequest(
             f'"{one.field}" is not a known field selector: only "metadata.name", "metadata.namespace"'

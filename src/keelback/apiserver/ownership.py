@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from keelback.apimachinery import field_set, managed_fields
-from keelback.apimachinery.meta import ManagedFieldsEntry
+from keelback.apimachinery.field_set import FieldSet
+from keelback.apimachinery.meta import ManagedFieldsEntry, replace
 from keelback.apimachinery.schema import Schema
 from keelback.apiserver.resource_store import Write
 
@@ -16,24 +17,33 @@ NOT_WRITTEN_BY = {
 """By endpoint: the fields that it resets, and that its writers therefore do not come to own."""
 
 
+def not_written_by(subresource: str, *, has_status: bool) -> FieldSet:
+    """The fields that an endpoint resets; a kind without status has no such endpoint."""
+    return NOT_WRITTEN_BY.get(subresource, field_set.LEAF) if has_status else field_set.LEAF
+
+
 class ManagedFields:
     """Keeps the managed fields of one resource."""
 
     def __init__(self, schema: Schema, *, has_status: bool) -> None:
         self._schema = schema
-        self._reset = NOT_WRITTEN_BY if has_status else {}
+        self._has_status = has_status
 
     def track(self, old: Any, new: Any, write: Write) -> tuple[ManagedFieldsEntry, ...]:
         """The managed fields after a write; an apply has brought its own."""
         if write.is_apply:
             entries: tuple[ManagedFieldsEntry, ...] = new.metadata.managed_fields
             return entries
-        return managed_fields.track_object(
+        entries = managed_fields.track_object(
             old,
             new,
             manager=write.manager,
             schema=self._schema,
             now=write.now,
             subresource=write.subresource,
-            reset_fields=self._reset.get(write.subresource, field_set.LEAF),
+            reset_fields=not_written_by(write.subresource, has_status=self._has_status),
         )
+        if write.subresource == "scale":
+            # As upstream, who came to own the replicas this way gets no time.
+            return tuple(replace(one, time=None) if one.subresource == "scale" else one for one in entries)
+        return entries

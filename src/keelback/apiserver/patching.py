@@ -11,9 +11,10 @@ import msgspec
 from keelback.apimachinery import apply as server_side_apply
 from keelback.apimachinery import codecs, errors, json_patch, merge_patch, strategic_merge, yaml
 from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
-from keelback.apiserver import bodies
+from keelback.apiserver import bodies, ownership
 from keelback.apiserver.context import RequestContext
 from keelback.component.http import query_flag
+from keelback.registry.builtin import strategies
 from keelback.registry.strategy import Strategy
 
 JSON_PATCH = "application/json-patch+json"
@@ -86,9 +87,20 @@ def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_va
             raise errors.Invalid(
                 "the server rejected our request due to an error in our request", details=StatusDetails()
             ) from error
-        return _typed(context, strategy, patched, field_validation)
+        return _typed(context, strategy, patched, field_validation, _paths(operations))
 
     return ParsedPatch(apply)
+
+
+def _paths(operations: list[Any]) -> dict[str, Any]:
+    """Where a JSON patch looks, as a tree."""
+    touched: dict[str, Any] = {}
+    for operation in operations:
+        for name in ("path", "from"):
+            below = touched
+            for part in str(operation.get(name, "")).split("/")[1:-1]:
+                below = below.setdefault(part.replace("~1", "/").replace("~0", "~"), {})
+    return touched
 
 
 def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
@@ -101,7 +113,7 @@ def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_v
 
     def apply(old: Any) -> Any:
         patched = merge_patch.merge(strategy.to_tree(old), patch)
-        return _typed(context, strategy, patched, field_validation, repeated)
+        return _typed(context, strategy, patched, field_validation, patch, repeated)
 
     return ParsedPatch(apply)
 
@@ -140,25 +152,40 @@ def _typed(
     strategy: Strategy[Any],
     patched: Any,
     field_validation: str,
+    touched: dict[str, Any],
     repeated: tuple[str, ...] = (),
 ) -> Any:
     kind = strategy.kind.__kind__
     found = strategy.strict_errors(patched) if field_validation != "Ignore" else []
     found = [*repeated, *found] if field_validation != "Ignore" else []
     if found and field_validation == "Strict":
-        raise _undecodable(_printed(patched), f"strict decoding error: {', '.join(found)}")
+        raise _undecodable(_printed(patched, touched), f"strict decoding error: {', '.join(found)}")
     for one in found:
         context.warn(one)
     if isinstance(patched, dict) and (patched.get("kind"), patched.get("apiVersion")) != (kind.kind, kind.api_version):
         raise _undecodable(
-            _printed(patched),
-            f'no kind "{patched.get("kind", "")}" is registered for version "{patched.get("apiVersion", "")}" '
+            _printed(patched, touched),
+            _problem_of_other_kind(patched)
+            or f'no kind "{patched.get("kind", "")}" is registered for version "{patched.get("apiVersion", "")}" '
             'in scheme "pkg/api/legacyscheme/scheme.go:30"',
         )
     try:
         return strategy.from_tree(patched)
     except codecs.DecodeError as error:
-        raise _undecodable(_printed(patched), str(error)) from error
+        raise _undecodable(_printed(patched, touched), str(error)) from error
+
+
+def _problem_of_other_kind(patched: dict[str, Any]) -> str:
+    """What is wrong with a patched object that has become another built-in kind; nothing if there is no such kind."""
+    given = patched.get("kind"), patched.get("apiVersion")
+    for other in strategies():
+        if (other.kind.__kind__.kind, other.kind.__kind__.api_version) == given:
+            try:
+                other.from_tree(patched)
+            except codecs.DecodeError as error:
+                return str(error)
+            return f"converting to {given[0]}: unknown conversion"
+    return ""
 
 
 def _repeated(patch: Any, path: str = "") -> tuple[str, ...]:
@@ -171,14 +198,26 @@ def _repeated(patch: Any, path: str = "") -> tuple[str, ...]:
     return tuple(found)
 
 
-def _printed(tree: Any) -> str:
-    """A patched object as messages show it: sorted on top, its metadata in the type's order without managedFields."""
-    if isinstance(tree, dict):
-        metadata = tree.get("metadata")
-        if isinstance(metadata, dict):
-            tree = {**tree, "metadata": {k: v for k, v in metadata.items() if k != "managedFields"}}
-        tree = dict(sorted(tree.items()))
-    return msgspec.json.encode(tree).decode()
+def _printed(tree: Any, touched: dict[str, Any]) -> str:
+    """A patched object as messages show it: sorted where the patch touched it."""
+    if isinstance(tree, dict) and isinstance(metadata := tree.get("metadata"), dict):
+        tree = {**tree, "metadata": {key: _sorted(value) for key, value in metadata.items()}}
+    return msgspec.json.encode(_sorted_where(tree, touched)).decode()
+
+
+def _sorted(value: Any) -> Any:
+    """Part of the metadata with its maps sorted, as Go prints them; the entries of managedFields keep their order."""
+    if isinstance(value, dict):
+        return {key: _sorted(one) for key, one in sorted(value.items())}
+    if isinstance(value, list):
+        return [{k: _sorted(v) for k, v in one.items()} if isinstance(one, dict) else one for one in value]
+    return value
+
+
+def _sorted_where(tree: Any, touched: Any) -> Any:
+    if not isinstance(tree, dict) or not isinstance(touched, dict):
+        return tree
+    return {key: _sorted_where(value, touched.get(key)) for key, value in sorted(tree.items())}
 
 
 def _undecodable(value: str, problem: str) -> errors.Invalid:
@@ -224,6 +263,7 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
             schema=strategy.schema(),
             subresource=subresource,
             now=context.now,
+            reset_fields=ownership.not_written_by(subresource, has_status="status" in strategy.subresources),
         )
         try:
             return strategy.from_tree(merged)

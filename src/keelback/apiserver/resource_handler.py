@@ -4,6 +4,7 @@ what is read comes as bytes from the watch cache."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -105,7 +106,7 @@ class ResourceHandler:
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         if accepted.media_type == negotiation.YAML:
             raise errors.NotAcceptable(
-                "only the following media types are accepted: application/json, "
+                "only the following media types are accepted: application/json;stream=watch, "
                 "application/vnd.kubernetes.protobuf;stream=watch"
             )
         wanted = options.watch_options(context, self.strategy)
@@ -249,11 +250,9 @@ class ResourceHandler:
         wires = []
         for wire in page.objects():
             obj = self.strategy.decode(wire)
-            try:
-                written = await self.store.delete(obj.metadata.namespace, obj.metadata.name, chosen, write)
-            except errors.NotFound:
-                continue
-            wires.append(written.wire)
+            with contextlib.suppress(errors.NotFound):
+                await self.store.delete(obj.metadata.namespace, obj.metadata.name, chosen, write)
+            wires.append(wire)
         return negotiation.respond(200, self._list_of(wires, page.revision), accepted, warnings=context.warnings)
 
     def _list_of(self, wires: Iterable[bytes], revision: int) -> bytes:

@@ -365,12 +365,12 @@ def objects() -> list[RBACObject]:
 def aggregate_rules(role: ClusterRole, all_roles: Iterable[ClusterRole]) -> tuple[PolicyRule, ...]:
     """The rules an aggregated role has: those of the roles it selects, in the order of their names, each once."""
     if role.aggregation_rule is None:
-        return role.rules
+        return role.rules or ()
     gathered: list[PolicyRule] = []
     for other in sorted(all_roles, key=lambda candidate: candidate.metadata.name):
         if other.metadata.name == role.metadata.name or not _is_selected(role.aggregation_rule, other):
             continue
-        gathered.extend(one for one in other.rules if one not in gathered)
+        gathered.extend(one for one in other.rules or () if one not in gathered)
     return tuple(gathered)
 
 

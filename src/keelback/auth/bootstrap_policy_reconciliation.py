@@ -62,8 +62,8 @@ def _merged(wanted: RBACObject, old: RBACObject) -> RBACObject:
         # Its rules are its controller's.
         return replace(changed, aggregation_rule=wanted.aggregation_rule)
     if isinstance(changed, (ClusterRole, Role)) and isinstance(wanted, (ClusterRole, Role)):
-        missing = uncovered(changed.rules, wanted.rules)
-        return replace(changed, rules=(*changed.rules, *missing)) if missing else changed
+        missing = uncovered(changed.rules or (), wanted.rules or ())
+        return replace(changed, rules=(*(changed.rules or ()), *missing)) if missing else changed
     assert isinstance(changed, (ClusterRoleBinding, RoleBinding))
     assert isinstance(wanted, (ClusterRoleBinding, RoleBinding))
     lacking = tuple(one for one in wanted.subjects if one not in changed.subjects)

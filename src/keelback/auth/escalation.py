@@ -56,7 +56,7 @@ class EscalationChecker:
         resource = "clusterroles" if is_cluster_role else "roles"
         if self._may(user, "escalate", resource, new.metadata.namespace, new.metadata.name):
             return
-        self._confirm(user, new.rules, new.metadata.namespace)
+        self._confirm(user, new.rules or (), new.metadata.namespace)
         if is_cluster_role and _aggregation(new) is not None and _aggregation(new) != _aggregation(old):
             try:
                 self._confirm(user, _FULL_AUTHORITY, "")

@@ -165,7 +165,7 @@ class Policy:
         role = self._roles.get(_role_key(role_ref, namespace))
         if role is None:
             raise RoleNotFound(role_ref)
-        return role.rules
+        return role.rules or ()
 
     def compiled(self, role_ref: RoleRef, namespace: str) -> CompiledRules:
         """The same, ready to be asked."""

@@ -76,20 +76,21 @@ class Client:
     """Reads and writes API objects over a transport.
 
     `user_agent` is also what the server derives a field manager from: start it with the component's upstream name.
+    Without one, the transport's own is sent.
     """
 
     def __init__(
         self,
         transport: Transport,
         *,
-        user_agent: str = "keelback",
+        user_agent: str = "",
         timeout_seconds: float = 30.0,
         clock: Clock | None = None,
     ) -> None:
         self.transport = transport
         self._timeout_seconds = timeout_seconds
         self._clock = clock or SystemClock()
-        self._reading = {"accept": "application/json", "user-agent": user_agent}
+        self._reading = {"accept": "application/json", **({"user-agent": user_agent} if user_agent else {})}
         self._writing = {**self._reading, "content-type": "application/json"}
 
     async def get(self, cls: type[T], name: str, namespace: str = "", *, subresource: str = "") -> T:

@@ -25,7 +25,7 @@ def aggregated(role: ClusterRole, others: Iterable[ClusterRole]) -> tuple[Policy
         for other in ordered:
             if other.metadata.name == role.metadata.name or not selects(other.metadata.labels):
                 continue
-            found.extend(rule for rule in other.rules if rule not in found)
+            found.extend(rule for rule in other.rules or () if rule not in found)
     return tuple(found)
 
 
@@ -47,7 +47,7 @@ class ClusterRoleAggregationReconciler:
         if role.aggregation_rule is None:
             return DONE
         wanted = aggregated(role, self.context.caches.store(ClusterRole).list())
-        if wanted != tuple(role.rules):
+        if wanted != tuple(role.rules or ()):
             patch = MergePatch({"rules": [tree(rule) for rule in wanted]})
             await self.context.client.patch(ClusterRole, role.metadata.name, "", patch)
         return DONE

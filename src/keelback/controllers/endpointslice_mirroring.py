@@ -152,8 +152,8 @@ def _owned(one: EndpointSlice) -> dict[str, object]:
     """The fields this controller decides about, as a tree."""
     return {
         "metadata": {"labels": dict(one.metadata.labels), "annotations": dict(one.metadata.annotations)},
-        "endpoints": [patches.tree(endpoint) for endpoint in one.endpoints],
-        "ports": [patches.tree(port) for port in one.ports],
+        "endpoints": [patches.tree(endpoint) for endpoint in one.endpoints or ()],
+        "ports": [patches.tree(port) for port in one.ports or ()],
     }
 
 

@@ -57,7 +57,7 @@ def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice]) ->
     labels = slice_labels(service)
     groups: dict[tuple[str, Ports], list[EndpointSlice]] = {key: [] for key in wanted}
     for one in existing:
-        key = (one.address_type, _sorted_ports(one.ports))
+        key = (one.address_type, _sorted_ports(one.ports or ()))
         if key in groups:
             groups[key].append(one)
         else:
@@ -196,10 +196,10 @@ def _plan_group(
     left = {_identity(endpoint): endpoint for endpoint in endpoints}
     kept: list[tuple[EndpointSlice, list[Endpoint]]] = []
     for one in existing:
-        mine = [left.pop(key) for endpoint in one.endpoints if (key := _identity(endpoint)) in left]
+        mine = [left.pop(key) for endpoint in one.endpoints or () if (key := _identity(endpoint)) in left]
         kept.append((one, mine))
     # Slices that change anyway are filled first, then the fullest of the others: each change goes to every node.
-    kept.sort(key=lambda pair: (tuple(pair[1]) == pair[0].endpoints, -len(pair[1])))
+    kept.sort(key=lambda pair: (tuple(pair[1]) == (pair[0].endpoints or ()), -len(pair[1])))
     newcomers = list(left.values())
     for _, mine in kept:
         room = MAX_ENDPOINTS - len(mine)

@@ -18,6 +18,7 @@ FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
 
+_DEFAULT_BACKOFF_LIMIT = 6
 _BACKOFF_SECONDS = 10.0
 _MAX_BACKOFF_SECONDS = 600.0
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -126,7 +127,7 @@ def find_failure(
     by_policy = next((one.fails_job for one in ended if one.fails_job), "")
     if by_policy:
         return Failure("PodFailurePolicy", by_policy)
-    if failed > spec.backoff_limit or _restarts_exceed_limit(job, mine):
+    if failed > _backoff_limit(job) or _restarts_exceed_limit(job, mine):
         return Failure("BackoffLimitExceeded", "Job has reached the specified backoff limit")
     if deadline_left(job, now) is not None and (deadline_left(job, now) or 0) <= 0:
         return Failure("DeadlineExceeded", "Job was active longer than specified deadline")
@@ -190,7 +191,13 @@ def _restarts_exceed_limit(job: Job, mine: Iterable[PodView]) -> bool:
         if pod.status.phase in ("Running", "Pending")
         for status in (*pod.status.init_container_statuses, *pod.status.container_statuses)
     )
-    return restarts > 0 if job.spec.backoff_limit == 0 else restarts >= job.spec.backoff_limit
+    limit = _backoff_limit(job)
+    return restarts > 0 if limit == 0 else restarts >= limit
+
+
+def _backoff_limit(job: Job) -> int:
+    """How often a job may fail; the API server gives every job a limit."""
+    return _DEFAULT_BACKOFF_LIMIT if job.spec.backoff_limit is None else job.spec.backoff_limit
 
 
 def _judged(job: Job, pod: PodView) -> Ended:

@@ -28,8 +28,8 @@ class Endpoint(Value):
 @narrow(discovery_v1.EndpointSlice)
 class EndpointSlice(Object):
     address_type: str = written("")
-    endpoints: tuple[Endpoint, ...] = ()
-    ports: tuple[discovery_v1.EndpointPort, ...] = ()
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[discovery_v1.EndpointPort, ...] | None = None
 
 
 @narrow(core_v1.Namespace)

@@ -55,8 +55,8 @@ def records_of(service: Service, slices: Sequence[EndpointSlice]) -> ServiceReco
     addresses = () if spec.cluster_ip in {"", "None"} else (spec.cluster_ips or (spec.cluster_ip,))
     found: dict[tuple[str, str], EndpointRecord] = {}
     for one in slices:
-        ports = tuple(Port(port.name, port.protocol.lower(), port.port) for port in one.ports if port.port)
-        for endpoint in one.endpoints:
+        ports = tuple(Port(port.name, port.protocol.lower(), port.port) for port in one.ports or () if port.port)
+        for endpoint in one.endpoints or ():
             # The endpoints controller says "ready" where the Service publishes whoever is not.
             if endpoint.conditions.ready is False:
                 continue

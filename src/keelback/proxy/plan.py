@@ -82,7 +82,7 @@ def local_endpoint_count(slices: Sequence[EndpointSlice], node_name: str) -> int
         {
             endpoint.addresses[0]
             for one in slices
-            for endpoint in one.endpoints
+            for endpoint in one.endpoints or ()
             if endpoint.addresses and endpoint.node_name == node_name and _is_ready(endpoint)
         }
     )
@@ -132,9 +132,9 @@ def _endpoints(port: ServicePort, slices: Sequence[EndpointSlice], version6: boo
     for one in slices:
         if one.address_type != family:
             continue
-        for candidate in one.ports:
+        for candidate in one.ports or ():
             if candidate.name == port.name and candidate.protocol == port.protocol and candidate.port:
-                for endpoint in one.endpoints:
+                for endpoint in one.endpoints or ():
                     if endpoint.addresses and is_version6(endpoint.addresses[0]) == version6:
                         yield endpoint, candidate.port
 

@@ -100,7 +100,9 @@ class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
             yield required("spec.mutations", "mutations must contain at least one item")
         for index, mutation in enumerate(spec.mutations):
             yield from _mutation(mutation, f"spec.mutations[{index}]")
-        if spec.reinvocation_policy not in _REINVOCATIONS:
+        if not spec.reinvocation_policy:
+            yield required("spec.reinvocationPolicy")
+        elif spec.reinvocation_policy not in _REINVOCATIONS:
             yield not_supported("spec.reinvocationPolicy", spec.reinvocation_policy, _REINVOCATIONS)
 
 

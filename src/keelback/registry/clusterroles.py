@@ -19,7 +19,7 @@ class ClusterRoleStrategy(Strategy[ClusterRole]):
     counts_generations = False
 
     def validate(self, new: ClusterRole) -> Iterator[FieldError]:
-        yield from validate_rules(new.rules, namespaced=False)
+        yield from validate_rules(new.rules or (), namespaced=False)
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         return names.path_segment(name, is_prefix=is_prefix)

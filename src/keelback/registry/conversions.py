@@ -163,7 +163,7 @@ def autoscaler_to_v2(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> autoscal
     if status.current_cpu_utilization_percentage is not None:
         used = {"averageUtilization": status.current_cpu_utilization_percentage}
         current.append({"type": "Resource", "resource": {"name": "cpu", "current": used}})
-    tree["status"]["currentMetrics"] = current
+    tree["status"]["currentMetrics"] = current or None
     made = codecs.convert(autoscaling_v2.HorizontalPodAutoscaler, tree)
     made = replace(made, metadata=scaler.metadata, status=replace(made.status, last_scale_time=status.last_scale_time))
     return with_metadata(
@@ -179,7 +179,7 @@ def _is_cpu_utilization(metric: autoscaling_v2.MetricSpec) -> bool:
 def _current_to_v1(status: autoscaling_v2.HorizontalPodAutoscalerStatus) -> tuple[int | None, list[dict[str, Any]]]:
     used: int | None = None
     others: list[dict[str, Any]] = []
-    for metric in status.current_metrics:
+    for metric in status.current_metrics or ():
         resource = metric.resource
         if resource is not None and resource.name == "cpu" and used is None:
             used = resource.current.average_utilization

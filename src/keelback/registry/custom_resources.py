@@ -226,6 +226,7 @@ def strategy_of(
             "subresources": subresources,
             "has_status": has_status,
             "storage_path": f"{spec.group}/{names.plural}",
+            "refuses_other_fields": any(one.selectable_fields for one in spec.versions),
             "field_names": tuple(one.json_path.removeprefix(".") for one in version.selectable_fields),
         },
     )

@@ -63,7 +63,7 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
             reason="InstanceDeletionPending",
             message="CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
         )
-        kept = tuple(one for one in obj.status.conditions if one.type != "Terminating")
+        kept = tuple(one for one in obj.status.conditions or () if one.type != "Terminating")
         marked = replace(obj, status=replace(obj.status, conditions=(*kept, told)))
         # A definition is deleted without grace, and its generation stays.
         return with_metadata(
@@ -98,7 +98,7 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
         yield from self._validate_names_and_versions(new)
         if new.spec.versions != old.spec.versions:
             yield from _schemas(new)
-        established = any(one.type == "Established" and one.status == "True" for one in old.status.conditions)
+        established = any(one.type == "Established" and one.status == "True" for one in old.status.conditions or ())
         if established and new.spec.scope != old.spec.scope:
             yield invalid("spec.scope", new.spec.scope, "field is immutable")
         if established and new.spec.names.kind != old.spec.names.kind:

@@ -8,6 +8,7 @@ from datetime import datetime
 from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required, too_many
+from keelback.apimachinery.meta import replace
 from keelback.registry.cells import first_and_count
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
@@ -42,15 +43,19 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
             yield required("addressType")
         elif new.address_type not in _TYPES:
             yield not_supported("addressType", new.address_type, _TYPES)
-        if len(new.endpoints) > 1000:
-            yield too_many("endpoints", len(new.endpoints), 1000)
-        for index, endpoint in enumerate(new.endpoints):
+        if len(new.endpoints or ()) > 1000:
+            yield too_many("endpoints", len(new.endpoints or ()), 1000)
+        for index, endpoint in enumerate(new.endpoints or ()):
             path = f"endpoints[{index}].addresses"
             if not endpoint.addresses:
                 yield required(path, "must contain at least 1 address")
             for place, address in enumerate(endpoint.addresses):
                 yield from _address(new.address_type, address, f"{path}[{place}]")
         yield from _validate_ports(new)
+
+    def prepare_for_update(self, new: EndpointSlice, old: EndpointSlice) -> EndpointSlice:
+        # The store keeps no empty lists, and a slice that says the same again is the same.
+        return replace(new, endpoints=new.endpoints or None, ports=new.ports or None)
 
     def validate_update(self, new: EndpointSlice, old: EndpointSlice) -> Iterator[FieldError]:
         yield from self.validate(new)
@@ -76,9 +81,10 @@ def _address(kind: str, address: str, path: str) -> Iterator[FieldError]:
 
 def _validate_ports(new: EndpointSlice) -> Iterator[FieldError]:
     seen: set[str] = set()
-    if len(new.ports) > 20000:
-        yield too_many("ports", len(new.ports), 20000)
-    for index, port in enumerate(new.ports):
+    ports = new.ports or ()
+    if len(ports) > 20000:
+        yield too_many("ports", len(ports), 20000)
+    for index, port in enumerate(ports):
         path = f"ports[{index}]"
         if port.name:
             for complaint in names.dns1123_label(port.name):

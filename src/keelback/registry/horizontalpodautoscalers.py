@@ -44,8 +44,9 @@ def _wanted(target: v2.MetricTarget) -> str:
 
 def _targets(scaler: v2.HorizontalPodAutoscaler) -> str:
     shown: list[str] = []
+    held = scaler.status.current_metrics or ()
     for index, metric in enumerate(scaler.spec.metrics):
-        current = scaler.status.current_metrics[index] if index < len(scaler.status.current_metrics) else None
+        current = held[index] if index < len(held) else None
         source = _source(metric)
         if source is None:
             shown.append("<unknown type>")

@@ -25,7 +25,7 @@ def validate(spec: JobSpec, path: str) -> Iterator[FieldError]:
         (f"{path}.backoffLimitPerIndex", spec.backoff_limit_per_index),
         (f"{path}.maxFailedIndexes", spec.max_failed_indexes),
     )
-    if spec.completion_mode not in ("Indexed", "NonIndexed"):
+    if spec.completion_mode not in (None, "Indexed", "NonIndexed"):
         yield not_supported(f"{path}.completionMode", spec.completion_mode, ("Indexed", "NonIndexed"))
     elif spec.completion_mode == "Indexed" and spec.completions is None:
         yield required(f"{path}.completions", "when completion mode is Indexed")

@@ -20,6 +20,7 @@ CONTROLLER_UID_LABEL = "batch.kubernetes.io/controller-uid"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _LEGACY_CONTROLLER_UID_LABEL = "controller-uid"
 _LEGACY_JOB_NAME_LABEL = "job-name"
+_BACKOFF_LIMIT = 6
 _MAX_INT32 = 2**31 - 1
 
 
@@ -119,9 +120,12 @@ def with_spec_defaults(spec: JobSpec) -> JobSpec:
         changes |= {"completions": 1, "parallelism": 1}
     elif spec.parallelism is None:
         changes["parallelism"] = 1
-    if spec.backoff_limit_per_index is not None and spec.backoff_limit == 6:
-        # The plain default stands in the type, so that a written 6 cannot be told from none: 6 is then no limit.
-        changes["backoff_limit"] = _MAX_INT32
+    if spec.backoff_limit is None:
+        changes["backoff_limit"] = _BACKOFF_LIMIT if spec.backoff_limit_per_index is None else _MAX_INT32
+    if spec.completion_mode is None:
+        changes["completion_mode"] = "NonIndexed"
+    if spec.suspend is None:
+        changes["suspend"] = False
     if spec.pod_replacement_policy is None:
         changes["pod_replacement_policy"] = "Failed" if spec.pod_failure_policy else "TerminatingOrFailed"
     template = pod_specs.with_template_defaults(spec.template)

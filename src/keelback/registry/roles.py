@@ -19,7 +19,7 @@ class RoleStrategy(Strategy[Role]):
     counts_generations = False
 
     def validate(self, new: Role) -> Iterator[FieldError]:
-        yield from validate_rules(new.rules, namespaced=True)
+        yield from validate_rules(new.rules or (), namespaced=True)
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         return names.path_segment(name, is_prefix=is_prefix)

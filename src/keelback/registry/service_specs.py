@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from keelback.api.core_v1 import ServicePort, ServiceSpec
+from keelback.api.core_v1 import Service, ServicePort, ServiceSpec
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from keelback.apimachinery.validation import label_map
@@ -15,6 +15,7 @@ _TYPES: Final = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _AFFINITIES: Final = ("ClientIP", "None")
 _POLICIES: Final = ("Cluster", "Local")
 _PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
+_IP_MODES: Final = ("Proxy", "VIP")
 _MAX_AFFINITY_SECONDS: Final = 86400
 
 
@@ -31,6 +32,29 @@ def validate(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
     if spec.type not in _TYPES:
         yield not_supported(f"{path}.type", spec.type, _TYPES)
     yield from _traffic(spec, path)
+
+
+def validate_status(service: Service) -> Iterator[FieldError]:
+    """Everything wrong with a service's status: only load balancers have ingress points."""
+    path = "status.loadBalancer.ingress"
+    points = service.status.load_balancer.ingress
+    if points and service.spec.type != "LoadBalancer":
+        yield forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")
+        return
+    for index, point in enumerate(points):
+        here = f"{path}[{index}]"
+        if point.ip:
+            for complaint in names.ip_address(point.ip):
+                yield invalid(f"{here}.ip", point.ip, complaint)
+        if point.ip_mode is not None and not point.ip:
+            yield forbidden(f"{here}.ipMode", "may not be specified when `ip` is not set")
+        elif point.ip_mode is not None and point.ip_mode not in _IP_MODES:
+            yield not_supported(f"{here}.ipMode", point.ip_mode, _IP_MODES)
+        if point.hostname:
+            for complaint in names.dns1123_subdomain(point.hostname):
+                yield invalid(f"{here}.hostname", point.hostname, complaint)
+            if not names.ip_address(point.hostname):
+                yield invalid(f"{here}.hostname", point.hostname, "must be a DNS name, not an IP address")
 
 
 def _for_type(spec: ServiceSpec, path: str) -> Iterator[FieldError]:

@@ -23,6 +23,9 @@ def with_allocations_of(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
         changes |= {"cluster_ip": old.cluster_ip, "cluster_ips": new.cluster_ips or old.cluster_ips}
     elif new.cluster_ip == old.cluster_ip and not new.cluster_ips:
         changes["cluster_ips"] = old.cluster_ips
+    if "ExternalName" not in (new.type, old.type):
+        changes["ip_families"] = new.ip_families or old.ip_families
+        changes["ip_family_policy"] = new.ip_family_policy or old.ip_family_policy
     if _has_node_ports(old):
         if _has_node_ports(new):
             changes["ports"] = _with_node_ports_of(new, old)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from keelback.api.core_v1 import ClientIPConfig, Service, ServicePort, SessionAffinityConfig
+from keelback.api.core_v1 import ClientIPConfig, Service, ServicePort, ServiceSpec, SessionAffinityConfig
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
@@ -87,14 +87,16 @@ class ServiceStrategy(Strategy[Service]):
             changes["external_traffic_policy"] = "Cluster"
         if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None:
             changes["allocate_load_balancer_node_ports"] = True
-        if spec.ip_family_policy is None:
-            changes["ip_family_policy"] = "SingleStack"
-        if not spec.ip_families:
-            changes["ip_families"] = ("IPv6" if ":" in spec.cluster_ip else "IPv4",)
         return replace(new, spec=replace(spec, **changes)) if changes else new
 
+    def prepare_for_create(self, new: Service) -> Service:
+        # Upstream's allocator chooses the families, after it is settled who wrote which field.
+        new = super().prepare_for_create(new)
+        return replace(new, spec=_with_families(new.spec))
+
     def prepare_for_update(self, new: Service, old: Service) -> Service:
-        return replace(new, spec=service_updates.with_allocations_of(new.spec, old.spec), status=old.status)
+        spec = _with_families(service_updates.with_allocations_of(new.spec, old.spec))
+        return replace(new, spec=spec, status=old.status)
 
     def validate(self, new: Service) -> Iterator[FieldError]:
         yield from service_specs.validate(new.spec, "spec")
@@ -102,6 +104,9 @@ class ServiceStrategy(Strategy[Service]):
     def validate_update(self, new: Service, old: Service) -> Iterator[FieldError]:
         yield from self.validate(new)
         yield from service_updates.validate(new.spec, old.spec)
+
+    def validate_status_update(self, new: Service, old: Service) -> Iterator[FieldError]:
+        yield from service_specs.validate_status(new)
 
     def warnings(self, new: Service, old: Service | None) -> Iterable[str]:
         if new.spec.external_ips and (old is None or old.spec.external_ips != new.spec.external_ips):
@@ -113,6 +118,18 @@ class ServiceStrategy(Strategy[Service]):
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         return names.name_is_dns_label(name, is_prefix=is_prefix)
+
+
+def _with_families(spec: ServiceSpec) -> ServiceSpec:
+    """The spec with its address families; a headless one that selects nothing is of both (upstream's allocator)."""
+    if spec.type == "ExternalName" or (spec.ip_families and spec.ip_family_policy):
+        return spec
+    is_free = spec.cluster_ip == "None" and not spec.selector
+    policy = spec.ip_family_policy or ("RequireDualStack" if is_free else "SingleStack")
+    families = spec.ip_families or ("IPv6" if ":" in spec.cluster_ip else "IPv4",)
+    if is_free and len(families) == 1 and policy != "SingleStack":
+        families = (*families, "IPv6" if families[0] == "IPv4" else "IPv4")
+    return replace(spec, ip_families=families, ip_family_policy=policy)
 
 
 def _affinity_changes(config: SessionAffinityConfig | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from keelback.api.apps_v1 import (
     StatefulSet,
     StatefulSetPersistentVolumeClaimRetentionPolicy,
     StatefulSetUpdateStrategy,
+    VolumeClaimTemplate,
 )
 from keelback.api.core_v1 import PersistentVolumeClaim
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
@@ -104,6 +105,7 @@ def _retention(policy: StatefulSetPersistentVolumeClaimRetentionPolicy) -> Itera
             yield not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{field}", value, ("Delete", "Retain"))
 
 
-def _with_claim_defaults(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
+def _with_claim_defaults(claim: VolumeClaimTemplate) -> VolumeClaimTemplate:
     spec = pod_specs.with_claim_spec_defaults(claim.spec)
-    return claim if spec is claim.spec else replace(claim, spec=spec)
+    kind = PersistentVolumeClaim.__kind__
+    return replace(claim, spec=spec, type_kind=kind.kind, type_api_version=kind.api_version)

@@ -156,6 +156,9 @@ class Strategy(Generic[T]):
     field_names: ClassVar[tuple[str, ...]] = ()
     """The field selectors this kind knows besides metadata.name and metadata.namespace."""
 
+    refuses_other_fields: ClassVar[bool] = False
+    """Whether it is refused as unsupported, not as unknown, to select by a field this kind does not know."""
+
     def fields(self, narrow: Any) -> Mapping[str, str]:
         """The values of `field_names`, from an object decoded as `field_type`."""
         return {}

@@ -72,7 +72,9 @@ def validate_selected(template: PodTemplateSpec, selector: LabelSelector | None)
     except labels.LabelSelectorError:
         return
     if not matches:
-        yield invalid("spec.template.metadata.labels", dict(given), "`selector` does not match template `labels`")
+        yield invalid(
+            "spec.template.metadata.labels", dict(given) or None, "`selector` does not match template `labels`"
+        )
 
 
 def validate_same_selector(new: LabelSelector | None, old: LabelSelector | None) -> Iterator[FieldError]:
