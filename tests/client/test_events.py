@@ -95,9 +95,26 @@ def test_an_event_that_expired_is_written_anew_with_its_count() -> None:
 def test_an_object_that_never_stops_is_cut_short() -> None:
     correlator = EventCorrelator()
     passed = [correlator.correlate(REFERENCE, "Normal", f"R{number}", "m", 0.0) for number in range(100)]
-    assert sum(occurrence is not None for occurrence in passed) == 25
-    assert correlator.correlate(REFERENCE, "Normal", "later", "m", 301.0) is not None
-    assert correlator.correlate(REFERENCE, "Normal", "later", "m", 302.0) is None
+    assert sum(not occurrence.is_quiet for occurrence in passed) == 25
+    assert not correlator.correlate(REFERENCE, "Normal", "later", "m", 301.0).is_quiet
+    assert correlator.correlate(REFERENCE, "Normal", "later", "m", 302.0).is_quiet
+
+
+def test_what_was_not_written_for_its_number_is_counted_all_the_same() -> None:
+    events = Events()
+    record(events, SteppingClock(), ["again"] * 300)
+    # 25 at once and one each five minutes; the last is written at the 300th second or not at all.
+    assert events.said() == [("again", 25)]
+    events = Events()
+    record(events, SteppingClock(), ["again"] * 302)
+    assert events.said() == [("again", 301)]
+
+
+def test_an_event_that_was_too_many_at_first_is_written_when_there_is_room() -> None:
+    events = Events()
+    others = [f"{number}" for number in range(9)] + ["more"] * 16
+    record(events, SteppingClock(), [*others, *["again"] * 280])
+    assert max(count for _, count in events.said()) > 16
 
 
 def test_a_server_that_refuses_does_not_disturb() -> None:

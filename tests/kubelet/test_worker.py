@@ -69,6 +69,23 @@ def test_a_container_that_crashes_again_waits_ten_seconds(scenario, make_pod):
     scenario(body)
 
 
+def test_a_back_off_is_told_again_every_ten_to_fifteen_seconds(scenario, make_pod):
+    async def body(world):
+        worker = world.work(make_pod())
+        for _ in range(3):
+            await world.until(world.is_ready, advance=1)
+            world.runtime.end(worker.observed.containers[0].container.id, 3, "Error")
+            await world.until(lambda: not world.is_ready())
+        # Ten seconds once, then twenty.
+        began, told = world.clock.monotonic(), world.reasons().count("BackOff")
+        await world.until(world.is_ready, advance=0.5)
+        waited = world.clock.monotonic() - began
+        again = world.reasons().count("BackOff") - told
+        assert waited / 15 - 1 <= again <= waited / 10 + 1
+
+    scenario(body)
+
+
 @pytest.mark.parametrize(("code", "phase", "reason"), [(0, "Succeeded", "Completed"), (4, "Failed", "Error")])
 def test_a_pod_that_never_restarts_ends_as_its_containers_do(scenario, make_pod, code, phase, reason):
     async def body(world):
@@ -130,6 +147,16 @@ def test_a_failing_liveness_probe_restarts_the_container(scenario, make_pod):
         await world.until(lambda: world.status and world.container().restart_count == 1, advance=0.5)
         assert "Container web failed liveness probe, will be restarted" in [event[2] for event in world.events]
         assert "Unhealthy" in world.reasons()
+
+    scenario(body)
+
+
+def test_a_failing_probe_complains_once_a_period(scenario, make_pod):
+    async def body(world):
+        probe = Probe(exec=ExecAction(command=("false",)), period_seconds=10)
+        world.work(make_pod(Container(name="web", image="web:1", readiness_probe=probe)))
+        await world.until(lambda: world.reasons().count("Unhealthy") == 4, advance=0.5)
+        assert world.clock.monotonic() >= 27
 
     scenario(body)
 
@@ -252,5 +279,20 @@ def test_resources_change_in_place_unless_a_restart_is_asked_for(scenario, make_
             assert (world.container().container_id, latest.resources.cpu_quota) == (first, 30_000)
         else:
             await world.until(lambda: world.container().restart_count == 1 and world.is_ready(), advance=1)
+
+    scenario(body)
+
+
+def test_new_labels_are_shown_at_once(scenario, make_pod):
+    async def body(world):
+        items = (DownwardAPIVolumeFile(path="labels", field_ref=ObjectFieldSelector(field_path="metadata.labels")),)
+        volume = Volume(name="about", downward_api=DownwardAPIVolumeSource(items=items))
+        mount = VolumeMount(name="about", mount_path="/about")
+        pod = make_pod(Container(name="web", image="web:1", volume_mounts=(mount,)), volumes=(volume,))
+        worker = world.work(pod)
+        await world.until(world.is_ready)
+        worker.update(replace(pod, metadata=replace(pod.metadata, labels={"tier": "front"})))
+        shown = world.node.volumes.pod_directory(pod.metadata.uid) / "volumes/kubernetes.io~downward-api/about/labels"
+        await world.until(lambda: shown.read_text() == 'tier="front"')
 
     scenario(body)

@@ -67,7 +67,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class _Written:
-    name: str
+    name: str  # empty until it has been written
     namespace: str
     first: datetime
     count: int
@@ -75,14 +75,18 @@ class _Written:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """What the correlation made of one event: the message to write and what to count it under."""
+    """What the correlation made of one event: the message to write and what to count it under.
+
+    Where `is_quiet`, the object has caused too many events: this one is counted, and told of with a later one.
+    """
 
     key: Key
     message: str
+    is_quiet: bool = False
 
 
 class EventCorrelator:
-    """Decides whether an event is written, and as what. Pure but for what it remembers."""
+    """Decides as what an event is written, and whether now. Pure but for what it remembers."""
 
     def __init__(self) -> None:
         self._similar: _Remembered[Key, _Similar] = _Remembered()
@@ -90,11 +94,10 @@ class EventCorrelator:
 
     def correlate(
         self, reference: ObjectReference, event_type: str, reason: str, message: str, now: float
-    ) -> Occurrence | None:
-        """What to write, or None where the object has caused too many events; `now` in monotonic seconds."""
+    ) -> Occurrence:
+        """What to write; `now` in monotonic seconds."""
         about = (reference.kind, reference.namespace, reference.name, reference.uid, reference.api_version)
-        if not self._allow(about, now):
-            return None
+        is_quiet = not self._allow(about, now)
         group = (*about, event_type, reason)
         similar = self._similar.recall(group)
         if similar is None or now - similar.seen > _SIMILAR_SECONDS:
@@ -103,9 +106,9 @@ class EventCorrelator:
         similar.seen = now
         similar.messages[message] = None
         if len(similar.messages) < _SIMILAR_MESSAGES:
-            return Occurrence((*group, reference.field_path, message), message)
+            return Occurrence((*group, reference.field_path, message), message, is_quiet)
         similar.messages.pop(next(iter(similar.messages)))
-        return Occurrence(group, f"{_COMBINED}{message}")
+        return Occurrence(group, f"{_COMBINED}{message}", is_quiet)
 
     def _allow(self, about: Key, now: float) -> bool:
         bucket = self._buckets.recall(about)
@@ -144,7 +147,8 @@ class EventRecorder:
         reference = obj if isinstance(obj, ObjectReference) else reference_to(obj, field_path)
         monotonic = self._clock.monotonic()
         occurrence = self._correlator.correlate(reference, event_type, reason, message[:_MAX_MESSAGE], monotonic)
-        if occurrence is None:
+        if occurrence.is_quiet:
+            self._count_quietly(occurrence, reference)
             return
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
@@ -155,18 +159,27 @@ class EventRecorder:
     async def _write(self, reference: ObjectReference, event_type: str, reason: str, occurrence: Occurrence) -> None:
         now = self._clock.now()
         written = self._written.recall(occurrence.key)
-        if written is not None:
+        if written is not None and written.name:
             try:
                 await self._count(written, occurrence, now)
                 return
             except errors.NotFound:
                 pass  # it has expired: written anew, its count goes on
+        elif written is not None:
+            written.count += 1
         count = written.count if written is not None else 1
         first = written.first if written is not None else now
         event = self._made(reference, event_type, reason, occurrence.message, first, now, count)
         kept = _Written(event.metadata.name, event.metadata.namespace, first, count)
         self._written.remember(occurrence.key, kept)
         await self._client.create(event)
+
+    def _count_quietly(self, occurrence: Occurrence, reference: ObjectReference) -> None:
+        written = self._written.recall(occurrence.key)
+        if written is None:
+            written = _Written("", reference.namespace, self._clock.now(), 0)
+            self._written.remember(occurrence.key, written)
+        written.count += 1
 
     async def _count(self, written: _Written, occurrence: Occurrence, now: datetime) -> None:
         written.count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -63,6 +64,9 @@ class Probes:
         self._ids: dict[str, str] = {}
         self._pod_ip = ""
         self._since: dict[str, datetime] = {}
+        self._complained: dict[tuple[str, Sort], float] = {}
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        """How often each container's probes succeeded, failed or could not be made."""
 
     def follow(self, pod: Pod, observed: PodRuntime, *, stopping: bool = False) -> None:
         """Probe the containers that run, and stop probing those that do not."""
@@ -142,6 +146,8 @@ class Probes:
         while True:
             if sort == "startup" or self.started(one.name, container_id):
                 answer = await self._ask(one, spec, container_id)
+                result = ("successful" if answer.ok else "failed") if answer.is_known else "unknown"
+                self.counts[one.name, sort, result] += 1
                 if answer.is_known and await self._count(key, one, spec, answer):
                     return
             await self._clock.sleep(self._pause(spec, sort, one, container_id))
@@ -152,13 +158,22 @@ class Probes:
         before = self._tallies.get(key, Tally())
         after = before.after(answer.ok, spec.success_threshold, spec.failure_threshold)
         self._tallies[key] = after
-        if not answer.ok and self.pod.metadata.deletion_timestamp is None:
+        if not answer.ok and self.pod.metadata.deletion_timestamp is None and self._may_complain(key, spec):
             await self._unhealthy(one.name, f"{sort.capitalize()} probe failed: {answer.text}".rstrip())
         if after.state == before.state:
             return False
         self._changed()
         # A startup probe has said what it can; a container that failed its liveness probe is about to be killed.
         return sort == "startup" or (sort == "liveness" and after.state is False)
+
+    def _may_complain(self, key: tuple[str, Sort], spec: Probe) -> bool:
+        """Once a period: a container that starts is asked more often than that."""
+        now = self._clock.monotonic()
+        last = self._complained.get(key)
+        if last is not None and now - last < 0.9 * (spec.period_seconds or 10):
+            return False
+        self._complained[key] = now
+        return True
 
     def _pause(self, spec: Probe, sort: Sort, one: Container, container_id: str) -> float:
         period = float(spec.period_seconds or 10)

@@ -33,6 +33,8 @@ from keelback.kubelet.status import Knowledge, status_of
 from keelback.volume.pod_volumes import SetUpFailed
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
+# Upstream looks at a pod that backs off this often, and says so each time.
+_BACK_OFF_SECONDS = 10.0
 _log = logger("kubelet.worker")
 
 
@@ -61,6 +63,7 @@ class PodWorker:
         self._given: dict[str, ResourceRequirements] = {}
         self._crash_loops: dict[str, CrashLoop] = {}
         self._problems: dict[str, tuple[str, str]] = {}
+        self._back_off_told: dict[str, float] = {}
         self._messages: dict[str, str] = {}
         self._volumes: Mapping[str, Path] = {}
         self._volumes_at = -1e9
@@ -88,7 +91,10 @@ class PodWorker:
 
     def update(self, pod: Pod) -> None:
         """The API's latest word on the pod."""
-        self.pod = pod
+        before, self.pod = self.pod.metadata, pod
+        if (before.labels, before.annotations) != (pod.metadata.labels, pod.metadata.annotations):
+            # Volumes may show them.
+            self._volumes_at = -1e9
         self._interrupt_if_needed()
         self._wake.set()
 
@@ -103,6 +109,11 @@ class PodWorker:
         self._ending = self._ending or Ending(reason, message, grace_seconds)
         self._interrupt_if_needed()
         self._wake.set()
+
+    @property
+    def probe_counts(self) -> Mapping[tuple[str, str, str], int]:
+        """How often probes were made, by container, kind and result."""
+        return self._probes.counts
 
     @property
     def is_finished(self) -> bool:
@@ -278,14 +289,25 @@ class PodWorker:
                 f"back-off {go_duration(wait.entry.delay)} restarting failed container={wait.name} "
                 f"pod={meta.name}_{meta.namespace}({meta.uid})"
             )
-            if self._problems.get(wait.name) != ("CrashLoopBackOff", message):
-                self._problems[wait.name] = ("CrashLoopBackOff", message)
-                text = (
-                    f"Back-off restarting failed container {wait.name} in pod {meta.name}_{meta.namespace}({meta.uid})"
-                )
-                path = field_path(self.pod, wait.name)
-                self._node.recorder.event(self.pod, "Warning", "BackOff", text, container=path)
+            is_new = self._problems.get(wait.name) != ("CrashLoopBackOff", message)
+            self._problems[wait.name] = ("CrashLoopBackOff", message)
+            self._tell_back_off(wait.name, is_new)
             self._wake_at(wait.until)
+
+    def _tell_back_off(self, name: str, is_new: bool) -> None:
+        now = self._node.clock.monotonic()
+        if not is_new and now < self._back_off_told[name]:
+            self._wake_in(self._back_off_told[name] - now)
+            return
+        meta = self.pod.metadata
+        text = f"Back-off restarting failed container {name} in pod {meta.name}_{meta.namespace}({meta.uid})"
+        self._node.recorder.event(self.pod, "Warning", "BackOff", text, container=field_path(self.pod, name))
+        pause = self._back_off_pause()
+        self._back_off_told[name] = now + pause
+        self._wake_in(pause)
+
+    def _back_off_pause(self) -> float:
+        return _BACK_OFF_SECONDS * (1 + 0.5 * self._node.chance.random())
 
     async def _kill(self, container_id: str, message: str, grace_seconds: float) -> None:
         sandbox = self.observed.sandbox
@@ -372,7 +394,10 @@ class PodWorker:
             self._problems[start.name] = (problem.reason, problem.message)
             await self._look()
             self._tell()
-            self._retry()
+            if problem.reason == "ImagePullBackOff":
+                self._wake_in(self._back_off_pause())
+            else:
+                self._retry()
             return
         self._problems.pop(start.name, None)
         answer = await starter.post_start(container, container_id)
