@@ -33,7 +33,7 @@ from keelback.component.logs import logger
 from keelback.component.remotecommand import Wanted
 from keelback.component.serving import Server, server_context
 from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
-from keelback.kubelet import logs, stats, streaming
+from keelback.kubelet import logs, node_logs, stats, streaming
 from keelback.kubelet.kubelet import Kubelet
 from keelback.kubelet.server_access import Access
 from keelback.kubelet.worker import PodWorker
@@ -120,7 +120,9 @@ class KubeletServer:
             case ["metrics", "cadvisor"]:
                 return Response(200, _PLAIN, await self._stats.cadvisor())
             case ["metrics", "probes"]:
-                return Response(200, _PLAIN, b"")
+                return Response(200, _PLAIN, self._stats.probes())
+            case ["logs", *below] if request.method in ("GET", "HEAD"):
+                return await node_logs.serve(self._kubelet.config.pod_logs.parent, below)
             case ["configz"]:
                 return Response(200, JSON_HEADERS, msgspec.json.encode({"kubeletconfig": self._configuration()}))
             case _:

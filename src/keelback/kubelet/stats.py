@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keelback.component.metrics import Registry
-from keelback.cri.runtime import ContainerStats, PodSandboxStats
+from keelback.cri.runtime import ContainerStats, NetworkUsage, PodSandboxStats
 from keelback.kubelet import node_facts
 from keelback.kubelet.kubelet import Kubelet
 from keelback.kubelet.observed import CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL
@@ -24,6 +24,12 @@ _CADVISOR: tuple[tuple[str, str, Callable[[ContainerStats], float]], ...] = (
     ("container_memory_usage_bytes", "gauge", lambda one: one.memory_usage_bytes),
     ("container_memory_rss", "gauge", lambda one: one.memory_rss_bytes),
     ("container_fs_usage_bytes", "gauge", lambda one: one.writable_layer_bytes),
+)
+_NETWORK: tuple[tuple[str, Callable[[NetworkUsage], int]], ...] = (
+    ("receive_bytes", lambda one: one.rx_bytes),
+    ("receive_errors", lambda one: one.rx_errors),
+    ("transmit_bytes", lambda one: one.tx_bytes),
+    ("transmit_errors", lambda one: one.tx_errors),
 )
 
 
@@ -78,7 +84,30 @@ class Statistics:
                 f"{name}{{{_labels(one)}}} {value(one)} {one.timestamp // 1_000_000}"
                 for one in await self._container_stats()
             ]
+        lines += _network_lines(await self._kubelet.runtime.list_pod_sandbox_stats())
+        lines += [
+            "# TYPE machine_cpu_cores gauge",
+            f"machine_cpu_cores {os.cpu_count() or 1}",
+            "# TYPE machine_memory_bytes gauge",
+            f"machine_memory_bytes {node_facts.memory_bytes()}",
+        ]
         return ("\n".join(lines) + "\n").encode()
+
+    def probes(self) -> bytes:
+        """/metrics/probes."""
+        registry = Registry()
+        labels = ("probe_type", "result", "container", "pod", "namespace", "pod_uid")
+        total = registry.counter(
+            "prober_probe_total",
+            "Cumulative number of a liveness, readiness or startup probe for a container by result.",
+            labels,
+        )
+        for worker in self._kubelet.workers.values():
+            meta = worker.pod.metadata
+            for (container, sort, result), count in worker.probe_counts.items():
+                told = (sort.capitalize(), result, container, meta.name, meta.namespace, meta.uid)
+                total.inc(*told, amount=count)
+        return registry.exposition()
 
     async def summary(self) -> dict[str, Any]:
         """/stats/summary."""
@@ -115,6 +144,16 @@ def _labels(one: ContainerStats) -> str:
     container = one.labels.get(CONTAINER_NAME_LABEL, one.name)
     namespace, pod = one.labels.get(POD_NAMESPACE_LABEL, ""), one.labels.get(POD_NAME_LABEL, "")
     return f'container="{container}",namespace="{namespace}",pod="{pod}"'
+
+
+def _network_lines(sandboxes: Sequence[PodSandboxStats]) -> Iterator[str]:
+    for name, value in _NETWORK:
+        yield f"# TYPE container_network_{name}_total counter"
+        for sandbox in sandboxes:
+            for one in sandbox.network:
+                labels = f'interface="{one.name}",namespace="{sandbox.namespace}",pod="{sandbox.name}"'
+                stamp = sandbox.timestamp // 1_000_000
+                yield f"container_network_{name}_total{{{labels}}} {value(one)} {stamp}"
 
 
 def _resource_lines(containers: Sequence[ContainerStats], kubelet: Kubelet) -> Iterator[str]:

@@ -4,15 +4,18 @@
 # source: containerd_snapshots.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "containerd_snapshots.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'containerd_snapshots.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,23 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1a\x63ontainerd_snapshots.proto\x12 containerd.services.snapshots.v1\x1a\x1bgoogle/protobuf/empty.proto"G\n\x13ViewSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t"F\n\x05Mount\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x03(\t"O\n\x14ViewSnapshotResponse\x12\x37\n\x06mounts\x18\x01 \x03(\x0b\x32\'.containerd.services.snapshots.v1.Mount"9\n\x15RemoveSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t2\xdd\x01\n\tSnapshots\x12u\n\x04View\x12\x35.containerd.services.snapshots.v1.ViewSnapshotRequest\x1a\x36.containerd.services.snapshots.v1.ViewSnapshotResponse\x12Y\n\x06Remove\x12\x37.containerd.services.snapshots.v1.RemoveSnapshotRequest\x1a\x16.google.protobuf.Emptyb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ontainerd_snapshots.proto\x12 containerd.services.snapshots.v1\x1a\x1bgoogle/protobuf/empty.proto\"G\n\x13ViewSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\"F\n\x05Mount\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x03(\t\"O\n\x14ViewSnapshotResponse\x12\x37\n\x06mounts\x18\x01 \x03(\x0b\x32\'.containerd.services.snapshots.v1.Mount\"9\n\x15RemoveSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t2\xdd\x01\n\tSnapshots\x12u\n\x04View\x12\x35.containerd.services.snapshots.v1.ViewSnapshotRequest\x1a\x36.containerd.services.snapshots.v1.ViewSnapshotResponse\x12Y\n\x06Remove\x12\x37.containerd.services.snapshots.v1.RemoveSnapshotRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "containerd_snapshots_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'containerd_snapshots_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_VIEWSNAPSHOTREQUEST"]._serialized_start = 93
-    _globals["_VIEWSNAPSHOTREQUEST"]._serialized_end = 164
-    _globals["_MOUNT"]._serialized_start = 166
-    _globals["_MOUNT"]._serialized_end = 236
-    _globals["_VIEWSNAPSHOTRESPONSE"]._serialized_start = 238
-    _globals["_VIEWSNAPSHOTRESPONSE"]._serialized_end = 317
-    _globals["_REMOVESNAPSHOTREQUEST"]._serialized_start = 319
-    _globals["_REMOVESNAPSHOTREQUEST"]._serialized_end = 376
-    _globals["_SNAPSHOTS"]._serialized_start = 379
-    _globals["_SNAPSHOTS"]._serialized_end = 600
+  DESCRIPTOR._loaded_options = None
+  _globals['_VIEWSNAPSHOTREQUEST']._serialized_start=93
+  _globals['_VIEWSNAPSHOTREQUEST']._serialized_end=164
+  _globals['_MOUNT']._serialized_start=166
+  _globals['_MOUNT']._serialized_end=236
+  _globals['_VIEWSNAPSHOTRESPONSE']._serialized_start=238
+  _globals['_VIEWSNAPSHOTRESPONSE']._serialized_end=317
+  _globals['_REMOVESNAPSHOTREQUEST']._serialized_start=319
+  _globals['_REMOVESNAPSHOTREQUEST']._serialized_end=376
+  _globals['_SNAPSHOTS']._serialized_start=379
+  _globals['_SNAPSHOTS']._serialized_end=600
 # @@protoc_insertion_point(module_scope)
