@@ -22,8 +22,8 @@ test: setup  ## all tests that this machine can run; TESTS=tests/scheduler for s
 bench: setup  ## CPU time per piece of work; docs/performance.md has figures
 	$(BIN)/python bench/run.py
 
-docs: setup  ## the documentation against the code: links, commands, controllers
-	$(BIN)/pytest -q tests/test_docs.py
+docs: setup  ## the documentation against the code: links, controllers, commands (typed)
+	$(BIN)/pytest -q tests/test_docs.py tests/docs
 
 clean:  ## what tools leave behind; not the environment
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

@@ -150,6 +150,21 @@ def test_an_interrupted_start_leaves_nothing(home):
     assert not Path("/run/keelback", name).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root each home has names of its own")
+def test_a_cluster_of_the_same_name_and_another_home_is_left_alone(home, monkeypatch):
+    name = f"cli-own-{os.getpid()}"
+    try:
+        assert run("up", "--simulated", "--name", name)[0] == 0
+        with monkeypatch.context() as other:
+            other.setenv("HOME", str(home / "other"))
+            for command in (("up", "--simulated"), ("down",)):
+                status, said = run(*command, "--name", name)
+                assert (status, f"with its data in {home}" in said) == (1, True), said
+        assert run("status", "--name", name)[0] == 0
+    finally:
+        assert run("down", "--name", name)[0] == 0
+
+
 def test_a_port_that_is_taken_is_named(home):
     name = f"cli-port-{os.getpid()}"
     with socket.socket() as taken:

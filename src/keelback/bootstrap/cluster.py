@@ -65,6 +65,7 @@ async def up(place: Place, wanted: Settings, progress: Progress, clock: Clock) -
 
     `ClusterError` says which part failed, with the last lines of its log. Cancelled, it takes down what it started.
     """
+    place.check_own()
     existed = place.settings() is not None
     settings = _settled(place, wanted)
     process = place.process()
@@ -196,6 +197,7 @@ def tail(path: Path, lines: int = _LOG_LINES) -> str:
 
 async def down(place: Place, progress: Progress, *, keep_data: bool = False) -> bool:
     """End everything of the cluster and remove it. False when there was nothing. Raises what cannot be removed."""
+    place.check_own()
     existed = place.settings_file.exists() or place.run.exists()
     process = place.process()
     if process is not None:

@@ -118,9 +118,27 @@ class Place:
         process = _read(self.process_file, Process)
         return process if process is not None and process.is_alive() else None
 
+    def check_own(self) -> None:
+        """Raises ClusterError where the run directory is another cluster's, of the same name and with other data.
+
+        One of another user, or of another home: names are for the whole machine where the run directory is.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            owner = Path(self._owner_file.read_text())
+            if owner != self.data:
+                raise ClusterError(
+                    f"a cluster {self.name} with its data in {owner} is on this machine: use another --name, "
+                    f"or say --data-dir {owner}"
+                )
+
+    @property
+    def _owner_file(self) -> Path:
+        return self.run / "data-directory"
+
     def make(self) -> None:
         for directory in (self.data, self.run, self.logs):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._owner_file.write_text(str(self.data))
 
     def write(self, path: Path, value: msgspec.Struct) -> None:
         """Put a file in its place at once, whole or not at all."""

@@ -156,6 +156,9 @@ def load(given: argparse.Namespace) -> int:
         raise ClusterError(f"{given.image}: no such file")
     from keelback.bootstrap import images
 
+    # It is read by a program of the node's, which is somewhere else.
+    image = given.image.absolute()
+
     async def work() -> None:
         sockets = sorted(place.run.glob("node-*/containerd/containerd.sock"))
         if not sockets:
@@ -163,7 +166,7 @@ def load(given: argparse.Namespace) -> int:
         failed: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                loading = [tasks.create_task(images.load(one, given.image, SystemClock())) for one in sockets]
+                loading = [tasks.create_task(images.load(one, image, SystemClock())) for one in sockets]
         except* images.ImageError as group:
             # Raised further below: what is raised in here, Python before 3.11.4 wraps in a group once more.
             failed = group.exceptions[0]
