@@ -128,8 +128,10 @@ class Duplicated(dict[str, Any]):
 def loads(data: bytes) -> Any:
     """A JSON tree in which objects with repeated keys are `Duplicated`. Raises DecodeError in Go's words."""
     try:
-        text = json_text.as_go_reads(data)
-        return json.loads(text, object_pairs_hook=_from_pairs, parse_constant=_refuse_constant)
+        # As text: of bytes the decoder guesses the encoding, and takes zeros for UTF-16.
+        return json.loads(
+            json_text.as_go_reads(data).decode(), object_pairs_hook=_from_pairs, parse_constant=_refuse_constant
+        )
     except json_text.TooDeep as error:
         raise DecodeError(str(error)) from error
     except json.JSONDecodeError as error:

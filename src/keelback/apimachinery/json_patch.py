@@ -47,6 +47,8 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     patched = _copied(document)
     copied_bytes = 0
     for operation in operations:
+        if not isinstance(operation, Mapping):
+            raise JSONPatchError("an operation must be an object")
         name = operation.get("op")
         path = _pointer(operation, "path")
         value = operation.get("value", _ABSENT)

@@ -32,7 +32,9 @@ class RequestInfo(msgspec.Struct, frozen=True, gc=False):
 def parse(request: Request) -> RequestInfo:
     """Take a request apart. Paths outside /api and /apis, and those too short to name a resource, are non-resource."""
     path = request.path
-    parts = [one for one in path.split("/") if one]
+    # An empty part stands for itself: `/api/v1//pods` is not `/api/v1/pods`.
+    trimmed = path.strip("/")
+    parts = trimmed.split("/") if trimmed else []
     method_verb = request.method.lower()
     if not parts or parts[0] not in ("api", "apis"):
         return RequestInfo(False, path, method_verb)

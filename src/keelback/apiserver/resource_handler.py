@@ -60,11 +60,11 @@ class ResourceHandler:
                 return await self.list(context)
             case "watch":
                 return await self.watch(context)
-            case "create":
+            case "create" if not context.info.name:
                 return await self.create(context)
-            case "update":
+            case "update" if context.info.name:
                 return await self.update(context)
-            case "patch":
+            case "patch" if context.info.name:
                 return await self.patch(context)
             case "delete":
                 return await self.delete(context)
@@ -151,8 +151,6 @@ class ResourceHandler:
         if obj.metadata.resource_version and obj.metadata.resource_version != "0":
             raise errors.StatusError("resourceVersion should not be set on objects to be created", code=500)
         obj = self._in_namespace(obj, context.info.namespace)
-        if context.info.name and not obj.metadata.name:
-            obj = with_metadata(obj, name=context.info.name)
         obj = self.strategy.asked_by(obj, context.user)
         written = await self.store.create(obj, self.write(context, dry_run=chosen.dry_run))
         self._warn(context, written.obj, None)

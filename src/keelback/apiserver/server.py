@@ -22,6 +22,7 @@ from keelback.concurrency.clock import Clock
 
 ResourceRoute: TypeAlias = Callable[[RequestContext], Awaitable[AnyResponse]]
 
+_METHOD_NOT_ALLOWED = "the server does not allow this method on the requested resource"
 _log = logger("apiserver")
 _SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
@@ -153,6 +154,8 @@ class APIServer:
             if info.group in self.custom_groups:
                 return _not_found
         path = info.path
+        if context.request.method not in ("GET", "HEAD") and self._can_only_be_read(path):
+            raise errors.MethodNotSupported(_METHOD_NOT_ALLOWED)
         found = self._paths.get(path) or (self._paths.get(path.rstrip("/")) if path != "/" else None)
         if found is not None:
             return found
@@ -165,6 +168,19 @@ class APIServer:
             raise self._unknown_resource(info)
         return _not_found
 
+    def _can_only_be_read(self, path: str) -> bool:
+        """Whether a path is that of the version or of discovery."""
+        match path.strip("/").split("/"):
+            case ["version" | "api" | "apis"]:
+                return True
+            case ["api", version]:
+                return ("", version) in self._versions
+            case ["apis", group]:
+                return any(one == group for one, _ in self._versions)
+            case ["apis", group, version]:
+                return (group, version) in self._versions
+        return False
+
     def _unknown_resource(self, info: RequestInfo) -> errors.NotFound:
         return errors.NotFound("the server could not find the requested resource", details=StatusDetails())
 
@@ -173,6 +189,11 @@ class APIServer:
 
 
 _NOBODY = UserInfo("")
+
+
+def too_large(limit_bytes: int) -> Response:
+    """The answer to a body that is too large to be read: a request's front door gives it."""
+    return negotiation.respond_error(errors.RequestEntityTooLarge(f"Request entity too large: limit is {limit_bytes}"))
 
 
 async def _not_found(context: RequestContext) -> AnyResponse:

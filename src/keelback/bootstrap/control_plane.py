@@ -156,6 +156,7 @@ class ControlPlane:
     async def _serve(self, tasks: asyncio.TaskGroup, keys: ClusterPKI) -> None:
         # What is imported here takes longer than the rest of the start: nodes are on their way meanwhile.
         from keelback.apiserver import assembly
+        from keelback.apiserver.server import too_large
         from keelback.component.metrics import Registry
         from keelback.component.serving import Server, server_context
         from keelback.storage.sqlite import open_store
@@ -164,10 +165,10 @@ class ControlPlane:
         try:
             api = await assembly.start(store, self._api_config(keys), self._clock, self._chance, Registry())
             context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
-            servers = [Server(api.handle, context, "127.0.0.1", self._settings.port)]
+            servers = [Server(api.handle, context, "127.0.0.1", self._settings.port, too_large=too_large)]
             if self._fabric is not None:
                 listener = namespaces.listen_in(self._fabric.path, *self._endpoint)
-                servers.append(Server(api.handle, context, listener=listener))
+                servers.append(Server(api.handle, context, listener=listener, too_large=too_large))
             for server in servers:
                 await server.start()
             self._write_kubeconfig(keys)

@@ -63,6 +63,7 @@ async def run(component: str, options: Any) -> None:
 async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.apiserver import assembly
     from keelback.apiserver.assembly import APIServerConfig
+    from keelback.apiserver.server import too_large
     from keelback.bootstrap import pki
     from keelback.component.metrics import Registry
     from keelback.component.serving import Server, server_context
@@ -91,7 +92,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     try:
         api = await assembly.start(store, config, clock, _chance(), Registry())
         context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
-        async with Server(api.handle, context, options.bind_address, options.secure_port):
+        async with Server(api.handle, context, options.bind_address, options.secure_port, too_large=too_large):
             _write_kubeconfigs(keys, f"https://{address}:{options.secure_port}")
             _log.info("The API server answers", address=address, port=options.secure_port)
             await api.run()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _PIPELINE: Final = 32
 # As Go waits before it closes on a client that may still be sending; longer while it is.
 _LINGER_SECONDS: Final = 0.5
 _LINGER_ROUNDS: Final = 10
+_BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _WITHOUT_BODY = frozenset((101, 204, 304))
 
 _log = logs.logger("serving")
@@ -225,10 +227,23 @@ class HTTPConnection(asyncio.Protocol):
         length = headers.get("content-length")
         if length is not None and int(length) > self._shared.limits.body_bytes:
             self._refused = self._shared.too_large(self._shared.limits.body_bytes)
+        elif (problem := self._head_problem()) is not None:
+            self._refused = text_response(f"400 Bad Request{problem}", 400)
         elif "expect" in headers and headers["expect"].lower() == "100-continue" and not self._occupied():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._refused is not None:
             raise _RefusedError
+
+    def _head_problem(self) -> str | None:
+        """What Go's server refuses although it parses."""
+        host = self._headers.get("host")
+        if host is None and self._parser.get_http_version() != "1.0":
+            return ": missing required Host header"
+        if host is not None and "," in host:
+            return ": too many Host headers"
+        if b"%" in self._url and _BAD_ESCAPE.search(self._url.partition(b"?")[0]):
+            return ""
+        return None
 
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)

@@ -85,10 +85,14 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         if name != own.kind:
             given = make_kind(version, name, own.plural)
             problem = errors.invalid("kind", name, f"must be {own.kind}")
-            shown = str((tree.get("metadata") or {}).get("name", ""))
+            metadata = tree.get("metadata")
+            shown = str(metadata.get("name", "")) if isinstance(metadata, Mapping) else ""
             raise errors.Invalid.of(given, shown, [problem])
 
     def from_tree(self, tree: Mapping[str, Any]) -> Unstructured:
+        if not isinstance(tree, Mapping):
+            found = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}.get(type(tree), "null")
+            raise codecs.DecodeError(f"json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
         metadata = codecs.convert(ObjectMeta, tree.get("metadata") or {})
         made: Unstructured = self.kind(metadata=metadata, content=self._shaped(_content(tree), self._structural))
         return made
