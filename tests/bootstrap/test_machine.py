@@ -54,6 +54,25 @@ def test_what_keeps_containers_from_being_real_is_named_with_a_remedy(changes: d
     assert "\n" not in line
 
 
+def test_who_lacks_only_root_is_told_only_that() -> None:
+    changes = {
+        "is_root": False,
+        "namespaces_error": "not root",
+        "links_error": "not root",
+        "nftables_error": "not root",
+    }
+    assert machine.why_simulated(examine(good(**changes))) == (
+        "containers are simulated: not running as root. To make them real: run the same command as root."
+    )
+
+
+def test_a_machine_without_linux_is_told_no_packages_to_install() -> None:
+    changes = {"system": "Darwin", "is_root": False, "programs": {}, "cni_plugins": "", "cgroup_version": "none"}
+    assert machine.why_simulated(examine(good(**changes))) == (
+        "containers are simulated: Darwin has no Linux containers. To make them real: use a Linux machine."
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [

@@ -134,11 +134,13 @@ def examine(machine: Machine) -> tuple[Finding, ...]:
         _system(machine),
         _root(machine),
         *_capability_findings(machine),
-        _kernel_part("namespaces", machine.namespaces_error, "run on a kernel and in a container that allow unshare"),
+        *_kernel_part(
+            machine, "namespaces", machine.namespaces_error, "run where the kernel or container allows unshare"
+        ),
         *_cgroup_findings(machine),
         _present("overlayfs", machine.has_overlay, "overlay file system", "modprobe overlay"),
-        _kernel_part("links", machine.links_error, "modprobe veth bridge, and install iproute2"),
-        _kernel_part("nftables", machine.nftables_error, "modprobe nf_tables, and install nftables"),
+        *_kernel_part(machine, "links", machine.links_error, "modprobe veth bridge, and install iproute2"),
+        *_kernel_part(machine, "nftables", machine.nftables_error, "modprobe nf_tables, and install nftables"),
         _bridge_netfilter(machine),
         *_program_findings(machine),
         _amount("disk", machine.disk_free_bytes, _DISK_BYTES, "images and logs need room: free some, or --data-dir"),
@@ -237,10 +239,13 @@ def _program_findings(machine: Machine) -> list[Finding]:
     return findings
 
 
-def _kernel_part(name: str, error: str, advice: str) -> Finding:
+def _kernel_part(machine: Machine, name: str, error: str, advice: str) -> list[Finding]:
+    if not machine.is_root:
+        # Only root can try, and that root is needed is said already.
+        return []
     if error:
-        return Finding(name, Severity.BLOCKING, f"{name} cannot be made: {error}", advice)
-    return Finding(name, Severity.OK, f"{name} can be made")
+        return [Finding(name, Severity.BLOCKING, f"{name} cannot be made: {error}", advice)]
+    return [Finding(name, Severity.OK, f"{name} can be made")]
 
 
 def _present(name: str, present: bool, what: str, advice: str) -> Finding:
