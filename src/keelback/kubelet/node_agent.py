@@ -206,7 +206,13 @@ class NodeAgent:
             _log.warning("Could not register the node", error=str(error))
 
     async def report(self) -> None:
-        """Write the status where it differs from what was written, or where that was long ago. Raises StatusErrors."""
+        """Write the status where the API has another, or where it was written long ago. Raises StatusErrors.
+
+        The API is asked each time: the conditions of a node that was cut off have been declared unknown meanwhile.
+        """
+        node = await self._client.get(Node, self._config.node_name)
+        self._written = node.status
+        self._see(node)
         status = await self._status()
         age = self._clock.monotonic() - self._written_at
         if age < self._config.status_report_seconds and _same(status, self._written):
