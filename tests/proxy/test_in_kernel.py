@@ -24,7 +24,7 @@ from keelback.concurrency.clock import SystemClock
 from keelback.network import namespaces
 from keelback.network.namespaces import Namespaces
 from keelback.proxy.config import ProxyConfig
-from keelback.proxy.elements import ENDPOINTS, HAIRPIN, INSIDE, REFUSED, SERVICES, SLOTS, STICKY
+from keelback.proxy.elements import ALLOWED, ENDPOINTS, GUARDED, HAIRPIN, INSIDE, REFUSED, SERVICES, SLOTS, STICKY
 from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.plan import Backend, Frontend, Rule
 from keelback.proxy.proxy import SERVICE_NAME, cleanup, run
@@ -42,6 +42,7 @@ WORLD = "203.0.113.1"
 CONFIG = ProxyConfig("node-a", (NODE_IP,), ("10.244.0.0/16",), ("10.244.0.0/24",))
 WEB = Frontend("10.96.0.20", "tcp", 80)
 NODE_PORT = Frontend(NODE_IP, "tcp", 30080)
+SETS = (HAIRPIN, GUARDED, ALLOWED)
 MAPS = (SERVICES, INSIDE, REFUSED, ENDPOINTS, SLOTS, STICKY)
 BOTH = tuple(Backend(pod, 8080, True) for pod in PODS)
 
@@ -105,11 +106,11 @@ class Node:
         self._threads.append(threading.Thread(target=accept, daemon=True))
         self._threads[-1].start()
 
-    def ask(self, client: str, frontend: Frontend) -> tuple[str, str]:
+    def ask(self, client: str, frontend: Frontend, patience_seconds: float = 5) -> tuple[str, str]:
         """Who answers a client, and as whom it was seen. Raises OSError."""
         with ExitStack() as stack:
             connection = stack.enter_context(namespaces.socket_in(self.paths[client]))
-            connection.settimeout(5)
+            connection.settimeout(patience_seconds)
             connection.connect((frontend.address, frontend.port))
             server, seen = connection.recv(100).decode().split()
         return server, seen
@@ -231,6 +232,21 @@ def test_a_client_keeps_its_endpoint_for_as_long_as_there_is_one(node: Node) -> 
     assert node.answering("pod1", WEB, 15) == {left[0].address}
 
 
+def test_only_clients_from_the_right_ranges_get_in(node: Node) -> None:
+    balancer = Frontend("10.96.0.40", "tcp", 80)
+    open_to_pods = Rule(balancer, "external", BOTH[:1], sources=("10.244.0.0/25", "172.31.0.0/16"))
+    node.load(open_to_pods)
+    assert node.ask("pod1", balancer)[0] == PODS[0]
+    with pytest.raises(TimeoutError):
+        node.ask("client", balancer, 0.5)
+    node.update(Rule(balancer, "external", BOTH[:1], sources=(f"{CLIENT_IP}/32",)))
+    assert node.ask("client", balancer)[0] == PODS[0]
+    with pytest.raises(TimeoutError):
+        node.ask("pod1", balancer, 0.5)
+    node.update(Rule(balancer, "external", BOTH[:1]))
+    assert node.ask("pod1", balancer)[0] == PODS[0]
+
+
 def test_pods_leave_the_cluster_as_their_node(node: Node) -> None:
     node.load()
     assert node.ask("pod0", Frontend(WORLD, "tcp", 80)) == (WORLD, NODE_IP)
@@ -270,7 +286,12 @@ def any_rule(chance: random.Random) -> Rule:
 
     treatment = chance.choice(["cluster", "external", "local"])
     inside = chance.choice([None, backends()])
-    return Rule(frontend, treatment, backends(), inside, chance.choice([0, 0, 60, 10800]), chance.random() < 0.5)
+    affinity, is_elsewhere = chance.choice([0, 0, 60, 10800]), chance.random() < 0.5
+    ranges = (
+        ["fd00:1::/32", "fd00:2::/48", "fd00:3::1/128"] if version6 else ["10.0.0.0/8", "192.0.2.0/24", "9.9.9.9/32"]
+    )
+    sources = tuple(chance.sample(ranges, chance.choice([0, 0, 1, 2])))
+    return Rule(frontend, treatment, backends(), inside, affinity, is_elsewhere, sources)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -288,7 +309,7 @@ def test_the_kernel_takes_any_updates_and_holds_what_a_whole_script_says(node: N
     def held() -> dict[str, set[str]]:
         found = {}
         for family in ("ip", "ip6"):
-            for kind, name in (*(("map", name) for name in MAPS), ("set", HAIRPIN)):
+            for kind, name in (*(("map", name) for name in MAPS), *(("set", name) for name in SETS)):
                 listed = node.run(node.paths["node"], f"nft -nn list {kind} {family} keelback-proxy {name}")
                 _, _, entries = listed.partition("elements = {")
                 found[f"{family} {name}"] = {entry.strip() for entry in entries.partition("}")[0].split(",")}

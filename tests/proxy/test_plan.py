@@ -126,6 +126,25 @@ def test_all_addresses_of_a_load_balancer_service() -> None:
     }
 
 
+def test_source_ranges_are_for_the_load_balancers_address_alone() -> None:
+    wanted = replace(
+        service(type="LoadBalancer", load_balancer_source_ranges=("10.0.0.0/9", " 10.128.0.0/9 ", "192.0.2.7/24")),
+        status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="192.0.2.1"),))),
+    )
+    found = rules(wanted, slice_of(HERE))
+    assert {front.address: rule.sources for front, rule in found.items() if rule.sources} == {
+        "192.0.2.1": ("10.0.0.0/8", "192.0.2.0/24")
+    }
+
+
+def test_ranges_of_another_family_let_nobody_in() -> None:
+    wanted = replace(
+        service(type="LoadBalancer", load_balancer_source_ranges=("fd00::/8",)),
+        status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="192.0.2.1"),))),
+    )
+    assert rules(wanted, slice_of(HERE))[Frontend("192.0.2.1", "tcp", 80)].sources == ("0.0.0.0/32",)
+
+
 def test_each_family_has_endpoints_of_its_own() -> None:
     wanted = service(cluster_ips=("10.96.0.20", "fd00::20"))
     found = rules(wanted, slice_of(HERE), slice_of(endpoint("fd00:1::5")))

@@ -27,6 +27,8 @@ def test_the_golden_script() -> None:
     table.assign("web", (Rule(WEB, "cluster", (LOCAL, REMOTE)), Rule(DNS, "cluster", ())))
     node_port = Frontend("172.18.0.2", "tcp", 30080)
     table.assign("local", (Rule(node_port, "local", (), (REMOTE,), is_elsewhere=True),))
+    balancer = Frontend("192.0.2.1", "tcp", 80)
+    table.assign("balanced", (Rule(balancer, "external", (LOCAL,), sources=("10.0.0.0/8", "192.0.2.0/24")),))
     table.assign("sticky", (Rule(Frontend("198.51.100.1", "tcp", 443), "external", (LOCAL,), affinity_seconds=60),))
     six = Frontend("fd00:96::20", "tcp", 80)
     table.assign("six", (Rule(six, "cluster", (Backend("fd00:244::5", 8080, True),)),))
@@ -120,6 +122,7 @@ rules = st.builds(
     st.none() | backends,
     st.sampled_from([0, 60]),
     st.booleans(),
+    st.sampled_from([(), ("10.0.0.0/8",), ("10.0.0.0/8", "192.0.2.0/24")]),
 )
 changes = st.lists(
     st.tuples(st.sampled_from("abc"), st.lists(rules, max_size=3).map(tuple), st.booleans()), max_size=12

@@ -20,6 +20,8 @@ ENDPOINTS: Final = "endpoints"
 SLOTS: Final = "slots"
 STICKY: Final = "sticky"
 HAIRPIN: Final = "hairpin"
+GUARDED: Final = "guarded"
+ALLOWED: Final = "allowed"
 
 MASQUERADE_MARK: Final = 0x8000_0000
 _INSIDE_OFFSET = 4096
@@ -53,6 +55,10 @@ def elements(rule: Rule) -> Iterator[tuple[Slot, str]]:
         inside = rule.inside[:MAX_BACKENDS]
         yield Slot(family, INSIDE, key), f"goto inside{len(inside)}{suffix}"
         yield from _choices(family, key, inside, _INSIDE_OFFSET, rule.affinity_seconds)
+    if rule.sources:
+        yield Slot(family, GUARDED, key), ""
+    for source in rule.sources:
+        yield Slot(family, ALLOWED, f"{key} . {source}"), ""
     for backend in {*backends, *(rule.inside or ())}:
         if backend.is_local:
             yield Slot(family, HAIRPIN, f"{backend.address} . {backend.address}"), ""

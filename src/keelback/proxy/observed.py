@@ -13,6 +13,7 @@ class ServiceSpec(Value):
     external_traffic_policy: str = ""
     health_check_node_port: int = 0
     internal_traffic_policy: str | None = None
+    load_balancer_source_ranges: tuple[str, ...] = ()
     ports: tuple[core_v1.ServicePort, ...] = ()
     session_affinity: str = written("None")
     session_affinity_config: core_v1.SessionAffinityConfig | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
 from typing import Literal, NamedTuple, TypeAlias
 
 from keelback.api.core_v1 import ServicePort
@@ -50,6 +50,8 @@ class Rule:
     inside: tuple[Backend, ...] | None = None
     affinity_seconds: int = 0
     is_elsewhere: bool = False
+    sources: tuple[str, ...] = ()
+    """The ranges that clients must come from; none: from anywhere. They do not overlap."""
 
 
 def plan(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig) -> tuple[Rule, ...]:
@@ -111,10 +113,24 @@ def _port_rules(
                     is_elsewhere=is_local and bool(everywhere),
                 )
         for frontend in _external_frontends(service, port, config, version6):
+            sources = _sources(service, frontend)
             if spec.external_traffic_policy == "Local":
-                yield Rule(frontend, "local", here, hinted, affinity, is_elsewhere=bool(everywhere))
+                yield Rule(frontend, "local", here, hinted, affinity, bool(everywhere), sources)
             else:
-                yield Rule(frontend, "external", hinted, affinity_seconds=affinity)
+                yield Rule(frontend, "external", hinted, affinity_seconds=affinity, sources=sources)
+
+
+def _sources(service: Service, frontend: Frontend) -> tuple[str, ...]:
+    """loadBalancerSourceRanges: they are for the load balancer's addresses, not for node ports and external IPs."""
+    ranges = service.spec.load_balancer_source_ranges
+    if not ranges or service.spec.type != "LoadBalancer":
+        return ()
+    if frontend.address not in {str(_address(one.ip)) for one in service.status.load_balancer.ingress if one.ip}:
+        return ()
+    networks = [ip_network(text.strip(), strict=False) for text in ranges]
+    if is_version6(frontend.address):
+        return tuple(str(one) for one in collapse_addresses(one for one in networks if one.version == 6)) or ("::/128",)
+    return tuple(str(one) for one in collapse_addresses(one for one in networks if one.version == 4)) or ("0.0.0.0/32",)
 
 
 def _external_frontends(service: Service, port: ServicePort, config: ProxyConfig, version6: bool) -> Iterator[Frontend]:

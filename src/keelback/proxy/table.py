@@ -191,6 +191,8 @@ def _sets(family: str, config: ProxyConfig, entries: Mapping[str, Sequence[str]]
         ("map", elements.STICKY, f"type {service} . mark : verdict;"),
         ("map", "affinity", "type mark : mark; size 65536; flags dynamic,timeout; timeout 3h;"),
         ("set", elements.HAIRPIN, f"type {address} . {address};"),
+        ("set", elements.GUARDED, f"type {service};"),
+        ("set", elements.ALLOWED, f"type {service} . {address}; flags interval;"),
     ):
         held = ",\n\t\t".join(entries.get(name, ()))
         yield f"\t{kind} {name} {{\n\t\t{declared}\n"
@@ -210,6 +212,10 @@ def _base_chains(family: str) -> Iterable[str]:
     refused = f"ct state new {key} vmap @{elements.REFUSED}"
     mark = f"{elements.MASQUERADE_MARK:#x}"
     multicast = "224.0.0.0/4" if family == "ip" else "ff00::/8"
+    # Before translation, while the packet still says whom it is for.
+    stranger = f"ct state new {key} @{elements.GUARDED} {key} . {family} saddr != @{elements.ALLOWED} drop"
+    for hook in ("prerouting", "output"):
+        yield _base(f"sources-{hook}", "filter", hook, "-110", (stranger,))
     yield _base("nat-prerouting", "nat", "prerouting", "dstnat", (f"{family} saddr @cluster {inside}", services))
     yield _base("nat-output", "nat", "output", "-100", (inside, services))
     # After translation: whatever still has a Service's address then has no endpoint. NAT chains cannot reject.
