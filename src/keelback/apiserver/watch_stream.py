@@ -12,7 +12,7 @@ from keelback.apiserver.watch_selection import Filter
 from keelback.apiserver.watch_wire import EventType, WatchRecord, WireForm
 
 BUFFER_RECORDS = 8_192
-BATCH_BYTES = 64 << 10
+BATCH_BYTES = 32 << 10
 
 
 class Change:

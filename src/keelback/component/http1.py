@@ -28,7 +28,7 @@ from keelback.component.http import (
     UpgradeResponse,
     text_response,
 )
-from keelback.component.http1_bodies import WRITE_BYTES, ends_of, gzipped, writes
+from keelback.component.http1_bodies import ends_of, gzipped, writes
 from keelback.component.http1_heads import header_name, response_head
 
 # A client that sends more requests ahead than this waits.
@@ -36,6 +36,8 @@ _PIPELINE: Final = 32
 # As Go waits before it closes on a client that may still be sending; longer while it is.
 _LINGER_SECONDS: Final = 0.5
 _LINGER_ROUNDS: Final = 10
+# What one client does not take is kept for it encrypted; a thousand slow watchers are a thousand times this.
+_UNSENT_BYTES: Final = 16 << 10
 _BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _WITHOUT_BODY = frozenset((101, 204, 304))
 
@@ -134,7 +136,7 @@ class HTTPConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit
         self._transport = transport
-        transport.set_write_buffer_limits(WRITE_BYTES)
+        transport.set_write_buffer_limits(_UNSENT_BYTES)
         if not self._shared.opened(self):
             self._lost = True
             transport.abort()

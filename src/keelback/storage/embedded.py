@@ -29,7 +29,7 @@ from keelback.storage.protocol import (
 
 MAX_PENDING_WRITES = 20_000
 MAX_PENDING_BYTES = 256 << 20
-RECENT_BYTES = 8 << 20
+RECENT_BYTES = 1 << 20
 WATCH_BATCH = 1_000
 COMPACT_STEP = 500
 CLOSED = "the store is closed"

@@ -29,6 +29,7 @@ WAL_CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 8 << 20
 READ_AT_ONCE = 32
 VACUUM_PAGES = 200
+CACHE_KIB = 512
 
 # `value` stands last: what precedes it is read without touching the pages a large value overflows to.
 _SCHEMA = """
@@ -198,6 +199,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # What is read often is in the watch caches, and what is written is at the end of the table.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except sqlite3.Error:
         connection.close()
         raise
