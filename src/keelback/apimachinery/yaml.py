@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import yaml
 
 from keelback.apimachinery import json_text
@@ -33,6 +34,9 @@ class YAMLError(Exception):
 
 def load(text: bytes | str) -> tuple[Any, list[str]]:
     """The first document as a JSON tree, and what go-yaml says of duplicate keys. Raises YAMLError."""
+    plain = _plain_json(text)
+    if plain is not None:
+        return plain, []
     duplicates: list[str] = []
     loader = None
     try:
@@ -59,6 +63,22 @@ def dump(tree: Any) -> str:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text: str = yaml.dump(tree, Dumper=dumper, default_flow_style=False, sort_keys=True, allow_unicode=True)
     return text
+
+
+def _plain_json(text: bytes | str) -> Any:
+    """The tree of a text that is compact JSON, as kubectl and other programs send it; None for any other.
+
+    Such JSON means the same as YAML, and that encoding it gives the same bytes shows that no key is repeated.
+    """
+    if not isinstance(text, bytes) or text[:1] != b"{" or not text.isascii() or b"\x7f" in text:
+        return None
+    if text.count(b"{") + text.count(b"[") > json_text.DEEPEST:
+        return None
+    try:
+        tree = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return tree if msgspec.json.encode(tree) == text.rstrip(b"\n") else None
 
 
 def _is_single(text: bytes | str) -> bool:
