@@ -77,6 +77,7 @@ def test_flags_of_components_are_kept_by_component():
         (("up", "--name", "Not_A_Name"), "no name for a cluster"),
         (("status",), "there is no cluster local"),
         (("kubeconfig", "--name", "none"), "there is no cluster none"),
+        (("disconnect", "node-0", "--name", "none"), "there is no cluster none"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(home, capsys, arguments, said):
@@ -123,6 +124,7 @@ def test_a_cluster_with_simulated_nodes_from_start_to_end(home):
         status, said = run("up", "--name", name)
         assert status == 0, said
         assert "runs already" in said
+        assert "there is no network to cut" in run("disconnect", "node-0", "--name", name)[1]
         assert run("status", "--name", name)[0] == 0
         kubectl("delete", "deployment", "web", "--timeout=30s")
         kubectl("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=30s")
@@ -224,6 +226,31 @@ def test_a_spoilt_kubeconfig_is_named_and_left_alone(home):
     assert status == 1
     assert "config is not YAML" in said
     assert "Traceback" not in said
+
+
+def test_logs_of_a_cluster_are_read_as_far_as_wanted(home):
+    name = f"cli-logs-{os.getpid()}"
+    place = cluster_state.place_of(name)
+    place.make()
+    place.write(place.settings_file, cluster_state.Settings(name=name))
+    place.control_plane_log().write_text("one\ntwo\nthree\n")
+    assert run("logs", "--name", name)[1] == "one\ntwo\nthree\n"
+    assert run("logs", "--name", name, "--tail", "2")[1] == "two\nthree\n"
+    assert run("logs", "--name", name, "--tail", "0")[1] == ""
+    assert run("logs", "--name", name, "--tail", "9")[1] == "one\ntwo\nthree\n"
+    assert run("logs", "--name", name, "node-7") == (
+        1,
+        "keelback: there is no log of 'node-7'; there are: control-plane\n",
+    )
+    place.control_plane_log().write_text("line\n" * 100_000)
+    argv = [sys.executable, "-m", "keelback.cli.main", "logs", "--name", name]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reading:
+        assert reading.stdout is not None
+        assert reading.stderr is not None
+        assert reading.stdout.readline() == "line\n"
+        reading.stdout.close()
+        assert reading.stderr.read() == ""
+    place.remove(keep_data=False)
 
 
 def test_taking_down_nothing_is_no_error(home):

@@ -190,8 +190,13 @@ class Containerd:
                 environment={**os.environ, **self.environment},
                 output=output,
             )
-        self.process = Process.of(child.pid)
         self._is_adopted = False
+        try:
+            self.process = Process.of(child.pid)
+        except ProcessLookupError:
+            # It ended at once: `wait_ready` says so, with the end of its log.
+            self.process = None
+            return
         temporary = self.record.with_suffix(".new")
         temporary.write_bytes(msgspec.json.encode(self.process))
         temporary.replace(self.record)

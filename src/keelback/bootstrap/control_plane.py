@@ -22,6 +22,7 @@ from keelback.bootstrap import components, kubeconfigs, pki
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, SchedulerOptions
+from keelback.bootstrap.containerd import ContainerdError
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.bootstrap.node_host import NodeHost, node_specs
 from keelback.bootstrap.node_namespace import NodeEnvironmentError
@@ -64,7 +65,7 @@ async def run(place: Place) -> None:
 def _root(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, OSError | ClusterError | NodeEnvironmentError):
+    if isinstance(error, OSError | ClusterError | NodeEnvironmentError | ContainerdError):
         # Their texts are for people.
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -182,7 +182,8 @@ def names(image: bytes | Path) -> list[str]:
             else:
                 raise ImageError("no image archive: it has neither index.json nor manifest.json")
     except (tarfile.TarError, EOFError, KeyError, ValueError) as error:
-        raise ImageError(f"not an image archive: {error}") from error
+        # tarfile tells on a line each what every kind of compression says.
+        raise ImageError(f"not an image archive: {str(error).splitlines()[0].rstrip(':')}") from error
     return [full_name(name) for name in found if name]
 
 

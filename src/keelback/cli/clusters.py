@@ -136,7 +136,8 @@ def logs(given: argparse.Namespace) -> int:
     async def follow() -> None:
         with path.open(errors="replace") as file:
             text = file.read()
-            sys.stdout.write(text if given.tail < 0 else "".join(text.splitlines(keepends=True)[-given.tail :]))
+            lines = text.splitlines(keepends=True)
+            sys.stdout.write("".join(lines[max(0, len(lines) - given.tail) :]) if given.tail >= 0 else text)
             while given.follow:
                 sys.stdout.write(file.read())
                 sys.stdout.flush()
@@ -153,7 +154,7 @@ def load(given: argparse.Namespace) -> int:
     if settings.simulated:
         raise ClusterError(f"cluster {place.name} has simulated nodes: they run any image without having it")
     if not given.image.is_file():
-        raise ClusterError(f"{given.image}: no such file")
+        raise ClusterError(f"{given.image}: {'not a file' if given.image.exists() else 'no such file'}")
     from keelback.bootstrap import images
 
     # It is read by a program of the node's, which is somewhere else.

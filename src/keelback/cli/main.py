@@ -6,6 +6,7 @@ Modules that do something are imported when they are asked for, so that the rest
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("keelback: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read has read enough, as `head` does. Nothing is left to write when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def parser() -> argparse.ArgumentParser:

@@ -142,6 +142,8 @@ def _flag(field: str, hint: Any) -> Flag:
 def _reader(hint: Any, origin: Any) -> Callable[[str], Any]:
     if hint is bool:
         return parse_bool
+    if hint is int:
+        return _read_integer
     if origin is tuple:
         return lambda text: tuple(part for part in text.split(",") if part)
     if origin is not None and issubclass(origin, Mapping):
@@ -150,6 +152,14 @@ def _reader(hint: Any, origin: Any) -> Callable[[str], Any]:
         read: Callable[[str], Any] = hint
         return read
     raise TypeError(f"no flag can have the type {hint}")
+
+
+def _read_integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        # As Go has it, which is what those who know the flag have read before.
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
 def _read_map(text: str) -> dict[str, str]:
