@@ -41,7 +41,7 @@ class CSIDriver(Object):
 
 
 class CSINodeSpec(Value):
-    drivers: Annotated[tuple[CSINodeDriver, ...], ListMap("name", merge_key="name")] = written(())
+    drivers: Annotated[tuple[CSINodeDriver, ...] | None, ListMap("name", merge_key="name")] = written(None)
 
 
 @kind("storage.k8s.io/v1", "csinodes", namespaced=False)

@@ -108,6 +108,7 @@ SPECIAL: tuple[type[Strategy[Any]], ...] = (
     replicasets.ReplicaSetStrategy,
     replicationcontrollers.ReplicationControllerStrategy,
     resource_claims.ResourceClaimStrategy,
+    resource_claims.ResourceClaimTemplateStrategy,
     resource_claims.ResourceSliceStrategy,
     resourcequotas.ResourceQuotaStrategy,
     rolebindings.RoleBindingStrategy,
@@ -125,8 +126,6 @@ SPECIAL: tuple[type[Strategy[Any]], ...] = (
     webhookconfigurations.ValidatingWebhookConfigurationStrategy,
 )
 
-_WITHOUT_GENERATION = frozenset({"ResourceClaimTemplate"})
-
 
 def strategies() -> Iterator[Strategy[Any]]:
     """One strategy per stored kind."""
@@ -139,6 +138,5 @@ def strategies() -> Iterator[Strategy[Any]]:
 def _plain(kind: type[Object]) -> Strategy[Any]:
     """The strategy of a kind about which nothing is special."""
     name = kind.__kind__.kind
-    counts = name not in _WITHOUT_GENERATION
-    made: type[Strategy[Any]] = type(f"{name}Strategy", (Strategy,), {"kind": kind, "counts_generations": counts})
+    made: type[Strategy[Any]] = type(f"{name}Strategy", (Strategy,), {"kind": kind})
     return made()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from keelback.api.storage_v1 import CSINode
+from keelback.apimachinery.errors import FieldError, duplicate, invalid, required
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import number
 
@@ -11,4 +14,20 @@ class CSINodeStrategy(Strategy[CSINode]):
     kind = CSINode
     answers_deleted_object = True
     counts_generations = False
-    columns = (number("Drivers", lambda one: len(one.spec.drivers)), AGE)
+    columns = (number("Drivers", lambda one: len(one.spec.drivers or ())), AGE)
+
+    def validate(self, new: CSINode) -> Iterator[FieldError]:
+        seen: set[str] = set()
+        for index, driver in enumerate(new.spec.drivers or ()):
+            path = f"spec.drivers[{index}]"
+            if not driver.name:
+                yield required(f"{path}.name")
+            if driver.name in seen:
+                yield duplicate(f"{path}.name", driver.name)
+            seen.add(driver.name)
+            if not driver.node_id:
+                yield required(f"{path}.nodeID")
+            if driver.allocatable is not None and (driver.allocatable.count or 0) < 0:
+                yield invalid(
+                    f"{path}.allocatable.count", driver.allocatable.count, "must be greater than or equal to 0"
+                )

@@ -9,6 +9,7 @@ from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required, too_many
 from keelback.apimachinery.meta import replace
+from keelback.registry import addresses_of_endpoints
 from keelback.registry.cells import first_and_count
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
@@ -70,13 +71,12 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
 
 def _address(kind: str, address: str, path: str) -> Iterator[FieldError]:
     if kind == "FQDN":
-        complaints: Iterable[str] = names.dns1123_subdomain(address)
-    else:
-        complaints = names.ip_address(address)
-        if not complaints and (":" in address) != (kind == "IPv6"):
-            complaints = (f"must be an {kind} address",)
-    for complaint in complaints:
-        yield invalid(path, address, complaint)
+        for complaint in names.dns1123_subdomain(address):
+            yield invalid(path, address, complaint)
+        return
+    if not names.ip_address(address) and (":" in address) != (kind == "IPv6"):
+        yield invalid(path, address, f"must be an {kind} address")
+    yield from addresses_of_endpoints.problems(address, path)
 
 
 def _validate_ports(new: EndpointSlice) -> Iterator[FieldError]:

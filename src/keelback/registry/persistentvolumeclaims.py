@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keelback.api.core_v1 import PersistentVolumeClaim, PersistentVolumeClaimSpec
+from keelback.api.core_v1 import (
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpec,
+    TypedLocalObjectReference,
+    TypedObjectReference,
+)
 from keelback.apimachinery import names, quantity
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
@@ -14,6 +19,7 @@ from keelback.registry.persistentvolumes import ACCESS_MODES, short_access_modes
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
+_DATA_SOURCES = frozenset({("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")})
 _IMMUTABLE = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
@@ -49,6 +55,14 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
         spec = pod_specs.with_claim_spec_defaults(new.spec)
         return new if spec is new.spec else replace(new, spec=spec)
 
+    def prepare_for_create(self, new: PersistentVolumeClaim) -> PersistentVolumeClaim:
+        new = super().prepare_for_create(new)
+        return replace(new, spec=_with_data_sources(new.spec))
+
+    def prepare_for_update(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> PersistentVolumeClaim:
+        new = super().prepare_for_update(new, old)
+        return replace(new, spec=_with_data_sources(new.spec))
+
     def validate(self, new: PersistentVolumeClaim) -> Iterator[FieldError]:
         yield from validate_spec(new.spec, "spec")
 
@@ -72,6 +86,29 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
             floor = old.status.capacity.get("storage")
             if floor is None or quantity.compare(wanted, floor) <= 0:
                 yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+
+
+def _with_data_sources(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
+    """The spec with both names of where its data come from (upstream's NormalizeDataSources).
+
+    `dataSource` only ever names a claim or a snapshot: what else an old client put there is dropped.
+    """
+    old, ref = spec.data_source, spec.data_source_ref
+    if ref is not None and ref.namespace:
+        return spec
+    if old is not None and not _is_claim_or_snapshot(old) and ref is None:
+        return replace(spec, data_source=None)
+    if old is not None and ref is None:
+        ref = TypedObjectReference(api_group=old.api_group, kind=old.kind, name=old.name)
+        return replace(spec, data_source_ref=ref)
+    if ref is not None and old is None and _is_claim_or_snapshot(ref):
+        old = TypedLocalObjectReference(api_group=ref.api_group, kind=ref.kind, name=ref.name)
+        return replace(spec, data_source=old)
+    return spec
+
+
+def _is_claim_or_snapshot(source: TypedLocalObjectReference | TypedObjectReference) -> bool:
+    return (source.api_group or "", source.kind) in _DATA_SOURCES
 
 
 def validate_spec(spec: PersistentVolumeClaimSpec, path: str) -> Iterator[FieldError]:

@@ -68,6 +68,10 @@ class PersistentVolumeStrategy(Strategy[PersistentVolume]):
         wide("VolumeMode", lambda one, _now: one.spec.volume_mode or "<unset>"),
     )
 
+    def prepare_for_create(self, new: PersistentVolume) -> PersistentVolume:
+        new = super().prepare_for_create(new)
+        return replace(new, status=replace(new.status, last_phase_transition_time=new.metadata.creation_timestamp))
+
     def prepare_for_status_update(self, new: PersistentVolume, old: PersistentVolume) -> PersistentVolume:
         return replace(new, spec=old.spec)
 

@@ -104,8 +104,15 @@ def _requests_from_limits(requests: Mapping[str, str], limits: Mapping[str, str]
 def _with_source(volume: Volume) -> Volume:
     for source in _VOLUME_SOURCES:
         if getattr(volume, source) is not None:
-            return _with_claim_defaults(volume)
+            return _with_image_defaults(_with_claim_defaults(volume))
     return replace(volume, empty_dir=EmptyDirVolumeSource())
+
+
+def _with_image_defaults(volume: Volume) -> Volume:
+    image = volume.image
+    if image is None or image.pull_policy or not image.reference:
+        return volume
+    return replace(volume, image=replace(image, pull_policy=pull_policy(image.reference)))
 
 
 def _with_claim_defaults(volume: Volume) -> Volume:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from keelback.api.core_v1 import PodTemplate
+from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
-from keelback.registry import cells, pod_specs
+from keelback.registry import cells, pod_specs, pod_templates
 from keelback.registry.strategy import Strategy
 from keelback.registry.workloads import text
 
@@ -23,3 +26,6 @@ class PodTemplateStrategy(Strategy[PodTemplate]):
     def default(self, new: PodTemplate, old: PodTemplate | None = None) -> PodTemplate:
         template = pod_specs.with_template_defaults(new.template)
         return new if template is new.template else replace(new, template=template)
+
+    def validate(self, new: PodTemplate) -> Iterator[FieldError]:
+        yield from pod_templates.validate(new.template, "template")

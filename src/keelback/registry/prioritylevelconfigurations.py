@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from keelback.api.flowcontrol_v1 import (
     LimitedPriorityLevelConfiguration,
     PriorityLevelConfiguration,
     QueuingConfiguration,
 )
+from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
 from keelback.registry.cells import NONE
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
+
+_WHOLE_PERCENT: Final = 100
 
 
 def _queuing(attribute: str) -> Any:
@@ -56,6 +60,61 @@ class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
             )
             return replace(new, spec=replace(spec, exempt=exempt))
         return new
+
+    def validate(self, new: PriorityLevelConfiguration) -> Iterator[FieldError]:
+        spec = new.spec
+        match spec.type:
+            case "Exempt":
+                if spec.limited is not None:
+                    yield forbidden("spec.limited", "must be nil if the type is not Limited")
+            case "Limited":
+                if spec.exempt is not None:
+                    yield forbidden("spec.exempt", "must be nil if the type is Limited")
+                if spec.limited is None:
+                    yield required("spec.limited", "must not be empty when type is Limited")
+                else:
+                    yield from _limited(spec.limited, "spec.limited")
+            case _:
+                yield not_supported("spec.type", spec.type, ("Exempt", "Limited"))
+
+
+def _limited(limited: LimitedPriorityLevelConfiguration, path: str) -> Iterator[FieldError]:
+    shares, lent, borrowed = (
+        limited.nominal_concurrency_shares,
+        limited.lendable_percent,
+        limited.borrowing_limit_percent,
+    )
+    if shares is not None and shares < 0:
+        yield invalid(f"{path}.nominalConcurrencyShares", shares, "must be a non-negative integer")
+    response = limited.limit_response
+    queuing_path = f"{path}.limitResponse.queuing"
+    match response.type:
+        case "Reject":
+            if response.queuing is not None:
+                yield forbidden(queuing_path, "must be nil if limited.limitResponse.type is not Limited")
+        case "Queue":
+            if response.queuing is None:
+                yield required(queuing_path, "must not be empty if limited.limitResponse.type is Limited")
+            else:
+                yield from _queues(response.queuing, queuing_path)
+        case _:
+            yield not_supported(f"{path}.limitResponse.type", response.type, ("Queue", "Reject"))
+    if lent is not None and not 0 <= lent <= _WHOLE_PERCENT:
+        yield invalid(f"{path}.lendablePercent", lent, "must be between 0 and 100, inclusive")
+    if borrowed is not None and borrowed < 0:
+        yield invalid(f"{path}.borrowingLimitPercent", borrowed, "if specified, must be a non-negative integer")
+
+
+def _queues(queuing: QueuingConfiguration, path: str) -> Iterator[FieldError]:
+    if queuing.queue_length_limit <= 0:
+        yield invalid(f"{path}.queueLengthLimit", queuing.queue_length_limit, "must be positive")
+    if queuing.queues <= 0:
+        yield invalid(f"{path}.queues", queuing.queues, "must be positive")
+        return
+    if queuing.hand_size <= 0:
+        yield invalid(f"{path}.handSize", queuing.hand_size, "must be positive")
+    elif queuing.hand_size > queuing.queues:
+        yield invalid(f"{path}.handSize", queuing.hand_size, f"should not be greater than queues ({queuing.queues})")
 
 
 def _with_defaults(limited: LimitedPriorityLevelConfiguration) -> LimitedPriorityLevelConfiguration:
