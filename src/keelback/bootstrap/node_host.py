@@ -6,6 +6,7 @@ All of them outlive this process; the next one adopts what still runs and starts
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from keelback import __version__
 from keelback.bootstrap.addresses import ClusterAddresses
 from keelback.bootstrap.cluster_state import Place
 from keelback.bootstrap.containerd import PAUSE_IMAGE
@@ -26,6 +28,7 @@ from keelback.network.fabric import Fabric
 
 _RESTART_SECONDS = (0.2, 10.0)
 _STEADY_SECONDS = 60.0
+_STOP_SECONDS = 5.0
 _log = logger("node-host")
 
 
@@ -51,6 +54,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     dns_ip: str
     resolv_conf: Path
     kubelet_arguments: tuple[str, ...] = ()
+
+
+class AgentProcess(Process, frozen=True):
+    """A node's process, and a digest of what it was started with: flags, addresses, certificates, this program."""
+
+    told: str = ""
 
 
 def node_specs(place: Place, count: int, addresses: ClusterAddresses, egress_proxy: str) -> tuple[NodeSpec, ...]:
@@ -117,7 +126,7 @@ class NodeHost:
         config = self._write_config(environment)
         delay_seconds, most_seconds = _RESTART_SECONDS
         while True:
-            process = self._recorded() or await self._start_agent(environment, config)
+            process = await self._adopted(config) or await self._start_agent(environment, config)
             began = self.clock.monotonic()
             while not await process.wait_gone(3600.0):
                 pass
@@ -131,18 +140,25 @@ class NodeHost:
     def _record(self) -> Path:
         return self.spec.run_directory / "agent.json"
 
-    def _recorded(self) -> Process | None:
+    async def _adopted(self, config: Path) -> Process | None:
+        """The process that runs already. One that was told other things is ended: its containers go on without it."""
         try:
-            process = msgspec.json.decode(self._record.read_bytes(), type=Process)
+            process = msgspec.json.decode(self._record.read_bytes(), type=AgentProcess)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
-        return process if process.is_alive() else None
+        if not process.is_alive():
+            return None
+        if process.told == _digest(config):
+            return process
+        _log.info("A node's process is started anew, with what it is to be told now", node=self.spec.name)
+        await process.stop(_STOP_SECONDS)
+        return None
 
     async def _start_agent(self, environment: NodeEnvironment, config: Path) -> Process:
         arguments = [sys.executable, "-m", "keelback.cli.main", "node", "--config", str(config)]
         with self.place.node_log(self.spec.name).open("ab") as output:
             child = await environment.run(arguments, environment=os.environ, output=output)
-        process = Process.of(child.pid)
+        process = msgspec.structs.replace(AgentProcess.of(child.pid), told=_digest(config))
         self.place.write(self._record, process)
         return process
 
@@ -174,3 +190,14 @@ class NodeHost:
         )
         self.place.write(path, config)
         return path
+
+
+def _digest(config: Path) -> str:
+    """Of the config and of the certificates it names, which keep their paths when they are issued anew."""
+    content = config.read_bytes()
+    told = msgspec.json.decode(content, type=AgentConfig, dec_hook=lambda kind, text: kind(text))
+    digest = hashlib.sha256(__version__.encode())
+    certificates = (told.ca, told.client_certificate, told.serving_certificate, told.proxy_certificate)
+    for part in (content, *(path.read_bytes() for path in certificates)):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
