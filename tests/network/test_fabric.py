@@ -84,9 +84,9 @@ def test_nodes_reach_the_gateway_and_one_another_until_cut_off(fabric: Fabric, n
     assert set(os.listdir("/sys/class/net")) == interfaces
     assert asyncio.run(answers(nodes[0], str(fabric.plan.gateway)))
     assert asyncio.run(answers(nodes[0], str(TWO.address)))
-    fabric.set_connected(TWO, False)
+    fabric.set_connected(TWO.link, False)
     assert not asyncio.run(answers(nodes[0], str(TWO.address)))
-    fabric.set_connected(TWO, True)
+    fabric.set_connected(TWO.link, True)
     assert asyncio.run(answers(nodes[0], str(TWO.address)))
     assert fabric.links() >= {ONE.link, TWO.link}
     fabric.create()

@@ -175,7 +175,7 @@ class NodeEnvironment:
 
     async def set_connected(self, connected: bool) -> None:
         """Cut the node off from the fabric, or connect it again."""
-        await asyncio.to_thread(self.fabric.set_connected, self.attachment, connected)
+        await asyncio.to_thread(self.fabric.set_connected, self.attachment.link, connected)
 
     async def set_peers(self, peers: Sequence[Attachment]) -> None:
         """Tell the node the way to the pods of the others."""
@@ -201,6 +201,15 @@ async def destroy_remains(run_directory: Path, fabric: Fabric | None = None) -> 
             await asyncio.to_thread(fabric.remove_link, record.link)
         await asyncio.to_thread(cgroups.remove_tree, record.cgroup_parent)
     await asyncio.to_thread(shutil.rmtree, run_directory, True)
+
+
+async def set_connected(run_directory: Path, fabric: Fabric, connected: bool) -> bool:
+    """Cut off or connect again the node of a run directory, whoever made it. False when no such node runs."""
+    record = _read_record(run_directory)
+    if record is None or not _is_usable(record.init) or not fabric.exists():
+        return False
+    await asyncio.to_thread(fabric.set_connected, record.link, connected)
+    return True
 
 
 async def _end(init: Process) -> bool:

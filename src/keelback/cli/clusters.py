@@ -180,6 +180,32 @@ def load(given: argparse.Namespace) -> int:
     return 0
 
 
+def disconnect(given: argparse.Namespace) -> int:
+    """Cut a node off from the API server and the other nodes; its containers run on."""
+    return _set_connected(given, False)
+
+
+def connect(given: argparse.Namespace) -> int:
+    """Connect a node again that was cut off."""
+    return _set_connected(given, True)
+
+
+def _set_connected(given: argparse.Namespace, connected: bool) -> int:
+    place = _existing(given)
+    if _settings(place).simulated:
+        raise ClusterError(f"cluster {place.name} has simulated nodes: there is no network to cut")
+    from keelback.bootstrap import node_namespace
+    from keelback.network.fabric import Fabric
+
+    known = [f"node-{index}" for index in range(_settings(place).nodes)]
+    if given.node not in known:
+        raise ClusterError(f"cluster {place.name} has no node {given.node!r}; it has {', '.join(known)}")
+    if not _run(node_namespace.set_connected(place.run / given.node, Fabric(place.fabric), connected)):
+        raise ClusterError(f"node {given.node} does not run: keelback up --name {place.name}")
+    print(f"{given.node} is connected again" if connected else f"{given.node} is cut off: kubectl get nodes --watch")
+    return 0
+
+
 def control_plane(given: argparse.Namespace) -> int:
     """Be the control plane, until told to end."""
     from keelback.bootstrap import control_plane as plane

@@ -92,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("image", type=Path, metavar="IMAGE_TAR", help="as `docker save` or an OCI layout has it")
     load.set_defaults(run=_cluster("load"))
 
+    for verb, meaning in (("disconnect", "cut a node off from all others"), ("connect", "connect it again")):
+        link = commands.add_parser(verb, help=f"{meaning}: to see what a cluster does then")
+        link.add_argument("node", metavar="NODE", help="a node's name")
+        _name(link)
+        link.set_defaults(run=_cluster(verb))
+
     doctor = commands.add_parser("doctor", help="say what this machine can do, and how to get what is missing")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)

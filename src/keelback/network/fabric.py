@@ -170,9 +170,9 @@ class Fabric:
             if link in self.links():
                 raise
 
-    def set_connected(self, attachment: Attachment, connected: bool) -> None:
+    def set_connected(self, link: str, connected: bool) -> None:
         """Cut a node off, or connect it again, at the fabric's side: the node's own routes stay as they are."""
-        _batch(self._inside, [f"link set {attachment.link} {'up' if connected else 'down'}"])
+        _batch(self._inside, [f"link set {link} {'up' if connected else 'down'}"])
 
     def links(self) -> frozenset[str]:
         """The names of the fabric's interfaces."""
