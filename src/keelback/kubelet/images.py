@@ -21,6 +21,7 @@ from keelback.cri.runtime import (
     InvalidArgument,
     PodSandboxConfig,
 )
+from keelback.kubelet import image_reference
 from keelback.kubelet.crash_loop import CAP, INITIAL
 
 Report = Callable[[str, str, str], Awaitable[None]]
@@ -66,6 +67,11 @@ class Images:
         sandbox: PodSandboxConfig | None = None,
     ) -> Image:
         """The image, pulled where the policy asks for it. Raises ImageProblem."""
+        problem = image_reference.problem(image)
+        if problem:
+            message = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {problem}'
+            await report("Warning", "InspectFailed", message)
+            raise ImageProblem("InvalidImageName", message)
         reference = with_default_tag(image)
         present = await self._present(reference)
         if present is not None and not _must_pull(policy, reference):

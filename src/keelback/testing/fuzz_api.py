@@ -46,7 +46,11 @@ _UPSTREAM = re.compile(
             "no endpoints available for ",
             "error trying to reach service: ",
             "list element types are not identical: ",
+            # What an apply meets when its result is made an object.
             "quantities must match the regular expression ",
+            "illegal base64 data at input byte ",
+            "parsing time ",
+            "json: cannot unmarshal ",
         )
     )
 )

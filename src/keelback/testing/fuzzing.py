@@ -5,6 +5,7 @@ Everything follows from a `random.Random`, so that a finding is made again by it
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -238,7 +239,7 @@ class RequestMaker:
         for _ in range(self._chance.choice((0, 1, 1, 1, 2, 3))):
             holder, key, place = self._place(tree, shape)
             if holder is None:
-                return self._chance.choice(HOSTILE)
+                return self._hostile()
             self._spoil(holder, key, place)
         return tree
 
@@ -256,11 +257,15 @@ class RequestMaker:
             here, place = here[key], below
         return (None, None, None) if self._chance.random() < 0.005 else (holder, key, place)
 
+    def _hostile(self) -> Tree:
+        """A hostile value of its own: it may be spoilt further."""
+        return copy.deepcopy(self._chance.choice(HOSTILE))
+
     def _spoil(self, holder: Any, key: Any, place: Shape | None) -> None:
         chance = self._chance
         chosen = chance.random()
         if chosen < 0.35:
-            holder[key] = chance.choice(HOSTILE)
+            holder[key] = self._hostile()
         elif chosen < 0.6 and place is not None:
             here = holder[key]
             made = self._value(place, 0)
@@ -269,21 +274,22 @@ class RequestMaker:
             del holder[key]
         elif isinstance(holder, dict):
             if chosen < 0.8:
-                holder[chance.choice(KEYS)] = holder[key]
+                holder[chance.choice(KEYS)] = copy.deepcopy(holder[key])
             elif chosen < 0.9:
-                holder[chance.choice(KEYS)] = chance.choice(HOSTILE)
+                holder[chance.choice(KEYS)] = self._hostile()
             else:
                 holder[key] = [holder[key]]
         else:
             holder.extend(
-                chance.choice(HOSTILE) if chosen < 0.8 else holder[key] for _ in range(chance.choice((1, 1, 3, 40)))
+                self._hostile() if chosen < 0.8 else copy.deepcopy(holder[key])
+                for _ in range(chance.choice((1, 1, 3, 40)))
             )
 
     def _value(self, shape: Shape, depth: int) -> Tree:
         """Something that fits a shape, or nearly."""
         chance = self._chance
         if chance.random() < 0.1:
-            return chance.choice(HOSTILE)
+            return self._hostile()
         if shape.fields is not None:
             names = list(shape.fields)
             if depth > 6:
@@ -327,13 +333,13 @@ class RequestMaker:
         for _ in range(chance.choice((0, 1, 1, 2, 5))):
             path = self._pointer(tree)
             verb = chance.choice(("add", "replace", "remove", "copy", "move", "test", "nope", ""))
-            one: Tree = {"op": verb, "path": path, "value": chance.choice(HOSTILE), "from": self._pointer(tree)}
+            one: Tree = {"op": verb, "path": path, "value": self._hostile(), "from": self._pointer(tree)}
             if chance.random() < 0.2:
                 one.pop(chance.choice(list(one)))
             if chance.random() < 0.05:
-                one[chance.choice(("op", "path", "from"))] = chance.choice(HOSTILE)
+                one[chance.choice(("op", "path", "from"))] = self._hostile()
             made.append(one)
-        return made if chance.random() < 0.95 else chance.choice(HOSTILE)
+        return made if chance.random() < 0.95 else self._hostile()
 
     def _pointer(self, tree: Tree) -> str:
         parts: list[str] = []
