@@ -78,6 +78,7 @@ class Outcome:
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     slowest: float = 0.0
+    slowest_request: Request | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -140,13 +141,15 @@ async def _one(api: RunningAPIServer, request: Request, log: _Log, outcome: Outc
         status = response.status if isinstance(response, Response | StreamingResponse) else 101
         outcome.statuses[status] += 1
         if isinstance(response, Response) and status >= 500:
-            text = response.content().decode("utf-8", "replace")
+            text = " ".join(response.content().decode("utf-8", "replace").split())  # YAML breaks lines
             is_upstream = _UPSTREAM.search(text) is not None and "Internal error occurred" not in text
             problem = "" if is_upstream else f"{status}: {text[:400]}"
     if log.lines:
         problem = f"{problem}\nlogged: {''.join(log.lines)[-3000:]}"
     outcome.requests += 1
-    outcome.slowest = max(outcome.slowest, time.perf_counter() - started)
+    took = time.perf_counter() - started
+    if took > outcome.slowest:
+        outcome.slowest, outcome.slowest_request = took, request
     if problem:
         outcome.findings.append(Finding(*at, problem, request))
 
@@ -183,7 +186,12 @@ def main() -> int:
         seed += 1
     for one in outcome.findings:
         sys.stdout.write(f"\n{one}\n")
-    sys.stdout.write(f"\nstatuses: {dict(sorted(outcome.statuses.items()))}\n")
+    slowest = outcome.slowest_request
+    if slowest is not None:
+        sys.stdout.write(
+            f"\nslowest, {outcome.slowest:.2f} s: {slowest.method} {slowest.path} {slowest.body[:_SHOWN]!r}\n"
+        )
+    sys.stdout.write(f"statuses: {dict(sorted(outcome.statuses.items()))}\n")
     return bool(outcome.findings)
 
 
