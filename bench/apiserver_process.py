@@ -25,7 +25,7 @@ async def main(folder: Path) -> None:
         kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
         kubelet_client_key=keys.apiserver_kubelet_client.key_path,
         kubelet_ca_pem=keys.ca.certificate_pem,
-        endpoint=("127.0.0.1", 6443),
+        endpoint=("192.0.2.1", 6443),
         token_file_text='bench-token,bench,bench,"system:masters"\n',
         # Pods of the benchmark have no service account: nothing makes it here.
         disable_admission_plugins=("ServiceAccount",),

@@ -67,7 +67,7 @@ async def main(pods: int, nodes: int, folder: Path) -> None:
         kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
         kubelet_client_key=keys.apiserver_kubelet_client.key_path,
         kubelet_ca_pem=keys.ca.certificate_pem,
-        endpoint=("127.0.0.1", 6443),
+        endpoint=("192.0.2.1", 6443),
         # Nothing makes service accounts here, and nothing takes the taint of a new node away.
         disable_admission_plugins=("ServiceAccount", "TaintNodesByCondition"),
     )

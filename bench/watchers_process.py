@@ -35,20 +35,20 @@ def main(port: int, ca: str, watchers: int, events: int, version: str) -> None:
     mark = b'{"type":"'
     while heard:
         for key, _ in selector.select():
-            connection = key.fileobj
-            assert isinstance(connection, ssl.SSLSocket)
+            client = key.fileobj
+            assert isinstance(client, ssl.SSLSocket)
             try:
-                while data := connection.recv(1 << 18):
-                    data = tails[connection] + data
-                    heard[connection] += data.count(mark)
-                    tails[connection] = data[-len(mark) + 1 :]
+                while data := client.recv(1 << 18):
+                    data = tails[client] + data
+                    heard[client] += data.count(mark)
+                    tails[client] = data[-len(mark) + 1 :]
                 else:
                     raise SystemExit("a watch ended")
             except ssl.SSLWantReadError:
                 pass
-            if heard[connection] >= events:
-                selector.unregister(connection)
-                del heard[connection]
+            if heard[client] >= events:
+                selector.unregister(client)
+                del heard[client]
     print("heard", flush=True)
 
 

@@ -12,7 +12,7 @@ import http
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -163,13 +163,21 @@ def _rendered(
     from keelback.apiserver import openapi_documents as documents
 
     if place == "v2":
-        return msgspec.json.encode(documents.v2_document(described, version, extra))
+        return _encoded(documents.v2_document(described, version, extra))
     if place == "v2 protobuf":
         from keelback.apiserver import openapi_protobuf
 
         return openapi_protobuf.encode(documents.v2_document(described, version, extra))
     groups = documents.groups_of(served)
-    return msgspec.json.encode(documents.v3_document(place, described, version, extra, groups))
+    return _encoded(documents.v3_document(place, described, version, extra, groups))
+
+
+def _encoded(tree: Any, levels: int = 3) -> bytes:
+    """JSON, a path and a schema at a time: encoding megabytes in one call would keep the loop from running."""
+    if not levels or not isinstance(tree, dict):
+        return msgspec.json.encode(tree)
+    parts = [b"%b:%b" % (msgspec.json.encode(key), _encoded(value, levels - 1)) for key, value in tree.items()]
+    return b"{%b}" % b",".join(parts)
 
 
 def _url(place: str, tag: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from keelback.apimachinery import errors, go_numbers, validation
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, with_metadata
+from keelback.apiserver.watch_wire import with_version
 from keelback.registry.strategy import Strategy
 from keelback.storage.protocol import CompareFailed, KeyValue, Store
 
@@ -119,9 +120,8 @@ class ResourceStore(Generic[T]):
         return f"{self.prefix}{namespace}/{name}" if self.kind.namespaced else f"{self.prefix}{name}"
 
     def wire(self, stored: bytes, revision: int) -> bytes:
-        """Stored bytes as they are served: with the revision spliced in at its fixed place."""
-        head = self.kind.head
-        return b'%b"resourceVersion":"%d",%b' % (head, revision, stored[len(head) :])
+        """Stored bytes as they are served."""
+        return with_version(stored, self.kind.head, revision)
 
     async def get(self, namespace: str, name: str) -> T:
         """The object as it is now. Raises NotFound."""

@@ -18,6 +18,12 @@ _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"%d",'
 
 
+def with_version(value: bytes, head: bytes, revision: int, served_head: bytes = b"") -> bytes:
+    """A stored value, which begins with `head`, as it is served: with the revision in its fixed place, and with
+    `served_head` instead of the head if that is given."""
+    return b'%b"resourceVersion":"%d",%b' % (served_head or head, revision, value[len(head) :])
+
+
 class NoFields(msgspec.Struct):
     """What is read of an object that has no field selectors of its own: nothing."""
 
@@ -56,7 +62,6 @@ class WireForm:
         self._type = b'{"kind":"%b","apiVersion":"%b",' % (resource.kind.encode(), resource.api_version.encode())
         self._stored_head = self._type + _METADATA
         self._item_head = self._stored_head if resource.keeps_type else b"{" + _METADATA
-        self._skipped = len(self._stored_head)
         self._joined_records: list[WatchRecord] = []
         self._joined = b""
         list_kind = resource.list_kind or resource.kind + "List"
@@ -71,7 +76,7 @@ class WireForm:
             value = self._resource.convert(value) if self._resource.convert else value
             if not value.startswith(self._stored_head):
                 raise ValueError(f"not a stored {self._resource.kind}: {value[:80]!r}")
-        return self._item_head + _VERSION % revision + value[self._skipped :]
+        return with_version(value, self._stored_head, revision, self._item_head)
 
     def object(self, item: bytes) -> bytes:
         """An item as the object that GET answers and watch events carry."""
