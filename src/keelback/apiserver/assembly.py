@@ -18,7 +18,7 @@ from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object
-from keelback.apiserver import initial_objects, kubelet_proxy, reviews, subresources, system_paths
+from keelback.apiserver import initial_objects, kubelet_proxy, local_api_services, reviews, subresources, system_paths
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
 from keelback.apiserver.custom_resources import CustomResources
@@ -202,6 +202,7 @@ class _Assembly:
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
         )
+        await local_api_services.ensure(running.client(_SERVER, "kube-apiserver"), self._clock.now())
         return running
 
     def _new_uid(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from keelback.api import conditions
 from keelback.api.apiregistration_v1 import APIService
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
@@ -28,6 +29,10 @@ class APIServiceStrategy(Strategy[APIService]):
     subresources = ("status",)
     counts_generations = False
     columns = (text("Service", _service), text("Available", _available), AGE)
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        # The core group's is "v1.": no DNS name.
+        return names.path_segment(name, is_prefix=is_prefix)
 
     def validate(self, new: APIService) -> Iterator[FieldError]:
         spec = new.spec
