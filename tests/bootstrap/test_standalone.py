@@ -55,7 +55,7 @@ class Processes:
 
     def start_api_server(self, *flags: str) -> None:
         own = [f"--cert-dir={self.certificates}", f"--storage-file={self.folder / 'state.db'}"]
-        self.start("kube-apiserver", *own, f"--secure-port={self.port}", *flags)
+        self.start("kube-apiserver", *own, f"--secure-port={self.port}", "--advertise-address=192.0.2.7", *flags)
         self.kubectl("get", "--raw=/readyz", attempts=200)
 
     def stop(self, name: str) -> tuple[int, str]:
@@ -255,6 +255,7 @@ def test_a_wrong_kubeconfig_is_said_in_a_line(tmp_path: Path, text: str, said: s
         (["kube-apiserver"], 2, "--cert-dir is needed"),
         (["kube-apiserver", "--cert-dir=x"], 2, "--storage-file is needed"),
         (["kube-apiserver", "--cert-dir=x", "--storage-file=y", "--service-cluster-ip-range=1.2.3.4"], 1, "too small"),
+        (["kube-apiserver", "--cert-dir=x", "--storage-file=y", "--bind-address=here"], 1, "--bind-address: "),
         (["kube-proxy"], 2, "--kubeconfig is needed"),
         (["kubelet"], 2, "--tls-cert-file is needed"),
         (["kubelet", "--simulated"], 1, "--simulated needs --pod-cidr"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from keelback.testing.commands import PROGRAMS, Cluster, unpack_layer
 
 
 def _started(name: str, folder: Path, *flags: str) -> Iterator[Cluster]:
-    cluster = Cluster(name, folder)
+    # Of a name of its own, since several test runs may share a machine.
+    cluster = Cluster(f"{name}-{os.getpid()}", folder)
     try:
         cluster.keelback("up", *flags)
         yield cluster

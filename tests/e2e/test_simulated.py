@@ -36,7 +36,7 @@ def test_up_again_keeps_a_running_cluster(simulated: Cluster) -> None:
     simulated.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     simulated.keelback("up")
     assert simulated.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
-    assert "test-simulated" in simulated.keelback("status")
+    assert simulated.name in simulated.keelback("status")
 
 
 def test_kubectl_explains_and_says_who_one_is(simulated: Cluster) -> None:

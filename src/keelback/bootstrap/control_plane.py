@@ -31,7 +31,7 @@ from keelback.bootstrap.processes import Process
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.network import namespaces
-from keelback.network.fabric import Fabric
+from keelback.network.fabric import Fabric, FabricPlan
 
 API_PORT = 6443
 """Where the API server listens on the fabric's gateway."""
@@ -112,10 +112,12 @@ class ControlPlane:
 
     @property
     def _endpoint(self) -> tuple[str, int]:
-        """Where pods reach the API server."""
-        if self._fabric is None:
-            return "127.0.0.1", self._settings.port
-        return str(self._fabric.plan.gateway), API_PORT
+        """Where pods reach the API server.
+
+        Simulated pods reach nothing; they are told the same, since no endpoint may have a loopback address.
+        """
+        plan = FabricPlan() if self._fabric is None else self._fabric.plan
+        return str(plan.gateway), API_PORT
 
     async def run(self) -> None:
         """Run until cancelled."""

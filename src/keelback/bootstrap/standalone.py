@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from keelback.concurrency.clock import Clock, SystemClock
 SERVER_SECONDS = 10.0
 """How long an API server that is away is waited for at the start, as kube-controller-manager does."""
 _POLL_SECONDS = 0.2
+_ELSEWHERE = ("192.0.2.1", 9)
+"""An address that is kept for documentation, and a port that discards."""
 _log = logger("standalone")
 
 
@@ -72,8 +74,10 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     _need(cert_dir=options.cert_dir, storage_file=options.storage_file)
     services = service_range(options.service_cluster_ip_range)
     clock = SystemClock()
-    address = options.advertise_address or options.bind_address
-    keys = pki.ensure_cluster_pki(Path(options.cert_dir), clock.now(), addresses=(address, str(services[1])))
+    address = _advertised(options)
+    local = address if IPv4Address(options.bind_address).is_unspecified else options.bind_address
+    addresses = (address, local, str(services[1]))
+    keys = pki.ensure_cluster_pki(Path(options.cert_dir), clock.now(), addresses=addresses)
     config = APIServerConfig(
         client_ca_pem=keys.ca.certificate_pem,
         service_account_key_pem=keys.service_account.key_pem,
@@ -93,8 +97,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         api = await assembly.start(store, config, clock, _chance(), Registry())
         context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
         async with Server(api.handle, context, options.bind_address, options.secure_port, too_large=too_large):
-            _write_kubeconfigs(keys, f"https://{address}:{options.secure_port}")
-            _log.info("The API server answers", address=address, port=options.secure_port)
+            _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
+            _log.info("The API server answers", address=local, port=options.secure_port)
             await api.run()
     finally:
         await store.close()
@@ -102,6 +106,29 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
 
 def _write_kubeconfigs(keys: ClusterPKI, server: str) -> None:
     """The files that kubeadm leaves: for the administrator, and for each component that is alone on its machine."""
+def _advertised(options: StandaloneAPIServerOptions) -> str:
+    """The address that pods are told, which no loopback address may be: as upstream, this machine's own else."""
+    bound = _address("--bind-address", options.bind_address)
+    if options.advertise_address:
+        return str(_address("--advertise-address", options.advertise_address))
+    if not bound.is_loopback and not bound.is_unspecified:
+        return str(bound)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: the kernel only says which of its addresses would be the sender's.
+            probe.connect(_ELSEWHERE)
+        except OSError:
+            raise ClusterError("--advertise-address is needed: this machine has no route to others") from None
+        return str(probe.getsockname()[0])
+
+
+def _address(flag: str, text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        raise ClusterError(f"{flag}: {error}") from error
+
+
     cluster = ClusterAddress("kubernetes", server, keys.ca.certificate_pem)
     users = {
         "admin": ("kubernetes-admin", keys.admin),

@@ -24,7 +24,7 @@ class StandaloneAPIServerOptions(APIServerOptions):
     storage_file: Annotated[str, "The SQLite file of the store. Needed."] = ""
     bind_address: Annotated[str, "The address to serve on."] = "127.0.0.1"
     secure_port: Annotated[int, "The port to serve on."] = 6443
-    advertise_address: Annotated[str, "Where pods reach this server; the bind address if not given."] = ""
+    advertise_address: Annotated[str, "Where pods reach this server; this machine's address if not given."] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
