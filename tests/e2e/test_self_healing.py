@@ -26,21 +26,25 @@ from keelback.testing.commands import Cluster
 pytestmark = pytest.mark.containers
 
 # A kubelet renews its Lease every ten seconds.
-QUICK = ("node-monitor-grace-period=14s", "node-monitor-period=1s")
+QUICK = (
+    "--kube-controller-manager-arg=node-monitor-grace-period=14s",
+    "--kube-controller-manager-arg=node-monitor-period=1s",
+    "--kube-apiserver-arg=default-not-ready-toleration-seconds=1",
+    "--kube-apiserver-arg=default-unreachable-toleration-seconds=1",
+)
 ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three real nodes, and a Deployment whose pods leave an unreachable node after a second."""
+    """Three real nodes, and a Deployment; pods leave an unreachable node after a second."""
     folder = tmp_path_factory.mktemp("healing")
     findings = machine.examine(machine.observe(folder))
     if not machine.can_run_containers(findings):
         pytest.skip(f"no real containers here: {machine.why_simulated(findings)}")
     made = Cluster("test-healing", folder)
-    flags = [f"--kube-controller-manager-arg={flag}" for flag in QUICK]
     try:
-        made.keelback("up", "--nodes", "3", *flags)
+        made.keelback("up", "--nodes", "3", *QUICK)
         made.kubectl("apply", "-f", "-", text=json.dumps(deployment()))
         made.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
         yield made
@@ -50,14 +54,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def deployment() -> Mapping[str, Any]:
     labels = {"app": "web"}
-    tolerations = [
-        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
-        for key in ("not-ready", "unreachable")
-    ]
     spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": labels}}
     spec = {
         "containers": [{"name": "web", "image": crashes.IMAGE, "imagePullPolicy": "IfNotPresent"}],
-        "tolerations": tolerations,
         "topologySpreadConstraints": [{**spread, "whenUnsatisfiable": "ScheduleAnyway"}],
     }
     return {
@@ -115,7 +114,8 @@ def test_a_deleted_pod_is_replaced(cluster: Cluster) -> None:
 def test_a_node_that_is_cut_off_loses_its_pods_and_comes_back_clean(cluster: Cluster) -> None:
     lone = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lone"}}
     container = {"name": "web", "image": crashes.IMAGE, "imagePullPolicy": "IfNotPresent"}
-    spec = {"nodeName": "node-2", "containers": [container], "terminationGracePeriodSeconds": 1}
+    stays = {"key": "node.kubernetes.io/unreachable", "operator": "Exists"}
+    spec = {"nodeName": "node-2", "containers": [container], "tolerations": [stays]}
     cluster.kubectl("apply", "-f", "-", text=json.dumps({**lone, "spec": spec}))
     cluster.kubectl("wait", "pod/lone", "--for=condition=Ready", "--timeout=30s")
     there = [pod["metadata"]["name"] for pod in pods(cluster) if pod["spec"]["nodeName"] == "node-2"]
@@ -166,8 +166,7 @@ def test_changed_flags_reach_a_kubelet_that_outlived_its_control_plane(cluster: 
     cluster.keelback("up")
     assert [cluster.record(f"node-{number}", "agent.json") for number in range(3)] == agents
     kill(cluster, "control-plane.json")
-    flags = [f"--kube-controller-manager-arg={flag}" for flag in QUICK]
-    cluster.keelback("up", *flags, "--kubelet-arg=max-pods=33")
+    cluster.keelback("up", *QUICK, "--kubelet-arg=max-pods=33")
     for number in range(3):
         node = f"node/node-{number}"
         cluster.kubectl("wait", node, "--for=jsonpath={.status.allocatable.pods}=33", "--timeout=60s")

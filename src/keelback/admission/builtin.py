@@ -15,7 +15,7 @@ from keelback.admission.always_pull_images import AlwaysPullImages
 from keelback.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from keelback.admission.default_ingress_class import DefaultIngressClass
 from keelback.admission.default_storage_class import DefaultStorageClass
-from keelback.admission.default_toleration_seconds import DefaultTolerationSeconds
+from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS, DefaultTolerationSeconds
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
 from keelback.admission.grants import Grants, WhyNotGrant
 from keelback.admission.limit_ranger import LimitRanger
@@ -63,6 +63,8 @@ class Dependencies:
     new_uid: Callable[[], str]
     resource_of: ResourceOf
     why_not_grant: WhyNotGrant | None = None
+    not_ready_seconds: int = DEFAULT_SECONDS
+    unreachable_seconds: int = DEFAULT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,11 @@ PLUGINS: Sequence[Registration] = (
     Registration("PodSecurity", True, lambda given: PodSecurity(given.reader)),
     Registration("PodNodeSelector", False, lambda given: PodNodeSelector(given.reader)),
     Registration("Priority", True, lambda given: Priority(given.reader)),
-    Registration("DefaultTolerationSeconds", True, lambda given: DefaultTolerationSeconds()),
+    Registration(
+        "DefaultTolerationSeconds",
+        True,
+        lambda given: DefaultTolerationSeconds(given.not_ready_seconds, given.unreachable_seconds),
+    ),
     Registration("PodTolerationRestriction", False, lambda given: PodTolerationRestriction(given.reader)),
     Registration("ExtendedResourceToleration", False, lambda given: ExtendedResourceToleration()),
     Registration("DefaultStorageClass", True, lambda given: DefaultStorageClass(given.reader)),

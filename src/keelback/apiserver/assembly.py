@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from keelback.admission import builtin as admission_plugins
+from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
 from keelback.admission.plugin import Question
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
@@ -93,6 +94,8 @@ class APIServerConfig:
     token_file_text: str = ""
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
+    default_not_ready_toleration_seconds: int = DEFAULT_SECONDS
+    default_unreachable_toleration_seconds: int = DEFAULT_SECONDS
     kubelet_socket: Callable[[], socket.socket] | None = None
 
 
@@ -262,6 +265,8 @@ class _Assembly:
             new_uid=self._new_uid,
             resource_of=self._resource_of,
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
+            not_ready_seconds=self._config.default_not_ready_toleration_seconds,
+            unreachable_seconds=self._config.default_unreachable_toleration_seconds,
         )
         disabled = self._config.disable_admission_plugins
         # As kubeadm: nodes may change only what is theirs.

@@ -16,6 +16,8 @@ from keelback.component.flags import Duration
 class APIServerOptions:
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
+    default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
+    default_unreachable_toleration_seconds: Annotated[int, "How long pods stay on a node that is cut off."] = 300
     service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
 

@@ -279,6 +279,8 @@ class ControlPlane:
             token_file_text=Path(options.token_auth_file).read_text() if options.token_auth_file else "",
             enable_admission_plugins=options.enable_admission_plugins,
             disable_admission_plugins=options.disable_admission_plugins,
+            default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
+            default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )
 
