@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,18 @@ def test_a_drained_node_gives_its_pods_away(web: Cluster) -> None:
     web.kubectl("uncordon", "node-0")
 
 
+@pytest.fixture(params=["idle", "busy"])
+def machine_load(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A machine with nothing else to do, and one whose every core is taken."""
+    count = (os.cpu_count() or 1) if request.param == "busy" else 0
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    yield
+    for program in programs:
+        program.kill()
+        program.wait()
+
+
+@pytest.mark.usefixtures("machine_load")
 def test_a_rolling_update_under_constant_requests_loses_none(web: Cluster) -> None:
     address = web.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
     network = namespaces.Namespaces.network(Path("/proc", str(web.record("node-0", "node.json")), "ns", "net"))
