@@ -43,6 +43,34 @@ def row_of(table: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(names, table["rows"][0]["cells"], strict=True))
 
 
+def test_a_cluster_of_one_family_refuses_the_other_and_local_balancers_get_a_port_for_their_checks() -> None:
+    async def main() -> None:
+        async with api_server() as api, asyncio.timeout(30):
+
+            async def make(name: str, **spec: Any) -> Any:
+                body = json.dumps({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}], **spec}}).encode()
+                headers = {"content-type": "application/json"}
+                path = "/api/v1/namespaces/default/services"
+                answer = await api.handle(Request("POST", path, "", headers, body, identity=ADMINISTRATOR))
+                assert isinstance(answer, Response)
+                return json.loads(answer.content())
+
+            refused = await make("six", ipFamilies=["IPv6"])
+            assert refused["details"]["causes"] == [
+                {
+                    "reason": "FieldValueInvalid",
+                    "message": 'Invalid value: "IPv6": not configured on this cluster',
+                    "field": "spec.ipFamilies[0]",
+                }
+            ]
+            assert "not configured for dual-stack" in (await make("both", ipFamilyPolicy="RequireDualStack"))["message"]
+            local = await make("local", type="LoadBalancer", externalTrafficPolicy="Local")
+            assert 30000 <= local["spec"]["healthCheckNodePort"] <= 32767
+            assert "healthCheckNodePort" not in (await make("anywhere", type="LoadBalancer"))["spec"]
+
+    asyncio.run(main())
+
+
 def test_each_kind_gets_its_defaults_and_its_columns() -> None:
     async def main() -> list[str]:
         found: list[str] = []

@@ -186,7 +186,7 @@ def test_a_network_policy_is_of_the_types_it_has_rules_for():
 def test_an_ingress_needs_a_backend_or_rules():
     of = strategy("Ingress", "networking.k8s.io/v1")
     assert problems(of, made(of, {"spec": {}})) == [
-        "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"
+        "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"
     ]
     paths = [{"path": "x", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"number": 80}}}}]
     assert problems(of, made(of, {"spec": {"rules": [{"http": {"paths": paths}}]}})) == [

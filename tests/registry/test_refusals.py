@@ -86,6 +86,52 @@ LIMITED = {"limitResponse": {"type": "Reject"}}
             "spec.devices.requests[0].exactly.deviceClassName: Required value",
         ),
         (
+            "horizontalpodautoscalers.autoscaling",
+            {"spec": {"maxReplicas": 1, "metrics": [{"type": "Other"}]}},
+            'spec.metrics[0].type: Unsupported value: "Other": supported values: "ContainerResource", "External", '
+            '"Object", "Pods", "Resource"',
+        ),
+        (
+            "horizontalpodautoscalers.autoscaling",
+            {"spec": {"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Value"}}}]}},
+            "spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw "
+            "value or a target utilization",
+        ),
+        (
+            "horizontalpodautoscalers.autoscaling",
+            {"spec": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601}}}},
+            "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
+        ),
+        (
+            "resourcequotas",
+            {"spec": {"hard": {"pods": "1.5"}}},
+            'spec.hard[pods]: Invalid value: "1500m": must be an integer',
+        ),
+        (
+            "resourcequotas",
+            {"spec": {"hard": {"other": "1"}}},
+            'spec.hard[other]: Invalid value: "other": must be a standard resource for quota',
+        ),
+        (
+            "resourcequotas",
+            {"spec": {"scopes": ["Other"]}},
+            'spec.scopes: Invalid value: ["Other"]: unsupported scope',
+        ),
+        (
+            "services",
+            {"spec": {"ports": [{"port": 1}], "ipFamilyPolicy": "Other"}},
+            'spec.ipFamilyPolicy: Unsupported value: "Other": supported values: "PreferDualStack", "RequireDualStack", '
+            '"SingleStack"',
+        ),
+        (
+            "services",
+            {"spec": {"ports": [{"port": 1}], "healthCheckNodePort": 30000}},
+            "spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and "
+            "`externalTrafficPolicy` is 'Local'",
+        ),
+        ("events.events.k8s.io", {}, "eventTime: Required value"),
+        ("events.events.k8s.io", {"type": "Other"}, 'type: Invalid value: "": has invalid value: Other'),
+        (
             "mutatingadmissionpolicies.admissionregistration.k8s.io",
             {"spec": {}},
             "spec.reinvocationPolicy: Required value",

@@ -15,6 +15,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
 from keelback.apiserver.lookup import CacheLookup
 from keelback.concurrency.clock import Clock
+from keelback.registry.service_specs import needs_health_check
 
 _ATTEMPTS = 64
 _RESERVED_SECONDS = 5.0
@@ -46,9 +47,48 @@ class ServiceAllocator:
             if old is not None and old.spec.type != "ExternalName":
                 return replace(new, spec=replace(spec, cluster_ip="", cluster_ips=()))
             return new
+        self._check_families(new)
         spec = self._with_cluster_ip(new, old)
         spec = self._with_node_ports(replace(new, spec=spec), old)
-        return replace(new, spec=spec)
+        return replace(new, spec=self._with_health_check_port(replace(new, spec=spec), old))
+
+    def _check_families(self, service: Service) -> None:
+        """Refuse families that this cluster has no range of; a headless Service that selects nothing may name any."""
+        spec = service.spec
+        if spec.cluster_ip == "None" and not spec.selector:
+            return
+        own = f"IPv{self._network.version}"
+        found = [
+            errors.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
+            for index, family in enumerate(spec.ip_families)
+            if family in ("IPv4", "IPv6") and family != own
+        ]
+        if spec.ip_family_policy == "RequireDualStack":
+            text = "this cluster is not configured for dual-stack services"
+            found.append(errors.invalid("spec.ipFamilyPolicy", spec.ip_family_policy, text))
+        if found:
+            raise errors.Invalid.of(Service.__kind__, service.metadata.name, found)
+
+    def _with_health_check_port(self, service: Service, old: Service | None) -> Any:
+        spec = service.spec
+        if not needs_health_check(spec):
+            return spec
+        wanted = spec.health_check_node_port
+        if wanted and old is not None and wanted == old.spec.health_check_node_port:
+            return spec
+        _, taken = self._taken(service)
+        if wanted:
+            low, high = self._node_ports
+            problem = ""
+            if wanted in taken:
+                problem = "provided port is already allocated"
+            elif not low <= wanted <= high:
+                problem = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+            if problem:
+                raise errors.InternalError(f"failed to allocate requested HealthCheck NodePort {wanted}: {problem}")
+        chosen = wanted or self._free_port(taken | {port.node_port for port in spec.ports})
+        self._reserve(chosen)
+        return replace(spec, health_check_node_port=chosen)
 
     def _taken(self, new: Service) -> tuple[set[str], set[int]]:
         """What other Services hold, and what is held for writes under way."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from keelback.api import core_v1
 from keelback.api.events_v1 import Event
+from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry import conversions
 from keelback.registry.events import TTL_SECONDS
 from keelback.registry.events import EventStrategy as CoreEventStrategy
 from keelback.registry.strategy import Column, Strategy
+
+_MAX_LENGTH: Final = 128
+_MAX_NOTE_BYTES: Final = 1024
 
 
 def _through_core(column: Column) -> Column:
@@ -34,3 +42,38 @@ class EventStrategy(Strategy[Event]):
 
     def to_storage(self, data: bytes) -> bytes:
         return conversions.event_to_storage(data)
+
+    def validate(self, new: Event) -> Iterator[FieldError]:
+        namespace, regarding = new.metadata.namespace, new.regarding.namespace
+        if regarding != namespace and (regarding or namespace not in ("default", "kube-system")):
+            yield invalid("involvedObject.namespace", regarding, "does not match event.namespace")
+        for path, given in (
+            ("reportingController", new.reporting_controller),
+            ("reportingInstance", new.reporting_instance),
+            ("action", new.action),
+            ("reason", new.reason),
+        ):
+            if not given:
+                yield required(path)
+            elif len(given) > _MAX_LENGTH and path != "reportingController":
+                yield invalid(path, "", f"can have at most {_MAX_LENGTH} characters")
+        if new.reporting_controller:
+            for complaint in names.qualified_name(new.reporting_controller):
+                yield invalid("reportingController", new.reporting_controller, complaint)
+        if len(new.note.encode()) > _MAX_NOTE_BYTES:
+            yield invalid("note", "", f"can have at most {_MAX_NOTE_BYTES} bytes")
+        if not new.event_time:
+            yield required("eventTime")
+        if new.type not in ("Normal", "Warning"):
+            yield invalid("type", "", f"has invalid value: {new.type}")
+        for path, is_set in (
+            ("firstTimestamp", new.deprecated_first_timestamp is not None),
+            ("lastTimestamp", new.deprecated_last_timestamp is not None),
+            ("count", new.deprecated_count != 0),
+            ("source", bool(new.deprecated_source.component or new.deprecated_source.host)),
+        ):
+            if is_set:
+                yield invalid(path, "", "needs to be unset")
+
+    def validate_update(self, new: Event, old: Event) -> Iterator[FieldError]:
+        return iter(())

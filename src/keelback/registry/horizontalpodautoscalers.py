@@ -9,7 +9,7 @@ from keelback.api import autoscaling_v1 as v1
 from keelback.api import autoscaling_v2 as v2
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.apimachinery.meta import replace
-from keelback.registry import conversions
+from keelback.registry import autoscaler_metrics, conversions
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import number, text
 
@@ -104,10 +104,9 @@ class HorizontalPodAutoscalerStrategy(Strategy[v2.HorizontalPodAutoscaler]):
     def validate(self, new: v2.HorizontalPodAutoscaler) -> Iterator[FieldError]:
         yield from _validate(new)
         for index, metric in enumerate(new.spec.metrics):
-            if not metric.type:
-                yield required(f"spec.metrics[{index}].type", "must specify a metric source type")
-            elif _source(metric) is None:
-                yield required(f"spec.metrics[{index}]", "must specify metric source")
+            yield from autoscaler_metrics.problems(metric, f"spec.metrics[{index}]")
+        if new.spec.behavior is not None:
+            yield from autoscaler_metrics.behavior_problems(new.spec.behavior, "spec.behavior")
 
 
 class HorizontalPodAutoscalerV1Strategy(Strategy[v1.HorizontalPodAutoscaler]):

@@ -46,7 +46,7 @@ class IngressStrategy(Strategy[Ingress]):
     def validate(self, new: Ingress) -> Iterator[FieldError]:
         spec = new.spec
         if not spec.rules and spec.default_backend is None:
-            yield invalid("spec", [], "either `defaultBackend` or `rules` must be specified")
+            yield invalid("spec", None, "either `defaultBackend` or `rules` must be specified")
         if spec.default_backend is not None:
             yield from _backend(spec.default_backend, "spec.defaultBackend")
         for index, rule in enumerate(spec.rules):
@@ -91,7 +91,7 @@ def _backend(backend: IngressBackend, path: str) -> Iterator[FieldError]:
     if backend.resource is not None:
         return
     if backend.service is None:
-        yield required(f"{path}.service.name")
+        yield invalid(path, "", "resource or service backend is required")
         return
     service = backend.service
     if not service.name:

@@ -34,7 +34,14 @@ class PodDisruptionBudgetStrategy(Strategy[PodDisruptionBudget]):
     def validate(self, new: PodDisruptionBudget) -> Iterator[FieldError]:
         spec = new.spec
         if spec.min_available is not None and spec.max_unavailable is not None:
-            yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
+            # Upstream prints its internal type, which has no JSON names.
+            shown = {
+                "MinAvailable": spec.min_available,
+                "Selector": spec.selector,
+                "MaxUnavailable": spec.max_unavailable,
+                "UnhealthyPodEvictionPolicy": spec.unhealthy_pod_eviction_policy,
+            }
+            yield invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
         for field, value in (("minAvailable", spec.min_available), ("maxUnavailable", spec.max_unavailable)):
             if value is not None:
                 yield from validate_non_negative(value, f"spec.{field}")

@@ -91,7 +91,9 @@ def validate_binding(
 def validate_same_role(new: RoleRef, old: RoleRef) -> Iterator[FieldError]:
     """The complaint about another role: that would be another binding."""
     if new != old:
-        yield invalid("roleRef", new, "cannot change roleRef")
+        # Upstream prints its internal type, which has no JSON names.
+        shown = {"APIGroup": new.api_group, "Kind": new.kind, "Name": new.name}
+        yield invalid("roleRef", shown, "cannot change roleRef")
 
 
 def _subject(subject: Subject, path: str, namespaced: bool) -> Iterator[FieldError]:

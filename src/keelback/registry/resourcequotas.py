@@ -21,6 +21,38 @@ _SCOPES = (
 )
 
 
+_ONE = 10**9
+_COUNTS = frozenset(
+    {
+        "configmaps",
+        "persistentvolumeclaims",
+        "pods",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "services",
+        "services.loadbalancers",
+        "services.nodeports",
+    }
+)
+_AMOUNTS = frozenset(
+    {
+        *("cpu", "memory", "ephemeral-storage", "storage"),
+        *("requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage"),
+        *("limits.cpu", "limits.memory", "limits.ephemeral-storage"),
+    }
+)
+
+
+def _is_standard(name: str) -> bool:
+    """Whether a name without a slash is one that quotas know."""
+    return name in _COUNTS or name in _AMOUNTS or name.startswith(("hugepages-", "requests.hugepages-"))
+
+
+def _is_count(name: str) -> bool:
+    return name in _COUNTS or name.startswith("count/")
+
+
 def _usage(quota: ResourceQuota, *, of_limits: bool) -> str:
     return ", ".join(
         f"{name}: {quota.status.used.get(name, '0')}/{hard}"
@@ -45,9 +77,14 @@ class ResourceQuotaStrategy(Strategy[ResourceQuota]):
             path = f"spec.hard[{name}]"
             if quantity.parse(amount).nanos < 0:
                 yield invalid(path, amount, "must be greater than or equal to 0")
+            if "/" not in name and not _is_standard(name):
+                yield invalid(path, name, "must be a standard resource type or fully qualified")
+                yield invalid(path, name, "must be a standard resource for quota")
+            elif _is_count(name) and quantity.parse(amount).nanos % _ONE:
+                yield invalid(path, amount, "must be an integer")
         for scope in new.spec.scopes:
             if scope not in _SCOPES:
-                yield invalid("spec.scopes", scope, "unsupported scope")
+                yield invalid("spec.scopes", list(new.spec.scopes), "unsupported scope")
 
     def validate_update(self, new: ResourceQuota, old: ResourceQuota) -> Iterator[FieldError]:
         yield from self.validate(new)

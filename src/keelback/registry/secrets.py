@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from keelback.api.core_v1 import Secret
-from keelback.apimachinery import names
+from keelback.apimachinery import codecs, names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, required, too_long
 from keelback.apimachinery.meta import replace
 from keelback.registry.strategy import AGE, Strategy
@@ -100,6 +99,6 @@ def _json_key(secret: Secret, key: str) -> Iterator[FieldError]:
         yield required(f"data[{key}]")
         return
     try:
-        json.loads(secret.data[key])
-    except ValueError as error:
+        codecs.loads(secret.data[key])
+    except codecs.DecodeError as error:
         yield invalid(f"data[{key}]", "<secret contents redacted>", str(error))

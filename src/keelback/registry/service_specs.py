@@ -16,6 +16,9 @@ _AFFINITIES: Final = ("ClientIP", "None")
 _POLICIES: Final = ("Cluster", "Local")
 _PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
 _IP_MODES: Final = ("Proxy", "VIP")
+_FAMILIES: Final = ("IPv4", "IPv6")
+_FAMILY_POLICIES: Final = ("PreferDualStack", "RequireDualStack", "SingleStack")
+_DISTRIBUTIONS: Final = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _MAX_AFFINITY_SECONDS: Final = 86400
 
 
@@ -32,6 +35,7 @@ def validate(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
     if spec.type not in _TYPES:
         yield not_supported(f"{path}.type", spec.type, _TYPES)
     yield from _traffic(spec, path)
+    yield from _families(spec, path)
 
 
 def validate_status(service: Service) -> Iterator[FieldError]:
@@ -55,6 +59,29 @@ def validate_status(service: Service) -> Iterator[FieldError]:
                 yield invalid(f"{here}.hostname", point.hostname, complaint)
             if not names.ip_address(point.hostname):
                 yield invalid(f"{here}.hostname", point.hostname, "must be a DNS name, not an IP address")
+
+
+def _families(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
+    if spec.ip_family_policy is not None and spec.ip_family_policy not in _FAMILY_POLICIES:
+        yield not_supported(f"{path}.ipFamilyPolicy", spec.ip_family_policy, _FAMILY_POLICIES)
+    for index, family in enumerate(spec.ip_families):
+        if family not in _FAMILIES:
+            yield not_supported(f"{path}.ipFamilies[{index}]", family, _FAMILIES)
+        elif family in spec.ip_families[:index]:
+            yield duplicate(f"{path}.ipFamilies[{index}]", family)
+    if spec.traffic_distribution is not None and spec.traffic_distribution not in _DISTRIBUTIONS:
+        yield not_supported(f"{path}.trafficDistribution", spec.traffic_distribution, _DISTRIBUTIONS)
+    if spec.health_check_node_port and not needs_health_check(spec):
+        yield invalid(
+            f"{path}.healthCheckNodePort",
+            spec.health_check_node_port,
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+        )
+
+
+def needs_health_check(spec: ServiceSpec) -> bool:
+    """Whether a load balancer has to ask each node if it has endpoints of its own."""
+    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
 
 
 def _for_type(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
@@ -87,7 +114,9 @@ def _ports(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
             yield required(f"{here}.name")
         yield from _port(spec, port, here)
         if (port.protocol, port.port) in seen:
-            yield duplicate(here, {"protocol": port.protocol, "port": port.port})
+            # Upstream prints the key it compared, a port of its internal type.
+            key = {"Name": "", "Protocol": port.protocol, "AppProtocol": None, "Port": port.port}
+            yield duplicate(here, {**key, "TargetPort": 0, "NodePort": 0})
         seen.add((port.protocol, port.port))
         if port.node_port:
             if (port.protocol, port.node_port) in seen_node_ports:

@@ -8,6 +8,7 @@ from typing import Any
 from keelback.api.core_v1 import ServiceSpec
 from keelback.apimachinery.errors import FieldError, invalid
 from keelback.apimachinery.meta import replace
+from keelback.registry.service_specs import needs_health_check
 
 
 def with_allocations_of(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
@@ -37,8 +38,11 @@ def with_allocations_of(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
         changes["allocate_load_balancer_node_ports"] = None
         if new.load_balancer_class == old.load_balancer_class:
             changes["load_balancer_class"] = None
-    if new.health_check_node_port == 0 and old.health_check_node_port and _needs_health_check(new):
-        changes["health_check_node_port"] = old.health_check_node_port
+    if old.health_check_node_port:
+        if new.health_check_node_port == 0 and needs_health_check(new):
+            changes["health_check_node_port"] = old.health_check_node_port
+        elif new.health_check_node_port == old.health_check_node_port and not needs_health_check(new):
+            changes["health_check_node_port"] = 0
     return replace(new, **changes) if changes else new
 
 
@@ -56,10 +60,6 @@ def validate(new: ServiceSpec, old: ServiceSpec) -> Iterator[FieldError]:
 
 def _has_node_ports(spec: ServiceSpec) -> bool:
     return spec.type in ("LoadBalancer", "NodePort")
-
-
-def _needs_health_check(spec: ServiceSpec) -> bool:
-    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
 
 
 def _with_node_ports_of(new: ServiceSpec, old: ServiceSpec) -> tuple[Any, ...]:
