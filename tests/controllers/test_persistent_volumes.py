@@ -4,15 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keelback.api.core_v1 import (
+    ModifyVolumeStatus,
     ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
+    PersistentVolumeClaimStatus,
     PersistentVolumeSpec,
     PersistentVolumeStatus,
     VolumeResourceRequirements,
 )
-from keelback.apimachinery.meta import ObjectMeta
+from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.controllers import persistent_volumes, volume_protection
 
 
@@ -62,3 +64,13 @@ def test_protection_ends_when_what_is_deleted_is_used_no_longer() -> None:
     assert wanted(("f", "g"), "f", is_deleting=True, is_used=True) == ("f", "g")
     assert wanted(("f", "g"), "f", is_deleting=True, is_used=False) == ("g",)
     assert wanted((), "f", is_deleting=True, is_used=True) == ()
+
+
+def test_an_attributes_class_is_used_by_those_who_name_it() -> None:
+    changing = ModifyVolumeStatus(target_volume_attributes_class_name="next", status="InProgress")
+    status = PersistentVolumeClaimStatus(current_volume_attributes_class_name="current", modify_volume_status=changing)
+    named = replace(claim(1, volume_attributes_class_name="asked"), status=status)
+    assert volume_protection.classes_of_claim(named) == {"asked", "current", "next"}
+    assert volume_protection.classes_of_claim(claim(1)) == frozenset()
+    assert volume_protection.classes_of_volume(volume("v", 1, volume_attributes_class_name="asked")) == {"asked"}
+    assert volume_protection.classes_of_volume(volume("v", 1)) == frozenset()

@@ -33,7 +33,11 @@ from keelback.controllers.statefulsets import StatefulSetReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
 from keelback.controllers.ttl import TTLReconciler
 from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
-from keelback.controllers.volume_protection import ClaimProtectionReconciler, VolumeProtectionReconciler
+from keelback.controllers.volume_protection import (
+    ClaimProtectionReconciler,
+    ClassProtectionReconciler,
+    VolumeProtectionReconciler,
+)
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Reconciler
 from keelback.reconcile.routine import Routine
@@ -113,6 +117,7 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(EphemeralVolumeReconciler),
     _plain(TTLReconciler, 1),
     _plain(VolumeProtectionReconciler, 1),
+    _plain(ClassProtectionReconciler, 1),
 )
 
 OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller", "selinux-warning-controller"})

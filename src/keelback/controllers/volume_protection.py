@@ -1,4 +1,5 @@
-"""The protection controllers: claims used by pods, and volumes bound to claims, are not deleted before that ends."""
+"""The protection controllers: claims used by pods, volumes bound to claims, and attributes classes named by either,
+are not deleted before that ends."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import ClassVar
 
 from keelback.api import pods
 from keelback.api.core_v1 import PersistentVolume, PersistentVolumeClaim
+from keelback.api.storage_v1 import VolumeAttributesClass
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object
 from keelback.client import MergePatch
@@ -18,6 +20,7 @@ from keelback.reconcile.result import DONE, Result
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_of(pod: PodView) -> tuple[str, ...]:
@@ -25,6 +28,23 @@ def claims_of(pod: PodView) -> tuple[str, ...]:
     named = [one.persistent_volume_claim.claim_name for one in pod.spec.volumes if one.persistent_volume_claim]
     made = [f"{pod.metadata.name}-{one.name}" for one in pod.spec.volumes if one.ephemeral is not None]
     return (*named, *made)
+
+
+def classes_of_claim(claim: PersistentVolumeClaim) -> frozenset[str]:
+    """The attributes classes that a claim asks for, has, or is being changed to."""
+    status = claim.status
+    changing = status.modify_volume_status
+    named = (
+        claim.spec.volume_attributes_class_name,
+        status.current_volume_attributes_class_name,
+        changing.target_volume_attributes_class_name if changing is not None else None,
+    )
+    return frozenset(one for one in named if one)
+
+
+def classes_of_volume(volume: PersistentVolume) -> frozenset[str]:
+    """The attributes class of a volume, if it has one."""
+    return frozenset(one for one in (volume.spec.volume_attributes_class_name,) if one)
 
 
 def finalizers_wanted(held: Sequence[str], finalizer: str, *, is_deleting: bool, is_used: bool) -> tuple[str, ...]:
@@ -81,6 +101,37 @@ class VolumeProtectionReconciler:
         return DONE
 
 
+@dataclass(frozen=True, slots=True)
+class ClassProtectionReconciler:
+    """Looks at a VolumeAttributesClass when it, or a claim or volume that names it, changes."""
+
+    context: Context
+    name: ClassVar = "volumeattributesclass-protection-controller"
+    role: ClassVar = "volumeattributesclass-protection-controller"
+    component: ClassVar = "volumeattributesclass-protection-controller"
+    kind: ClassVar = VolumeAttributesClass
+    owns: ClassVar = ()
+
+    def sources(self) -> Sequence[Source]:
+        self.context.caches.index(PersistentVolumeClaim, "by-attributes-class", _keys_of_claim)
+        self.context.caches.index(PersistentVolume, "by-attributes-class", _keys_of_volume)
+        return (Source(PersistentVolumeClaim, _keys_of_claim), Source(PersistentVolume, _keys_of_volume))
+
+    async def reconcile(self, attributes: VolumeAttributesClass) -> Result:
+        metadata = attributes.metadata
+        key = ("", metadata.name)
+        caches = self.context.caches
+        is_used = any(
+            True
+            for cls in (PersistentVolumeClaim, PersistentVolume)
+            for _ in caches.store(cls).by_index("by-attributes-class", key)
+        )
+        is_deleting = metadata.deletion_timestamp is not None
+        wanted = finalizers_wanted(metadata.finalizers, CLASS_FINALIZER, is_deleting=is_deleting, is_used=is_used)
+        await _write(self.context, VolumeAttributesClass, attributes, wanted)
+        return DONE
+
+
 async def _write(context: Context, cls: type[Object], obj: Object, wanted: tuple[str, ...]) -> None:
     metadata = obj.metadata
     if wanted == tuple(metadata.finalizers):
@@ -94,3 +145,11 @@ async def _write(context: Context, cls: type[Object], obj: Object, wanted: tuple
 
 def _claim_keys(pod: PodView) -> list[tuple[str, str]]:
     return [(pod.metadata.namespace, name) for name in claims_of(pod)]
+
+
+def _keys_of_claim(claim: PersistentVolumeClaim) -> list[tuple[str, str]]:
+    return [("", name) for name in classes_of_claim(claim)]
+
+
+def _keys_of_volume(volume: PersistentVolume) -> list[tuple[str, str]]:
+    return [("", name) for name in classes_of_volume(volume)]
