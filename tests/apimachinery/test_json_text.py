@@ -74,3 +74,8 @@ def test_numbers_are_read_as_go_reads_them() -> None:
         2**63 - 1,
     ]
     assert go_numbers.parse_uint(str(2**64 - 1)) == 2**64 - 1
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(codecs.DecodeError, match="cannot unmarshal number"):
+        codecs.loads(b"9" * 5000)

@@ -46,3 +46,14 @@ def test_what_cannot_be_json_is_refused(text: str, problem: str) -> None:
 def test_aliases_within_reason_are_followed() -> None:
     tree, _ = yaml.load(_bomb(2, 5))
     assert tree["c"][4][4] == ["x"] * 5
+
+
+def test_json_in_the_place_of_yaml_means_the_same() -> None:
+    assert yaml.load(rb'{"a": [1, 2.5, true, null, "\u00e9"]}') == ({"a": [1, 2.5, True, None, "é"]}, [])
+    assert yaml.load('{"a": 1, "a": 2}') == ({"a": 2}, ['line 1: key "a" already set in map'])
+    assert yaml.load("{a: yes}") == ({"a": True}, [])
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(yaml.YAMLError, match="cannot decode a scalar"):
+        yaml.load("a: " + "9" * 5000)

@@ -136,6 +136,9 @@ def loads(data: bytes) -> Any:
         raise DecodeError(str(error)) from error
     except json.JSONDecodeError as error:
         raise DecodeError(_syntax_error(data, error)) from error
+    except ValueError as error:
+        # Python refuses to read thousands of digits, and such a number fits nothing.
+        raise DecodeError("json: cannot unmarshal number into Go value of type float64") from error
 
 
 def _from_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

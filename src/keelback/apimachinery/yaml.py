@@ -53,6 +53,9 @@ def load(text: bytes | str) -> tuple[Any, list[str]]:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None and mark.line else ""
         raise YAMLError(f"yaml: {where}{problem}") from error
+    except ValueError as error:
+        # Python refuses to read thousands of digits.
+        raise YAMLError(f"yaml: cannot decode a scalar: {error}") from error
     finally:
         if loader is not None:
             loader.dispose()

@@ -33,23 +33,29 @@ def media_type(content_type: str) -> str:
 
 def as_json(body: bytes, content_type: str, kind_name: str) -> bytes:
     """A body as JSON. Raises UnsupportedMediaType, and BadRequest when it is not what it says it is."""
+    return _read(body, content_type, kind_name)[0]
+
+
+def _read(body: bytes, content_type: str, kind_name: str) -> tuple[bytes, list[str]]:
+    """A body as JSON, and what YAML's decoder says of repeated keys."""
     match media_type(content_type):
         case "application/json" | "text/json" | "*/*":
             try:
-                return json_text.as_go_reads(body)
+                return json_text.as_go_reads(body), []
             except json_text.TooDeep as error:
                 problem = f"couldn't get version/kind; json parse error: {error}"
                 raise _unrecognized(kind_name, problem, body) from error
         case "application/yaml" | "text/yaml" | "application/x-yaml":
             try:
-                return msgspec.json.encode(yaml.load(body)[0])
+                tree, duplicates = yaml.load(body)
+                return msgspec.json.encode(tree), duplicates
             except yaml.YAMLError as error:
                 raise _unrecognized(kind_name, str(error), body) from error
         case "application/vnd.kubernetes.protobuf":
             from keelback.apimachinery import protobuf
 
             try:
-                return protobuf.to_json(body)
+                return protobuf.to_json(body), []
             except protobuf.ProtobufError as error:
                 raise _unrecognized(kind_name, str(error), body) from error
         case _:
@@ -64,8 +70,7 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
     kind: Kind = strategy.kind.__kind__
     body = context.request.body
     content_type = context.request.headers.get("content-type", "")
-    is_yaml = "yaml" in content_type
-    body_json = as_json(body, content_type, kind.kind)
+    body_json, duplicates = _read(body, content_type, kind.kind)
     _check_type(body_json, body, kind, is_custom=not strategy.takes_strategic_merge_patches)
     what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
     try:
@@ -75,7 +80,10 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
     except codecs.DecodeError as error:
         raise errors.BadRequest(f"{what}: {error}") from error
     if field_validation != "Ignore" and "protobuf" not in content_type:
-        found = _strict_errors(strategy, body_json, body if is_yaml else None)
+        try:
+            found = [*_repeated_in_yaml(duplicates), *strategy.strict_errors(_tree(body_json))]
+        except codecs.DecodeError as error:
+            raise errors.BadRequest(f"{what}: {error}") from error
         if found and field_validation == "Strict":
             raise errors.BadRequest(f"{what}: strict decoding error: {', '.join(found)}")
         for one in found:
@@ -83,13 +91,8 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
     return obj
 
 
-def _strict_errors(strategy: Strategy[Any], body_json: bytes, yaml_text: bytes | None) -> list[str]:
-    found = strategy.strict_errors(_tree(body_json))
-    if yaml_text is not None:
-        duplicates = yaml.load(yaml_text)[1]
-        if duplicates:
-            found = ["yaml: unmarshal errors:\n  " + "\n  ".join(duplicates), *found]
-    return found
+def _repeated_in_yaml(duplicates: list[str]) -> list[str]:
+    return ["yaml: unmarshal errors:\n  " + "\n  ".join(duplicates)] if duplicates else []
 
 
 def _tree(body_json: bytes) -> Any:
