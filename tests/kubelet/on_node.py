@@ -1,9 +1,11 @@
-"""Scenarios on a real runtime, run inside a node: `on_node.py SCENARIO SOCKET ADDRESS CGROUP`. Not a test by itself."""
+"""Scenarios on a real runtime inside a node: `on_node.py SCENARIO SOCKET ADDRESS CGROUP BUSYBOX`. No test by itself."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from keelback.api.core_v1 import (
     EnvVarSource,
     ExecAction,
     HTTPGetAction,
+    LocalObjectReference,
     ObjectFieldSelector,
     Pod,
     PodSecurityContext,
     PodSpec,
+    PodStatus,
     Probe,
     ResourceRequirements,
     Secret,
@@ -31,14 +35,17 @@ from keelback.api.core_v1 import (
     VolumeMount,
 )
 from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.bootstrap import images
 from keelback.concurrency.clock import SystemClock
 from keelback.cri.containerd import CRIRuntime
 from keelback.kubelet.cgroups import Cgroups
 from keelback.kubelet.config import KubeletConfig
+from keelback.testing.image_registry import ImageRegistry
 from keelback.volume.mounts import KernelMounter
 
 IMAGE = "localhost/busybox:latest"
 ROOT = Path("/var/lib/kubelet")
+BUSYBOX = Path(sys.argv[-1])
 
 
 def a_world(socket: str, address: str, cgroup: str):
@@ -153,12 +160,8 @@ async def ends(world) -> None:
     world.work(a_pod("said", said, logged, restart_policy="Never"))
     sidecar = shell("s", "exec busybox sleep 1000", restart_policy="Always")
     world.work(a_pod("sidecar", shell("c", "exit 0"), restart_policy="Never", init_containers=(sidecar,)))
-
-    def phase(name: str) -> str:
-        return world.statuses[name].phase if name in world.statuses else ""
-
     await world.until(
-        lambda: phase("oom") == "Failed" and phase("said") == "Failed" and phase("sidecar") == "Succeeded"
+        lambda: [phase(world, name) for name in ("oom", "said", "sidecar")] == ["Failed", "Failed", "Succeeded"]
     )
     assert world.statuses["oom"].container_statuses[0].state.terminated.reason == "OOMKilled"
     first, second = (one.state.terminated for one in world.statuses["said"].container_statuses)
@@ -180,9 +183,50 @@ async def adopts(world) -> None:
     assert [one.container.id for one in second.observed.containers] == [before]
 
 
+async def pulls(world) -> None:
+    """Images come from a registry that asks who it is, by policy; what cannot be had is told and tried again later."""
+    content = {"bin/busybox": images.File.program(await asyncio.to_thread(BUSYBOX.read_bytes))}
+    application = images.from_files("app:1", content, images.ImageConfig(command=("/bin/busybox", "sleep", "1000")))
+    with ImageRegistry({"team/app:1": application}, "me:pw").serving() as registry:
+        image = f"{registry.address}/team/app:1"
+        login = json.dumps({"auths": {registry.address: {"auth": base64.b64encode(b"me:pw").decode()}}})
+        world.objects.held[Secret, "login"] = Secret(
+            type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": login.encode()}
+        )
+        secrets = (LocalObjectReference(name="login"),)
+        world.work(a_pod("stranger", Container(name="c", image=image)))
+        await world.until(lambda: waiting(world, "stranger") == "ImagePullBackOff")
+        assert any("401 Unauthorized" in message or "authorization failed" in message for *_, message in world.events)
+        world.work(a_pod("known", Container(name="c", image=image), image_pull_secrets=secrets))
+        await world.until(lambda: phase(world, "known") == "Running")
+        count = len(registry.pulls)
+        for policy, expected in (("IfNotPresent", count), ("Never", count), ("Always", count + 1)):
+            container = Container(name="c", image=image, image_pull_policy=policy)
+            name = policy.lower()
+            world.work(a_pod(name, container, image_pull_secrets=secrets))
+            await world.until(lambda name=name: phase(world, name) == "Running")
+            assert len(registry.pulls) == expected, (policy, registry.pulls)
+        missing = Container(name="c", image=f"{registry.address}/team/none:1")
+        world.work(a_pod("missing", missing, image_pull_secrets=secrets))
+        await world.until(lambda: waiting(world, "missing") == "ImagePullBackOff")
+        unnamed = Container(name="c", image="Upper")
+        world.work(a_pod("unnamed", unnamed))
+        await world.until(lambda: waiting(world, "unnamed") == "InvalidImageName")
+
+
+def phase(world, name: str) -> str:
+    return world.statuses.get(name, PodStatus()).phase
+
+
+def waiting(world, name: str) -> str:
+    """Why a pod's container waits."""
+    told = world.statuses.get(name, PodStatus()).container_statuses
+    return told[0].state.waiting.reason if told and told[0].state.waiting is not None else ""
+
+
 async def main() -> None:
     world = a_world(*sys.argv[2:5])
-    scenario = {"lives": lives, "ends": ends, "adopts": adopts}[sys.argv[1]]
+    scenario = {"lives": lives, "ends": ends, "adopts": adopts, "pulls": pulls}[sys.argv[1]]
     try:
         async with asyncio.timeout(60):
             await scenario(world)

@@ -57,13 +57,13 @@ def node() -> Iterator[NodeEnvironment]:
                 directory.parent.rmdir()
 
 
-@pytest.mark.parametrize("scenario", ["lives", "ends", "adopts"])
+@pytest.mark.parametrize("scenario", ["lives", "ends", "adopts", "pulls"])
 def test_a_pod_on_containerd(node: NodeEnvironment, scenario: str, tmp_path: Path) -> None:
     script = Path(__file__).with_name("on_node.py")
     output = tmp_path / "output"
 
     async def play() -> int:
-        arguments = (scenario, str(node.socket), str(node.address), node.spec.cgroup_parent)
+        arguments = (scenario, str(node.socket), str(node.address), node.spec.cgroup_parent, str(BUSYBOX))
         with output.open("wb") as file:
             process: subprocess.Popen[bytes] = await node.run([sys.executable, str(script), *arguments], output=file)
             return await asyncio.to_thread(process.wait)
