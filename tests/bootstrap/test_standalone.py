@@ -56,7 +56,7 @@ class Processes:
     def start_api_server(self, *flags: str) -> None:
         own = [f"--cert-dir={self.certificates}", f"--storage-file={self.folder / 'state.db'}"]
         self.start("kube-apiserver", *own, f"--secure-port={self.port}", "--advertise-address=192.0.2.7", *flags)
-        self.kubectl("get", "--raw=/readyz", attempts=200)
+        self.kubectl("get", "--raw=/readyz", patience_seconds=60)
 
     def stop(self, name: str) -> tuple[int, str]:
         """Ask one to end; its exit status, and what it wrote."""
@@ -64,14 +64,16 @@ class Processes:
         process.send_signal(signal.SIGTERM)
         return process.wait(10), self.log(name).read_text()
 
-    def kubectl(self, *arguments: str, attempts: int = 1) -> str:
+    def kubectl(self, *arguments: str, patience_seconds: float = 0.0) -> str:
         """What kubectl prints. Where the server may not be there yet: asked again."""
         argv = [KUBECTL, f"--kubeconfig={self.certificates / 'admin.conf'}", *arguments]
-        for _ in range(attempts):
+        deadline = SystemClock().monotonic() + patience_seconds
+        while True:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
             if done.returncode == 0:
                 return done.stdout
-        raise AssertionError(f"{arguments}: {done.stdout}{done.stderr}{self._logs()}")
+            if SystemClock().monotonic() > deadline:
+                raise AssertionError(f"{arguments}: {done.stdout}{done.stderr}{self._logs()}")
 
     def _logs(self) -> str:
         return "".join(f"\n--- {name}\n{self.log(name).read_text()[-2000:]}" for name in self.running)

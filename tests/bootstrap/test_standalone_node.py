@@ -61,14 +61,15 @@ class Machines:
             argv = [str(PROGRAMS / "keelback"), component, *flags]
             self.processes[component] = namespaces.spawn(where, argv, environment=os.environ, output=log)
 
-    def kubectl(self, *arguments: str, attempts: int = 1) -> str:
+    def kubectl(self, *arguments: str, patience_seconds: float = 0.0) -> str:
         argv = [str(PROGRAMS / "kubectl"), f"--kubeconfig={self.pki / 'admin.conf'}", *arguments]
-        for _ in range(attempts):
+        deadline = CLOCK.monotonic() + patience_seconds
+        while True:
             try:
                 return namespaces.run(Namespaces.network(self.fabric.path), argv, timeout_seconds=60)
             except subprocess.CalledProcessError as error:
-                said = f"{error.stdout}{error.stderr}"
-        raise AssertionError(f"{arguments}: {said}{self.logs()}")
+                if CLOCK.monotonic() > deadline:
+                    raise AssertionError(f"{arguments}: {error.stdout}{error.stderr}{self.logs()}") from error
 
     def logs(self) -> str:
         return "".join(f"\n--- {path.name}\n{path.read_text()[-3000:]}" for path in self.folder.glob("*.log"))
@@ -101,7 +102,7 @@ def test_a_pod_answers_by_a_services_name_where_every_component_is_alone(machine
     own = [f"--cert-dir={pki}", f"--storage-file={machines.folder / 'state.db'}", f"--bind-address={server}"]
     machines.start(plane, "kube-apiserver", *own)
     node = asyncio.run(_node(machines))
-    machines.kubectl("get", "--raw=/readyz", attempts=200)
+    machines.kubectl("get", "--raw=/readyz", patience_seconds=60)
     keys = ensure_cluster_pki(pki, CLOCK.now(), addresses=(server, "10.96.0.1"))
     held = ensure_node_credentials(keys, "alone", CLOCK.now(), addresses=(str(node.address),))
     cluster = ClusterAddress("kubernetes", f"https://{server}:6443", keys.ca.certificate_pem)

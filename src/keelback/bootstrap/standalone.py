@@ -106,8 +106,6 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         await store.close()
 
 
-def _write_kubeconfigs(keys: ClusterPKI, server: str) -> None:
-    """The files that kubeadm leaves: for the administrator, and for each component that is alone on its machine."""
 def _advertised(options: StandaloneAPIServerOptions) -> str:
     """The address that pods are told, which no loopback address may be: as upstream, this machine's own else."""
     bound = _address("--bind-address", options.bind_address)
@@ -131,6 +129,8 @@ def _address(flag: str, text: str) -> IPv4Address:
         raise ClusterError(f"{flag}: {error}") from error
 
 
+def _write_kubeconfigs(keys: ClusterPKI, server: str) -> None:
+    """The files that kubeadm leaves: for the administrator, and for each component that is alone on its machine."""
     cluster = ClusterAddress("kubernetes", server, keys.ca.certificate_pem)
     users = {
         "admin": ("kubernetes-admin", keys.admin),
