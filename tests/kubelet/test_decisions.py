@@ -202,4 +202,5 @@ def test_conditions_of_others_are_left_alone_and_reasons_are_cleared():
         )
     )
     patch = patch_of(old, PodStatus(conditions=(PodCondition(type="Ready", status="True"),)))
-    assert patch == {"conditions": [{"type": "Ready", "status": "True", "reason": None}]}
+    unset = {"lastProbeTime": None, "lastTransitionTime": None, "reason": None}
+    assert patch == {"conditions": [{"type": "Ready", "status": "True", **unset}]}

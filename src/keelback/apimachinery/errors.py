@@ -272,8 +272,9 @@ def invalid(field: str, bad_value: Any, detail: str) -> FieldError:
     return FieldError(field, INVALID, detail, bad_value)
 
 
-def not_supported(field: str, bad_value: Any, supported: Iterable[str]) -> FieldError:
-    quoted = ", ".join(f'"{one}"' for one in sorted(supported))
+def not_supported(field: str, bad_value: Any, supported: Iterable[str], *, in_given_order: bool = False) -> FieldError:
+    """A value outside a closed set. Upstream names most sets sorted, and a few in the order they are written."""
+    quoted = ", ".join(f'"{one}"' for one in (supported if in_given_order else sorted(supported)))
     return FieldError(field, NOT_SUPPORTED, f"supported values: {quoted}" if quoted else "", bad_value)
 
 

@@ -78,7 +78,7 @@ def validate_binding(
     if role_ref.api_group != GROUP:
         yield not_supported("roleRef.apiGroup", role_ref.api_group, (GROUP,))
     if role_ref.kind not in kinds:
-        yield not_supported("roleRef.kind", role_ref.kind, kinds)
+        yield not_supported("roleRef.kind", role_ref.kind, kinds, in_given_order=True)
     if not role_ref.name:
         yield required("roleRef.name")
     else:
@@ -111,4 +111,4 @@ def _subject(subject: Subject, path: str, namespaced: bool) -> Iterator[FieldErr
         if subject.api_group != GROUP:
             yield not_supported(f"{path}.apiGroup", subject.api_group, (GROUP,))
     else:
-        yield not_supported(f"{path}.kind", subject.kind, ("ServiceAccount", "User", "Group"))
+        yield not_supported(f"{path}.kind", subject.kind, ("ServiceAccount", "User", "Group"), in_given_order=True)
