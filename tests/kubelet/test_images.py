@@ -8,7 +8,7 @@ import json
 import pytest
 
 from keelback.api.core_v1 import Secret
-from keelback.kubelet.images import credentials_for, name_problem, with_default_tag
+from keelback.kubelet.images import credentials_for, with_default_tag
 
 
 def a_secret(**entries):
@@ -67,26 +67,3 @@ def test_a_broken_secret_gives_no_credentials(data):
 def test_a_star_stands_for_one_label(place, image, is_for):
     found = credentials_for(image, [a_secret(**{place: {"username": "u", "password": "p"}})])
     assert bool(found) is is_for
-
-
-@pytest.mark.parametrize(
-    ("image", "problem"),
-    [
-        ("nginx", ""),
-        ("nginx:1.2-x", ""),
-        ("localhost:5000/a/b_c:1", ""),
-        ("127.0.0.1:5000/team/app:1", ""),
-        ("[::1]:5000/app", ""),
-        ("HOST/app", ""),
-        ("a/b@sha256:" + "0" * 64, ""),
-        ("a/b:1@sha256:" + "0" * 64, ""),
-        ("Nginx", "invalid reference format: repository name (Nginx) must be lowercase"),
-        ("web::1", "invalid reference format"),
-        ("web:", "invalid reference format"),
-        ("a//b", "invalid reference format"),
-        ("a b", "invalid reference format"),
-        ("-a", "invalid reference format"),
-    ],
-)
-def test_a_name_that_is_none_is_told(image, problem):
-    assert name_problem(image) == problem

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import fnmatch
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,10 +28,6 @@ Report = Callable[[str, str, str], Awaitable[None]]
 """Tells of something: event type, reason, message."""
 
 _MAX_PULLS = 4
-_DIGEST = r"@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z0-9]+)*:[0-9a-fA-F]{32,}"
-_NAME = re.compile(rf"(?P<name>[^@]+?)(?::[\w][\w.-]{{0,127}})?(?:{_DIGEST})?")
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
-_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
 
 class ImageProblem(Exception):
@@ -78,11 +73,6 @@ class Images:
             await report("Warning", "InspectFailed", message)
             raise ImageProblem("InvalidImageName", message)
         reference = with_default_tag(image)
-        wrong = name_problem(image)
-        if wrong:
-            message = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {wrong}'
-            await report("Warning", "InspectFailed", message)
-            raise ImageProblem("InvalidImageName", message)
         present = await self._present(reference)
         if present is not None and not _must_pull(policy, reference):
             message = f'Container image "{image}" already present on machine and can be accessed by the pod'
@@ -169,21 +159,6 @@ def with_default_tag(image: str) -> str:
     """The reference with `:latest` where it names neither tag nor digest."""
     last = image.rpartition("/")[2]
     return image if "@" in last or ":" in last else f"{image}:latest"
-
-
-def name_problem(image: str) -> str:
-    """What is wrong with an image's name, in the words of the reference library; empty where nothing is."""
-    match = _NAME.fullmatch(image)
-    if match is None:
-        return "invalid reference format"
-    first, slash, rest = match["name"].partition("/")
-    is_host = slash and (set(first) & set(".:") or first == "localhost" or first != first.lower())
-    path = rest if is_host else match["name"]
-    if is_host and not _HOST.fullmatch(first):
-        return "invalid reference format"
-    if path != path.lower():
-        return f"invalid reference format: repository name ({path}) must be lowercase"
-    return "" if all(map(_COMPONENT.fullmatch, path.split("/"))) else "invalid reference format"
 
 
 def _must_pull(policy: str, reference: str) -> bool:

@@ -107,7 +107,8 @@ class KubeletServer:
                 return await self._exec(request, namespace, name, container)
             case ["attach", namespace, name, container] | ["attach", namespace, name, _, container]:
                 return await self._attach(request, namespace, name, container)
-            case ["run", namespace, name, container]:
+            # Not by GET: who may read through a node's proxy must not be able to run anything by that.
+            case ["run", namespace, name, container] if request.method == "POST":
                 return await self._run(request, namespace, name, container)
             case ["portForward", namespace, name] | ["portForward", namespace, name, _]:
                 return await self._port_forward(request, namespace, name)
