@@ -9,6 +9,7 @@ import msgspec
 
 from keelback.apimachinery import codecs, yaml
 from keelback.apimachinery.errors import NotAcceptable, StatusError
+from keelback.apiserver import status_protobuf
 from keelback.component.http import Response
 
 JSON = "application/json"
@@ -112,6 +113,11 @@ def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] |
         accepted = negotiate(accept)
     except NotAcceptable:
         accepted = Accepted(YAML) if YAML in accept else _DEFAULT
+        if accept.startswith(PROTOBUF):
+            accepted = Accepted(PROTOBUF)
+    if accepted.media_type == PROTOBUF:
+        headers = {"content-type": PROTOBUF, "cache-control": "no-cache, private"}
+        return Response(error.code, headers, status_protobuf.encode(error.status))
     response = respond(error.code, codecs.encode(error.status), accepted, warnings=warnings)
     details = error.status.details
     if details is not None and details.retry_after_seconds:

@@ -24,6 +24,10 @@ from keelback.concurrency.clock import Clock
 from keelback.registry.strategy import Strategy
 
 DEFAULT_WATCH_SECONDS = 1800
+_ACCEPTED_FOR_CUSTOM = (
+    "only the following media types are accepted: application/json, application/yaml, "
+    "application/vnd.kubernetes.protobuf"
+)
 _STREAM_HEADERS = {
     "content-type": "application/json",
     "cache-control": "no-cache, private",
@@ -53,6 +57,14 @@ class ResourceHandler:
         """Answer a request for the resource itself, not for a subresource."""
         if self.strategy.deprecation_warning:
             context.warn(self.strategy.deprecation_warning)
+        try:
+            return await self._serve(context)
+        except errors.NotAcceptable as error:
+            if self.strategy.takes_strategic_merge_patches or not error.message.startswith("406"):
+                raise
+            raise errors.NotAcceptable(_ACCEPTED_FOR_CUSTOM) from None
+
+    async def _serve(self, context: RequestContext) -> AnyResponse:
         match context.info.verb:
             case "get":
                 return await self.get(context)
