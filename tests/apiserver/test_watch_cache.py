@@ -529,7 +529,7 @@ async def test_a_cache_that_fails_starts_anew(world: World) -> None:
     broken = await world.pods.watch(WatchOptions(resource_version=world.pods.revision, labels=equals("a", "b")))
     await world.put("a")
     await settle()
-    world.pods._dispatcher._matches = world.pods._matches
+    world.pods._dispatcher._matches = world.pods._entries.matches
     await world.clock.advance(2)
     assert (watcher.end_reason, broken.end_reason) == ("reset", "reset")
     assert await world.names() == ["a"]

@@ -7,17 +7,16 @@ validated: what comes back as an error is a `StatusError` with upstream's words,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-import msgspec
 
 from keelback.apimachinery.errors import BadRequest, Expired, ServiceUnavailable, Timeout
 from keelback.apimachinery.meta import ListMeta, StatusCause, StatusDetails, replace
 from keelback.apiserver import watch_paging as paging
+from keelback.apiserver.watch_entries import EntrySet, end_of
 from keelback.apiserver.watch_fanout import Fanout
-from keelback.apiserver.watch_index import Entry, OrderedEntries, PairIndex, View
+from keelback.apiserver.watch_index import Entry, View
 from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_selection import Filter, Selection
 from keelback.apiserver.watch_stream import Change, Dispatcher, Watcher
@@ -85,17 +84,6 @@ class ListPage:
         return [self.wire.object(entry.item) for entry in self.entries]
 
 
-class _Labelled(msgspec.Struct):
-    labels: dict[str, str] | None = None
-
-
-class _WithLabels(msgspec.Struct):
-    metadata: _Labelled = msgspec.field(default_factory=_Labelled)
-
-
-_LABELS = msgspec.json.Decoder(_WithLabels)
-
-
 class WatchCache:
     """See the module. Every method may raise ServiceUnavailable when the store cannot be read."""
 
@@ -107,13 +95,9 @@ class WatchCache:
         self._store = store
         self._progress = progress
         self._clock = clock
-        self._field_decoder = msgspec.json.Decoder(resource.field_type)
         self._indexed_fields = ("metadata.name", *resource.indexed_fields)
-        self._dispatcher = Dispatcher(self._indexed_fields, self._matches, self._field_of, fanout)
-        self._entries: dict[str, Entry] = {}
-        self._ordered = OrderedEntries()
-        self._label_index: PairIndex | None = None
-        self._field_index: PairIndex | None = None
+        self._entries = EntrySet(resource)
+        self._dispatcher = Dispatcher(self._indexed_fields, self._entries.matches, self._entries.field_of, fanout)
         self._loaded = 0
         self._last_change = 0
         self._window: deque[Change] = deque()
@@ -148,8 +132,8 @@ class WatchCache:
 
     def entries(self, namespace: str = "") -> Entries:
         """Every entry as the cache knows it now, or those of a namespace, in key order."""
-        scope = self._scope(namespace)
-        return self._ordered.slice(scope, _end(scope))
+        scope = self._entries.scope(namespace)
+        return self._entries.ordered.slice(scope, end_of(scope))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -157,7 +141,7 @@ class WatchCache:
     async def list(self, options: ListOptions) -> ListPage:
         """Answer a list. Raises Expired for a version or continue token that is too old (the latter with a token to go
         on without consistency), Timeout for a version that has not happened, BadRequest for a bad token."""
-        filter_ = Filter(self._scope(options.namespace), options.labels, options.fields)
+        filter_ = Filter(self._entries.scope(options.namespace), options.labels, options.fields)
         if options.continue_:
             if options.resource_version:
                 raise BadRequest("specifying resource version is not allowed when using continue")
@@ -187,16 +171,16 @@ class WatchCache:
             initial = not version
         if initial or not version:
             await self._wait_for(version)
-        filter_ = Filter(self._scope(options.namespace), options.labels, options.fields)
+        filter_ = Filter(self._entries.scope(options.namespace), options.labels, options.fields)
         after = self.revision if initial or not version else version
         replay = self._changes_after(after)
         watcher = Watcher(self._dispatcher.remove, filter_, self.wire, after=after)
         watcher.wants_bookmarks = options.allow_bookmarks
         if initial:
             ends = bool(options.send_initial_events) and options.allow_bookmarks
-            watcher.start_with(self._select(filter_, filter_.scope, 0), ends_initial_events=ends)
+            watcher.start_with(self._entries.select(filter_, filter_.scope, 0), ends_initial_events=ends)
         for change in replay:
-            record = self._dispatcher.record_for(filter_, change, self._scopes(change.key))
+            record = self._dispatcher.record_for(filter_, change, self._entries.scopes(change.key))
             if record is not None:
                 watcher.push(record)
         if not watcher.end_reason:
@@ -222,9 +206,7 @@ class WatchCache:
         """Start from what the store holds at a revision. Watches that run have missed something: they end."""
         self.close("reset")
         entries = [entry for entry in map(self._entry, kvs) if entry is not None]
-        self._entries = {entry.key: entry for entry in entries}
-        self._ordered = OrderedEntries(entries)
-        self._label_index = self._field_index = None
+        self._entries.load(entries)
         self._loaded = self._last_change = self._window_start = revision
         self._window.clear()
         self._window_bytes = 0
@@ -241,18 +223,15 @@ class WatchCache:
         if event.type == "put":
             new = self._entry(kv)
         if new is not None:
-            self._entries[kv.key] = new
-            self._ordered.set(new)
+            self._entries.set(new)
         elif old is not None:
-            del self._entries[kv.key]
-            self._ordered.delete(kv.key)
+            self._entries.delete(kv.key)
         else:
             return
         self._last_change = kv.mod_revision
-        self._reindex(old, new)
         change = Change(self.wire, kv.key, kv.mod_revision, old, new)
         self._keep(change)
-        self._dispatcher.dispatch(change, self._scopes(kv.key))
+        self._dispatcher.dispatch(change, self._entries.scopes(kv.key))
         change.forget_records()
 
     def _entry(self, kv: KeyValue) -> Entry | None:
@@ -323,21 +302,21 @@ class WatchCache:
         kept = self._snapshots.get(revision)
         if kept is None:
             return await self._page_from_store(revision, filter_, start, limit)
-        found = self._scan(kept[1], filter_, start, limit + 1 if limit else 0)
+        found = self._entries.scan(kept[1], filter_, start, limit + 1 if limit else 0)
         return self._page(kept[1], filter_, found, limit, revision)
 
     def _live_page(self, filter_: Filter, start: str, limit: int, revision: int) -> ListPage:
-        found = self._select(filter_, start, limit + 1 if limit else 0)
+        found = self._entries.select(filter_, start, limit + 1 if limit else 0)
         if limit and len(found) > limit:
             self._keep_snapshot(revision)
-        return self._page(self._ordered, filter_, found, limit, revision)
+        return self._page(self._entries.ordered, filter_, found, limit, revision)
 
     def _page(self, view: View, filter_: Filter, found: Entries, limit: int, revision: int) -> ListPage:
         """`found` has one entry more than the limit when the list goes on."""
         if not limit or len(found) <= limit:
             return ListPage(self.wire, found, revision)
         after = found.pop().key
-        remaining = None if filter_.has_selectors else view.count(after, _end(filter_.scope))
+        remaining = None if filter_.has_selectors else view.count(after, end_of(filter_.scope))
         return ListPage(self.wire, found, revision, self._token(filter_, found[-1], revision), remaining)
 
     @staticmethod
@@ -357,7 +336,7 @@ class WatchCache:
                 raise ServiceUnavailable(str(error)) from error
             for kv in result.kvs:
                 entry = self._entry(kv)
-                if entry is not None and self._matches(filter_, entry):
+                if entry is not None and self._entries.matches(filter_, entry):
                     found.append(entry)
             if wanted and len(found) >= wanted:
                 last = found[limit - 1]
@@ -371,7 +350,7 @@ class WatchCache:
     def _keep_snapshot(self, revision: int) -> None:
         """Keep what the list's next pages will be read from. Snapshots of an unchanged cache are one."""
         if self._last_snapshot is None or self._last_snapshot[0] != self._last_change:
-            self._last_snapshot = (self._last_change, self._ordered.snapshot())
+            self._last_snapshot = (self._last_change, self._entries.ordered.snapshot())
         now = self._clock.monotonic()
         self._snapshots.pop(revision, None)
         self._snapshots[revision] = (now, self._last_snapshot[1])
@@ -380,137 +359,3 @@ class WatchCache:
             if len(self._snapshots) <= SNAPSHOTS and self._snapshots[oldest][0] > now - SNAPSHOT_SECONDS:
                 return
             del self._snapshots[oldest]
-
-    # Selecting.
-
-    def _scope(self, namespace: str) -> str:
-        return f"{self.resource.prefix}{namespace}/" if namespace else self.resource.prefix
-
-    def _scopes(self, key: str) -> tuple[str, ...]:
-        prefix = self.resource.prefix
-        slash = key.find("/", len(prefix)) if self.resource.is_namespaced else -1
-        return (prefix,) if slash < 0 else (prefix, key[: slash + 1])
-
-    def _select(self, filter_: Filter, start: str, wanted: int) -> Entries:
-        """The newest entries that match, from a start key on, in order, at most `wanted` (0: all)."""
-        if not filter_.has_selectors:
-            return self._ordered.slice(start, _end(filter_.scope), wanted)
-        keys = self._candidates(filter_)
-        if keys is None:
-            return self._scan(self._ordered, filter_, start, wanted)
-        found = []
-        for key in sorted(key for key in keys if key >= start and key.startswith(filter_.scope)):
-            entry = self._entries[key]
-            if self._matches(filter_, entry):
-                found.append(entry)
-                if len(found) == wanted:
-                    break
-        return found
-
-    def _scan(self, view: View, filter_: Filter, start: str, wanted: int) -> Entries:
-        """The same from a view, looking at every entry in turn."""
-        end = _end(filter_.scope)
-        if not filter_.has_selectors:
-            return view.slice(start, end, wanted)
-        found = []
-        for entry in view.slice(start, end):
-            if self._matches(filter_, entry):
-                found.append(entry)
-                if len(found) == wanted:
-                    break
-        return found
-
-    def _candidates(self, filter_: Filter) -> Iterable[str] | None:
-        """Keys among which all matches are, from the most selective condition; None when it must be all of them."""
-        name = filter_.fields.the_only("metadata.name") if filter_.fields else None
-        if name is not None and (not self.resource.is_namespaced or filter_.scope != self.resource.prefix):
-            key = filter_.scope + name
-            return (key,) if key in self._entries else ()
-        best: tuple[int, PairIndex, str, frozenset[str] | None] | None = None
-        if filter_.labels is not None and filter_.labels.required:
-            index = self._labels_indexed()
-            for required, values in filter_.labels.required:
-                size = index.estimate(required, values)
-                if best is None or size < best[0]:
-                    best = (size, index, required, values)
-        if filter_.fields is not None:
-            for required, values in filter_.fields.required:
-                if required in self.resource.indexed_fields:
-                    index = self._fields_indexed()
-                    size = index.estimate(required, values)
-                    if best is None or size < best[0]:
-                        best = (size, index, required, values)
-        if best is None or best[0] > len(self._entries) // 2:
-            return None
-        return best[1].find(best[2], best[3])
-
-    def _matches(self, filter_: Filter, entry: Entry) -> bool:
-        return (filter_.labels is None or filter_.labels.matches(self.labels(entry))) and (
-            filter_.fields is None or filter_.fields.matches(self.fields(entry))
-        )
-
-    def labels(self, entry: Entry) -> Mapping[str, str]:
-        """The object's labels."""
-        if entry.labels is None:
-            try:
-                entry.labels = _LABELS.decode(entry.item).metadata.labels or {}
-            except msgspec.MsgspecError as error:
-                log.error("The labels of a stored object cannot be read", key=entry.key, error=str(error))
-                entry.labels = {}
-        return entry.labels
-
-    def fields(self, entry: Entry) -> Mapping[str, str]:
-        """What field selectors of this resource look at."""
-        if entry.fields is None:
-            namespace, _, name = entry.key.removeprefix(self.resource.prefix).rpartition("/")
-            entry.fields = {"metadata.name": name, "metadata.namespace": namespace}
-            try:
-                entry.fields |= self.resource.fields(self._field_decoder.decode(entry.item))
-            except msgspec.MsgspecError as error:
-                log.error("The fields of a stored object cannot be read", key=entry.key, error=str(error))
-        return entry.fields
-
-    def _field_of(self, entry: Entry, name: str) -> str:
-        if name == "metadata.name":
-            return entry.key.rpartition("/")[2]
-        return self.fields(entry).get(name, "")
-
-    # Indexes: made when first needed, then kept up to date.
-
-    def _labels_indexed(self) -> PairIndex:
-        if self._label_index is None:
-            self._label_index = PairIndex()
-            for entry in self._ordered:
-                self._label_index.add(entry.key, self.labels(entry))
-        return self._label_index
-
-    def _fields_indexed(self) -> PairIndex:
-        if self._field_index is None:
-            self._field_index = PairIndex()
-            for entry in self._ordered:
-                self._field_index.add(entry.key, self._indexed(entry))
-        return self._field_index
-
-    def _indexed(self, entry: Entry) -> Mapping[str, str]:
-        fields = self.fields(entry)
-        return {name: fields.get(name, "") for name in self.resource.indexed_fields}
-
-    def _reindex(self, old: Entry | None, new: Entry | None) -> None:
-        if self._label_index is not None:
-            _move(self._label_index, old, new, self.labels)
-        if self._field_index is not None:
-            _move(self._field_index, old, new, self._indexed)
-
-
-def _end(scope: str) -> str:
-    """The first key after those in the scope, which ends with a slash."""
-    return scope[:-1] + "0"
-
-
-def _move(index: PairIndex, old: Entry | None, new: Entry | None, pairs: Callable[[Entry], Mapping[str, str]]) -> None:
-    if old is not None and new is not None and pairs(old) == pairs(new):
-        return
-    if old is not None:
-        index.remove(old.key, pairs(old))
-    if new is not None:
-        index.add(new.key, pairs(new))
