@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from keelback.component import client_certificates
 from keelback.component.http import Handler, Response, text_response
 from keelback.component.http1 import HTTPConnection, Limits
 from keelback.concurrency.clock import Clock, SystemClock
@@ -27,10 +28,10 @@ _KEEP_ALIVE_SECONDS: Final = 180
 
 
 def server_context(certificate: str | Path, key: str | Path, client_ca: str | Path | None = None) -> ssl.SSLContext:
-    """A TLS context for a server: TLS 1.2 and up. With `client_ca` clients may show a certificate signed by it.
+    """A TLS context for a server: TLS 1.2 and up. With `client_ca` clients are asked for a certificate signed by it.
 
-    A client without one is let in, for it may have a token; one with a certificate of another authority is not asked
-    for it, since the handshake names the authorities that count.
+    A client without one is let in, for it may have a token. So is one with a certificate that is expired or of another
+    authority: **whoever reads `Request.peer_certificate` must judge it**, and can then say what is wrong.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -38,7 +39,7 @@ def server_context(certificate: str | Path, key: str | Path, client_ca: str | Pa
     context.set_alpn_protocols(["http/1.1"])
     if client_ca is not None:
         context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_OPTIONAL
+        client_certificates.accept_unverified(context)
     return context
 
 
