@@ -1,0 +1,59 @@
+"""What may go wrong with an expression: it does not compile, or its evaluation fails. Messages are cel-go's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing wrong with the text of an expression. `line` counts from one, `column` (in characters) from zero."""
+
+    message: str
+    line: int
+    column: int
+    snippet: str = ""
+
+    def __str__(self) -> str:
+        """With the line it stands in, and a caret below: three lines of text."""
+        text = f"ERROR: <input>:{self.line}:{self.column + 1}: {self.message}"
+        if not self.snippet and self.line < 1:
+            return text
+        return f"{text}\n | {self.snippet}\n | {'.' * self.column}^"
+
+
+class CompileError(ValueError):
+    """The text is no expression, or its types do not agree. `str()` is cel-go's text, one paragraph for each issue."""
+
+    def __init__(self, issues: tuple[Issue, ...]) -> None:
+        super().__init__(issues)
+        self.issues = issues
+
+    @override
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.issues))
+
+
+class EvaluationError(Exception):
+    """An error value of the language: `||`, `&&` and `?:` may absorb it. `message` is cel-go's: `divide by zero`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class CostLimitExceeded(EvaluationError):
+    """The evaluation did more than it may; nothing absorbs this."""
+
+    def __init__(self, message: str = "operation cancelled: actual cost limit exceeded") -> None:
+        super().__init__(message)
+
+
+NO_SUCH_OVERLOAD = "no such overload"
+
+
+def no_such_overload() -> EvaluationError:
+    """A function was given values that none of its overloads takes."""
+    return EvaluationError(NO_SUCH_OVERLOAD)

@@ -1,0 +1,69 @@
+"""The values of expressions, in Python.
+
+| CEL | Python |
+|---|---|
+| bool, int, double, string, bytes, null | bool, int, float, str, bytes, None |
+| uint | `UInt`, a subclass of int |
+| list, map and objects | list, dict |
+| timestamp, duration | `Timestamp`, `Duration`: Python's own lack the nanoseconds |
+| type | `keelback.cel.types.Type` |
+| optional_type | `OptionalValue` |
+| types of libraries | a subclass of `OpaqueValue` each |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from keelback.cel.types import DYN, Type, optional_of
+
+INT_MIN = -(1 << 63)
+INT_MAX = (1 << 63) - 1
+UINT_MAX = (1 << 64) - 1
+
+Value = Any
+"""One value of the table above. Which is the checker's to know; the interpreter asks where it could not."""
+
+
+@final
+class UInt(int):
+    """An unsigned number: `1u`. Never equal in type to an int, though `1u == 1` holds."""
+
+    __slots__ = ()
+
+
+class OpaqueValue:
+    """A value of a library's type. Subclasses are equal by their `__eq__`, and say which type they have."""
+
+    __slots__ = ()
+    cel_type: ClassVar[Type]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OptionalValue(OpaqueValue):
+    """`optional.of(value)`, or `NONE`."""
+
+    cel_type: ClassVar[Type] = optional_of(DYN)
+    value: Value
+    is_present: bool = True
+
+
+NONE = OptionalValue(None, is_present=False)
+
+
+@final
+@dataclass(frozen=True, slots=True, order=True)
+class Timestamp:
+    """A moment, in nanoseconds since 1970 (UTC), from the year 1 to 9999."""
+
+    nanoseconds: int
+
+
+@final
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    """A span of time in nanoseconds, within an int64."""
+
+    nanoseconds: int
