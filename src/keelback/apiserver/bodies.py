@@ -9,6 +9,7 @@ import msgspec
 from keelback.api.builtin import is_registered, is_registered_version
 from keelback.apimachinery import codecs, errors, json_text, yaml
 from keelback.apimachinery.meta import Kind, Object
+from keelback.apiserver import yaml_bodies
 from keelback.apiserver.context import RequestContext
 from keelback.registry.strategy import Strategy
 
@@ -26,28 +27,24 @@ class _TypeMeta(msgspec.Struct):
 _TYPE_META = msgspec.json.Decoder(_TypeMeta)
 
 
-def media_type(content_type: str) -> str:
-    """The type without its parameters; a body without one is JSON."""
-    return content_type.partition(";")[0].strip().lower() or "application/json"
+def as_json(context: RequestContext, kind_name: str) -> bytes:
+    """A request's body as JSON. Raises UnsupportedMediaType, and BadRequest when it is not what it says it is."""
+    return _read(context, kind_name)[0]
 
 
-def as_json(body: bytes, content_type: str, kind_name: str) -> bytes:
-    """A body as JSON. Raises UnsupportedMediaType, and BadRequest when it is not what it says it is."""
-    return _read(body, content_type, kind_name)[0]
-
-
-def _read(body: bytes, content_type: str, kind_name: str) -> tuple[bytes, list[str]]:
-    """A body as JSON, and what YAML's decoder says of repeated keys."""
-    match media_type(content_type):
+def _read(context: RequestContext, kind_name: str) -> tuple[bytes, list[str]]:
+    """A request's body as JSON, and what YAML's decoder says of repeated keys."""
+    body = context.request.body
+    match context.media_type:
         case "application/json" | "text/json" | "*/*":
             try:
                 return json_text.as_go_reads(body), []
             except json_text.TooDeep as error:
                 problem = f"couldn't get version/kind; json parse error: {error}"
                 raise _unrecognized(kind_name, problem, body) from error
-        case "application/yaml" | "text/yaml" | "application/x-yaml":
+        case media_type if media_type in yaml_bodies.TYPES:
             try:
-                tree, duplicates = yaml.load(body)
+                tree, duplicates = yaml_bodies.load(context)
                 return msgspec.json.encode(tree), duplicates
             except yaml.YAMLError as error:
                 raise _unrecognized(kind_name, str(error), body) from error
@@ -69,8 +66,7 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
     """The object in a request's body. Raises BadRequest in Kubernetes' words; adds warnings in Warn mode."""
     kind: Kind = strategy.kind.__kind__
     body = context.request.body
-    content_type = context.request.headers.get("content-type", "")
-    body_json, duplicates = _read(body, content_type, kind.kind)
+    body_json, duplicates = _read(context, kind.kind)
     _check_type(body_json, body, kind, is_custom=not strategy.takes_strategic_merge_patches)
     what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
     try:
@@ -79,7 +75,7 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
         obj = strategy.decode_body(body_json)
     except codecs.DecodeError as error:
         raise errors.BadRequest(f"{what}: {error}") from error
-    if field_validation != "Ignore" and "protobuf" not in content_type:
+    if field_validation != "Ignore" and "protobuf" not in context.media_type:
         try:
             found = [*_repeated_in_yaml(duplicates), *strategy.strict_errors(_tree(body_json))]
         except codecs.DecodeError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from keelback.apimachinery.yaml import YAMLError
 from keelback.apiserver.request_info import RequestInfo
 from keelback.auth.users import UserInfo
 from keelback.component.http import Request, query_values
@@ -19,6 +21,8 @@ class RequestContext:
     user: UserInfo
     now: datetime
     warnings: list[str] = field(default_factory=list)
+    read_yaml: tuple[Any, list[str]] | YAMLError | None = None
+    """A large YAML body, where `yaml_bodies` has read it ahead."""
     _query: dict[str, str] | None = None
 
     @property
@@ -27,6 +31,11 @@ class RequestContext:
         if self._query is None:
             self._query = query_values(self.request.query)
         return self._query
+
+    @property
+    def media_type(self) -> str:
+        """What the body is said to be, without parameters. Where nothing is said it is JSON."""
+        return self.request.headers.get("content-type", "").partition(";")[0].strip().lower() or "application/json"
 
     def warn(self, text: str) -> None:
         """Add a Warning header, once per text."""

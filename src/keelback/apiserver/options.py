@@ -55,7 +55,7 @@ def write_options(
 
 
 def _is_apply(context: RequestContext) -> bool:
-    return bodies.media_type(context.request.headers.get("content-type", "")).startswith("application/apply-patch+")
+    return context.media_type.startswith("application/apply-patch+")
 
 
 def _dry_run(context: RequestContext, problems: list[errors.FieldError]) -> bool:
@@ -70,7 +70,7 @@ def deletion(context: RequestContext) -> tuple[Deletion, bool]:
     body = context.request.body
     given = DeleteOptions()
     if body:
-        given = _decoded_delete_options(body, context.request.headers.get("content-type", ""))
+        given = _decoded_delete_options(context)
     query = context.query
     problems: list[errors.FieldError] = []
     grace = given.grace_period_seconds
@@ -116,8 +116,8 @@ class _TypeMeta(msgspec.Struct):
     api_version: str = msgspec.field(default="", name="apiVersion")
 
 
-def _decoded_delete_options(body: bytes, content_type: str) -> DeleteOptions:
-    body = bodies.as_json(body, content_type, "DeleteOptions")
+def _decoded_delete_options(context: RequestContext) -> DeleteOptions:
+    body = bodies.as_json(context, "DeleteOptions")
     try:
         tree = codecs.loads(body)
         meta = msgspec.convert(tree, _TypeMeta)

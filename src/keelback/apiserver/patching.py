@@ -11,7 +11,7 @@ import msgspec
 from keelback.apimachinery import apply as server_side_apply
 from keelback.apimachinery import codecs, errors, json_patch, merge_patch, strategic_merge, yaml
 from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
-from keelback.apiserver import bodies, ownership
+from keelback.apiserver import ownership, yaml_bodies
 from keelback.apiserver.context import RequestContext
 from keelback.component.http import query_flag
 from keelback.registry.builtin import strategies
@@ -20,7 +20,6 @@ from keelback.registry.strategy import Strategy
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
-APPLY_YAML = "application/apply-patch+yaml"
 
 _NO_KIND = make_kind("v1", "", "", namespaced=False)
 
@@ -38,9 +37,9 @@ def parse(
     context: RequestContext, strategy: Strategy[Any], field_validation: str, subresource: str = ""
 ) -> ParsedPatch:
     """Read the patch in a request's body. Raises UnsupportedMediaType and BadRequest."""
-    content_type = bodies.media_type(context.request.headers.get("content-type", ""))
+    content_type = context.media_type
     is_custom = not strategy.takes_strategic_merge_patches
-    if content_type == APPLY_YAML:
+    if content_type == yaml_bodies.APPLY:
         return _parse_apply(context, strategy, subresource)
     if content_type == JSON_PATCH:
         return _parse_json_patch(context, strategy, field_validation)
@@ -51,7 +50,7 @@ def parse(
     if is_custom:
         raise errors.UnsupportedMediaType(
             "the body of the request was in an unknown format - accepted media types include: "
-            f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_YAML}"
+            f"{JSON_PATCH}, {MERGE_PATCH}, {yaml_bodies.APPLY}"
         )
     raise errors.UnsupportedMediaType("415: Unsupported Media Type", details=StatusDetails())
 
@@ -232,7 +231,7 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
         raise errors.Invalid.of(make_kind("meta.k8s.io/v1", "PatchOptions", "patchoptions"), "", [problem])
     force = query_flag(context.query.get("force"))
     try:
-        patch, duplicates = yaml.load(context.request.body)
+        patch, duplicates = yaml_bodies.load(context)
     except yaml.YAMLError as error:
         raise errors.BadRequest(f"error decoding YAML: error converting YAML to JSON: {error}") from error
     if not isinstance(patch, dict) or not patch.get("kind") or not patch.get("apiVersion"):

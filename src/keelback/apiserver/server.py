@@ -11,6 +11,7 @@ from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
+from keelback.apiserver.yaml_bodies import YAMLBodies
 from keelback.auth.attributes import Attributes, Authorizer, denial
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
 from keelback.auth.impersonation import impersonate
@@ -36,6 +37,7 @@ class APIServer:
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._clock = clock
+        self._yaml_bodies = YAMLBodies()
         self._paths: dict[str, ResourceRoute] = {}
         self._prefixes: dict[str, ResourceRoute] = {}
         self._resources: dict[tuple[str, str, str, str], ResourceRoute] = {}
@@ -111,7 +113,9 @@ class APIServer:
         verdict = self._authorizer.authorize(attributes)
         if not verdict.is_allowed:
             raise denial(attributes, verdict.reason)
-        return await self._route(context)(context)
+        route = self._route(context)
+        await self._yaml_bodies.read_ahead(context)
+        return await route(context)
 
     async def _authenticated(self, request: Request) -> UserInfo:
         if isinstance(request.identity, UserInfo):
