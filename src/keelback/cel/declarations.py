@@ -42,6 +42,11 @@ class Operand(Protocol):
         """Elements, code points or bytes: computed, or as the schema limits them, or anything (`estimates.UNKNOWN`)."""
         ...
 
+    @property
+    def element_size(self) -> Estimate:
+        """The size of each element of a list: what the schema says of the path and `@items`, or anything."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CallEstimate:
