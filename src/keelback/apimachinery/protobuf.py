@@ -42,6 +42,16 @@ def to_json(body: bytes) -> bytes:
         raise
 
 
+def rows_of_kind(api_version: str, kind: str) -> list[str]:
+    """The fields of a kind's message, as `number name type` each. Raises ProtobufError where the kind has none."""
+    return _message_of(api_version, kind).rows
+
+
+def rows_of(name: str) -> list[str]:
+    """The fields of a message, by its name in the table."""
+    return _message(name).rows
+
+
 def _checked(read: Callable[..., T], *arguments: Any) -> T:
     try:
         return read(*arguments)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
-from keelback.apimachinery import errors, go_numbers, validation
+from keelback.apimachinery import errors, go_numbers, protobuf_size, validation
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, with_metadata
 from keelback.apiserver.watch_wire import with_version
 from keelback.registry.strategy import Strategy
@@ -24,6 +24,8 @@ _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_GENERATED_BASE = 63 - 5
 _GENERATE_ATTEMPTS = 8
 _SWAP_ATTEMPTS = 16
+_MAX_REQUEST_BYTES = 1536 * 1024
+"""What etcd takes in one request unless told otherwise. Objects that are larger here could not be moved there."""
 
 ORPHAN_FINALIZER = "orphan"
 FOREGROUND_FINALIZER = "foregroundDeletion"
@@ -133,7 +135,7 @@ class ResourceStore(Generic[T]):
     async def replace_status(self, obj: T) -> None:
         """Write an object the server itself has changed since it read it. Raises Conflict when it is not the newest."""
         name = obj.metadata.name
-        stored = self.strategy.to_storage(self.strategy.encode(obj))
+        stored = self._kept(self.strategy.encode(obj))
         try:
             await self._store.put(
                 self.key(obj.metadata.namespace, name), stored, expected_revision=int(obj.metadata.resource_version)
@@ -174,7 +176,7 @@ class ResourceStore(Generic[T]):
             return Written(obj, stored, is_created=True)
         try:
             revision = await self._store.put(
-                key, self.strategy.to_storage(stored), expected_revision=0, ttl_seconds=self.strategy.ttl_seconds
+                key, self._kept(stored), expected_revision=0, ttl_seconds=self.strategy.ttl_seconds
             )
         except CompareFailed as failed:
             raise self._already_exists(failed.current, obj.metadata.name) from None
@@ -324,6 +326,7 @@ class ResourceStore(Generic[T]):
             return Written(new, self.wire(stored, current.mod_revision), is_gone=True)
         if write.dry_run:
             return Written(new, self.wire(stored, current.mod_revision))
+        _check_size(kept)
         revision = await self._store.put(
             key, kept, expected_revision=current.mod_revision, ttl_seconds=self.strategy.ttl_seconds
         )
@@ -355,9 +358,7 @@ class ResourceStore(Generic[T]):
                 stored = self.strategy.encode(new)
                 if write.dry_run:
                     return Written(new, self.wire(stored, current.mod_revision))
-                revision = await self._store.put(
-                    key, self.strategy.to_storage(stored), expected_revision=current.mod_revision
-                )
+                revision = await self._store.put(key, self._kept(stored), expected_revision=current.mod_revision)
                 return Written(self._versioned(new, revision), self.wire(stored, revision))
             except CompareFailed:
                 continue
@@ -431,8 +432,20 @@ class ResourceStore(Generic[T]):
             return (*kept, FOREGROUND_FINALIZER)
         return kept
 
+    def _kept(self, wire: bytes) -> bytes:
+        """What the store gets. Raises StatusError where that is too large."""
+        kept = self.strategy.to_storage(wire)
+        _check_size(kept)
+        return kept
+
     def _decoded(self, current: KeyValue) -> T:
         return self._versioned(self.strategy.decode(self.strategy.from_storage(current.value)), current.mod_revision)
 
     def _versioned(self, obj: T, revision: int) -> T:
         return with_metadata(obj, resource_version=str(revision))
+
+
+def _check_size(kept: bytes) -> None:
+    # etcd's words pass through upstream's API server as they are, with code 500 and no reason; clients look for them.
+    if len(kept) > _MAX_REQUEST_BYTES and protobuf_size.stored_size(kept) > _MAX_REQUEST_BYTES:
+        raise errors.StatusError("etcdserver: request is too large")
