@@ -47,8 +47,8 @@ def test_only_load_balancers_have_ingress_points():
     wrong = {"loadBalancer": {"ingress": [{"hostname": "1.2.3.4", "ipMode": "VIP"}, {"ip": "x"}]}}
     assert found(type="LoadBalancer", status=wrong) == [
         "status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set",
-        "status.loadBalancer.ingress[0].hostname: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
-        "status.loadBalancer.ingress[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or "
+        'status.loadBalancer.ingress[0].hostname: Invalid value: "1.2.3.4": must be a DNS name, not an IP address',
+        'status.loadBalancer.ingress[1].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or '
         "2001:db8::ffff)",
     ]
 
