@@ -17,11 +17,7 @@ import sysconfig
 _LAST_KNOWN = (3, 14)
 _VERIFY_PEER = 1
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
-
-
-@_CALLBACK
-def _accept(_is_verified: int, _store_context: int) -> int:
-    return 1
+_ACCEPT = _CALLBACK(lambda _is_verified, _store_context: 1)
 
 
 def accept_unverified(context: ssl.SSLContext) -> bool:
@@ -37,7 +33,7 @@ def accept_unverified(context: ssl.SSLContext) -> bool:
     pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
     if library.SSL_CTX_get_verify_mode(pointer) != _VERIFY_PEER:
         return False
-    library.SSL_CTX_set_verify(pointer, _VERIFY_PEER, _accept)
+    library.SSL_CTX_set_verify(pointer, _VERIFY_PEER, _ACCEPT)
     return True
 
 
