@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,6 +35,7 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, ObjectMeta, OwnerReference
+from keelback.testing.clock import HandClock
 
 T = TypeVar("T", bound=Object)
 
@@ -58,20 +58,6 @@ class Namespaces:
         return msgspec.convert(msgspec.to_builtins(self.namespace), kind)
 
     async def list(self, kind: type[T], namespace: str = "") -> Sequence[T]:
-        raise NotImplementedError
-
-
-class StandingClock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
         raise NotImplementedError
 
 
@@ -182,7 +168,7 @@ def test_blocking_an_owners_deletion_needs_its_finalizers() -> None:
 
 
 def test_a_noisy_source_is_held_back_until_time_has_passed() -> None:
-    clock = StandingClock()
+    clock = HandClock()
     plugin = EventRateLimit([Limit("Namespace", qps=1, burst=2)], clock)
     event = Event(metadata=ObjectMeta(name="e", namespace="x"))
     _run(plugin, event)

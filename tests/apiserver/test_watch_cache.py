@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -22,34 +21,9 @@ from keelback.apiserver.watch_stream import Watcher
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.storage import memory
 from keelback.storage.embedded import EmbeddedStore
+from keelback.testing.clock import HandClock
 
 PREFIX = "/registry/pods/"
-
-
-class StillClock:
-    """Time passes only when told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.seconds + seconds, future))
-        await future
-
-    async def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-        for due, future in self._sleepers:
-            if due <= self.seconds and not future.done():
-                future.set_result(None)
-        await settle()
 
 
 async def settle() -> None:
@@ -97,7 +71,7 @@ def differs(name: str, value: str) -> Selection:
 class World:
     """A memory store, its feed and a cache of pods."""
 
-    def __init__(self, store: EmbeddedStore, clock: StillClock, feed: CacheFeed, pods: WatchCache) -> None:
+    def __init__(self, store: EmbeddedStore, clock: HandClock, feed: CacheFeed, pods: WatchCache) -> None:
         self.store = store
         self.clock = clock
         self.feed = feed
@@ -117,7 +91,7 @@ class World:
 
 @asynccontextmanager
 async def a_world(resource: CachedResource = PODS) -> Any:
-    clock = StillClock()
+    clock = HandClock()
     async with memory.open_store(clock) as store, asyncio.TaskGroup() as group:
         feed = CacheFeed(store, clock)
         await feed.start()
@@ -268,7 +242,7 @@ async def test_a_future_version_is_waited_for_then_refused(world: World) -> None
     assert await reading == ["a", "b"]
     reading = asyncio.ensure_future(world.names(resource_version=99))
     await settle()
-    await world.clock.advance(watch_cache.FRESH_TIMEOUT_SECONDS)
+    await world.clock.pass_time(watch_cache.FRESH_TIMEOUT_SECONDS)
     with pytest.raises(Timeout, match="Timeout: Too large resource version: 99, current: 3") as caught:
         await reading
     assert caught.value.status.details is not None
@@ -385,7 +359,7 @@ async def test_bookmarks_tell_the_revision_each_minute(world: World) -> None:
     watcher = await world.pods.watch(WatchOptions(resource_version=world.pods.revision, allow_bookmarks=True))
     revision = await world.store.put("/registry/configmaps/default/a", b"{}")
     await settle()
-    await world.clock.advance(60)
+    await world.clock.pass_time(60)
     assert await events(watcher, 1) == [("BOOKMARK", "", revision)]
 
 
@@ -530,7 +504,7 @@ async def test_a_cache_that_fails_starts_anew(world: World) -> None:
     await world.put("a")
     await settle()
     world.pods._dispatcher._matches = world.pods._entries.matches
-    await world.clock.advance(2)
+    await world.clock.pass_time(2)
     assert (watcher.end_reason, broken.end_reason) == ("reset", "reset")
     assert await world.names() == ["a"]
 
@@ -559,7 +533,7 @@ async def test_when_the_feed_loses_its_watch_everything_starts_anew(world: World
     await world.store.compact(2)
     await world.put("b")
     await settle()
-    await world.clock.advance(2)
+    await world.clock.pass_time(2)
     assert await watcher.next_bytes() == b""
     assert watcher.end_reason == "reset"
     assert await world.names() == ["a", "b"]

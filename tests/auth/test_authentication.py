@@ -29,21 +29,11 @@ from keelback.auth.static_tokens import BootstrapTokenAuthenticator, TokenFileAu
 from keelback.auth.users import UserInfo
 from keelback.bootstrap.pki import ensure_cluster_pki, ensure_node_credentials
 from keelback.component.http import Request
+from keelback.testing.clock import HandClock
 
 T = TypeVar("T", bound=Object)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKENS = TokenFileAuthenticator.parse('t1,admin,admin,"system:masters"\n# a comment\nt2,joe,7\n')
-
-
-class FixedClock:
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
 
 
 class Secrets:
@@ -119,7 +109,7 @@ def _bootstrap_secret(**data: str) -> Secret:
 
 
 def _join(secret: Secret, token: str = "abcdef.0123456789abcdef") -> Authenticated | None:
-    authenticator = BootstrapTokenAuthenticator(Secrets(secret), FixedClock())
+    authenticator = BootstrapTokenAuthenticator(Secrets(secret), HandClock(NOW))
     audiences: Sequence[str] = ()
     return asyncio.run(authenticator.authenticate_token(token, audiences))
 
@@ -172,7 +162,7 @@ JOE = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "dev"), x509.Name
 
 
 def _by_certificate(der: bytes | None) -> Authenticated | None:
-    authenticator = CertificateAuthenticator(CA_PEM, FixedClock())
+    authenticator = CertificateAuthenticator(CA_PEM, HandClock(NOW))
     return asyncio.run(authenticator.authenticate(Request("GET", "/", peer_certificate=der)))
 
 
@@ -187,7 +177,7 @@ def test_a_certificates_subject_is_the_user() -> None:
 def test_a_servers_certificate_is_no_callers(tmp_path: Path) -> None:
     pki = ensure_cluster_pki(tmp_path, NOW)
     node = ensure_node_credentials(pki, "n1", NOW)
-    authenticator = CertificateAuthenticator(pki.ca.certificate_pem, FixedClock())
+    authenticator = CertificateAuthenticator(pki.ca.certificate_pem, HandClock(NOW))
 
     def ask(pem: bytes) -> Authenticated | None:
         der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)

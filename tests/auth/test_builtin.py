@@ -23,21 +23,11 @@ from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.users import UserInfo
 from keelback.bootstrap.pki import ClusterPKI, ensure_cluster_pki
 from keelback.component.http import Request
+from keelback.testing.clock import HandClock
 
 T = TypeVar("T", bound=Object)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = ObjectMeta(name="default", namespace="x", uid="u")
-
-
-class FixedClock:
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
 
 
 class OneAccount:
@@ -53,7 +43,7 @@ def pki(tmp_path: Path) -> ClusterPKI:
 
 
 def _authenticator(pki: ClusterPKI) -> RequestAuthenticator:
-    clock = FixedClock()
+    clock = HandClock(NOW)
     tokens = builtin.token_authenticator(
         service_account_keys=(VerifyingKey.load(pki.service_account.public_key_pem),),
         reader=OneAccount(),

@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,6 +25,7 @@ from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Controller
 from keelback.reconcile.writer import Writer
+from keelback.testing.clock import HandClock
 
 NAMESPACED = "/namespaces/"
 
@@ -186,40 +187,6 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class ManualClock:
-    """Time that passes when it is told to; whoever waits for it is awake when `pass_time` returns."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> datetime:
-        return datetime(2040, 5, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.seconds + seconds, waiter))
-        await waiter
-
-    async def pass_time(self, seconds: float) -> None:
-        end = self.seconds + seconds
-        while True:
-            for _ in range(100):
-                await asyncio.sleep(0)
-            self._sleepers = [one for one in self._sleepers if not one[1].done()]
-            due = min((when for when, _ in self._sleepers), default=end)
-            if due > end or self.seconds >= end:
-                self.seconds = end
-                return
-            self.seconds = due
-            for when, waiter in self._sleepers:
-                if when <= due and not waiter.done():
-                    waiter.set_result(None)
-
-
 class HeardEvents:
     """Keeps what was said instead of writing it."""
 
@@ -273,8 +240,8 @@ class World:
 
 
 @pytest.fixture
-def manual_clock() -> ManualClock:
-    return ManualClock()
+def manual_clock() -> HandClock:
+    return HandClock(datetime(2040, 5, 1, tzinfo=UTC))
 
 
 @pytest.fixture

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import random
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,40 +21,11 @@ from keelback.kubelet.observed import Observer
 from keelback.kubelet.services import NodeServices
 from keelback.kubelet.starting import pull_secrets
 from keelback.kubelet.worker import PodWorker
+from keelback.testing.clock import HandClock
 from keelback.testing.fake_runtime import FakeRuntime
 from keelback.volume.builtin import builtin
 from keelback.volume.pod_volumes import PodVolumes
 from keelback.volume.protocol import NodeFacts
-
-
-class HandClock:
-    """Time stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self._elapsed = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._order = itertools.count()
-
-    def now(self) -> datetime:
-        return datetime(2026, 5, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=self._elapsed)
-
-    def monotonic(self) -> float:
-        return self._elapsed
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            return await asyncio.sleep(0)
-        waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._order), waiter))
-        return await waiter
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass and wake whoever waited for it."""
-        self._elapsed += seconds
-        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
-            waiter = heapq.heappop(self._sleepers)[2]
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 class FakeMounter:

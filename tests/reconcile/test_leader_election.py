@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -10,42 +9,7 @@ import pytest
 from keelback.client import Client, InProcessTransport
 from keelback.component.http import Request, Response
 from keelback.reconcile.leader_election import LeaderElector, LostLeadership
-
-
-class SharedClock:
-    """A clock whose sleepers wake as soon as nobody has anything else to do: time jumps to the next of them."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.seconds + seconds, waiter))
-        await waiter
-
-    async def run(self, seconds: float) -> None:
-        end = self.seconds + seconds
-        while True:
-            for _ in range(30):
-                await asyncio.sleep(0)
-            self._sleepers = [one for one in self._sleepers if not one[1].done()]
-            due = min((when for when, _ in self._sleepers), default=end)
-            if due > end:
-                self.seconds = end
-                return
-            self.seconds = max(self.seconds, due)
-            for when, waiter in self._sleepers:
-                if when <= self.seconds and not waiter.done():
-                    waiter.set_result(None)
-            if self.seconds >= end:
-                return
+from keelback.testing.clock import HandClock
 
 
 class OneLease:
@@ -82,7 +46,7 @@ def _response(body: object, status: int) -> Response:
 
 
 class Candidate:
-    def __init__(self, name: str, server: OneLease, clock: SharedClock, leaders: set[str]) -> None:
+    def __init__(self, name: str, server: OneLease, clock: HandClock, leaders: set[str]) -> None:
         self.elector = LeaderElector(server.client(name), "kcm", name, clock, random.Random(name))
         self.name = name
         self.leaders = leaders
@@ -98,16 +62,16 @@ class Candidate:
 
 def test_one_leads_and_another_takes_over_when_it_is_cut_off() -> None:
     async def play() -> None:
-        clock, server, leaders = SharedClock(), OneLease(), set[str]()
+        clock, server, leaders = HandClock(), OneLease(), set[str]()
         first = Candidate("first", server, clock, leaders)
         second = Candidate("second", server, clock, leaders)
         leading = asyncio.get_running_loop().create_task(first.elector.run(first.lead))
-        await clock.run(1)
+        await clock.pass_time(1)
         waiting = asyncio.get_running_loop().create_task(second.elector.run(second.lead))
-        await clock.run(60)
+        await clock.pass_time(60)
         assert leaders == {"first"}
         server.cut_off.add("first")
-        await clock.run(40)
+        await clock.pass_time(40)
         assert leaders == {"second"}
         with pytest.raises(LostLeadership):
             await leading
@@ -119,15 +83,15 @@ def test_one_leads_and_another_takes_over_when_it_is_cut_off() -> None:
 
 def test_whoever_steps_down_lets_the_next_in_at_once() -> None:
     async def play() -> None:
-        clock, server, leaders = SharedClock(), OneLease(), set[str]()
+        clock, server, leaders = HandClock(), OneLease(), set[str]()
         first = Candidate("first", server, clock, leaders)
         second = Candidate("second", server, clock, leaders)
         leading = asyncio.get_running_loop().create_task(first.elector.run(first.lead))
-        await clock.run(5)
+        await clock.pass_time(5)
         leading.cancel()
         await asyncio.gather(leading, return_exceptions=True)
         waiting = asyncio.get_running_loop().create_task(second.elector.run(second.lead))
-        await clock.run(3)
+        await clock.pass_time(3)
         assert leaders == {"second"}
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -12,33 +11,7 @@ from hypothesis import strategies as st
 from keelback.component.metrics import Registry
 from keelback.reconcile.queue_metrics import QueueMetrics
 from keelback.reconcile.work_queue import QueueClosed, WorkQueue
-
-
-class ManualClock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.seconds + seconds, waiter))
-        await waiter
-
-    async def pass_time(self, seconds: float) -> None:
-        await settle()
-        self.seconds += seconds
-        for due, waiter in self._sleepers:
-            if due <= self.seconds and not waiter.done():
-                waiter.set_result(None)
-        await settle()
+from keelback.testing.clock import HandClock
 
 
 async def settle() -> None:
@@ -46,9 +19,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def play(scenario: Callable[[WorkQueue[str], ManualClock], Awaitable[None]]) -> None:
+def play(scenario: Callable[[WorkQueue[str], HandClock], Awaitable[None]]) -> None:
     async def run() -> None:
-        clock = ManualClock()
+        clock = HandClock()
         queue: WorkQueue[str] = WorkQueue(clock)
         timers = asyncio.get_running_loop().create_task(queue.run_timers())
         try:
@@ -61,7 +34,7 @@ def play(scenario: Callable[[WorkQueue[str], ManualClock], Awaitable[None]]) -> 
 
 
 def test_a_key_added_twice_is_handed_out_once() -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         queue.add("a")
         queue.add("a")
         queue.add("b")
@@ -72,7 +45,7 @@ def test_a_key_added_twice_is_handed_out_once() -> None:
 
 
 def test_a_key_added_while_it_is_worked_on_comes_back_afterwards_once() -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         queue.add("a")
         key = await queue.get()
         queue.add("a")
@@ -88,7 +61,7 @@ def test_a_key_added_while_it_is_worked_on_comes_back_afterwards_once() -> None:
 
 
 def test_of_several_delays_the_shortest_holds() -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         queue.add_after("a", 10)
         queue.add_after("a", 3)
         queue.add_after("a", 7)
@@ -104,7 +77,7 @@ def test_of_several_delays_the_shortest_holds() -> None:
 
 
 def test_failures_wait_longer_each_time_until_they_are_forgotten() -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         delays = []
         for _ in range(4):
             delays.append(queue.add_rate_limited("a"))
@@ -118,7 +91,7 @@ def test_failures_wait_longer_each_time_until_they_are_forgotten() -> None:
 
 
 def test_a_closed_queue_tells_those_who_wait() -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         waiting = [asyncio.get_running_loop().create_task(queue.get()) for _ in range(3)]
         await settle()
         queue.close()
@@ -131,7 +104,7 @@ def test_a_closed_queue_tells_those_who_wait() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "after", "work", "time"])), max_size=60))
 def test_no_key_is_lost_and_none_has_two_workers(steps: list[tuple[str, str]]) -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         owed: set[str] = set()
         for key, step in steps:
             if step == "add":
@@ -163,7 +136,7 @@ def test_the_queue_counts_under_upstreams_names() -> None:
         registry = Registry()
         metrics = QueueMetrics(registry)
         queue: WorkQueue[str] = WorkQueue(
-            ManualClock(), chance=random.Random(1), observer=metrics.observer("deployment-controller")
+            HandClock(), chance=random.Random(1), observer=metrics.observer("deployment-controller")
         )
         queue.add("a")
         queue.done(await queue.get())
@@ -179,7 +152,7 @@ def test_the_queue_counts_under_upstreams_names() -> None:
 
 
 def test_get_raises_after_close() -> None:
-    async def scenario(queue: WorkQueue[str], clock: ManualClock) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
         queue.close()
         with pytest.raises(QueueClosed):
             await queue.get()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,35 +19,9 @@ from keelback.component.http import Request, Response, StreamingResponse
 from keelback.component.metrics import Registry
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.scheduler import Scheduler
+from keelback.testing.clock import HandClock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class FakeClock:
-    """Time passes when `advance` says so."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self._sleeping: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self._now)
-
-    def monotonic(self) -> float:
-        return self._now
-
-    async def sleep(self, seconds: float) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleeping, (self._now + seconds, next(self._numbers), future))
-        await future
-
-    def advance(self, seconds: float) -> None:
-        self._now += seconds
-        while self._sleeping and self._sleeping[0][0] <= self._now:
-            future = heapq.heappop(self._sleeping)[2]
-            if not future.done():
-                future.set_result(None)
 
 
 class FakeServer:
@@ -169,7 +141,7 @@ class World:
 
     def __init__(self, config: SchedulerConfig) -> None:
         self.server = FakeServer()
-        self.clock = FakeClock()
+        self.clock = HandClock(START)
         self.said: list[tuple[str, str, str, str]] = []
         self.registry = Registry()
         client = Client(InProcessTransport(self.server.handle), clock=self.clock)

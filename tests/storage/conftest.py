@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from keelback.storage import memory, sqlite
 from keelback.storage.embedded import EmbeddedStore
-
-
-class StillClock:
-    """Time passes only when told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.seconds + seconds, future))
-        await future
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-        for due, future in self._sleepers:
-            if due <= self.seconds and not future.done():
-                future.set_result(None)
-
+from keelback.testing.clock import HandClock
 
 Open = Callable[[], Awaitable[EmbeddedStore]]
 
 
 @pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: StillClock) -> Open:
+def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Open:
     """Opens an empty store; the contract must hold for each."""
 
     async def opened() -> EmbeddedStore:

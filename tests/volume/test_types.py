@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -45,21 +44,11 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery.errors import NotFound
 from keelback.apimachinery.meta import ObjectMeta
+from keelback.testing.clock import HandClock
 from keelback.volume.builtin import builtin
 from keelback.volume.downward_api import DownwardError, field_value, resource_value
 from keelback.volume.pod_volumes import PodVolumes, SetUpFailed
 from keelback.volume.protocol import NodeFacts, VolumeError
-
-
-class StillClock:
-    def now(self):
-        return datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
-
-    def monotonic(self):
-        return 0.0
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(0)
 
 
 class FakeMounter:
@@ -109,9 +98,7 @@ class World:
         self.mounter = FakeMounter()
         reader = Objects(*objects)
         facts = NodeFacts(("10.0.0.1",), {"cpu": "2", "memory": "1Gi"})
-        self.volumes = PodVolumes(
-            root, builtin(reader, reader, facts, self.mounter, StillClock(), reader), self.mounter
-        )
+        self.volumes = PodVolumes(root, builtin(reader, reader, facts, self.mounter, HandClock(), reader), self.mounter)
 
     def set_up(self, source, **spec) -> Path:
         self.pod = a_pod(Volume(name="v", **source), **spec)
