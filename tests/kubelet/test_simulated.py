@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from keelback.apimachinery.meta import OwnerReference
-from keelback.kubelet.simulated import AddressPool, node_object
+from keelback.kubelet.simulated import AddressPool
 from keelback.kubelet.simulated_config import SimulatedConfig, nodes
+from keelback.kubelet.simulated_nodes import node_object
 from keelback.kubelet.simulated_pods import (
     EXIT_CODE,
     READY,

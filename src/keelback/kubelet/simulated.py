@@ -1,7 +1,7 @@
 """Simulated nodes: the Node API without a container runtime, thousands of nodes in one process over one watch of pods.
 
 Its rule: all that a client can read of a node or a pod is as a kubelet would write it; only the containers are missing.
-`simulated_pods.plan` decides what becomes of a pod next, `Fleet` carries it out.
+`simulated_pods.plan` decides what becomes of a pod next, `Fleet` carries it out; `simulated_nodes` keeps the nodes.
 """
 
 from __future__ import annotations
@@ -10,104 +10,21 @@ import asyncio
 import heapq
 import ipaddress
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
 
-import msgspec
-
-from keelback.api.coordination_v1 import Lease, LeaseSpec
-from keelback.api.core_v1 import (
-    Node,
-    NodeAddress,
-    NodeCondition,
-    NodeDaemonEndpoints,
-    NodeSpec,
-    NodeStatus,
-    NodeSystemInfo,
-    Pod,
-)
-from keelback.apimachinery import meta
-from keelback.apimachinery.errors import AlreadyExists, NotFound, StatusError
+from keelback.api.core_v1 import Pod
+from keelback.apimachinery.errors import NotFound, StatusError
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode, nodes
-from keelback.kubelet.simulated_pods import (
-    SimulatedPod,
-    Step,
-    finished_status,
-    micro_time,
-    plan,
-    running_status,
-    wire_time,
-)
+from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
+from keelback.kubelet.simulated_pods import SimulatedPod, Step, finished_status, plan, running_status
 
 __all__ = ["Fleet", "SimulatedConfig", "SimulatedNode", "node_object", "nodes", "run"]
 
-LEASE_NAMESPACE = "kube-node-lease"
 WORKERS = 32
 
 _log = logger("kubelet.simulated")
-
-
-def node_object(node: SimulatedNode, config: SimulatedConfig, now: datetime) -> Node:
-    """The Node that registers it."""
-    labels = {
-        "kubernetes.io/hostname": node.name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64",
-        "beta.kubernetes.io/os": "linux",
-        "beta.kubernetes.io/arch": "amd64",
-        "node.keelback.dev/simulated": "true",
-        **node.labels,
-    }
-    return Node(
-        metadata=meta.ObjectMeta(name=node.name, labels=labels),
-        spec=NodeSpec(taints=node.taints, pod_cidr=node.pod_cidr, pod_cidrs=(node.pod_cidr,) if node.pod_cidr else ()),
-        status=NodeStatus(
-            capacity=node.capacity,
-            allocatable=node.capacity,
-            conditions=_node_conditions(now),
-            addresses=(
-                NodeAddress(type="InternalIP", address=node.internal_ip),
-                NodeAddress(type="Hostname", address=node.name),
-            ),
-            daemon_endpoints=NodeDaemonEndpoints(),
-            node_info=NodeSystemInfo(
-                machine_id=node.name,
-                system_uuid=node.name,
-                boot_id=node.name,
-                kernel_version="simulated",
-                os_image="Keelback simulated node",
-                container_runtime_version="simulated://1.0",
-                kubelet_version=config.kubelet_version,
-                kube_proxy_version="",
-                operating_system="linux",
-                architecture="amd64",
-            ),
-        ),
-    )
-
-
-_CONDITIONS = (
-    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-)
-
-
-def _node_conditions(now: datetime) -> tuple[NodeCondition, ...]:
-    return tuple(
-        NodeCondition(
-            type=kind, status=status, reason=reason, message=message, last_heartbeat_time=now, last_transition_time=now
-        )
-        for kind, status, reason, message in _CONDITIONS
-    )
-
-
-# Doing
 
 
 class AddressPool:
@@ -146,12 +63,13 @@ class AddressPool:
 
 
 class Fleet:
-    """All simulated nodes of one process."""
+    """All simulated nodes of one process, and their pods."""
 
     def __init__(self, config: SimulatedConfig, client: Client, clock: Clock) -> None:
         self._config = config
         self._client = client
         self._clock = clock
+        self._keeper = NodeKeeper(config, client, clock)
         self._nodes = {node.name: node for node in config.nodes}
         self._addresses = {
             node.name: AddressPool(node.pod_cidr or f"10.{64 + index // 256 % 64}.{index % 256}.0/24")
@@ -172,16 +90,13 @@ class Fleet:
         """Register the nodes and keep them and their pods going, until cancelled."""
         self._informer.subscribe(self._observe)
         async with asyncio.TaskGroup() as tasks:
-            await self._register_all()
+            await self._keeper.register()
             self.registered.set()
+            tasks.create_task(self._keeper.run())
             tasks.create_task(self._informer.run())
-            tasks.create_task(self._renew_leases())
-            tasks.create_task(self._refresh_nodes())
             tasks.create_task(self._release_due())
             for _ in range(WORKERS):
                 tasks.create_task(self._carry_out_forever())
-
-    # Pods
 
     def _observe(self, event: Change[SimulatedPod]) -> None:
         pod = event.object
@@ -265,84 +180,6 @@ class Fleet:
             status = running_status(pod, node.internal_ip, pod_ip, now)
         tree = {"metadata": {"uid": uid}, "status": status}
         await self._client.patch(SimulatedPod, name, namespace, StrategicMergePatch(tree), subresource="status")
-
-    # Nodes
-
-    async def _register_all(self) -> None:
-        await self._for_each(list(self._nodes.values()), self._register)
-
-    async def _register(self, node: SimulatedNode) -> None:
-        now = self._clock.now()
-        wanted = node_object(node, self._config, now)
-        try:
-            created = await self._client.create(wanted)
-            if not created.status.conditions:
-                await self._patch_status(node, msgspec.to_builtins(wanted.status))
-        except AlreadyExists:
-            labels = {"metadata": {"labels": dict(wanted.metadata.labels)}}
-            created = await self._client.patch(Node, node.name, "", StrategicMergePatch(labels))
-            await self._write_status(node)
-        lease = Lease(
-            metadata=meta.ObjectMeta(
-                name=node.name,
-                namespace=LEASE_NAMESPACE,
-                owner_references=(
-                    meta.OwnerReference(api_version="v1", kind="Node", name=node.name, uid=created.metadata.uid),
-                ),
-            ),
-            spec=LeaseSpec(
-                holder_identity=node.name,
-                lease_duration_seconds=self._config.lease_duration_seconds,
-                renew_time=micro_time(now),
-            ),
-        )
-        try:
-            await self._client.create(lease)
-        except AlreadyExists:
-            await self._renew(node)
-
-    async def _renew(self, node: SimulatedNode) -> None:
-        tree = {"spec": {"holderIdentity": node.name, "renewTime": micro_time(self._clock.now())}}
-        await self._client.patch(Lease, node.name, LEASE_NAMESPACE, StrategicMergePatch(tree))
-
-    async def _write_status(self, node: SimulatedNode) -> None:
-        now = self._clock.now()
-        conditions = [
-            {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": wire_time(now)}
-            for kind, status, reason, message in _CONDITIONS
-        ]
-        await self._patch_status(node, {"conditions": conditions})
-
-    async def _patch_status(self, node: SimulatedNode, status: Mapping[str, Any]) -> None:
-        await self._client.patch(Node, node.name, "", StrategicMergePatch({"status": status}), subresource="status")
-
-    async def _renew_leases(self) -> None:
-        await self._spread(self._renew, self._config.lease_renew_seconds)
-
-    async def _refresh_nodes(self) -> None:
-        await self._spread(self._write_status, self._config.status_seconds)
-
-    async def _spread(self, verb: Callable[[SimulatedNode], Awaitable[None]], period_seconds: float) -> None:
-        """Do `verb` to each node once per period, spread evenly over it."""
-        every = list(self._nodes.values())
-        slots = max(1, min(len(every), 100))
-        for slot in itertools.cycle(range(slots)):
-            await self._clock.sleep(period_seconds / slots)
-            await self._for_each(every[slot::slots], verb)
-
-    async def _for_each(self, some: Sequence[SimulatedNode], verb: Callable[[SimulatedNode], Awaitable[None]]) -> None:
-        room = asyncio.Semaphore(WORKERS)
-
-        async def one(node: SimulatedNode) -> None:
-            async with room:
-                try:
-                    await verb(node)
-                except (StatusError, OSError, TimeoutError) as error:
-                    _log.warning("Could not update a simulated node", node=node.name, error=str(error))
-
-        async with asyncio.TaskGroup() as tasks:
-            for node in some:
-                tasks.create_task(one(node))
 
 
 async def run(config: SimulatedConfig, client: Client, clock: Clock) -> None:

@@ -1,0 +1,246 @@
+"""Simulated nodes as the API sees them: registered, with leases renewed and conditions reported.
+
+A node that was declared unknown meanwhile is watched for, and says at once that it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from keelback.api.coordination_v1 import Lease, LeaseSpec
+from keelback.api.core_v1 import (
+    Node,
+    NodeAddress,
+    NodeCondition,
+    NodeDaemonEndpoints,
+    NodeSpec,
+    NodeStatus,
+    NodeSystemInfo,
+)
+from keelback.apimachinery import meta
+from keelback.apimachinery.errors import AlreadyExists, StatusError
+from keelback.apimachinery.meta import Object, Value, narrow, written
+from keelback.client import Change, Client, Informer, StrategicMergePatch
+from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock
+from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode
+from keelback.kubelet.simulated_pods import SimulatedMeta, micro_time, wire_time
+
+LEASE_NAMESPACE = "kube-node-lease"
+AT_ONCE = 32
+"""How many nodes are written to at the same time."""
+_SIMULATED_LABEL = "node.keelback.dev/simulated"
+_RETRY_SECONDS = 1.0
+
+_log = logger("kubelet.simulated")
+
+
+def node_object(node: SimulatedNode, config: SimulatedConfig, now: datetime) -> Node:
+    """The Node that registers it."""
+    labels = {
+        "kubernetes.io/hostname": node.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": "amd64",
+        _SIMULATED_LABEL: "true",
+        **node.labels,
+    }
+    return Node(
+        metadata=meta.ObjectMeta(name=node.name, labels=labels),
+        spec=NodeSpec(taints=node.taints, pod_cidr=node.pod_cidr, pod_cidrs=(node.pod_cidr,) if node.pod_cidr else ()),
+        status=NodeStatus(
+            capacity=node.capacity,
+            allocatable=node.capacity,
+            conditions=_node_conditions(now),
+            addresses=(
+                NodeAddress(type="InternalIP", address=node.internal_ip),
+                NodeAddress(type="Hostname", address=node.name),
+            ),
+            daemon_endpoints=NodeDaemonEndpoints(),
+            node_info=NodeSystemInfo(
+                machine_id=node.name,
+                system_uuid=node.name,
+                boot_id=node.name,
+                kernel_version="simulated",
+                os_image="Keelback simulated node",
+                container_runtime_version="simulated://1.0",
+                kubelet_version=config.kubelet_version,
+                kube_proxy_version="",
+                operating_system="linux",
+                architecture="amd64",
+            ),
+        ),
+    )
+
+
+_CONDITIONS = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+)
+
+
+def _node_conditions(now: datetime) -> tuple[NodeCondition, ...]:
+    return tuple(
+        NodeCondition(
+            type=kind, status=status, reason=reason, message=message, last_heartbeat_time=now, last_transition_time=now
+        )
+        for kind, status, reason, message in _CONDITIONS
+    )
+
+
+class SimulatedCondition(Value):
+    type: str
+    status: str
+
+
+class SimulatedNodeStatus(Value):
+    conditions: tuple[SimulatedCondition, ...] = ()
+
+
+@narrow(Node)
+class ReportedNode(Object):
+    """What is read back of a node: whether the API still holds what was reported."""
+
+    metadata: SimulatedMeta = written(SimulatedMeta())
+    status: SimulatedNodeStatus = SimulatedNodeStatus()
+
+
+def is_doubted(node: ReportedNode) -> bool:
+    """Whether the API holds another view of the node than that it is ready: it was cut off, and declared unknown."""
+    return any(one.type == "Ready" and one.status != "True" for one in node.status.conditions)
+
+
+class NodeKeeper:
+    """Keeps the nodes of one process in the API, as their kubelets would."""
+
+    def __init__(self, config: SimulatedConfig, client: Client, clock: Clock) -> None:
+        self._config = config
+        self._client = client
+        self._clock = clock
+        self._nodes = {node.name: node for node in config.nodes}
+        # A node may see itself only; one that is alone must not ask for more.
+        field_selector = f"metadata.name={config.nodes[0].name}" if len(config.nodes) == 1 else ""
+        self._informer = Informer(client, ReportedNode, "", f"{_SIMULATED_LABEL}=true", field_selector, clock=clock)
+        self._doubted: set[str] = set()
+        self._any_doubted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep nodes that are registered going, until cancelled."""
+        self._informer.subscribe(self._observe)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._informer.run())
+            tasks.create_task(self._renew_leases())
+            tasks.create_task(self._refresh_nodes())
+            tasks.create_task(self._reaffirm())
+
+    def _observe(self, change: Change[ReportedNode]) -> None:
+        name = change.object.metadata.name
+        if change.type != "DELETED" and name in self._nodes and is_doubted(change.object):
+            self._doubted.add(name)
+            self._any_doubted.set()
+        else:
+            self._doubted.discard(name)
+
+    async def _reaffirm(self) -> None:
+        """Report the nodes that the API doubts, each as soon as it is seen to be doubted."""
+        while True:
+            await self._any_doubted.wait()
+            self._any_doubted.clear()
+            while self._doubted:
+                doubted, self._doubted = self._doubted, set()
+                failed = await self._for_each([self._nodes[name] for name in sorted(doubted)], self._write_status)
+                if failed:
+                    await self._clock.sleep(_RETRY_SECONDS)
+                    self._doubted.update(node.name for node in failed)
+
+    async def register(self) -> None:
+        """Make the nodes, or tell those that exist that they are back. What fails is logged."""
+        await self._for_each(list(self._nodes.values()), self._register)
+
+    async def _register(self, node: SimulatedNode) -> None:
+        now = self._clock.now()
+        wanted = node_object(node, self._config, now)
+        try:
+            created = await self._client.create(wanted)
+            if not created.status.conditions:
+                await self._patch_status(node, msgspec.to_builtins(wanted.status))
+        except AlreadyExists:
+            labels = {"metadata": {"labels": dict(wanted.metadata.labels)}}
+            created = await self._client.patch(Node, node.name, "", StrategicMergePatch(labels))
+            await self._write_status(node)
+        lease = Lease(
+            metadata=meta.ObjectMeta(
+                name=node.name,
+                namespace=LEASE_NAMESPACE,
+                owner_references=(
+                    meta.OwnerReference(api_version="v1", kind="Node", name=node.name, uid=created.metadata.uid),
+                ),
+            ),
+            spec=LeaseSpec(
+                holder_identity=node.name,
+                lease_duration_seconds=self._config.lease_duration_seconds,
+                renew_time=micro_time(now),
+            ),
+        )
+        try:
+            await self._client.create(lease)
+        except AlreadyExists:
+            await self._renew(node)
+
+    async def _renew(self, node: SimulatedNode) -> None:
+        tree = {"spec": {"holderIdentity": node.name, "renewTime": micro_time(self._clock.now())}}
+        await self._client.patch(Lease, node.name, LEASE_NAMESPACE, StrategicMergePatch(tree))
+
+    async def _write_status(self, node: SimulatedNode) -> None:
+        now = self._clock.now()
+        conditions = [
+            {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": wire_time(now)}
+            for kind, status, reason, message in _CONDITIONS
+        ]
+        await self._patch_status(node, {"conditions": conditions})
+
+    async def _patch_status(self, node: SimulatedNode, status: Mapping[str, Any]) -> None:
+        await self._client.patch(Node, node.name, "", StrategicMergePatch({"status": status}), subresource="status")
+
+    async def _renew_leases(self) -> None:
+        await self._spread(self._renew, self._config.lease_renew_seconds)
+
+    async def _refresh_nodes(self) -> None:
+        await self._spread(self._write_status, self._config.status_seconds)
+
+    async def _spread(self, verb: Callable[[SimulatedNode], Awaitable[None]], period_seconds: float) -> None:
+        """Do `verb` to each node once per period, spread evenly over it."""
+        every = list(self._nodes.values())
+        slots = max(1, min(len(every), 100))
+        for slot in itertools.cycle(range(slots)):
+            await self._clock.sleep(period_seconds / slots)
+            await self._for_each(every[slot::slots], verb)
+
+    async def _for_each(
+        self, some: Sequence[SimulatedNode], verb: Callable[[SimulatedNode], Awaitable[None]]
+    ) -> list[SimulatedNode]:
+        """Do `verb` to each, some at the same time, and answer for which it failed."""
+        room = asyncio.Semaphore(AT_ONCE)
+        failed: list[SimulatedNode] = []
+
+        async def one(node: SimulatedNode) -> None:
+            async with room:
+                try:
+                    await verb(node)
+                except (StatusError, OSError, TimeoutError) as error:
+                    _log.warning("Could not update a simulated node", node=node.name, error=str(error))
+                    failed.append(node)
+
+        async with asyncio.TaskGroup() as tasks:
+            for node in some:
+                tasks.create_task(one(node))
+        return failed
