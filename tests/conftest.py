@@ -18,6 +18,19 @@ from keelback.concurrency.clock import SystemClock
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--clients", action="store_true", help="also run the clients that take long to install or to run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--clients"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("slow_clients")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Runs a coroutine on one kind of loop, for twenty seconds at most."""

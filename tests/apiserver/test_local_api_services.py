@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from keelback.api.apiregistration_v1 import APIService
@@ -22,11 +23,24 @@ def test_what_is_served_is_registered_and_available() -> None:
             registered = {"/".join(filter(None, (one.spec.group, one.spec.version))) for one in items}
             assert served - {"apiregistration.k8s.io/v1"} <= registered
             assert {one.status.conditions[0].status for one in items} == {"True"}
-            assert not list(local_api_services.plan(items, NOW))
+            assert not list(local_api_services.plan(items, NOW, _named(items)))
+            assert not list(local_api_services.outlived(items, _named(items)))
 
     asyncio.run(main())
 
 
-def test_only_what_is_missing_is_planned() -> None:
-    every = list(local_api_services.plan((), NOW))
-    assert [one.metadata.name for one in local_api_services.plan(every[1:], NOW)] == ["v1."]
+def _named(items: Iterable[APIService]) -> set[tuple[str, str]]:
+    return {(one.spec.group, one.spec.version) for one in items}
+
+
+def test_only_what_is_missing_and_served_is_planned() -> None:
+    served = set(local_api_services.PRIORITIES) - {("storage.k8s.io", "v1beta1")}
+    every = list(local_api_services.plan((), NOW, served))
+    assert _named(every) == served
+    assert [one.metadata.name for one in local_api_services.plan(every[1:], NOW, served)] == ["v1."]
+
+
+def test_what_outlived_its_version_goes() -> None:
+    every = list(local_api_services.plan((), NOW, local_api_services.PRIORITIES))
+    served = set(local_api_services.PRIORITIES) - {("storage.k8s.io", "v1beta1")}
+    assert [one.metadata.name for one in local_api_services.outlived(every, served)] == ["v1beta1.storage.k8s.io"]

@@ -8,17 +8,17 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dnslib import DNSRecord
 
-from keelback.api.core_v1 import Service, ServiceSpec
+from keelback.api.core_v1 import Service, ServicePort, ServiceSpec
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.concurrency.clock import SystemClock
 from keelback.dns import DNSConfig, run
 from keelback.network import namespaces
 from keelback.network.namespaces import Namespaces
+from keelback.testing.api import Administrator, administrator
 
 pytestmark = [
     pytest.mark.containers,
@@ -46,11 +46,10 @@ def ask(name: str) -> str:
             return ""
 
 
-def test_a_node_answers_on_the_clusters_address_after_every_start(netns: Path, api: Any) -> None:
-    async def main() -> None:
-        await api.put(
-            Service(metadata=ObjectMeta(name="web", namespace="shop"), spec=ServiceSpec(cluster_ip="10.96.0.20"))
-        )
+def test_a_node_answers_on_the_clusters_address_after_every_start(netns: Path) -> None:
+    async def scenario(api: Administrator) -> None:
+        spec = ServiceSpec(cluster_ip="10.96.0.20", ports=(ServicePort(name="http", port=80),))
+        await api.put(Service(metadata=ObjectMeta(name="web", namespace="shop"), spec=spec))
         for _ in range(2):
             serving = asyncio.create_task(run(api.client, DNSConfig(resolv_conf=Path("/none")), SystemClock()))
             async with asyncio.timeout(10):
@@ -58,5 +57,9 @@ def test_a_node_answers_on_the_clusters_address_after_every_start(netns: Path, a
                     assert not serving.done()
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+
+    async def main() -> None:
+        async with administrator("shop") as api:
+            await scenario(api)
 
     namespaces.within(Namespaces.network(netns), lambda: asyncio.run(main()))

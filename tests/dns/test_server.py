@@ -12,7 +12,7 @@ from typing import Any
 
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 
-from keelback.api.core_v1 import Namespace, Service, ServiceSpec
+from keelback.api.core_v1 import Service, ServicePort, ServiceSpec
 from keelback.api.discovery_v1 import Endpoint, EndpointSlice
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.concurrency.clock import SystemClock
@@ -20,18 +20,20 @@ from keelback.dns.answers import Zone
 from keelback.dns.cache import AnswerCache
 from keelback.dns.forwarding import Forwarder, Upstream, parse_resolv_conf, parse_upstream
 from keelback.dns.server import SERVICE_NAME, DNSServer, Observer, serve
+from keelback.testing.api import Administrator, administrator
 
 WEB = "web.shop.svc.cluster.local"
 
 
 def service(name: str = "web", **spec: Any) -> Service:
-    return Service(metadata=ObjectMeta(name=name, namespace="shop"), spec=ServiceSpec(**spec))
+    ports = (ServicePort(name="http", port=80),)
+    return Service(metadata=ObjectMeta(name=name, namespace="shop"), spec=ServiceSpec(ports=ports, **spec))
 
 
 class World:
     """A resolver outside that knows example.org, and the server in front of an API."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Administrator) -> None:
         self.api = api
         self.observer = Observer(api.client, SystemClock(), namespaces=True)
         self.port = 0
@@ -85,7 +87,7 @@ class _Outside(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def serving(api: Any, is_observing: bool = True) -> AsyncIterator[World]:
+async def serving(api: Administrator, is_observing: bool = True) -> AsyncIterator[World]:
     world = World(api)
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
@@ -105,16 +107,16 @@ async def serving(api: Any, is_observing: bool = True) -> AsyncIterator[World]:
                 observing.cancel()
 
 
-def play(scenario: Callable[[], Awaitable[None]]) -> None:
+def play(scenario: Callable[[Administrator], Awaitable[None]]) -> None:
     async def main() -> None:
-        await scenario()
+        async with administrator("shop") as api:
+            await scenario(api)
 
     asyncio.run(main())
 
 
-def test_names_follow_services_and_their_endpoints(api: Any) -> None:
-    async def scenario() -> None:
-        await api.put(Namespace(metadata=ObjectMeta(name="shop")))
+def test_names_follow_services_and_their_endpoints() -> None:
+    async def scenario(api: Administrator) -> None:
         await api.put(service(cluster_ip="10.96.0.20"))
         async with serving(api) as world:
             assert str((await world.ask(WEB)).a.rdata) == "10.96.0.20"
@@ -122,7 +124,8 @@ def test_names_follow_services_and_their_endpoints(api: Any) -> None:
             assert nothing.header.rcode == RCODE.NXDOMAIN
             await api.put(service("db", cluster_ip="None"))
             metadata = ObjectMeta(name="db-1", namespace="shop", labels={SERVICE_NAME: "db"})
-            await api.put(EndpointSlice(metadata=metadata, endpoints=(Endpoint(addresses=("10.244.0.5",)),)))
+            endpoints = (Endpoint(addresses=("10.244.0.5",)),)
+            await api.put(EndpointSlice(metadata=metadata, address_type="IPv4", endpoints=endpoints))
             await world.observed(lambda: world.observer.records.names_of("10.244.0.5"))
             found = await world.ask_by_tcp("db.shop.svc.cluster.local", WEB)
             assert [str(one.a.rdata) for one in found] == ["10.244.0.5", "10.96.0.20"]
@@ -133,8 +136,8 @@ def test_names_follow_services_and_their_endpoints(api: Any) -> None:
     play(scenario)
 
 
-def test_other_names_are_asked_outside(api: Any) -> None:
-    async def scenario() -> None:
+def test_other_names_are_asked_outside() -> None:
+    async def scenario(api: Administrator) -> None:
         async with serving(api) as world:
             found = await world.ask("www.example.org")
             assert str(found.a.rdata) == "192.0.2.80"
@@ -147,8 +150,8 @@ def test_other_names_are_asked_outside(api: Any) -> None:
     play(scenario)
 
 
-def test_an_external_name_is_followed_for_the_client(api: Any) -> None:
-    async def scenario() -> None:
+def test_an_external_name_is_followed_for_the_client() -> None:
+    async def scenario(api: Administrator) -> None:
         await api.put(service("shopfront", type="ExternalName", external_name="www.example.org"))
         async with serving(api) as world:
             found = await world.ask("shopfront.shop.svc.cluster.local")
@@ -157,8 +160,8 @@ def test_an_external_name_is_followed_for_the_client(api: Any) -> None:
     play(scenario)
 
 
-def test_before_the_caches_are_complete_nothing_is_denied(api: Any) -> None:
-    async def scenario() -> None:
+def test_before_the_caches_are_complete_nothing_is_denied() -> None:
+    async def scenario(api: Administrator) -> None:
         async with serving(api, is_observing=False) as world:
             assert (await world.ask(WEB)).header.rcode == RCODE.SERVFAIL
             assert str((await world.ask("www.example.org")).a.rdata) == "192.0.2.80"
@@ -166,8 +169,8 @@ def test_before_the_caches_are_complete_nothing_is_denied(api: Any) -> None:
     play(scenario)
 
 
-def test_rubbish_hurts_nobody(api: Any) -> None:
-    async def scenario() -> None:
+def test_rubbish_hurts_nobody() -> None:
+    async def scenario(api: Administrator) -> None:
         async with serving(api) as world:
             reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
             writer.write(b"\x00\x03abc")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from keelback.bootstrap import machine
-from keelback.testing.commands import PROGRAMS, Cluster, unpack_layer
+from keelback.testing import clients
+from keelback.testing.clients import Layer
+from keelback.testing.commands import PROGRAMS, Cluster
 
 
 def _started(name: str, folder: Path, *flags: str) -> Iterator[Cluster]:
@@ -39,9 +41,9 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where kubectl 1.36 and Helm 4 are, unpacked once."""
-    return unpack_layer(tmp_path_factory.mktemp("layer"))
+def layer() -> Layer:
+    """kubectl 1.36 and Helm 4."""
+    return clients.layer(36)
 
 
 @pytest.fixture(scope="module", params=["1.36", "1.37"])
@@ -50,9 +52,9 @@ def kubectl_version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def kubectl_program(kubectl_version: str, layer: Path) -> Path:
+def kubectl_program(kubectl_version: str, layer: Layer) -> Path:
     """An unmodified kubectl, of each version in turn."""
-    return {"1.36": layer / "kubectl/kubectl", "1.37": PROGRAMS / "kubectl"}[kubectl_version]
+    return {"1.36": layer.kubectl, "1.37": PROGRAMS / "kubectl"}[kubectl_version]
 
 
 def _in_namespace_of(cluster: Cluster, program: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:

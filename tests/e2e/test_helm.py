@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from keelback.testing.clients import Layer
 from keelback.testing.commands import Cluster
 
 pytestmark = pytest.mark.containers
@@ -121,14 +122,14 @@ class Helm:
 
 
 @pytest.fixture(scope="module")
-def helm(containers: Cluster, layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+def helm(containers: Cluster, layer: Layer, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     chart = tmp_path_factory.mktemp("chart") / "sample"
     for name, content in CHART.items():
         path = chart / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content.replace("IMAGE", IMAGE))
     containers.kubectl("create", "namespace", "helm")
-    return Helm(containers.by(containers.program, "helm"), layer / "helm/helm", chart)
+    return Helm(containers.by(containers.program, "helm"), layer.helm, chart)
 
 
 def test_a_dry_run_asks_the_server_and_leaves_nothing(helm: Helm) -> None:

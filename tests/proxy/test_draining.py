@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from keelback.api import core_v1
 from keelback.api.discovery_v1 import EndpointConditions
 from keelback.apimachinery.meta import ObjectMeta
+from keelback.client import Client, InProcessTransport
 from keelback.component.http import Request
 from keelback.component.serving import Server
 from keelback.concurrency.clock import SystemClock
@@ -19,6 +21,7 @@ from keelback.proxy.draining import EndpointDrain, ask_over_http, leaving, peers
 from keelback.proxy.observed import Endpoint, EndpointSlice, Node, NodeStatus, TargetRef
 from keelback.proxy.progress import Progress
 from keelback.proxy.proxy import Proxy
+from keelback.testing.api import Administrator, administrator
 
 CONFIG = ProxyConfig("node-a", ("172.18.0.2",))
 KEY = ("shop", "web")
@@ -49,6 +52,14 @@ def node(name: str, address: str, ready: str = "True") -> core_v1.Node:
     )
 
 
+def play(scenario: Callable[[Administrator], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20), administrator() as api:
+            await scenario(api)
+
+    asyncio.run(main())
+
+
 def test_a_pod_leaves_at_the_version_of_the_last_slice_that_has_it() -> None:
     assert leaving("a", [slice_of(7, ("a", True)), slice_of(9, ("a", True), ("b", False))]) == 9
     assert leaving("a", [slice_of(7, ("a", True)), slice_of(9, ("a", False))]) == 0
@@ -65,8 +76,8 @@ def _narrowed(one: core_v1.Node) -> NodeStatus:
     return NodeStatus(addresses=one.status.addresses, conditions=one.status.conditions)
 
 
-def test_it_waits_for_the_slice_then_for_this_node_and_then_for_the_others(api: Any) -> None:
-    async def play() -> None:
+def test_it_waits_for_the_slice_then_for_this_node_and_then_for_the_others() -> None:
+    async def scenario(api: Administrator) -> None:
         asked: list[tuple[str, int, int]] = []
         others = asyncio.Event()
 
@@ -93,11 +104,11 @@ def test_it_waits_for_the_slice_then_for_this_node_and_then_for_the_others(api: 
         assert await task
         assert asked == [("172.18.0.3", 10256, 8)] * 2
 
-    asyncio.run(asyncio.wait_for(play(), 20))
+    play(scenario)
 
 
-def test_a_proxy_of_another_kind_cannot_be_waited_for(api: Any) -> None:
-    async def play() -> None:
+def test_a_proxy_of_another_kind_cannot_be_waited_for() -> None:
+    async def scenario(api: Administrator) -> None:
         async def ask(address: str, port: int, revision: int) -> int:
             return 404
 
@@ -108,11 +119,11 @@ def test_a_proxy_of_another_kind_cannot_be_waited_for(api: Any) -> None:
         drain.follow(progress, lambda key: [slice_of(8, ("a", True))])
         assert not await drain.wait_left("a", [KEY])
 
-    asyncio.run(asyncio.wait_for(play(), 20))
+    play(scenario)
 
 
-def test_the_answer_comes_once_the_rules_follow(api: Any) -> None:
-    async def play() -> None:
+def test_the_answer_comes_once_the_rules_follow() -> None:
+    async def scenario(api: Administrator) -> None:
         proxy = Proxy(api.client, CONFIG, SystemClock(), _NoKernel())
 
         async def handle(request: Request) -> Any:
@@ -129,14 +140,18 @@ def test_the_answer_comes_once_the_rules_follow(api: Any) -> None:
         finally:
             await server.shutdown(0)
 
-    asyncio.run(asyncio.wait_for(play(), 20))
+    play(scenario)
 
 
 @pytest.mark.parametrize("query", ["", "revision=", "revision=-1", "revision=1x", "other=1", "revision=" + "9" * 30])
-def test_what_is_no_version_is_refused(api: Any, query: str) -> None:
-    proxy = Proxy(api.client, CONFIG, SystemClock(), _NoKernel())
+def test_what_is_no_version_is_refused(query: str) -> None:
+    proxy = Proxy(Client(InProcessTransport(_no_server)), CONFIG, SystemClock(), _NoKernel())
     request = Request("GET", "/programmed", query)
     assert asyncio.run(serving.respond_when_programmed(proxy, request)).status == 400
+
+
+async def _no_server(request: Request) -> Any:
+    raise AssertionError("nothing is asked here")
 
 
 class _NoKernel:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,6 +28,7 @@ from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.plan import Backend, Frontend, Rule
 from keelback.proxy.proxy import SERVICE_NAME, cleanup, run
 from keelback.proxy.table import Table, removal
+from keelback.testing.api import Administrator, administrator
 
 pytestmark = [
     pytest.mark.containers,
@@ -321,8 +321,8 @@ def test_the_kernel_takes_any_updates_and_holds_what_a_whole_script_says(node: N
     node.apply(removal())
 
 
-def test_the_proxy_itself_on_the_node(node: Node, api: Any) -> None:
-    async def observe() -> None:
+def test_the_proxy_itself_on_the_node(node: Node) -> None:
+    async def observe(api: Administrator) -> None:
         web = ServicePort(name="http", port=80), ServicePort(name="dns", port=53, protocol="UDP")
         metadata = ObjectMeta(name="web", namespace="shop", labels={SERVICE_NAME: "web"})
         await api.put(Service(metadata=metadata, spec=ServiceSpec(cluster_ip=WEB.address, ports=web)))
@@ -341,6 +341,10 @@ def test_the_proxy_itself_on_the_node(node: Node, api: Any) -> None:
         assert await asyncio.to_thread(answering) == set(PODS)
         await cleanup()
 
+    async def main() -> None:
+        async with administrator("shop") as api:
+            await observe(api)
+
     def answering() -> set[str]:
         try:
             return node.answering("pod0", WEB)
@@ -348,5 +352,5 @@ def test_the_proxy_itself_on_the_node(node: Node, api: Any) -> None:
             return set()
 
     node.load(Rule(WEB, "cluster", ()))
-    namespaces.within(Namespaces.network(node.paths["node"]), lambda: asyncio.run(observe()))
+    namespaces.within(Namespaces.network(node.paths["node"]), lambda: asyncio.run(main()))
     assert "keelback" not in node.run(node.paths["node"], "nft list tables")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -41,11 +41,30 @@ class User(Protocol):
     def extra(self) -> Mapping[str, tuple[str, ...]]: ...
 
 
+class Reinvocation:
+    """Whether the plugins must see the object a second time because a webhook or a policy changed it.
+
+    `kept` is what such plugins remember of the first round, by their name (KEP-1872).
+    """
+
+    __slots__ = ("is_second_round", "is_wanted", "kept")
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.is_second_round = False
+        self.kept: dict[str, Any] = {}
+
+
+def _no_options() -> dict[str, Any] | None:
+    return None
+
+
 class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One write, before it is stored.
 
     `kind` is the resource in the path. `obj` is the new object (None for a deletion; of another kind for subresources
-    such as `binding`), `old_obj` the stored one (None for a creation). `warnings` and `audit_annotations` are added to.
+    such as `binding`), `old_obj` the stored one (None for a creation). `options` gives the tree of the CreateOptions or
+    their like, for those few who ask. `warnings` and `audit_annotations` are added to.
     """
 
     operation: Operation
@@ -56,10 +75,11 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str = ""
     obj: Any = None
     old_obj: Any = None
-    options: Any = None
+    options: Callable[[], dict[str, Any] | None] = _no_options
     dry_run: bool = False
     warnings: list[str] = msgspec.field(default_factory=list)
     audit_annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    reinvocation: Reinvocation = msgspec.field(default_factory=Reinvocation)
 
     def with_object(self, obj: Any) -> AdmissionRequest:
         """The same request about a changed object."""
@@ -98,7 +118,7 @@ class Reader(Protocol):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """A further right that some writes need."""
+    """A further right that some writes need: to a resource, or to a path."""
 
     user: User
     verb: str
@@ -107,9 +127,20 @@ class Question(msgspec.Struct, frozen=True):
     name: str = ""
     namespace: str = ""
     subresource: str = ""
+    path: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+
+
+class Ruling(NamedTuple):
+    """Whether somebody has a right, and what the authorizer says of it."""
+
+    is_allowed: bool
+    reason: str = ""
 
 
 IsAllowed = Callable[[Question], bool]
+Rules = Callable[[Question], Ruling]
 
 
 class AdmissionPlugin:
@@ -143,11 +174,15 @@ class AdmissionChain:
         self._validating: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]] = {}
 
     async def admit(self, request: AdmissionRequest) -> AdmissionRequest:
-        """The request with its object as the plugins want it. Raises `StatusError`."""
-        for plugin in self._concerned(self._admitting, request, "admit"):
-            obj = await plugin.admit(request)
-            if obj is not request.obj:
-                request = request.with_object(obj)
+        """The request with its object as the plugins want it. Raises `StatusError`.
+
+        All plugins see the object once more if a webhook or a policy changed it; what they do is done only once.
+        """
+        plugins = self._concerned(self._admitting, request, "admit")
+        request = await _admitted(plugins, request)
+        if request.reinvocation.is_wanted:
+            request.reinvocation.is_second_round = True
+            request = await _admitted(plugins, request)
         return request
 
     async def validate(self, request: AdmissionRequest) -> None:
@@ -171,6 +206,14 @@ class AdmissionChain:
                 and plugin.handles(request.operation, request.kind, request.subresource)
             )
         return concerned
+
+
+async def _admitted(plugins: Sequence[AdmissionPlugin], request: AdmissionRequest) -> AdmissionRequest:
+    for plugin in plugins:
+        obj = await plugin.admit(request)
+        if obj is not request.obj:
+            request = request.with_object(obj)
+    return request
 
 
 def resource_key(kind: Kind, subresource: str = "") -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -241,6 +241,9 @@ _WORDS = {
 }
 _WITHOUT_VALUE = frozenset({REQUIRED, FORBIDDEN, TOO_LONG, INTERNAL})
 
+OMITTED: Final = object()
+"""The bad value of an error that says nothing of it, though errors of its type usually do."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -255,7 +258,8 @@ class FieldError:
     def body(self) -> str:
         """The message without the field."""
         words = _WORDS[self.type]
-        text = words if self.type in _WITHOUT_VALUE else f"{words}: {printed(self.bad_value)}"
+        is_silent = self.type in _WITHOUT_VALUE or self.bad_value is OMITTED
+        text = words if is_silent else f"{words}: {printed(self.bad_value)}"
         return f"{text}: {self.detail}" if self.detail else text
 
     def under(self, parent: str) -> FieldError:

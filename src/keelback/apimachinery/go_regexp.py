@@ -28,11 +28,19 @@ _ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*(\\C)")
 """RE2's `\\C`, which Go does not have."""
 
 
+class Match(Protocol):
+    """Where an expression matches."""
+
+    def span(self) -> tuple[int, int]:
+        """Its first character, and the one behind its last."""
+        ...
+
+
 class Pattern(Protocol):
     """A compiled expression."""
 
-    def search(self, text: str) -> object | None:
-        """Something if the expression matches anywhere in the text."""
+    def search(self, text: str, pos: int = 0) -> Match | None:
+        """The leftmost match at or behind a position, if there is any; `^` still means the beginning of the text."""
         ...
 
 

@@ -29,6 +29,8 @@ PORT_NAME_MAX_LENGTH: Final = 15
 
 _DNS1123_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS1123_SUBDOMAIN = _DNS1123_LABEL + r"(\." + _DNS1123_LABEL + ")*"
+_DNS1123_LABEL_WITH_UNDERSCORE = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_DNS1123_SUBDOMAIN_WITH_UNDERSCORE = _DNS1123_LABEL_WITH_UNDERSCORE + r"(\." + _DNS1123_LABEL_WITH_UNDERSCORE + ")*"
 _DNS1035_LABEL = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _WILDCARD = r"\*\." + _DNS1123_SUBDOMAIN
 _QUALIFIED_NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
@@ -38,6 +40,7 @@ _PERCENT = "[0-9]+%"
 _HTTP_HEADER = "[-A-Za-z0-9]+"
 _ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
+_URL_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 
 
 def regex_error(message: str, pattern: str, *examples: str) -> str:
@@ -71,6 +74,12 @@ _DNS1123_SUBDOMAIN_ERROR = regex_error(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
     "and must start and end with an alphanumeric character",
     _DNS1123_SUBDOMAIN,
+    "example.com",
+)
+_DNS1123_SUBDOMAIN_WITH_UNDERSCORE_ERROR = regex_error(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+    "and must start and end with an alphanumeric character",
+    _DNS1123_SUBDOMAIN_WITH_UNDERSCORE,
     "example.com",
 )
 _DNS1035_LABEL_ERROR = regex_error(
@@ -133,6 +142,7 @@ _CONFIG_KEY_ERROR = regex_error(
 
 _is_dns1123_label = re.compile(_DNS1123_LABEL).fullmatch
 _is_dns1123_subdomain = re.compile(_DNS1123_SUBDOMAIN).fullmatch
+_is_dns1123_subdomain_with_underscore = re.compile(_DNS1123_SUBDOMAIN_WITH_UNDERSCORE).fullmatch
 _is_dns1035_label = re.compile(_DNS1035_LABEL).fullmatch
 _is_wildcard = re.compile(_WILDCARD).fullmatch
 _is_qualified_name = re.compile(_QUALIFIED_NAME).fullmatch
@@ -143,6 +153,7 @@ _is_http_header = re.compile(_HTTP_HEADER).fullmatch
 _is_env_name = re.compile(_ENV_NAME).fullmatch
 _is_relaxed_env_name = re.compile(r"[ -<>-~]+").fullmatch
 _is_config_key = re.compile(_CONFIG_KEY).fullmatch
+_is_url_path = re.compile(_URL_PATH).fullmatch
 _is_port_charset = re.compile("[-a-z0-9]+").fullmatch
 _has_letter = re.compile("[a-z]").search
 
@@ -157,6 +168,16 @@ def dns1123_label(value: str) -> Complaints:
 def dns1123_subdomain(value: str) -> Complaints:
     """Complaints about a value that should be an RFC 1123 subdomain: most objects' names."""
     return _checked(value, DNS1123_SUBDOMAIN_MAX_LENGTH, bool(_is_dns1123_subdomain(value)), _DNS1123_SUBDOMAIN_ERROR)
+
+
+def dns1123_subdomain_with_underscore(value: str) -> Complaints:
+    """Complaints about a value that should be a DNS name as resolvers take it: a search path of a pod."""
+    return _checked(
+        value,
+        DNS1123_SUBDOMAIN_MAX_LENGTH,
+        bool(_is_dns1123_subdomain_with_underscore(value)),
+        _DNS1123_SUBDOMAIN_WITH_UNDERSCORE_ERROR,
+    )
 
 
 @lru_cache(maxsize=8192)
@@ -200,6 +221,11 @@ def qualified_name(value: str) -> Complaints:
 def label_value(value: str) -> Complaints:
     """Complaints about a label's value."""
     return _checked(value, LABEL_VALUE_MAX_LENGTH, bool(_is_label_value(value)), _LABEL_VALUE_ERROR)
+
+
+def url_path(value: str) -> Complaints:
+    """Complaints about the path of a domain-prefixed name such as `acme.io/foo`."""
+    return () if _is_url_path(value) else (regex_error("Invalid path", _URL_PATH),)
 
 
 def c_identifier(value: str) -> Complaints:

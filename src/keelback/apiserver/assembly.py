@@ -22,6 +22,7 @@ from keelback.apimachinery.meta import Object
 from keelback.apiserver import initial_objects, kubelet_proxy, local_api_services, reviews, subresources, system_paths
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
+from keelback.apiserver.component_statuses import ComponentStatuses
 from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
@@ -73,6 +74,8 @@ GROUP_ORDER = (
     "discovery.k8s.io",
     "resource.k8s.io",
     "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "storagemigration.k8s.io",
 )
 _SERVER = UserInfo("system:apiserver", groups=(MASTERS_GROUP, "system:authenticated"))
 
@@ -97,6 +100,8 @@ class APIServerConfig:
     default_not_ready_toleration_seconds: int = DEFAULT_SECONDS
     default_unreachable_toleration_seconds: int = DEFAULT_SECONDS
     kubelet_socket: Callable[[], socket.socket] | None = None
+    optional_versions: tuple[tuple[str, str], ...] = ()
+    """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
 
 
 class RunningAPIServer:
@@ -178,7 +183,7 @@ class _Assembly:
         )
         self._server = APIServer(authenticator, self._authorizer, clock, metrics)
         self._binder = AdmissionBinder()
-        self._discovery = Discovery((), GROUP_ORDER)
+        self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
         self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
 
@@ -186,6 +191,12 @@ class _Assembly:
         await self._feed.start()
         for strategy in strategies():
             await self._add_resource(strategy)
+        for group, version in self._config.optional_versions:
+            # These are many types that few servers need.
+            from keelback.registry import optional_kinds
+
+            for strategy in optional_kinds.strategies(group, version):
+                await self._add_resource(strategy)
         self._binder.chain = self._admission()
         self._add_subresources()
         self._add_reviews()
@@ -205,7 +216,8 @@ class _Assembly:
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
         )
-        await local_api_services.ensure(running.client(_SERVER, "kube-apiserver"), self._clock.now())
+        served = {(one.kind.group, one.kind.version) for one in self._discovery.served()}
+        await local_api_services.ensure(running.client(_SERVER, "kube-apiserver"), self._clock.now(), served)
         return running
 
     def _new_uid(self) -> str:
@@ -240,12 +252,14 @@ class _Assembly:
             )
         )
         handler = ResourceHandler(strategy, resources, cache, self._binder, self._clock)
-        self._handlers[kind.group, kind.plural] = handler
+        if strategy.storage_kind is None or (kind.group, kind.plural) not in self._handlers:
+            self._handlers[kind.group, kind.plural] = handler
         self._handlers.setdefault((kind.api_version, kind.plural), handler)
         if (kind.group, kind.plural) not in self._lookup:
             self._lookup.add(kind, cache)
         self._server.route_resource(kind.group, kind.version, kind.plural, "", handler.handle)
-        self._discovery.add(Served(kind, strategy.verbs, strategy.subresources))
+        stored_as = None if strategy.storage_kind is None else strategy.storage_kind.__kind__
+        self._discovery.add(Served(kind, strategy.verbs, strategy.subresources, stored_as=stored_as))
         for name in strategy.subresources:
             if name in subresources.PARTS:
                 part = subresources.PartHandler(handler, name, subresources.PARTS[name])
@@ -306,6 +320,9 @@ class _Assembly:
         route("", "v1", "bindings", "", parts.bind)
         route("", "v1", "pods", "eviction", parts.evict)
         self._discovery.add(Served(core_v1.Binding.__kind__, ("create",), is_stored=False))
+        statuses = ComponentStatuses(self._lookup, self._store)
+        route("", "v1", "componentstatuses", "", statuses.handle)
+        self._discovery.add(Served(core_v1.ComponentStatus.__kind__, statuses.strategy.verbs, is_stored=False))
         tokens = TokenRequests(self._issuer, self._lookup)
         route("", "v1", "serviceaccounts", "token", subresources.token_route(tokens.create, self._new_uid))
         proxy = kubelet_proxy.KubeletProxy(

@@ -18,6 +18,13 @@ from keelback.component.http import AnyResponse, Response
 
 _READ_WRITE = ("get", "patch", "update")
 
+_HASHED_AS = {
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): "v1beta1",
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): "v1beta1",
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): "v1beta1",
+}
+"""Whose storageVersionHash upstream still makes from another version than the one that is served."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subresource:
@@ -49,13 +56,14 @@ SUBRESOURCES: dict[str, Subresource] = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One resource as discovery shows it."""
+    """One resource as discovery shows it. `stored_as` is the kind the store holds, where that is another version."""
 
     kind: Kind
     verbs: tuple[str, ...]
     subresources: tuple[str, ...] = ()
     is_stored: bool = True
     subresource_verbs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    stored_as: Kind | None = None
 
     def subresource(self, name: str) -> Subresource:
         known = SUBRESOURCES.get(name, Subresource(name, "", _READ_WRITE))
@@ -68,8 +76,10 @@ class Served:
 class Discovery:
     """The documents, made again whenever what is served has changed."""
 
-    def __init__(self, served: Iterable[Served], group_order: tuple[str, ...]) -> None:
+    def __init__(self, served: Iterable[Served], group_order: tuple[str, ...], server_address: str) -> None:
+        """`server_address` is HOST:PORT: where clients are told to find the server."""
         self._served: list[Served] = list(served)
+        self._server_address = server_address
         self._group_order = group_order
         self._documents: dict[str, tuple[bytes, str]] = {}
 
@@ -110,7 +120,7 @@ class Discovery:
             lambda: {
                 "kind": "APIVersions",
                 "versions": ["v1"],
-                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"}],
+                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._server_address}],
             },
         )
 
@@ -163,13 +173,16 @@ class Discovery:
             if kind.categories:
                 entry["categories"] = list(kind.categories)
             if one.is_stored:
-                entry["storageVersionHash"] = storage_version_hash(kind)
+                entry["storageVersionHash"] = storage_version_hash(one.stored_as or kind)
             resources.append(entry)
             resources.extend(_subresource_entry(kind, one.subresource(name)) for name in one.subresources)
+        if not group:
+            # The first group is older than the version of this document, and upstream has kept it so.
+            return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
         return {
             "kind": "APIResourceList",
             "apiVersion": "v1",
-            "groupVersion": f"{group}/{version}" if group else version,
+            "groupVersion": f"{group}/{version}",
             "resources": resources,
         }
 
@@ -180,17 +193,18 @@ class Discovery:
     def _aggregated(self, groups: list[str], version: str) -> dict[str, Any]:
         items = []
         for group in groups:
+            is_built_in = not group or group in self._group_order
             versions = [
                 {
                     "version": one,
-                    "resources": [_aggregated_resource(served) for served in self._of(group, one)],
+                    "resources": [
+                        _aggregated_resource(served, names_group=not is_built_in) for served in self._of(group, one)
+                    ],
                     "freshness": "Current",
                 }
                 for one in self.versions(group)
             ]
-            items.append(
-                {"metadata": {"name": group, "creationTimestamp": None} if group else {}, "versions": versions}
-            )
+            items.append({"metadata": {"name": group} if group else {}, "versions": versions})
         return {
             "kind": "APIGroupDiscoveryList",
             "apiVersion": f"apidiscovery.k8s.io/{version}",
@@ -242,11 +256,14 @@ def _subresource_entry(kind: Kind, subresource: Subresource) -> dict[str, Any]:
     return entry
 
 
-def _aggregated_resource(served: Served) -> dict[str, Any]:
+def _aggregated_resource(served: Served, *, names_group: bool) -> dict[str, Any]:
+    """A resource of the aggregated form. Those of built-in groups leave it to the reader that a kind is of their own
+    group and version; upstream says so for custom resources alone."""
     kind = served.kind
+    group, version = (kind.group, kind.version) if names_group else ("", "")
     entry: dict[str, Any] = {
         "resource": kind.plural,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": {"group": group, "version": version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": list(served.verbs),
@@ -259,11 +276,7 @@ def _aggregated_resource(served: Served) -> dict[str, Any]:
         entry["subresources"] = [
             {
                 "subresource": one.name,
-                "responseKind": {
-                    "group": one.group or kind.group,
-                    "version": one.version or kind.version,
-                    "kind": one.kind,
-                },
+                "responseKind": {"group": one.group or group, "version": one.version or version, "kind": one.kind},
                 "verbs": list(one.verbs),
             }
             for one in map(served.subresource, served.subresources)
@@ -273,7 +286,8 @@ def _aggregated_resource(served: Served) -> dict[str, Any]:
 
 def storage_version_hash(kind: Kind) -> str:
     """A short name of the version a resource is stored in: clients compare it, they do not read it."""
-    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    version = _HASHED_AS.get((kind.group, kind.kind), kind.version)
+    digest = hashlib.sha256(f"{kind.group}/{version}/{kind.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 
 

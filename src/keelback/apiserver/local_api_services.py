@@ -6,7 +6,7 @@ They are registered when the server starts, as kube-apiserver does; groups of cu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from keelback.api.apiregistration_v1 import APIService, APIServiceCondition, APIServiceSpec, APIServiceStatus
@@ -37,12 +37,26 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
     ("discovery.k8s.io", "v1"): (16200, 12),
     ("flowcontrol.apiserver.k8s.io", "v1"): (16100, 21),
     ("resource.k8s.io", "v1"): (15900, 15),
+    ("certificates.k8s.io", "v1beta1"): (17300, 12),
+    ("certificates.k8s.io", "v1alpha1"): (17300, 1),
+    ("networking.k8s.io", "v1beta1"): (17200, 12),
+    ("storage.k8s.io", "v1beta1"): (16800, 9),
+    ("admissionregistration.k8s.io", "v1beta1"): (16700, 12),
+    ("admissionregistration.k8s.io", "v1alpha1"): (16700, 9),
+    ("scheduling.k8s.io", "v1alpha2"): (16600, 9),
+    ("coordination.k8s.io", "v1beta1"): (16500, 12),
+    ("coordination.k8s.io", "v1alpha2"): (16500, 9),
+    ("internal.apiserver.k8s.io", "v1alpha1"): (16000, 9),
+    ("resource.k8s.io", "v1beta2"): (15900, 12),
+    ("resource.k8s.io", "v1beta1"): (15900, 10),
+    ("resource.k8s.io", "v1alpha3"): (15900, 9),
+    ("storagemigration.k8s.io", "v1beta1"): (15800, 9),
 }
 _LABELS = {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
 
 
-def plan(existing: Iterable[APIService], now: datetime) -> Iterator[APIService]:
-    """Those that are missing, with the status that they always have."""
+def plan(existing: Iterable[APIService], now: datetime, served: Container[tuple[str, str]]) -> Iterator[APIService]:
+    """Those that are missing of the versions that are served, with the status that they always have."""
     known = {(one.spec.group, one.spec.version) for one in existing}
     available = APIServiceCondition(
         type="Available",
@@ -52,7 +66,7 @@ def plan(existing: Iterable[APIService], now: datetime) -> Iterator[APIService]:
         last_transition_time=now,
     )
     for (group, version), (group_priority, version_priority) in PRIORITIES.items():
-        if (group, version) not in known:
+        if (group, version) not in known and (group, version) in served:
             yield APIService(
                 metadata=ObjectMeta(name=f"{version}.{group}", labels=_LABELS),
                 spec=APIServiceSpec(
@@ -65,9 +79,22 @@ def plan(existing: Iterable[APIService], now: datetime) -> Iterator[APIService]:
             )
 
 
-async def ensure(client: Client, now: datetime) -> None:
-    """Create what is missing; run it at every start."""
-    for wanted in plan((await client.list(APIService)).items, now):
+def outlived(existing: Iterable[APIService], served: Container[tuple[str, str]]) -> Iterator[APIService]:
+    """Those that a server has made for versions which it serves no more."""
+    for one in existing:
+        place = (one.spec.group, one.spec.version)
+        is_made_here = one.metadata.labels.items() >= _LABELS.items() and one.spec.service is None
+        if is_made_here and place in PRIORITIES and place not in served:
+            yield one
+
+
+async def ensure(client: Client, now: datetime, served: Container[tuple[str, str]]) -> None:
+    """Create what is missing and delete what has outlived its version; run it at every start."""
+    existing = (await client.list(APIService)).items
+    for wanted in plan(existing, now, served):
         with contextlib.suppress(errors.AlreadyExists):
             made = await client.create(wanted)
             await client.update(replace(made, status=wanted.status), subresource="status")
+    for one in outlived(existing, served):
+        with contextlib.suppress(errors.NotFound):
+            await client.delete(APIService, one.metadata.name)

@@ -12,8 +12,9 @@ budget.remaining  # what is left, less the evaluation's actual cost; negative on
 - `environment.Environment(variables=…, libraries=…, container="")` knows the standard library and those given;
   `extend(variables=…, libraries=…)` makes a wider one, cheaply. `libraries` are `declarations.Library` values; each
   module of `cel/libraries/` has one. `Budget` and `Program` stand beside it.
-- `compile(text, expected=(BOOL,))` raises `CompileError` (`.issues`; `str()` is cel-go's text). `expected=()` takes any
-  type; `program.type` is what it is. A dyn result passes any expectation; its value is the caller's to check.
+- `compile(text, expected=(BOOL,))` raises `CompileError` (`.issues`; `str()` is cel-go's text), or its subclass
+  `ResultTypeError` for an expression of another type than expected, dyn included. `expected=()` takes any type;
+  `program.type` is what it is.
 - `evaluate(activation, budget=None)` takes a value for each variable (an absent one fails when it is read: `no such
   attribute(s): x`), in the Python types of `cel/values.py`. Values must have the types declared: a schema's side turns
   `format: date-time` into `Timestamp` and a JSON integer of a `number` field into float before. A budget charges as

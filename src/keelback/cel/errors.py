@@ -9,7 +9,10 @@ from typing_extensions import override
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing wrong with the text of an expression. `line` counts from one, `column` (in characters) from zero."""
+    """One thing wrong with an expression. `line` counts from one, `column` (in characters) from zero.
+
+    Line -1 is nowhere in particular; with line 0 the message stands alone.
+    """
 
     message: str
     line: int
@@ -18,10 +21,19 @@ class Issue:
 
     def __str__(self) -> str:
         """With the line it stands in, and a caret below: three lines of text."""
+        if not self.line:
+            return self.message
         text = f"ERROR: <input>:{self.line}:{self.column + 1}: {self.message}"
-        if not self.snippet and self.line < 1:
+        if self.line < 0:
             return text
-        return f"{text}\n | {self.snippet}\n | {'.' * self.column}^"
+        snippet = self.snippet.replace("\t", " ")
+        before = "".join(_mark(character, ".", "\uff0e") for character in snippet[: self.column])
+        return f"{text}\n | {snippet}\n | {before}{_mark(snippet[self.column : self.column + 1], '^', '\uff3e')}"
+
+
+def _mark(character: str, narrow: str, wide: str) -> str:
+    """cel-go takes all that is not ASCII for wide."""
+    return wide if character > "\x7f" else narrow
 
 
 class CompileError(ValueError):
@@ -34,6 +46,10 @@ class CompileError(ValueError):
     @override
     def __str__(self) -> str:
         return "\n".join(map(str, self.issues))
+
+
+class ResultTypeError(CompileError):
+    """The expression is well formed, but of another type than is asked for: `must evaluate to bool`."""
 
 
 class EvaluationError(Exception):

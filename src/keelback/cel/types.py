@@ -113,3 +113,14 @@ def object_of(name: str, fields: Mapping[str, Type], *, is_open: bool = False) -
 
 DYN_LIST = list_of(DYN)
 DYN_MAP = map_of(DYN, DYN)
+
+_TYPE_NAMES = {
+    Kind.NULL: "null_type",
+    Kind.TIMESTAMP: "google.protobuf.Timestamp",
+    Kind.DURATION: "google.protobuf.Duration",
+}
+
+
+def type_name(type: Type) -> str:
+    """The name by which an expression refers to a type, and `string(type(x))` writes it: `null_type`, `list`."""
+    return _TYPE_NAMES.get(type.kind, type.name)

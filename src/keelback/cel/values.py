@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from keelback.cel.types import DYN, Type, optional_of
+from keelback.cel.types import BOOL, BYTES, DOUBLE, DYN, INT, NULL, STRING, UINT, Type, optional_of
 
 INT_MIN = -(1 << 63)
 INT_MAX = (1 << 63) - 1
@@ -67,3 +67,19 @@ class Duration:
     """A span of time in nanoseconds, within an int64."""
 
     nanoseconds: int
+
+
+_LITERALS: dict[type, Type] = {
+    bool: BOOL,
+    int: INT,
+    UInt: UINT,
+    float: DOUBLE,
+    str: STRING,
+    bytes: BYTES,
+    type(None): NULL,
+}
+
+
+def type_of_literal(value: Value) -> Type:
+    """The type of a constant as it may stand in an expression."""
+    return _LITERALS[type(value)]

@@ -132,10 +132,10 @@ def strategies() -> Iterator[Strategy[Any]]:
     special = {one.kind.__kind__: one for one in SPECIAL}
     for kind in STORED:
         found = special.get(kind.__kind__)
-        yield found() if found is not None else _plain(kind)
+        yield found() if found is not None else plain(kind)
 
 
-def _plain(kind: type[Object]) -> Strategy[Any]:
+def plain(kind: type[Object]) -> Strategy[Any]:
     """The strategy of a kind about which nothing is special."""
     name = kind.__kind__.kind
     made: type[Strategy[Any]] = type(f"{name}Strategy", (Strategy,), {"kind": kind})

@@ -8,24 +8,33 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from keelback.api.core_v1 import Namespace
+from keelback.apimachinery.errors import AlreadyExists
+from keelback.apimachinery.meta import Object, ObjectMeta, with_metadata
 from keelback.apiserver import assembly
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
+from keelback.client import Client, InProcessTransport
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.storage import memory
+from keelback.storage.protocol import Store
 
 ADMINISTRATOR = UserInfo("admin", groups=(MASTERS_GROUP, "system:authenticated"))
 
 
 @asynccontextmanager
 async def api_server(
-    clock: Clock | None = None, seed: int = 0, *, disable_admission_plugins: tuple[str, ...] = ("ServiceAccount",)
+    clock: Clock | None = None,
+    seed: int = 0,
+    *,
+    disable_admission_plugins: tuple[str, ...] = ("ServiceAccount",),
+    store: Store | None = None,
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off."""
     used = clock or SystemClock()
-    store = memory.open_store(used)
+    store = store or memory.open_store(used)
     with tempfile.TemporaryDirectory() as folder:
         keys = pki.ensure_cluster_pki(Path(folder), used.now())
         config = assembly.APIServerConfig(
@@ -37,6 +46,7 @@ async def api_server(
             endpoint=("10.89.0.1", 6443),
             token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',  # noqa: S106
             disable_admission_plugins=disable_admission_plugins,
+            optional_versions=optional_versions,
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry())
         try:
@@ -44,3 +54,39 @@ async def api_server(
         finally:
             await running.close()
             await store.close()
+
+
+class Administrator:
+    """Who may do everything, and says what should be rather than how it comes about."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self.client = client
+        self.store = store
+        """What the server keeps. Writing to it leaves what an earlier, laxer server might have left."""
+
+    async def put(self, obj: Object) -> None:
+        """Make the object, or make the one of that name like it, until lists have it too.
+
+        Its status is a matter of creation only.
+        """
+        try:
+            made = await self.client.create(obj)
+        except AlreadyExists:
+            held = await self.client.get(type(obj), obj.metadata.name, obj.metadata.namespace)
+            made = await self.client.update(with_metadata(obj, resource_version=held.metadata.resource_version))
+        await self.client.list(type(obj), resource_version=made.metadata.resource_version)
+
+    async def delete(self, obj: Object) -> None:
+        """Delete the object of that name."""
+        await self.client.delete(type(obj), obj.metadata.name, obj.metadata.namespace)
+
+
+@asynccontextmanager
+async def administrator(*namespaces: str) -> AsyncIterator[Administrator]:
+    """The administrator of a server that has these namespaces."""
+    store = memory.open_store(SystemClock())
+    async with api_server(store=store) as server:
+        user = Administrator(Client(InProcessTransport(server.handle, ADMINISTRATOR)), store)
+        for name in namespaces:
+            await user.put(Namespace(metadata=ObjectMeta(name=name)))
+        yield user

@@ -32,7 +32,8 @@ class HandClock:
     async def sleep(self, seconds: float) -> None:
         """Wait until the test has moved the clock that far."""
         if seconds <= 0:
-            return await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.seconds + seconds, next(self._order), waiter))
         await waiter

