@@ -162,10 +162,7 @@ def _leading_digits(text: str, rest: str) -> str:
     digits = match[0] if match else ""
     if not digits:
         raise _error(text, "each colon-separated field must have at least one digit", rest)
-    significant = digits.lstrip("0")
-    if len(significant) > 4:
-        raise _error(text, "IPv6 field has value >=2^16", rest)
-    # More than four digits are refused even if the first are zero (Go 1.22 and later).
+    # More are refused even if the first are zero (Go 1.22 and later).
     if len(digits) > 4:
         raise _error(text, "each group must have 4 or less digits", rest)
     return digits
