@@ -249,7 +249,7 @@ def review(request: AdmissionRequest, uid: str) -> bytes:
         "object": _raw(request.obj),
         "oldObject": _raw(request.old_obj),
         "dryRun": request.dry_run,
-        "options": _raw(request.options),
+        "options": _raw(request.options()),
     }
     return msgspec.json.encode({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": body})
 
