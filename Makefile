@@ -1,7 +1,7 @@
 # The one entry for people and for CI. Everything runs in .venv, which `make setup` makes.
 BIN := .venv/bin
 
-.PHONY: setup fmt check test bench docs clean
+.PHONY: setup fmt check test test-clients bench docs clean
 
 setup:  ## the virtual environment with Keelback and what its tests need; as root on Debian also what containers need
 	./setup dev
@@ -18,6 +18,9 @@ check: setup  ## everything that can be said without running the code
 
 test: setup  ## all tests that this machine can run; TESTS=tests/scheduler for some
 	$(BIN)/pytest $(or $(TESTS),-q)
+
+test-clients: setup  ## unmodified clients, those that take long to install or run included
+	$(BIN)/pytest -q --clients tests/clients
 
 bench: setup  ## CPU time per piece of work; docs/performance.md has figures
 	$(BIN)/python bench/run.py

@@ -126,9 +126,6 @@ def test_a_kopf_operator_handles_mutates_and_judges_its_objects(
 
 def _until_configured(cluster: Cluster) -> None:
     for kind in ("mutating", "validating"):
-        cluster.kubectl(
-            "wait",
-            f"{kind}webhookconfiguration/auto.kopf.example.org",
-            "--for=jsonpath={.webhooks[0].clientConfig.url}",
-            "--timeout=60s",
-        )
+        for wanted in ("create", "jsonpath={.webhooks[0].clientConfig.url}"):
+            configuration = f"{kind}webhookconfiguration/auto.kopf.example.org"
+            cluster.kubectl("wait", configuration, f"--for={wanted}", "--timeout=60s")

@@ -49,9 +49,10 @@ def configuration():
     )
     assert applied.data == {"b": "2", "c": "3"}
     patched.data = {"z": "1"}
-    assert "the object has been modified" in refused(
-        409, core.replace_namespaced_config_map, name, NAMESPACE, patched
-    ).body
+    assert (
+        "the object has been modified"
+        in refused(409, core.replace_namespaced_config_map, name, NAMESPACE, patched).body
+    )
     dry = core.create_namespaced_secret(
         NAMESPACE,
         client.V1Secret(metadata=client.V1ObjectMeta(name="s"), string_data={"k": "v"}),
@@ -234,7 +235,11 @@ def streams():
                         "name": "main",
                         "image": IMAGE,
                         "imagePullPolicy": "IfNotPresent",
-                        "command": ["sh", "-c", "echo started; mkdir /w; echo hi >/w/index.html; httpd -f -p 8080 -h /w"],
+                        "command": [
+                            "sh",
+                            "-c",
+                            "echo started; mkdir /w; echo hi >/w/index.html; httpd -f -p 8080 -h /w",
+                        ],
                     }
                 ],
             },

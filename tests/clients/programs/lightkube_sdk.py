@@ -47,9 +47,7 @@ def objects():
         assert error.status.details.causes[0].reason == "FieldManagerConflict"
     else:
         raise AssertionError("no conflict")
-    client.apply(
-        ConfigMap(metadata=ObjectMeta(name="applied"), data={"x": "z"}), field_manager="other", force=True
-    )
+    client.apply(ConfigMap(metadata=ObjectMeta(name="applied"), data={"x": "z"}), field_manager="other", force=True)
     assert {one.metadata.name for one in client.list(ConfigMap, chunk_size=1)} >= {"light", "applied"}
     client.deletecollection(ConfigMap)
 

@@ -77,7 +77,7 @@ def workloads():
     assert len(pods) == 2
     eventually(lambda: all(pod.ready for pod in pykube.Pod.objects(api, namespace=NAMESPACE).filter(selector=labels)))
     if IMAGE.startswith("localhost/"):
-        assert list(pods)[0].logs() == "started\n"
+        assert next(iter(pods)).logs() == "started\n"
     deployment.delete(propagation_policy="Foreground")
     eventually(lambda: not deployment.exists())
 
