@@ -113,9 +113,7 @@ def claim_from_v1(claim: resource_v1.ResourceClaim) -> ResourceClaim:
 
 def template_to_v1(template: ResourceClaimTemplate) -> resource_v1.ResourceClaimTemplate:
     """The template as resource/v1 says it."""
-    spec = resource_v1.ResourceClaimTemplateSpec(
-        metadata=template.spec.metadata, spec=_spec_to_v1(template.spec.spec)
-    )
+    spec = resource_v1.ResourceClaimTemplateSpec(metadata=template.spec.metadata, spec=_spec_to_v1(template.spec.spec))
     return resource_v1.ResourceClaimTemplate(metadata=template.metadata, spec=spec)
 
 

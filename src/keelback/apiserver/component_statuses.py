@@ -8,8 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from keelback.api.core_v1 import ComponentStatus
 from keelback.api.coordination_v1 import Lease
+from keelback.api.core_v1 import ComponentStatus
 from keelback.apimachinery import codecs, errors
 from keelback.apiserver import negotiation, options, tables
 from keelback.apiserver.context import RequestContext
@@ -41,16 +41,19 @@ class ComponentStatuses:
         raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
 
     async def _observe(self, now: datetime) -> list[ComponentStatus]:
-        found = [
-            of_lease(name, self._lookup.peek(Lease, lease, "kube-system"), now)
-            for name, lease in _LEADERS
-        ]
+        found = [of_lease(name, await self._lease(lease), now) for name, lease in _LEADERS]
         is_answering = False
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(_STORE_SECONDS):
                 await self._store.get("/registry/health")
                 is_answering = True
         return [*found, of_store(is_answering=is_answering)]
+
+    async def _lease(self, name: str) -> Lease | None:
+        try:
+            return await self._lookup.get(Lease, name, "kube-system")
+        except errors.NotFound:
+            return None
 
     def _one(
         self, context: RequestContext, accepted: negotiation.Accepted, found: list[ComponentStatus]

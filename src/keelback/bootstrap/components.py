@@ -19,7 +19,24 @@ class APIServerOptions:
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
     default_unreachable_toleration_seconds: Annotated[int, "How long pods stay on a node that is cut off."] = 300
     service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
+    runtime_config: Annotated[
+        Mapping[str, str], "Group versions to serve besides the default ones: group/version=true, api/beta=true."
+    ] = field(default_factory=dict)
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
+
+    def __post_init__(self) -> None:
+        self.optional_versions()
+
+    def optional_versions(self) -> tuple[tuple[str, str], ...]:
+        """What `--runtime-config` asks for. Raises FlagError."""
+        if not self.runtime_config:
+            return ()
+        from keelback.registry import runtime_config
+
+        try:
+            return runtime_config.parse(self.runtime_config)
+        except ValueError as error:
+            raise flags.FlagError(f'invalid argument for "--runtime-config" flag: {error}') from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from keelback.bootstrap import components, kubeconfigs, pki
+from keelback.bootstrap import components, failures, kubeconfigs, pki
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, SchedulerOptions
@@ -56,19 +56,18 @@ async def run(place: Place) -> None:
     except asyncio.CancelledError:
         _log.info("The control plane was asked to end")
     except BaseException as error:
-        plane.reporter.fail(_root(error))
+        plane.reporter.fail(_in_words(error, place))
         raise
     finally:
         place.process_file.unlink(missing_ok=True)
 
 
-def _root(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, OSError | ClusterError | NodeEnvironmentError | ContainerdError):
-        # Their texts are for people.
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _in_words(error: BaseException, place: Place) -> str:
+    error = failures.root(error)
+    # These have texts for people.
+    is_for_people = isinstance(error, OSError | StorageError | ClusterError | NodeEnvironmentError | ContainerdError)
+    text = str(error) if is_for_people else f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return failures.with_advice(text, place.data)
 
 
 @dataclass(slots=True)
@@ -281,6 +280,7 @@ class ControlPlane:
             disable_admission_plugins=options.disable_admission_plugins,
             default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
             default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
+            optional_versions=options.optional_versions(),
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )
 

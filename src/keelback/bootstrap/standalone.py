@@ -93,6 +93,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         disable_admission_plugins=options.disable_admission_plugins,
         default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
         default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
+        optional_versions=options.optional_versions(),
     )
     store = await open_store(Path(options.storage_file), clock)
     try:

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from keelback.api.certificates_v1beta1 import ClusterTrustBundle
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid
 from keelback.registry.signer_names import problems as signer_name_problems
 from keelback.registry.strategy import AGE, Strategy
@@ -40,8 +41,13 @@ class ClusterTrustBundleStrategy(Strategy[ClusterTrustBundle]):
     def fields(self, narrow: Any) -> Mapping[str, str]:
         return {"spec.signerName": narrow.spec.signer_name}
 
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        # What a name may be depends on the signer: `validate` says it.
+        return ()
+
     def validate(self, new: ClusterTrustBundle) -> Iterator[FieldError]:
-        yield from _name(new)
+        for complaint in _name_complaints(new.metadata.name, new.spec.signer_name):
+            yield invalid("metadata.name", new.metadata.name, complaint)
         if new.spec.signer_name:
             yield from signer_name_problems(new.spec.signer_name, "spec.signerName")
         yield from _bundle(new.spec.trust_bundle, "spec.trustBundle")
@@ -53,18 +59,15 @@ class ClusterTrustBundleStrategy(Strategy[ClusterTrustBundle]):
             yield invalid("spec.signerName", new.spec.signer_name, _IMMUTABLE)
 
 
-def _name(bundle: ClusterTrustBundle) -> Iterator[FieldError]:
-    name, signer = bundle.metadata.name, bundle.spec.signer_name
+def _name_complaints(name: str, signer: str) -> names.Complaints:
     if not signer:
         if ":" in name:
-            yield invalid(
-                "metadata.name", name, 'ClusterTrustBundle without signer name must not have ":" in its name'
-            )
-        return
+            return ('ClusterTrustBundle without signer name must not have ":" in its name',)
+        return names.name_is_dns_subdomain(name)
     prefix = signer.replace("/", ":") + ":"
     if not name.startswith(prefix):
-        problem = f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}"
-        yield invalid("metadata.name", name, problem)
+        return (f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}",)
+    return names.name_is_dns_subdomain(name.removeprefix(prefix))
 
 
 def _bundle(bundle: str, path: str) -> Iterator[FieldError]:

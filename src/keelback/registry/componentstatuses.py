@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from keelback.api.core_v1 import ComponentCondition, ComponentStatus
 from keelback.api.coordination_v1 import Lease
+from keelback.api.core_v1 import ComponentCondition, ComponentStatus
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.registry.strategy import Strategy
 from keelback.registry.workloads import text
@@ -44,7 +44,7 @@ def of_lease(component: str, lease: Lease | None, now: datetime) -> ComponentSta
     spec = None if lease is None else lease.spec
     if spec is None or spec.renew_time is None or not spec.holder_identity:
         return _status(component, "", "nobody leads")
-    age = (now - spec.renew_time).total_seconds()
+    age = (now - datetime.fromisoformat(spec.renew_time)).total_seconds()
     if age > (spec.lease_duration_seconds or 0):
         return _status(component, "", f"the leader has not renewed its lease for {int(age)} seconds")
     return _status(component, "ok", "")

@@ -9,8 +9,7 @@ from keelback.api import resource_v1, resource_v1beta1
 from keelback.api.apiserverinternal_v1alpha1 import StorageVersion
 from keelback.api.certificates_v1beta1 import PodCertificateRequest
 from keelback.api.coordination_v1beta1 import LeaseCandidate
-from keelback.api.resource_v1alpha3 import ResourcePoolStatusRequest
-from keelback.api.resource_v1beta2 import DeviceTaintRule
+from keelback.api.resource_v1alpha3 import DeviceTaintRule, ResourcePoolStatusRequest
 from keelback.api.scheduling_v1alpha2 import PodGroup, Workload
 from keelback.api.storagemigration_v1beta1 import StorageVersionMigration
 from keelback.apimachinery import codecs, names, semantic_versions
@@ -62,7 +61,7 @@ def strategies(group: str, version: str) -> Iterator[Strategy[Any]]:
 def _resource_strategies(version: str) -> Iterator[Strategy[Any]]:
     match version:
         case "v1alpha3":
-            yield in_version(DeviceTaintRuleStrategy, version)
+            yield DeviceTaintRuleStrategy()
             yield ResourcePoolStatusRequestStrategy()
         case "v1beta1":
             yield in_version(type(plain(resource_v1.DeviceClass)), version)
@@ -71,7 +70,7 @@ def _resource_strategies(version: str) -> Iterator[Strategy[Any]]:
             yield ResourceSliceV1beta1Strategy()
         case "v1beta2":
             yield in_version(type(plain(resource_v1.DeviceClass)), version)
-            yield DeviceTaintRuleStrategy()
+            yield in_version(DeviceTaintRuleStrategy, version)
             yield in_version(resource_claims.ResourceClaimStrategy, version)
             yield in_version(resource_claims.ResourceClaimTemplateStrategy, version)
             yield in_version(resource_claims.ResourceSliceStrategy, version)
@@ -131,7 +130,7 @@ class LeaseCandidateStrategy(Strategy[LeaseCandidate]):
             yield required("spec.leaseName")
         if not spec.binary_version:
             yield required("spec.binaryVersion")
-        elif not semantic_versions.is_valid(spec.binary_version):
+        elif not _is_version(spec.binary_version):
             yield invalid("spec.binaryVersion", spec.binary_version, "unable to parse binary version")
         if not spec.strategy:
             yield required("spec.strategy")
@@ -327,3 +326,11 @@ def _policy(policy: Any, path: str) -> Iterator[FieldError]:
         yield invalid(path, "{" + ", ".join(given) + "}", f"must specify exactly one of: {listed}")
     if policy.gang is not None and policy.gang.min_count < 1:
         yield invalid(f"{path}.gang.minCount", policy.gang.min_count, "must be greater than or equal to 1")
+
+
+def _is_version(text_: str) -> bool:
+    try:
+        semantic_versions.parse(text_)
+    except semantic_versions.VersionError:
+        return False
+    return True

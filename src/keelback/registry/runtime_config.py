@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from keelback.api.builtin import STORED
-from keelback.component.http import parse_bool
 
 OPTIONAL: Final[tuple[tuple[str, str], ...]] = (
     ("certificates.k8s.io", "v1beta1"),
@@ -31,6 +30,9 @@ OPTIONAL: Final[tuple[tuple[str, str], ...]] = (
 )
 """The group versions that are off by default, the first of each group's being the one it prefers."""
 
+# As Go's strconv.ParseBool; a key alone is switched on.
+_TRUE: Final = ("", "1", "t", "T", "true", "TRUE", "True")
+_FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
 _STAGES: Final = {"api/all": r".*", "api/ga": r"v\d+", "api/beta": r"v\d+beta\d+", "api/alpha": r"v\d+alpha\d+"}
 
 
@@ -63,13 +65,12 @@ def parse(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _switch(key: str, value: str) -> bool:
-    if not value:
+    if value in _TRUE:
         return True
-    try:
-        return parse_bool(value)
-    except ValueError:
-        problem = f'strconv.ParseBool: parsing "{value}": invalid syntax'
-        raise ValueError(f"invalid value of {key}: {value}, err: {problem}") from None
+    if value in _FALSE:
+        return False
+    problem = f'strconv.ParseBool: parsing "{value}": invalid syntax'
+    raise ValueError(f"invalid value of {key}: {value}, err: {problem}")
 
 
 def _place(key: str) -> tuple[str, str]:

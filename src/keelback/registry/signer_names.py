@@ -19,9 +19,7 @@ def problems(name: str, path: str) -> Iterator[FieldError]:
         return
     domain, slash, rest = name.partition("/")
     if not slash or "/" in rest:
-        yield invalid(
-            path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        )
+        yield invalid(path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'")
         return
     if len(domain) > _DOMAIN_LENGTH:
         yield too_long(path, _DOMAIN_LENGTH)
@@ -34,7 +32,9 @@ def problems(name: str, path: str) -> Iterator[FieldError]:
         yield too_long(path, _LENGTH)
 
 
-def _first_bad(labels: list[str], whole: str, path: str, check: Callable[[str], names.Complaints]) -> Iterator[FieldError]:
+def _first_bad(
+    labels: list[str], whole: str, path: str, check: Callable[[str], names.Complaints]
+) -> Iterator[FieldError]:
     for label in labels:
         complaints = check(label)
         for complaint in complaints:

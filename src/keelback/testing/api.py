@@ -31,6 +31,7 @@ async def api_server(
     *,
     disable_admission_plugins: tuple[str, ...] = ("ServiceAccount",),
     store: Store | None = None,
+    optional_versions: tuple[tuple[str, str], ...] = (),
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off."""
     used = clock or SystemClock()
