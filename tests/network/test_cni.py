@@ -30,3 +30,14 @@ def test_a_directory_counts_only_with_every_plugin(tmp_path: Path) -> None:
             (directory / plugin).touch()
     assert cni.binary_directory([tmp_path / "none", some, whole]) == whole
     assert cni.binary_directory([some]) is None
+
+
+def test_what_is_missing_is_said_of_the_directory_that_has_most(tmp_path: Path) -> None:
+    some, none = tmp_path / "some", tmp_path / "none"
+    some.mkdir()
+    for plugin in cni.PLUGINS[:-1]:
+        (some / plugin).touch()
+    assert cni.explain_missing([none, some]) == f"no CNI plugin {cni.PLUGINS[-1]} in {some}"
+    assert cni.explain_missing([none]) == f"no CNI plugin bridge, host-local, portmap, loopback in {none}"
+    (some / cni.PLUGINS[-1]).touch()
+    assert cni.explain_missing([none, some]) == ""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from keelback.bootstrap import cluster_state
+from keelback.bootstrap import cluster_state, failures
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.processes import Process
@@ -145,17 +145,22 @@ async def _wait(place: Place, process: Process, settings: Settings, progress: Pr
         if report.api_ready and report.nodes and all(state == "Ready" for state in report.nodes.values()):
             return
         passed = clock.monotonic() - began
-        if report.failure:
-            raise ClusterError(f"the control plane failed: {report.failure}\n(all of it: {place.control_plane_log()})")
-        if not process.is_alive():
-            raise ClusterError(f"the control plane ended while starting\n{tail(place.control_plane_log())}")
-        if not report.api_ready and passed > API_SECONDS:
-            raise ClusterError(
-                f"the API server does not answer after {API_SECONDS:.0f} s\n{tail(place.control_plane_log())}"
-            )
-        if passed > NODES_SECONDS:
-            raise ClusterError(_late_nodes(place, report))
+        failure = _failure(place, process, report, passed)
+        if failure:
+            raise ClusterError(failures.with_advice(failure, place.data))
         await clock.sleep(_POLL_SECONDS)
+
+
+def _failure(place: Place, process: Process, report: Report, passed: float) -> str:
+    """Which part failed, and how, after so many seconds; empty while all goes well."""
+    log = place.control_plane_log()
+    if report.failure:
+        return f"the control plane failed: {report.failure}\n(all of it: {log})"
+    if not process.is_alive():
+        return f"the control plane ended while starting\n{tail(log)}"
+    if not report.api_ready and passed > API_SECONDS:
+        return f"the API server does not answer after {API_SECONDS:.0f} s\n{tail(log)}"
+    return _late_nodes(place, report) if passed > NODES_SECONDS else ""
 
 
 def _tell(report: Report, shown: set[str], settings: Settings, progress: Progress) -> None:

@@ -32,6 +32,7 @@ from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.network import namespaces
 from keelback.network.fabric import Fabric, FabricPlan
+from keelback.storage.protocol import StorageError
 
 API_PORT = 6443
 """Where the API server listens on the fabric's gateway."""
@@ -56,18 +57,19 @@ async def run(place: Place) -> None:
     except asyncio.CancelledError:
         _log.info("The control plane was asked to end")
     except BaseException as error:
-        plane.reporter.fail(_in_words(error, place))
+        plane.reporter.fail(_in_words(error))
         raise
     finally:
         place.process_file.unlink(missing_ok=True)
 
 
-def _in_words(error: BaseException, place: Place) -> str:
+def _in_words(error: BaseException) -> str:
     error = failures.root(error)
     # These have texts for people.
     is_for_people = isinstance(error, OSError | StorageError | ClusterError | NodeEnvironmentError | ContainerdError)
-    text = str(error) if is_for_people else f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return failures.with_advice(text, place.data)
+    if is_for_people:
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 @dataclass(slots=True)

@@ -72,6 +72,8 @@ class Machine:
     has_overlay: bool = True
     programs: Mapping[str, str] = field(default_factory=dict)
     cni_plugins: str = ""
+    cni_problem: str = ""
+    cni_advice: str = ""
     missing_packages: tuple[str, ...] = ()
     can_install: bool = True
     cpus: int = 2
@@ -117,6 +119,8 @@ def observe(data_directory: Path) -> Machine:
         has_overlay="\toverlay\n" in Path("/proc/filesystems").read_text(),
         programs=found,
         cni_plugins=str(plugins or ""),
+        cni_problem=cni.explain_missing(),
+        cni_advice=packages.advice_on_plugins(),
         missing_packages=packages.missing(),
         can_install=packages.can_install(),
         cpus=len(os.sched_getaffinity(0)),
@@ -234,8 +238,8 @@ def _program_findings(machine: Machine) -> list[Finding]:
     if machine.cni_plugins:
         findings.append(Finding("CNI plugins", Severity.OK, machine.cni_plugins))
     else:
-        needed = ", ".join(cni.PLUGINS)
-        findings.append(Finding("CNI plugins", Severity.BLOCKING, f"no CNI plugins ({needed})", install))
+        detail = machine.cni_problem or f"no CNI plugins ({', '.join(cni.PLUGINS)})"
+        findings.append(Finding("CNI plugins", Severity.BLOCKING, detail, machine.cni_advice or install))
     return findings
 
 

@@ -22,7 +22,7 @@ from typing import IO
 
 import msgspec
 
-from keelback.bootstrap import cgroups, pause
+from keelback.bootstrap import cgroups, packages, pause
 from keelback.bootstrap.containerd import Containerd, ContainerdConfig, may_lower_oom_score, oci_runtime, render
 from keelback.bootstrap.processes import Process, running
 from keelback.concurrency.clock import Clock
@@ -293,9 +293,9 @@ class Layout:
         binaries = cni.binary_directory()
         runtime = oci_runtime()
         if binaries is None:
-            raise FileNotFoundError("no CNI plugins found: install containernetworking-plugins")
+            raise FileNotFoundError(f"{cni.explain_missing()}: {packages.advice_on_plugins()}")
         if runtime is None:
-            raise FileNotFoundError("neither crun nor runc found: install crun")
+            raise FileNotFoundError("no crun or runc, which starts a container: apt-get install crun")
         document = cni.conflist(self.spec.pod_cidrs, data / "cni" / "state")
         (data / "cni" / "net.d" / cni.FILE_NAME).write_bytes(document)
         config = ContainerdConfig(

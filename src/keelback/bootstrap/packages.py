@@ -62,6 +62,12 @@ def missing(find: Callable[[str], str | None] = find_program, plugins: Path | No
     return tuple(dict.fromkeys(wanted))
 
 
+def advice_on_plugins() -> str:
+    """What to do about missing CNI plugins. Where some are there, the package is too, and is not whole."""
+    is_partial = cni.missing()[0] is not None
+    return f"apt-get install {'--reinstall ' if is_partial else ''}{CNI_PLUGINS.package}"
+
+
 def can_install(find: Callable[[str], str | None] = find_program) -> bool:
     """Whether this is a machine of apt's, and we are its administrator."""
     return find("apt-get") is not None and os.geteuid() == 0

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from keelback.bootstrap import cluster, cluster_state
+from keelback.bootstrap import cluster, cluster_state, failures
 from keelback.bootstrap.cluster_state import KUBERNETES_VERSION, ClusterError, Place, Settings
 from keelback.bootstrap.progress import Progress
 from keelback.concurrency.clock import SystemClock
@@ -224,7 +224,8 @@ async def _up(given: argparse.Namespace, progress: Progress, clock: SystemClock)
         try:
             settings = await cluster.up(place, wanted, progress, clock)
         except OSError as error:
-            raise ClusterError(f"cannot start a cluster in {place.data}: {error}") from error
+            text = f"cannot start a cluster in {place.data}: {error}"
+            raise ClusterError(failures.with_advice(text, place.data)) from error
         await _with_kubeconfig(cluster.merge_context(place, settings))
     return place, settings
 

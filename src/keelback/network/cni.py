@@ -44,3 +44,19 @@ def binary_directory(candidates: Sequence[Path] = BINARY_DIRECTORIES) -> Path | 
         if all((directory / plugin).is_file() for plugin in PLUGINS):
             return directory
     return None
+
+
+def missing(candidates: Sequence[Path] = BINARY_DIRECTORIES) -> tuple[Path | None, tuple[str, ...]]:
+    """What is missing where most is there: the directory, None where no plugin is anywhere, and the plugins."""
+    lacks = {one: tuple(plugin for plugin in PLUGINS if not (one / plugin).is_file()) for one in candidates}
+    directory = min(lacks, key=lambda one: len(lacks[one]))
+    return (None, PLUGINS) if lacks[directory] == PLUGINS else (directory, lacks[directory])
+
+
+def explain_missing(candidates: Sequence[Path] = BINARY_DIRECTORIES) -> str:
+    """The plugins that a node lacks, in words for people; empty where it has all."""
+    directory, plugins = missing(candidates)
+    if not plugins:
+        return ""
+    where = str(directory) if directory is not None else " or ".join(map(str, candidates))
+    return f"no CNI plugin {', '.join(plugins)} in {where}"
