@@ -87,7 +87,8 @@ def _error(text: str, problem: str, rest: str = "") -> AddressError:
 
 
 def _ipv4(text: str) -> ipaddress.IPv4Address:
-    fields, value, digits = [], 0, 0
+    fields: list[int] = []
+    value = digits = 0
     for position, character in enumerate(text):
         if "0" <= character <= "9":
             if digits == 1 and value == 0:

@@ -93,7 +93,7 @@ class Library:
     functions: tuple[Function, ...] = ()
     types: tuple[Type, ...] = ()
     """Types whose names expressions may use as values: `type(x) == net.IP`."""
-    constants: Mapping[str, tuple[Type, Value]] = field(default=MappingProxyType({}))
+    constants: Mapping[str, tuple[Type, Value]] = field(default_factory=lambda: MappingProxyType({}))
     macros: tuple[Macro, ...] = ()
 
 

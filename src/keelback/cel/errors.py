@@ -28,7 +28,8 @@ class Issue:
             return text
         snippet = self.snippet.replace("\t", " ")
         before = "".join(_mark(character, ".", "\uff0e") for character in snippet[: self.column])
-        return f"{text}\n | {snippet}\n | {before}{_mark(snippet[self.column : self.column + 1], '^', '\uff3e')}"
+        caret = _mark(snippet[self.column : self.column + 1], "^", "\uff3e")
+        return f"{text}\n | {snippet}\n | {before}{caret}"
 
 
 def _mark(character: str, narrow: str, wide: str) -> str:

@@ -49,7 +49,7 @@ class Type:
     kind: Kind
     name: str
     parameters: tuple[Type, ...] = ()
-    fields: Mapping[str, Type] = field(default=NO_FIELDS, compare=False, repr=False)
+    fields: Mapping[str, Type] = field(default_factory=lambda: NO_FIELDS, compare=False, repr=False)
     is_open: bool = field(default=False, compare=False, repr=False)
 
     def __str__(self) -> str:

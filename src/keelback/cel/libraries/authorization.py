@@ -15,14 +15,14 @@ from keelback.cel.declarations import CallEstimate, Library, Operand, function, 
 from keelback.cel.errors import EvaluationError
 from keelback.cel.estimates import Estimate, exactly
 from keelback.cel.libraries import costs
-from keelback.cel.types import BOOL, STRING, Type, object_of
+from keelback.cel.types import BOOL, STRING, Type, opaque
 from keelback.cel.values import OpaqueValue, Value
 
-AUTHORIZER = object_of("kubernetes.authorization.Authorizer", {})
-PATH_CHECK = object_of("kubernetes.authorization.PathCheck", {})
-GROUP_CHECK = object_of("kubernetes.authorization.GroupCheck", {})
-RESOURCE_CHECK = object_of("kubernetes.authorization.ResourceCheck", {})
-DECISION = object_of("kubernetes.authorization.Decision", {})
+AUTHORIZER = opaque("kubernetes.authorization.Authorizer")
+PATH_CHECK = opaque("kubernetes.authorization.PathCheck")
+GROUP_CHECK = opaque("kubernetes.authorization.GroupCheck")
+RESOURCE_CHECK = opaque("kubernetes.authorization.ResourceCheck")
+DECISION = opaque("kubernetes.authorization.Decision")
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,9 @@ def _sorted_by(elements: list[Value], keys: list[Value]) -> list[Value]:
         raise EvaluationError("list elements must be comparable")
     if any(type(key) is not type(keys[0]) for key in keys):
         raise EvaluationError("list elements must have the same type")
-    order = sorted(range(len(keys)), key=cmp_to_key(lambda left, right: order(keys[left], keys[right])))
-    return [elements[index] for index in order]
+    places = list(range(len(keys)))
+    places.sort(key=cmp_to_key(lambda left, right: order(keys[left], keys[right])))
+    return [elements[place] for place in places]
 
 
 def _sort(elements: list[Value]) -> list[Value]:

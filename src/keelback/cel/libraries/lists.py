@@ -8,20 +8,11 @@ from typing import Final
 
 from keelback.cel.declarations import Library, function, member
 from keelback.cel.equality import compared, equal
-from keelback.cel.errors import EvaluationError, no_such_overload
+from keelback.cel.errors import EvaluationError
 from keelback.cel.libraries import costs
-    UNUSED,
-    Call,
-    Comprehension,
-    Expander,
-    Expression,
-    Identifier,
-    ListLiteral,
-    Macro,
-    Select,
-)
+from keelback.cel.operations import add
 from keelback.cel.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, list_of, parameter
-from keelback.cel.values import INT_MAX, INT_MIN, UINT_MAX, Duration, UInt, Value
+from keelback.cel.values import Duration, UInt, Value
 
 _SUMMABLE: Final = {"int": INT, "uint": UINT, "double": DOUBLE, "duration": DURATION}
 _COMPARABLE: Final = {**_SUMMABLE, "bool": BOOL, "timestamp": TIMESTAMP, "string": STRING, "bytes": BYTES}
@@ -31,9 +22,10 @@ _ZERO: Final = {"int": 0, "uint": UInt(0), "double": 0.0, "duration": Duration(0
 def order(left: Value, right: Value) -> int:
     """-1, 0 or 1; what cannot be compared is taken for equal, as upstream ignores the error."""
     try:
-        return compared(left, right)
+        found = compared(left, right)
     except EvaluationError:
         return 0
+    return 0 if found == 2 else found
 
 
 def _is_sorted(elements: list[Value]) -> bool:
@@ -44,30 +36,10 @@ def _sum(zero: Value) -> Callable[[list[Value]], Value]:
     def total(elements: list[Value]) -> Value:
         result = zero
         for element in elements:
-            result = _plus(result, element)
+            result = add(result, element)
         return result
 
     return total
-
-
-def _plus(left: Value, right: Value) -> Value:
-    if type(left) is not type(right) or isinstance(right, bool):
-        raise no_such_overload()
-    match left:
-        case float():
-            return left + right
-        case Duration():
-            return Duration(_within(left.nanoseconds + right.nanoseconds, INT_MIN, INT_MAX, "duration overflow"))
-        case UInt():
-            return UInt(_within(int(left) + int(right), 0, UINT_MAX, "unsigned integer overflow"))
-        case _:
-            return _within(left + right, INT_MIN, INT_MAX, "integer overflow")
-
-
-def _within(number: int, least: int, most: int, complaint: str) -> int:
-    if not least <= number <= most:
-        raise EvaluationError(complaint)
-    return number
 
 
 def _extreme(name: str, sign: int) -> Callable[[list[Value]], Value]:
