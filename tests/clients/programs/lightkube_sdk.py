@@ -24,7 +24,8 @@ spec:
     metadata: {labels: {app: light}}
     spec:
       terminationGracePeriodSeconds: 0
-      containers: [{name: main, image: IMAGE, imagePullPolicy: IfNotPresent, command: [sh, -c, "echo started; sleep 1000"]}]
+      containers:
+        - {name: main, image: IMAGE, imagePullPolicy: IfNotPresent, command: [sh, -c, "echo started; sleep 1000"]}
 """
 client = Client(field_manager="lightkube", namespace=NAMESPACE)
 
