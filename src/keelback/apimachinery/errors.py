@@ -269,10 +269,12 @@ class FieldError:
 
 
 def required(field: str, detail: str = "") -> FieldError:
+    """A value that must be there and is not."""
     return FieldError(field, REQUIRED, detail)
 
 
 def invalid(field: str, bad_value: Any, detail: str) -> FieldError:
+    """A value that has the right type and is still none that may be."""
     return FieldError(field, INVALID, detail, bad_value)
 
 
@@ -283,22 +285,27 @@ def not_supported(field: str, bad_value: Any, supported: Iterable[str], *, in_gi
 
 
 def duplicate(field: str, bad_value: Any) -> FieldError:
+    """A value that stands twice where each may stand once."""
     return FieldError(field, DUPLICATE, "", bad_value)
 
 
 def forbidden(field: str, detail: str) -> FieldError:
+    """A field that may not be set, or not changed, as things are."""
     return FieldError(field, FORBIDDEN, detail)
 
 
 def too_long(field: str, max_length: int) -> FieldError:
+    """A text of more bytes than may be."""
     return FieldError(field, TOO_LONG, f"may not be more than {max_length} bytes")
 
 
 def too_many(field: str, actual: int, max_items: int) -> FieldError:
+    """A list of more items than may be."""
     return FieldError(field, TOO_MANY, f"must have at most {max_items} items", actual)
 
 
 def not_found(field: str, bad_value: Any) -> FieldError:
+    """A value that refers to what is not there."""
     return FieldError(field, NOT_FOUND, "", bad_value)
 
 

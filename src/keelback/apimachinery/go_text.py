@@ -72,6 +72,7 @@ def go_syntax(value: Any) -> str:
 
 
 def go_type(value: Any) -> str:
+    """The Go type that a decoded JSON value has, as `%T` prints it."""
     match value:
         case bool():
             return "bool"

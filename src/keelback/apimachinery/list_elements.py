@@ -58,6 +58,7 @@ def by_path_element(items: Sequence[Any], schema: Schema) -> tuple[dict[str, Any
 
 
 def key_value(item: Mapping[str, Any], key: str, schema: Schema) -> Any:
+    """An element's value of one of its list's keys, the default where it has none. Raises PathElementError."""
     value = item.get(key, MISSING)
     if value is not MISSING:
         return value

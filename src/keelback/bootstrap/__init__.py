@@ -1,0 +1,1 @@
+"""What makes a cluster of components: certificates, kubeconfigs, nodes, images; up and down."""

@@ -35,6 +35,7 @@ def version(mounts: str | None = None) -> str:
 
 
 def is_hybrid() -> bool:
+    """Whether this machine has version 1 for the controllers beside a version 2 without them."""
     return version() == "hybrid"
 
 

@@ -153,6 +153,7 @@ def examine(machine: Machine) -> tuple[Finding, ...]:
 
 
 def can_run_containers(findings: Sequence[Finding]) -> bool:
+    """Whether nothing that was found keeps containers from being real."""
     return all(finding.severity is not Severity.BLOCKING for finding in findings)
 
 

@@ -114,6 +114,7 @@ def kubelet_flags(config: KubeletConfig, options: KubeletOptions) -> KubeletConf
 
 
 def proxy_config(config: AgentConfig) -> ProxyConfig:
+    """The configuration of the node's service proxy."""
     return ProxyConfig(
         node_name=config.name,
         node_ips=(config.address,),

@@ -30,6 +30,7 @@ class NodeReadiness(Object):
 
 
 def is_ready(node: NodeReadiness) -> bool:
+    """Whether the node says of itself that it is Ready."""
     return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
 
 

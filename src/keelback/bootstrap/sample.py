@@ -46,6 +46,7 @@ def files(busybox: bytes, applets: Sequence[str]) -> dict[str, File]:
 
 
 def config() -> ImageConfig:
+    """What the sample image runs, and where it listens."""
     return ImageConfig(command=("/usr/local/bin/serve",), ports=(PORT,))
 
 

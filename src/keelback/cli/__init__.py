@@ -1,0 +1,1 @@
+"""The `keelback` command: arguments in, texts out. What a command does stands below, mostly in `bootstrap`."""

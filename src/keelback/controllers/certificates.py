@@ -54,6 +54,7 @@ def complaint(request: CertificateSigningRequest) -> str:
 
 
 def is_approved(request: CertificateSigningRequest) -> bool:
+    """Whether the request was approved and not denied as well."""
     return conditions.is_true(request.status.conditions, "Approved") and not (
         conditions.is_true(request.status.conditions, "Denied")
     )

@@ -46,6 +46,7 @@ class Failure:
 
 
 def is_indexed(job: Job) -> bool:
+    """Whether each pod of the Job has a number of its own."""
     return job.spec.completion_mode == "Indexed"
 
 
@@ -62,6 +63,7 @@ def index_of(pod: PodView) -> int | None:
 
 
 def is_tracked(pod: PodView) -> bool:
+    """Whether the pod still waits to be counted: it has the finalizer."""
     return FINALIZER in pod.metadata.finalizers
 
 

@@ -44,6 +44,7 @@ def max_unavailable(deployment: Deployment) -> int:
 
 
 def is_rolling_update(deployment: Deployment) -> bool:
+    """Whether old pods are replaced step by step, rather than all ended first."""
     return deployment.spec.strategy.type != "Recreate"
 
 

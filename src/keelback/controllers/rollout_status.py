@@ -74,6 +74,7 @@ def progressing(status: str, reason: str, message: str, now: datetime) -> Deploy
 
 
 def has_deadline(deployment: Deployment) -> bool:
+    """Whether a rollout without progress counts as failed at some time."""
     return deployment.spec.progress_deadline_seconds != _NO_DEADLINE
 
 

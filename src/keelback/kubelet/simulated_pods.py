@@ -242,8 +242,10 @@ def _container_id(pod: SimulatedPod, one: SimulatedContainer) -> str:
 
 
 def wire_time(moment: datetime) -> str:
+    """A moment as `metav1.Time` is written: whole seconds, in UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_time(moment: datetime) -> str:
+    """A moment as `metav1.MicroTime` is written: with microseconds, in UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

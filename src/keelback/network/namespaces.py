@@ -231,10 +231,12 @@ def make_mounts_shared() -> None:
 
 
 def bind_mount(source: Path, target: Path) -> None:
+    """Show `source`, and what is mounted below it, at `target` too. Raises OSError."""
     _mount(str(source), target, flags=_MS_BIND | _MS_REC)
 
 
 def mount_tmpfs(target: Path, options: str = "") -> None:
+    """Mount an empty file system in memory. Raises OSError."""
     _mount("tmpfs", target, filesystem="tmpfs", options=options)
 
 
@@ -245,6 +247,7 @@ def detach_mount(target: Path) -> None:
 
 
 def set_host_name(name: str) -> None:
+    """Name the host in the UTS namespace this process is in. Raises OSError."""
     encoded = name.encode()
     _check(_libc.sethostname(encoded, len(encoded)), f"sethostname {name}")
 

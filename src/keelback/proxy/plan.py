@@ -67,6 +67,7 @@ def plan(service: Service, slices: Sequence[EndpointSlice], config: ProxyConfig)
 
 
 def is_version6(address: str) -> bool:
+    """Whether an address or a range is one of IPv6."""
     return ":" in address
 
 
