@@ -1,4 +1,4 @@
-"""The API server: requests that may be become writes to the store, and its caches answer reads in the store's own bytes.
+"""The API server: requests that may be become writes to the store, and its caches answer reads in stored bytes.
 
 `assembly` puts it together; `server` is where a request comes in, `resource_handler` where it reaches its resource.
 """
