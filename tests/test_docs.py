@@ -18,6 +18,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("chan
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PROMPTS = ("$ ", "# ")
+_NOT_IN_CODE = {"dashboard", "console"}
+"""Words in the docs' code spans that are none of the code's: a package to come, Markdown's own."""
 
 
 def _commands(page: Path) -> list[str]:
@@ -92,6 +94,21 @@ def test_every_package_has_its_place_in_the_architecture() -> None:
     architecture = (ROOT / "docs" / "architecture.md").read_text()
     packages = {init.parent.name for init in (ROOT / "src" / "keelback").glob("*/__init__.py")}
     assert {name for name in packages if not re.search(rf"\b{name}\b", architecture)} == set()
+
+
+_ABOUT_CODE = [ROOT / "docs" / "architecture.md", *sorted(ROOT.glob("docs/checklists/*.md"))]
+
+
+@pytest.mark.parametrize("page", _ABOUT_CODE, ids=lambda page: page.stem)
+def test_files_and_names_that_guide_a_newcomer_exist(page: Path) -> None:
+    code = "\n".join(module.read_text() for module in (ROOT / "src" / "keelback").rglob("*.py"))
+    unknown = []
+    for named in re.findall(r"`([\w./]+)(?:\([^`]*\))?`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
+        places = (ROOT / named, ROOT / "src" / "keelback" / named)
+        word = named.rstrip("/").rpartition(".")[2].rpartition("/")[2]
+        if not any(place.exists() for place in places) and not re.search(rf"\b{re.escape(word)}\b", code):
+            unknown.append(named)
+    assert [name for name in unknown if name not in _NOT_IN_CODE] == []
 
 
 def test_every_dependency_has_its_reason() -> None:
