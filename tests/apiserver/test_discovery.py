@@ -104,3 +104,14 @@ def test_the_first_document_names_the_address_of_the_server() -> None:
             ]
 
     asyncio.run(main())
+
+
+def test_the_index_names_what_is_there() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), api_server() as api:
+            paths = (await read(api, "/"))["paths"]
+            assert paths == sorted(paths)
+            for path in ("/api/v1", "/apis/", "/apis/apps", "/apis/apps/v1", "/openid/v1/jwks", "/readyz"):
+                assert path in paths
+
+    asyncio.run(main())

@@ -110,6 +110,14 @@ class Discovery:
         known = [one for one in self._group_order if one in found]
         return [*known, *sorted(found.difference(known))]
 
+    def paths(self) -> list[str]:
+        """Where there are documents."""
+        found = ["/api", "/apis", "/apis/"]
+        for one in self._served:
+            group, version = one.kind.group, one.kind.version
+            found += (f"/apis/{group}", f"/apis/{group}/{version}") if group else (f"/api/{version}",)
+        return list(dict.fromkeys(found))
+
     async def api(self, context: RequestContext) -> AnyResponse:
         """/api"""
         if (aggregated := self._wants_aggregated(context)) is not None:

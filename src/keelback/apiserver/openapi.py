@@ -101,7 +101,7 @@ class OpenAPI:
 
     def _places(self) -> list[str]:
         """Where there are documents of version 3: one for each group and each version, and a few more."""
-        found = {"apis", "version"}
+        found = {"apis", "version", ".well-known/openid-configuration", "openid/v1/jwks"}
         for one in self._served():
             group, version = one.kind.group, one.kind.version
             found.update((f"apis/{group}", f"apis/{group}/{version}") if group else ("api", f"api/{version}"))

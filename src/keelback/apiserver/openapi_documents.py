@@ -22,6 +22,8 @@ _SECURITY: Final = {
     }
 }
 _PARAMETER_PREFIX: Final = "#/parameters/"
+_NOT_SHARED: Final = ("dryRun", "fieldValidation")
+"""What each operation of version 2 says itself, as upstream's do."""
 _BESIDE_SCHEMA: Final = frozenset({"description", "in", "name", "required"})
 _V2_ONLY: Final = frozenset({"consumes", "produces", "schemes", "parameters", "responses"})
 
@@ -42,11 +44,17 @@ def v2_document(served: Iterable[Served], version: str, extra: Mapping[str, Sche
     schemas = Schemas(version, extra)
     paths = {**information_paths(groups_of(served)), **paths_of(served, schemas)}
     parameters = _shared_parameters()
+    definitions = schemas.v2(references(paths) | references(parameters))
+    own = {f"{_PARAMETER_PREFIX}{name}": parameters.pop(name) for name in _NOT_SHARED}
+    for item in paths.values():
+        for holder in (item, *(one for one in item.values() if isinstance(one, dict))):
+            if "parameters" in holder:
+                holder["parameters"] = [own.get(one.get("$ref", ""), one) for one in holder["parameters"]]
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": version},
         "paths": dict(sorted(paths.items())),
-        "definitions": schemas.v2(references(paths) | references(parameters)),
+        "definitions": definitions,
         "parameters": parameters,
         "securityDefinitions": _SECURITY,
         "security": [{"BearerToken": []}],

@@ -94,6 +94,7 @@ _DELETION_ANSWERS_OBJECT: Final = frozenset(
         "PodTemplate",
         "ResourceClaim",
         "ResourceClaimTemplate",
+        "ResourcePoolStatusRequest",
         "ResourceQuota",
         "ResourceSlice",
         "Service",
@@ -146,6 +147,7 @@ def information_paths(groups: dict[str, list[str]]) -> dict[str, Tree]:
             "get the version information for this server", "getCodeVersion", "version.Info", "version", _FORMS[:1]
         ),
     }
+    found.update(_issuer_paths())
     for group, versions in groups.items():
         operation = operation_group(group)
         tag = operation[:1].lower() + operation[1:]
@@ -167,6 +169,37 @@ def information_paths(groups: dict[str, list[str]]) -> dict[str, Tree]:
                 _FORMS,
             )
     return found
+
+
+def _issuer_paths() -> dict[str, Tree]:
+    """The path items of what verifies tokens of service accounts."""
+
+    def item(description: str, operation: str, form: str, tag: str) -> Tree:
+        return {
+            "get": {
+                "description": description,
+                "operationId": operation,
+                "produces": [form],
+                "responses": {"200": {"description": "OK", "schema": {"type": "string"}}, **_UNAUTHORIZED},
+                "schemes": ["https"],
+                "tags": [tag],
+            }
+        }
+
+    return {
+        "/.well-known/openid-configuration/": item(
+            "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'",
+            "getServiceAccountIssuerOpenIDConfiguration",
+            "application/json",
+            "WellKnown",
+        ),
+        "/openid/v1/jwks/": item(
+            "get service account issuer OpenID JSON Web Key Set (contains public token verification keys)",
+            "getServiceAccountIssuerOpenIDKeyset",
+            "application/jwk-set+json",
+            "openid",
+        ),
+    }
 
 
 def references(tree: Any) -> set[str]:
@@ -275,9 +308,10 @@ class _Resource:
     def _list(self, scope: str, suffix: str) -> Tree:
         kind = self._kind
         name = self._schemas.name_of(kind.group, kind.version, kind.list_kind) or ""
+        verbs = "list or watch" if "watch" in self._served.verbs else "list"
         return self._make(
             "list",
-            f"list or watch objects of kind {kind.kind}",
+            f"{verbs} objects of kind {kind.kind}",
             f"list{self._operation}{scope}{kind.kind}{suffix}",
             _LIST,
             {"200": name},

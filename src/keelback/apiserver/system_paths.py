@@ -41,6 +41,20 @@ def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
     }
 
 
+_PATHS = (
+    "/.well-known/openid-configuration",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/version",
+)
+
+
 def add(server: APIServer, discovery: Discovery, openapi: OpenAPI, metrics: Registry, issuer: TokenIssuer) -> None:
     """Route them all."""
     version = msgspec.json.encode(version_info())
@@ -69,22 +83,10 @@ def add(server: APIServer, discovery: Discovery, openapi: OpenAPI, metrics: Regi
     server.route_path("/api/", _or_not_found(discovery.resources))
     server.route_path("/apis/", _discovered(discovery))
     _add_issuer(server, issuer)
-    paths = [
-        "/api",
-        "/api/v1",
-        "/apis",
-        "/healthz",
-        "/livez",
-        "/metrics",
-        "/openapi/v2",
-        "/openapi/v3",
-        "/readyz",
-        "/version",
-    ]
-    index = msgspec.json.encode({"paths": paths})
 
     async def answer_index(context: RequestContext) -> AnyResponse:
-        return Response(200, {"content-type": "application/json"}, index)
+        body = msgspec.json.encode({"paths": sorted({*_PATHS, *discovery.paths()})})
+        return Response(200, {"content-type": "application/json"}, body)
 
     server.route_path("/", answer_index)
 

@@ -23,6 +23,7 @@ from keelback.registry import (
     customresourcedefinitions,
     daemonsets,
     deployments,
+    deviceclasses,
     endpoints,
     endpointslices,
     events,
@@ -82,6 +83,7 @@ SPECIAL: tuple[type[Strategy[Any]], ...] = (
     customresourcedefinitions.CustomResourceDefinitionStrategy,
     daemonsets.DaemonSetStrategy,
     deployments.DeploymentsStrategy,
+    deviceclasses.DeviceClassStrategy,
     endpoints.EndpointsStrategy,
     endpointslices.EndpointSliceStrategy,
     events.EventStrategy,
@@ -132,10 +134,10 @@ def strategies() -> Iterator[Strategy[Any]]:
     special = {one.kind.__kind__: one for one in SPECIAL}
     for kind in STORED:
         found = special.get(kind.__kind__)
-        yield found() if found is not None else plain(kind)
+        yield found() if found is not None else _plain(kind)
 
 
-def plain(kind: type[Object]) -> Strategy[Any]:
+def _plain(kind: type[Object]) -> Strategy[Any]:
     """The strategy of a kind about which nothing is special."""
     name = kind.__kind__.kind
     made: type[Strategy[Any]] = type(f"{name}Strategy", (Strategy,), {"kind": kind})

@@ -14,8 +14,14 @@ from keelback.api.scheduling_v1alpha2 import PodGroup, Workload
 from keelback.api.storagemigration_v1beta1 import StorageVersionMigration
 from keelback.apimachinery import codecs, names, semantic_versions
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
-from keelback.registry import admissionpolicies, ipaddresses, resource_claims, servicecidrs, volumeattributesclasses
-from keelback.registry.builtin import plain
+from keelback.registry import (
+    admissionpolicies,
+    deviceclasses,
+    ipaddresses,
+    resource_claims,
+    servicecidrs,
+    volumeattributesclasses,
+)
 from keelback.registry.clustertrustbundles import ClusterTrustBundleStrategy
 from keelback.registry.other_versions import in_version
 from keelback.registry.signer_names import problems as signer_name_problems
@@ -64,12 +70,12 @@ def _resource_strategies(version: str) -> Iterator[Strategy[Any]]:
             yield DeviceTaintRuleStrategy()
             yield ResourcePoolStatusRequestStrategy()
         case "v1beta1":
-            yield in_version(type(plain(resource_v1.DeviceClass)), version)
+            yield in_version(deviceclasses.DeviceClassStrategy, version)
             yield ResourceClaimV1beta1Strategy()
             yield ResourceClaimTemplateV1beta1Strategy()
             yield ResourceSliceV1beta1Strategy()
         case "v1beta2":
-            yield in_version(type(plain(resource_v1.DeviceClass)), version)
+            yield in_version(deviceclasses.DeviceClassStrategy, version)
             yield in_version(DeviceTaintRuleStrategy, version)
             yield in_version(resource_claims.ResourceClaimStrategy, version)
             yield in_version(resource_claims.ResourceClaimTemplateStrategy, version)
@@ -160,6 +166,7 @@ class StorageVersionStrategy(Strategy[StorageVersion]):
 
 class DeviceTaintRuleStrategy(Strategy[DeviceTaintRule]):
     kind = DeviceTaintRule
+    answers_deleted_object = True
     subresources = ("status",)
 
     def validate(self, new: DeviceTaintRule) -> Iterator[FieldError]:
@@ -180,6 +187,7 @@ class DeviceTaintRuleStrategy(Strategy[DeviceTaintRule]):
 
 class ResourcePoolStatusRequestStrategy(Strategy[ResourcePoolStatusRequest]):
     kind = ResourcePoolStatusRequest
+    answers_deleted_object = True
     subresources = ("status",)
 
     def validate(self, new: ResourcePoolStatusRequest) -> Iterator[FieldError]:
@@ -243,6 +251,7 @@ class StorageVersionMigrationStrategy(Strategy[StorageVersionMigration]):
 
 class ResourceClaimV1beta1Strategy(Strategy[resource_v1beta1.ResourceClaim]):
     kind = resource_v1beta1.ResourceClaim
+    answers_deleted_object = True
     storage_kind = resource_v1.ResourceClaim
     subresources = ("status",)
     counts_generations = False
@@ -271,6 +280,7 @@ class ResourceClaimV1beta1Strategy(Strategy[resource_v1beta1.ResourceClaim]):
 
 class ResourceClaimTemplateV1beta1Strategy(Strategy[resource_v1beta1.ResourceClaimTemplate]):
     kind = resource_v1beta1.ResourceClaimTemplate
+    answers_deleted_object = True
     storage_kind = resource_v1.ResourceClaimTemplate
     counts_generations = False
     _stored = resource_claims.ResourceClaimTemplateStrategy()
@@ -298,6 +308,7 @@ class ResourceClaimTemplateV1beta1Strategy(Strategy[resource_v1beta1.ResourceCla
 
 class ResourceSliceV1beta1Strategy(Strategy[resource_v1beta1.ResourceSlice]):
     kind = resource_v1beta1.ResourceSlice
+    answers_deleted_object = True
     storage_kind = resource_v1.ResourceSlice
     columns = resource_claims.ResourceSliceStrategy.columns
     _stored = resource_claims.ResourceSliceStrategy()

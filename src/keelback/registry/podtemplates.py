@@ -14,6 +14,7 @@ from keelback.registry.workloads import text
 
 class PodTemplateStrategy(Strategy[PodTemplate]):
     kind = PodTemplate
+    answers_deleted_object = True
     columns = (
         text("Containers", lambda one: cells.container_names(one.template)),
         text("Images", lambda one: cells.images(one.template)),

@@ -41,6 +41,7 @@ def _state(claim: ResourceClaim) -> str:
 
 class ResourceClaimStrategy(Strategy[ResourceClaim]):
     kind = ResourceClaim
+    answers_deleted_object = True
     subresources = ("status",)
     counts_generations = False
     columns = (text("State", _state), AGE)
@@ -58,6 +59,7 @@ class ResourceClaimStrategy(Strategy[ResourceClaim]):
 
 class ResourceClaimTemplateStrategy(Strategy[ResourceClaimTemplate]):
     kind = ResourceClaimTemplate
+    answers_deleted_object = True
     counts_generations = False
 
     def default(self, new: ResourceClaimTemplate, old: ResourceClaimTemplate | None = None) -> ResourceClaimTemplate:
@@ -75,6 +77,7 @@ class ResourceClaimTemplateStrategy(Strategy[ResourceClaimTemplate]):
 
 class ResourceSliceStrategy(Strategy[ResourceSlice]):
     kind = ResourceSlice
+    answers_deleted_object = True
     columns = (
         text("Node", lambda one: one.spec.node_name or ("<all>" if one.spec.all_nodes else "<unset>")),
         text("Driver", lambda one: one.spec.driver),
