@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from keelback.api.builtin import STORED
-from keelback.apimachinery.codecs import Shape, shape_of
 from keelback.apimachinery.meta import Object
+from keelback.apimachinery.shapes import Shape, shape_of
 from keelback.component.http import Request
 from keelback.testing import protobuf_bodies
 from keelback.testing.api import ADMINISTRATOR

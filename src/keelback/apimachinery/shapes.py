@@ -1,0 +1,210 @@
+"""What may stand where in a JSON tree of a type: for what clients may leave loose, and for saying what does not fit."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from keelback.apimachinery.json_trees import Duplicated
+from keelback.apimachinery.meta import QuantityText
+
+
+class Shape:
+    """What may stand at one place of a JSON tree: the compiled form of a type annotation."""
+
+    __slots__ = ("fields", "go_type", "is_quantity", "item", "name", "values")
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Shape] | None = None
+        self.item: Shape | None = None
+        self.values: Shape | None = None
+        self.is_quantity = False
+        self.go_type = ""
+        self.name = ""
+
+
+_SHAPES: dict[type, Shape] = {}
+_GO_SCALARS = {str: "string", int: "int32", bool: "bool", float: "float64", bytes: "[]uint8"}
+
+
+def shape_of(cls: type) -> Shape:
+    """The shape of a struct type, compiled once."""
+    known = _SHAPES.get(cls)
+    if known is not None:
+        return known
+    shape = _SHAPES[cls] = Shape()
+    shape.name = cls.__name__
+    shape.go_type = f"v1.{cls.__name__}"
+    hints = get_type_hints(cls, include_extras=True)
+    fields = {one.encode_name: _shape_of_annotation(hints[one.name]) for one in msgspec.structs.fields(cls)}
+    if hasattr(cls, "__kind__"):
+        plain = Shape()
+        plain.go_type = "string"
+        fields = {"kind": plain, "apiVersion": plain, **fields}
+    shape.fields = fields
+    return shape
+
+
+def _shape_of_annotation(annotation: Any) -> Shape:
+    quantity_marked = False
+    while get_origin(annotation) is not None and hasattr(annotation, "__metadata__"):
+        quantity_marked = quantity_marked or any(isinstance(one, QuantityText) for one in annotation.__metadata__)
+        annotation = get_args(annotation)[0]
+    members = [one for one in get_args(annotation) if one is not type(None)]
+    if is_union(annotation) and len(members) == 1:
+        shape = _shape_of_annotation(members[0])
+        if quantity_marked:
+            shape.is_quantity = True
+        return shape
+    shape = Shape()
+    shape.is_quantity = quantity_marked
+    origin = get_origin(annotation)
+    if origin is tuple:
+        shape.item = _shape_of_annotation(get_args(annotation)[0])
+        shape.go_type = f"[]{shape.item.go_type}"
+    elif origin is not None and not is_union(annotation):
+        shape.values = _shape_of_annotation(get_args(annotation)[1])
+        shape.go_type = f"map[string]{shape.values.go_type}"
+    elif isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return shape_of(annotation)
+    elif isinstance(annotation, type):
+        shape.go_type = "resource.Quantity" if quantity_marked else _GO_SCALARS.get(annotation, "")
+        if annotation.__name__ == "datetime":
+            shape.go_type = "v1.Time"
+    elif is_union(annotation) and set(members) == {int, str}:
+        shape.go_type = "intstr.IntOrString"
+    return shape
+
+
+def is_union(annotation: Any) -> bool:
+    """Whether a type annotation is a union, written either way."""
+    origin = get_origin(annotation)
+    return origin is not None and getattr(origin, "__name__", str(origin)) in {"UnionType", "Union", "typing.Union"}
+
+
+def cleaned(tree: Any, shape: Shape) -> Any:
+    """The tree without nulls, and with quantities that were given as numbers as text."""
+    if isinstance(tree, dict):
+        if shape.fields is not None:
+            known = shape.fields
+            return {k: cleaned(v, known[k]) for k, v in tree.items() if v is not None and k in known}
+        if shape.values is not None:
+            part = shape.values
+            if part.go_type == "string":
+                return {k: "" if v is None else v for k, v in tree.items()}
+            return {k: cleaned(v, part) for k, v in tree.items() if v is not None or not part.go_type}
+    elif isinstance(tree, list) and shape.item is not None:
+        return [cleaned({} if v is None and shape.item.fields is not None else v, shape.item) for v in tree]
+    elif shape.is_quantity and isinstance(tree, int | float) and not isinstance(tree, bool):
+        return json.dumps(tree)
+    return tree
+
+
+_JSON_NAMES = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+
+
+def mismatch(tree: Any, shape: Shape, owner: str, path: str) -> str:
+    """Go's complaint about the first value that does not fit, or nothing."""
+    found = _JSON_NAMES.get(type(tree), "object")
+    if isinstance(tree, float):
+        found = f"number {tree}"
+    complaint = f"json: cannot unmarshal {found} into Go struct field {owner}{path} of type {shape.go_type}"
+    if shape.fields is not None:
+        if not isinstance(tree, dict):
+            return complaint
+        parts = ((shape.fields[k], shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields)
+    elif shape.item is not None:
+        if not isinstance(tree, list):
+            return complaint
+        parts = ((shape.item, owner, path, v) for v in tree)
+    elif shape.values is not None:
+        if not isinstance(tree, dict):
+            return complaint
+        parts = ((shape.values, owner, path, v) for v in tree.values())
+    else:
+        return _scalar_mismatch(tree, shape, complaint)
+    for part, part_owner, part_path, value in parts:
+        text = mismatch(value, part, part_owner, part_path)
+        if text:
+            return text
+    return ""
+
+
+def _scalar_mismatch(tree: Any, shape: Shape, complaint: str) -> str:
+    match shape.go_type:
+        case "string" | "resource.Quantity":
+            fits = isinstance(tree, str)
+        case "int32":
+            fits = isinstance(tree, int) and not isinstance(tree, bool)
+        case "bool":
+            fits = isinstance(tree, bool)
+        case "float64":
+            fits = isinstance(tree, int | float) and not isinstance(tree, bool)
+        case "intstr.IntOrString":
+            fits = isinstance(tree, int | str) and not isinstance(tree, bool)
+            complaint = complaint.replace("intstr.IntOrString", "int32")
+        case "v1.Time":
+            if isinstance(tree, str) and _is_time(tree):
+                return ""
+            if isinstance(tree, str):
+                return (
+                    f'parsing time "{tree}" as "2006-01-02T15:04:05Z07:00": cannot parse "{tree}" as "2006"'
+                    if not tree[:1].isdigit()
+                    else f'parsing time "{tree}" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T"'
+                )
+            fits = False
+        case "[]uint8":
+            if isinstance(tree, str):
+                return f"illegal base64 data at input byte {_first_bad_base64(tree)}"
+            fits = False
+        case _:
+            fits = True
+    return "" if fits else complaint
+
+
+def _is_time(text: str) -> bool:
+    try:
+        msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _first_bad_base64(text: str) -> int:
+    alphabet = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+    for at, letter in enumerate(text):
+        if letter not in alphabet:
+            return at
+    return len(text) - len(text) % 4
+
+
+def strict_errors(tree: Any, cls: type) -> list[str]:
+    """Every unknown and every repeated field of a tree, as strict decoding words them, in document order."""
+    found: list[str] = []
+    _collect_strict(tree, shape_of(cls), "", found)
+    return found
+
+
+def _collect_strict(tree: Any, shape: Shape, path: str, found: list[str]) -> None:
+    if isinstance(tree, dict):
+        repeated = tree.repeated if isinstance(tree, Duplicated) else ()
+        fields = shape.fields
+        for key, value in tree.items():
+            place = f"{path}.{key}" if path else key
+            if fields is not None:
+                part = fields.get(key)
+                if part is None:
+                    found.append(f'unknown field "{place}"')
+                    continue
+            else:
+                part = shape.values
+            if key in repeated:
+                found.append(f'duplicate field "{place}"')
+            if part is not None and isinstance(value, dict | list):
+                _collect_strict(value, part, place, found)
+    elif isinstance(tree, list) and shape.item is not None and shape.item.go_type != "string":
+        for at, value in enumerate(tree):
+            _collect_strict(value, shape.item, f"{path}[{at}]", found)
