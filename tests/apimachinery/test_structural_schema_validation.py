@@ -38,7 +38,11 @@ def complaints(value: Any, schema: Any, old: Any = validation.MISSING) -> list[s
             5,
             'a: Invalid value: "int64": a in body must be of type date: "int64"',
         ),
-        ({"type": "object", "minProperties": 2}, {}, "a: Invalid value: 2: a in body should have at least 2 properties"),
+        (
+            {"type": "object", "minProperties": 2},
+            {},
+            "a: Invalid value: 2: a in body should have at least 2 properties",
+        ),
         ({"not": {"type": "string"}}, "x", '<nil>: Invalid value: "": "a" must not validate the schema (not)'),
         (
             {"x-kubernetes-int-or-string": True},

@@ -6,7 +6,7 @@ A schema is the JSON tree of an `openAPIV3Schema`; the functions return new tree
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -101,16 +101,6 @@ def _children(value: Any, schema: SchemaTree, path: str) -> list[tuple[Any, str,
         if part is not None:
             made.append((below, f"{path}.{key}" if path else key, part))
     return made
-
-
-def embedded_metadata(value: Any, schema: SchemaTree, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """The metadata of every embedded object, with its path."""
-    if path and schema.get("x-kubernetes-embedded-resource") and isinstance(value, dict):
-        metadata = value.get("metadata")
-        if isinstance(metadata, dict):
-            yield f"{path}.metadata", metadata
-    for below, place, part in _children(value, schema, path):
-        yield from embedded_metadata(below, part, place)
 
 
 def with_embedded_metadata(value: Any, schema: SchemaTree, *, is_root: bool = False) -> Any:

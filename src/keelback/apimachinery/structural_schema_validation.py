@@ -264,9 +264,7 @@ def _object(value: dict[str, Any], schema: SchemaTree, path: str, old: Any, foun
     for name, one in value.items():
         if name in properties:
             matches += _check(one, properties[name], _below(path, name), before.get(name, MISSING), found)
-    for name in schema.get("required") or ():
-        if name not in value:
-            found.append(errors.required(_below(path, name)))
+    found.extend(errors.required(_below(path, name)) for name in schema.get("required") or () if name not in value)
     return matches
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
-from keelback.apimachinery import codecs, errors, unstructured
+from keelback.apimachinery import codecs, errors, structural_schema_lists, structural_schema_objects, unstructured
 from keelback.apimachinery import schema as managed_schema
 from keelback.apimachinery import structural_schema as structural
 from keelback.apimachinery import structural_schema_validation as validation
@@ -16,7 +16,6 @@ from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import ObjectMeta, make_kind, replace
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.apimachinery.unstructured import Unstructured, with_content
-from keelback.apimachinery.validation import annotation_map, label_map
 from keelback.registry import custom_resource_columns, custom_resource_paths
 from keelback.registry.strategy import Strategy
 
@@ -155,22 +154,36 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     # Validation.
 
     def validate(self, new: Unstructured) -> Iterator[FieldError]:
-        yield from validation.validate(self._validated(new), self.open_api)
-        yield from _embedded_problems(new.content, self._structural)
-        yield from self._scale_problems(new, is_status=None)
+        found = [
+            *validation.validate(self._validated(new), self.open_api),
+            *self._scale_problems(new, is_status=None),
+            *structural_schema_objects.problems(new.content, self._structural),
+            *structural_schema_lists.duplicates(new.content, self._structural),
+        ]
+        return iter(found)
 
     def validate_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
-        yield from validation.validate(self._validated(new), self.open_api, "", self._validated(old))
-        yield from _embedded_problems(new.content, self._structural)
-        yield from self._scale_problems(new, is_status=None)
+        found = [
+            *validation.validate(self._validated(new), self.open_api, "", self._validated(old)),
+            *self._scale_problems(new, is_status=None),
+            *self._unratcheted(new, old),
+        ]
+        return iter(found)
 
     def validate_status_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
+        found: list[FieldError] = []
         schema = (self.open_api.get("properties") or {}).get("status")
         if schema is not None and "status" in new.content:
             before = old.content.get("status", validation.MISSING)
-            for one in validation.validate(new.content["status"], schema, "", before):
-                yield one if one.field == "<nil>" else one.under("status")
-        yield from self._scale_problems(new, is_status=True)
+            found.extend(validation.validate_below("status", new.content["status"], schema, before))
+        found.extend(self._scale_problems(new, is_status=True))
+        found.extend(self._unratcheted(new, old))
+        return iter(found)
+
+    def _unratcheted(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
+        yield from structural_schema_objects.problems(new.content, self._structural)
+        if not any(structural_schema_lists.duplicates(old.content, self._structural)):
+            yield from structural_schema_lists.duplicates(new.content, self._structural)
 
     def _validated(self, obj: Unstructured) -> dict[str, Any]:
         kind = obj.__kind__
@@ -244,12 +257,6 @@ def open_api_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
         return dict(structural.PRESERVING)
     tree: dict[str, Any] = _whole_numbers(msgspec.json.decode(msgspec.json.encode(given)))
     return tree
-
-
-def _embedded_problems(content: Mapping[str, Any], schema: SchemaTree) -> Iterator[FieldError]:
-    for path, metadata in structural.embedded_metadata(content, schema):
-        yield from label_map(metadata.get("labels") or {}, f"{path}.labels")
-        yield from annotation_map(metadata.get("annotations") or {}, f"{path}.annotations")
 
 
 def _without_type_fields(schema: SchemaTree) -> SchemaTree:
