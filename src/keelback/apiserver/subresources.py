@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from keelback.api import authentication_v1, autoscaling_v1, core_v1, policy_v1
-from keelback.apimachinery import codecs, errors, labels
+from keelback.apimachinery import codecs, errors, labels, managed_fields, scale_ownership
 from keelback.apimachinery.meta import ObjectMeta, Status, StatusCause, StatusDetails, replace, with_metadata
 from keelback.apiserver import bodies, negotiation, options, patching
 from keelback.apiserver.context import RequestContext
@@ -137,6 +137,7 @@ class ScaleHandler:
     async def handle(self, context: RequestContext) -> AnyResponse:
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         store = self._handler.store
+        is_apply = False
         match context.info.verb:
             case "get":
                 parent = await store.get(context.info.namespace, context.info.name)
@@ -148,24 +149,36 @@ class ScaleHandler:
             case "patch":
                 chosen = options.write_options(context, "PatchOptions")
                 patch = patching.parse(context, self._strategy, chosen.field_validation, "scale")
-                wanted = lambda old: patch.apply(scale_of(old))  # noqa: E731
+                is_apply = patch.is_apply
+                wanted = lambda old: patch.apply(_owned_scale_of(old) if is_apply else scale_of(old))  # noqa: E731
             case _:
                 raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
 
         async def change(old: Any) -> Any:
             scale = wanted(old)
-            if scale.spec.replicas < 0:
-                problem = errors.invalid("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")
-                raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, context.info.name, [problem])
+            self._check(scale, old, context.info.name)
             changed = replace(old, spec=replace(old.spec, replicas=scale.spec.replicas))
             version = scale.metadata.resource_version
             if context.info.verb == "patch" and version == old.metadata.resource_version:
                 version = ""
-            return with_metadata(changed, resource_version=version)
+            changed = with_metadata(changed, resource_version=version)
+            return _owned_by(changed, old, scale, self._handler.kind.api_version) if is_apply else changed
 
-        write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
+        write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run, is_apply=is_apply)
         written = await store.update(context.info.namespace, context.info.name, change, write)
         return negotiation.respond(200, codecs.encode(scale_of(written.obj)), accepted, warnings=context.warnings)
+
+    def _check(self, scale: autoscaling_v1.Scale, old: Any, name: str) -> None:
+        if scale.spec.replicas < 0:
+            problem = errors.invalid("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")
+            raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, name, [problem])
+        if scale.metadata.uid and scale.metadata.uid != old.metadata.uid:
+            raise errors.Conflict.of(
+                self._handler.kind,
+                name,
+                f"Precondition failed: UID in precondition: {scale.metadata.uid}, "
+                f"UID in object meta: {old.metadata.uid}",
+            )
 
 
 def scale_of(parent: Any) -> autoscaling_v1.Scale:
@@ -187,6 +200,20 @@ def scale_of(parent: Any) -> autoscaling_v1.Scale:
             selector=text if text is not None else str(labels.from_label_selector(selector)),
         ),
     )
+
+
+def _owned_scale_of(parent: Any) -> autoscaling_v1.Scale:
+    """The same with who owns the replicas: an apply to it must not take them unasked."""
+    seen = scale_ownership.to_scale(managed_fields.from_meta(parent.metadata.managed_fields))
+    return with_metadata(scale_of(parent), managed_fields=managed_fields.to_meta(seen))
+
+
+def _owned_by(changed: Any, old: Any, scale: autoscaling_v1.Scale, api_version: str) -> Any:
+    """The workload with its replicas owned by who owns them in its Scale."""
+    before = managed_fields.from_meta(old.metadata.managed_fields)
+    after = managed_fields.from_meta(scale.metadata.managed_fields)
+    owners = scale_ownership.to_parent(before, after, api_version)
+    return with_metadata(changed, managed_fields=managed_fields.to_meta(owners))
 
 
 class _BindingStrategy(Strategy[core_v1.Binding]):
