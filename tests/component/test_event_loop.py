@@ -16,6 +16,7 @@ from keelback.component import event_loop
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
     before, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(700, 10, 10)  # Python's own: a server that another test ran in here may have tuned it
     yield
     gc.unfreeze()
     sys.setswitchinterval(interval)

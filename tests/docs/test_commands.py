@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 _FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PREFIX = f"docs-{os.getpid()}-"
-_NAMED = {"up", "down", "status", "kubeconfig", "logs", "load"}
+_NAMED = {"up", "down", "status", "kubeconfig", "logs", "load", "disconnect", "connect"}
 _VARIABLE = (
     (re.compile(r"\b\d+\.\d s\b"), "TIME"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
@@ -81,7 +81,7 @@ class Shell:
             "KUBECONFIG": str(self.folder / ".kube" / "config"),
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
         }
-        follows = "--follow" in command
+        follows = "--follow" in command or "--watch" in command
         with subprocess.Popen(
             ["bash", "-c", own(command)],
             cwd=self.folder,
