@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from keelback.api.core_v1 import Pod
 from keelback.component.logs import logger
 from keelback.cri.runtime import (
     ContainerRuntime,
     ContainerRuntimeError,
     ContainerState,
+    ContainerStatus,
     Image,
     ImageSpec,
     SandboxState,
@@ -127,6 +129,28 @@ async def rotate_logs(runtime: ContainerRuntime, config: KubeletConfig, now: dat
                     raise
         except (ContainerRuntimeError, OSError) as error:
             _log.warning("Could not rotate a container's log", container=one.id, error=str(error))
+
+
+def remove_container_logs(pod: Pod, gone: Sequence[ContainerStatus], config: KubeletConfig) -> None:
+    """Remove the logs of containers that were removed, rotated ones and the links to them included."""
+    meta = pod.metadata
+    for one in gone:
+        link = f"{meta.name}_{meta.namespace}_{one.container.name}-{one.container.id}.log"
+        (config.container_logs / link).unlink(missing_ok=True)
+        if one.log_path:
+            log = Path(one.log_path)
+            for path in (log, *log.parent.glob(f"{log.name}.*")):
+                path.unlink(missing_ok=True)
+
+
+def remove_pod_logs(pod: Pod, containers: Sequence[ContainerStatus], config: KubeletConfig) -> None:
+    """Remove all logs of a pod that is gone, and their directory."""
+    remove_container_logs(pod, containers, config)
+    directory = config.pod_log_directory(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    if directory.is_dir():
+        directory.rmdir()
 
 
 def _is_long(path: Path, max_bytes: int) -> bool:

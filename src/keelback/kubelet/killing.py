@@ -56,6 +56,17 @@ async def kill_container(
     await node.runtime.stop_container(status.container.id, left)
 
 
+async def kill_by_id(
+    pod: Pod, observed: PodRuntime, container_id: str, message: str, grace_seconds: float, node: NodeServices
+) -> None:
+    """Stop one container of the pod; one that is gone already is no matter."""
+    sandbox = observed.sandbox
+    ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else ""
+    for one in observed.containers:
+        if one.container.id == container_id:
+            await kill_container(pod, one, message, grace_seconds, node, ip)
+
+
 async def kill_pod(
     pod: Pod,
     observed: PodRuntime,

@@ -7,34 +7,32 @@ A pod that is to be stopped interrupts whatever is under way, an image pull as w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from keelback.api import pods
-from keelback.api.core_v1 import Pod, PodStatus, ResourceRequirements
+from keelback.api.core_v1 import Pod, PodStatus
 from keelback.apimachinery.meta import replace
 from keelback.component.logs import logger
-from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
+from keelback.cri.runtime import ContainerRuntimeError, ContainerState
 from keelback.kubelet import termination_message
-from keelback.kubelet.crash_loop import CrashLoop, after_start, go_duration
+from keelback.kubelet.back_offs import BackOffs
 from keelback.kubelet.draining import drain
-from keelback.kubelet.garbage import plan_garbage
-from keelback.kubelet.killing import grace_of, kill_container, kill_pod
+from keelback.kubelet.garbage import plan_garbage, remove_container_logs, remove_pod_logs
+from keelback.kubelet.killing import grace_of, kill_by_id, kill_pod
 from keelback.kubelet.observed import PodRuntime, instant
 from keelback.kubelet.plan import Actions, AnyContainer, Start, plan
 from keelback.kubelet.prober import Probes
-from keelback.kubelet.resizing import plan_resizes
+from keelback.kubelet.resizing import PodResizer
 from keelback.kubelet.services import NodeServices
 from keelback.kubelet.starting import SandboxProblem, Starter, StartProblem, field_path, make_sandbox
 from keelback.kubelet.status import Knowledge, status_of
 from keelback.volume.pod_volumes import SetUpFailed
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
-# Upstream looks at a pod that backs off this often, and says so each time.
-_BACK_OFF_SECONDS = 10.0
 _log = logger("kubelet.worker")
 
 
@@ -60,10 +58,9 @@ class PodWorker:
         self._wake.set()
         self._due: float | None = None
         self._failures = 0
-        self._given: dict[str, ResourceRequirements] = {}
-        self._crash_loops: dict[str, CrashLoop] = {}
+        self._resizer = PodResizer(node)
+        self._back_offs = BackOffs(node)
         self._problems: dict[str, tuple[str, str]] = {}
-        self._back_off_told: dict[str, float] = {}
         self._messages: dict[str, str] = {}
         self._volumes: Mapping[str, Path] = {}
         self._volumes_at = -1e9
@@ -222,8 +219,9 @@ class PodWorker:
             self.end("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
             return False
         self._probes.follow(self.pod, self.observed)
-        actions = plan(self.pod, self.observed, self._node.clock.now(), self._probes.results(), self._crash_loops)
-        self._note_waits(actions)
+        actions = plan(self.pod, self.observed, self._node.clock.now(), self._probes.results(), self._back_offs.entries)
+        for until in self._back_offs.follow(self.pod, actions.wait, self._problems):
+            self._wake_at(until)
         self._tell()
         if actions.kill_pod:
             await kill_pod(self.pod, self.observed, self._grace(), self._node)
@@ -235,9 +233,13 @@ class PodWorker:
             self._node.recorder.event(
                 self.pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
             )
-        await self._resize()
+        if await self._resizer.resize(self.pod, self.observed, self._grace()):
+            await self._look()
+            self._tell()
         for kill in actions.kill:
-            await self._kill(kill.container_id, kill.message, grace_of(self.pod, kill))
+            await kill_by_id(
+                self.pod, self.observed, kill.container_id, kill.message, grace_of(self.pod, kill), self._node
+            )
         if not await self._refresh_volumes(needed=bool(actions.start)):
             return False
         if actions.create_sandbox and not await self._make_sandbox(actions):
@@ -256,7 +258,7 @@ class PodWorker:
             gone = [one for one in self.observed.containers if one.container.id == container_id]
             await self._node.runtime.remove_container(container_id)
             self._node.observer.forget(container_id)
-            await asyncio.to_thread(self._remove_container_logs, gone)
+            await asyncio.to_thread(remove_container_logs, self.pod, gone, self._node.config)
         for sandbox_id in sandboxes:
             await self._node.runtime.remove_pod_sandbox(sandbox_id)
 
@@ -277,74 +279,6 @@ class PodWorker:
             return True
         self._wake_at(until)
         return False
-
-    def _note_waits(self, actions: Actions) -> None:
-        waiting = {wait.name for wait in actions.wait}
-        for name in [name for name, (reason, _) in self._problems.items() if reason == "CrashLoopBackOff"]:
-            if name not in waiting:
-                del self._problems[name]
-        for wait in actions.wait:
-            meta = self.pod.metadata
-            message = (
-                f"back-off {go_duration(wait.entry.delay)} restarting failed container={wait.name} "
-                f"pod={meta.name}_{meta.namespace}({meta.uid})"
-            )
-            is_new = self._problems.get(wait.name) != ("CrashLoopBackOff", message)
-            self._problems[wait.name] = ("CrashLoopBackOff", message)
-            self._tell_back_off(wait.name, is_new)
-            self._wake_at(wait.until)
-
-    def _tell_back_off(self, name: str, is_new: bool) -> None:
-        now = self._node.clock.monotonic()
-        if not is_new and now < self._back_off_told[name]:
-            self._wake_in(self._back_off_told[name] - now)
-            return
-        meta = self.pod.metadata
-        text = f"Back-off restarting failed container {name} in pod {meta.name}_{meta.namespace}({meta.uid})"
-        self._node.recorder.event(self.pod, "Warning", "BackOff", text, container=field_path(self.pod, name))
-        pause = self._back_off_pause()
-        self._back_off_told[name] = now + pause
-        self._wake_in(pause)
-
-    def _back_off_pause(self) -> float:
-        return _BACK_OFF_SECONDS * (1 + 0.5 * self._node.chance.random())
-
-    async def _kill(self, container_id: str, message: str, grace_seconds: float) -> None:
-        sandbox = self.observed.sandbox
-        ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else ""
-        for one in self.observed.containers:
-            if one.container.id == container_id:
-                await kill_container(self.pod, one, message, grace_seconds, self._node, ip)
-
-    async def _resize(self) -> None:
-        for one in self.observed.running:
-            # What is found running was made for this spec: its generation has been seen before.
-            container = pods.container(self.pod.spec, one.container.name)
-            if container is not None:
-                self._given.setdefault(one.container.id, container.resources)
-        resizes = plan_resizes(self.pod, self.observed, self._given, self._node.memory_capacity_bytes)
-        if not resizes:
-            return
-        await self._resize_pod()
-        for resize in resizes:
-            container = pods.container(self.pod.spec, resize.name)
-            assert container is not None
-            if resize.restart:
-                message = f"Container {resize.name} resize requires restart"
-                await self._kill(resize.container_id, message, self._grace())
-            else:
-                await self._node.runtime.update_container_resources(resize.container_id, resize.resources)
-            self._given[resize.container_id] = container.resources
-        await self._resize_pod()
-        await self._look()
-        self._tell()
-
-    async def _resize_pod(self) -> None:
-        try:
-            await asyncio.to_thread(self._node.cgroups.set_up, self.pod)
-        except OSError as error:
-            # A limit below the present use is refused; it is tried again once the containers are smaller.
-            _log.debug("Could not resize a pod's cgroup", pod=pods.full_name(self.pod), error=str(error))
 
     async def _refresh_volumes(self, *, needed: bool) -> bool:
         """Whether the volumes are as they should be."""
@@ -383,11 +317,10 @@ class PodWorker:
                 await self._start_one(starter, start, container)
 
     async def _start_one(self, starter: Starter, start: Start, container: AnyContainer) -> None:
-        now = self._node.clock.now()
         ended = instant(start.after.finished_at) if start.after is not None else None
         if ended is not None:
             # Counted before it is tried: a start that fails backs off as well.
-            self._crash_loops[start.name] = after_start(self._crash_loops.get(start.name), ended, now)
+            self._back_offs.count_start(start.name, ended)
         try:
             container_id = await starter.start(start, container)
         except StartProblem as problem:
@@ -395,7 +328,7 @@ class PodWorker:
             await self._look()
             self._tell()
             if problem.reason == "ImagePullBackOff":
-                self._wake_in(self._back_off_pause())
+                self._wake_in(self._back_offs.pause())
             else:
                 self._retry()
             return
@@ -406,7 +339,7 @@ class PodWorker:
             message = f"PostStartHook failed: {answer.text}".rstrip(": ")
             self._node.recorder.event(self.pod, "Warning", "FailedPostStartHook", message, container=path)
             await self._look()
-            await self._kill(container_id, "FailedPostStartHook", self._grace())
+            await kill_by_id(self.pod, self.observed, container_id, "FailedPostStartHook", self._grace(), self._node)
 
     # Stopping
 
@@ -455,26 +388,7 @@ class PodWorker:
             await asyncio.to_thread(self._node.cgroups.remove, uid)
             self._is_torn_down = True
         if not keep_logs:
-            await asyncio.to_thread(self._remove_logs)
-
-    def _remove_container_logs(self, gone: Sequence[ContainerStatus]) -> None:
-        meta, config = self.pod.metadata, self._node.config
-        for one in gone:
-            link = f"{meta.name}_{meta.namespace}_{one.container.name}-{one.container.id}.log"
-            (config.container_logs / link).unlink(missing_ok=True)
-            if one.log_path:
-                log = Path(one.log_path)
-                for path in (log, *log.parent.glob(f"{log.name}.*")):
-                    path.unlink(missing_ok=True)
-
-    def _remove_logs(self) -> None:
-        meta, config = self.pod.metadata, self._node.config
-        self._remove_container_logs(self.observed.containers)
-        directory = config.pod_log_directory(meta.namespace, meta.name, meta.uid)
-        for path in sorted(directory.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-        if directory.is_dir():
-            directory.rmdir()
+            await asyncio.to_thread(remove_pod_logs, self.pod, self.observed.containers, self._node.config)
 
     def _forget(self) -> None:
         for one in self.observed.containers:
@@ -492,7 +406,7 @@ class PodWorker:
             messages=self._messages,
             ready=self._probes.ready,
             started=self._probes.started,
-            given=self._given,
+            given=self._resizer.given,
             runtime_name=self._node.runtime_name,
             is_finished=self._is_finished and self.observed.is_gone,
             reason=self._ending.reason if self._ending else "",
