@@ -27,9 +27,12 @@ class Issue:
         if self.line < 0:
             return text
         snippet = self.snippet.replace("\t", " ")
-        before = "".join(_mark(character, ".", "\uff0e") for character in snippet[: self.column])
-        caret = _mark(snippet[self.column : self.column + 1], "^", "\uff3e")
+        before = "".join(_mark(character, ".", _WIDE_DOT) for character in snippet[: self.column])
+        caret = _mark(snippet[self.column : self.column + 1], "^", _WIDE_CARET)
         return f"{text}\n | {snippet}\n | {before}{caret}"
+
+
+_WIDE_DOT, _WIDE_CARET = "\uff0e", "\uff3e"
 
 
 def _mark(character: str, narrow: str, wide: str) -> str:

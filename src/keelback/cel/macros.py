@@ -1,6 +1,7 @@
 """The macros of the language and of cel-go's extensions that Kubernetes takes: comprehensions, bindings, optionals.
 
-Expansions are cel-go's (parser/macro.go, cel/library.go, ext/bindings.go, ext/comprehensions.go), since costs follow from them.
+Expansions are cel-go's (parser/macro.go, cel/library.go, ext/bindings.go, ext/comprehensions.go), since costs follow
+from them.
 """
 
 from __future__ import annotations

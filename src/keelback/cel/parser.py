@@ -1,4 +1,4 @@
-"""Text to syntax tree: operators by precedence, macros expanded on the way, errors in cel-go's words (parser/parser.go)."""
+"""Text to syntax tree: operators by precedence, macros expanded on the way, errors in cel-go's words."""
 
 from __future__ import annotations
 
@@ -224,7 +224,6 @@ class _Parser:
         elif number.kind in ("!", "-"):
             self._fail(f"extraneous input '{number.text}' expecting {{{_OPERANDS}}}", number)
         else:
-            id = self._id()
             operand = self._operand()
         if count % 2 == 0:
             return operand

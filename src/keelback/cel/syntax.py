@@ -112,7 +112,8 @@ class ObjectLiteral:
 class Comprehension:
     """A fold over a range: what `all`, `map` and their like become.
 
-    `macro` and `parts` say what was written: the predicate of `all`; the filter (or None) and the transformation of `map`.
+    `macro` and `parts` say what was written: the predicate of `all`; the filter (or None) and the transformation of
+    `map`.
     """
 
     id: int

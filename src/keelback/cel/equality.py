@@ -1,0 +1,132 @@
+"""When values are equal, in order, and of which types: CEL's heterogeneous equality.
+
+Numbers of different types compare by what they count; everything else of different types is unequal, and not to be
+ordered: `no such overload`.
+"""
+
+from __future__ import annotations
+
+from keelback.cel.errors import no_such_overload
+from keelback.cel.merging_lists import MergingList
+from keelback.cel.types import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DURATION,
+    DYN_LIST,
+    DYN_MAP,
+    INT,
+    NULL,
+    STRING,
+    TIMESTAMP,
+    UINT,
+    Kind,
+    Type,
+    type_name,
+    type_of,
+)
+from keelback.cel.values import Duration, OpaqueValue, OptionalValue, Timestamp, UInt, Value
+
+_NUMBERS = frozenset({int, UInt, float})
+_PLAIN = frozenset({str, int, float, bool, bytes, UInt, type(None), Timestamp, Duration})
+_TYPES: dict[type, Type] = {
+    bool: BOOL,
+    int: INT,
+    UInt: UINT,
+    float: DOUBLE,
+    str: STRING,
+    bytes: BYTES,
+    type(None): NULL,
+    list: DYN_LIST,
+    dict: DYN_MAP,
+    Timestamp: TIMESTAMP,
+    Duration: DURATION,
+}
+
+
+def runtime_type(value: Value) -> Type:
+    """What `type(value)` is."""
+    known = _TYPES.get(type(value))
+    if known is not None:
+        return known
+    if isinstance(value, Type):
+        return type_of(value)
+    if isinstance(value, list):
+        return DYN_LIST
+    if isinstance(value, dict):
+        return DYN_MAP
+    if isinstance(value, OpaqueValue):
+        return value.cel_type
+    raise no_such_overload()
+
+
+def is_of(type: Type, value: Value) -> bool:
+    """Whether a value may be given where a signature says `type`."""
+    if type.kind in (Kind.DYN, Kind.ANY, Kind.PARAMETER):
+        return True
+    actual = runtime_type(value)
+    return actual.kind is type.kind and (type.kind is not Kind.OPAQUE or actual.name == type.name)
+
+
+def equal(left: Value, right: Value) -> bool:
+    """`==`, which never fails."""
+    kind, other = type(left), type(right)
+    if kind is other and kind in _PLAIN:
+        return bool(left == right)
+    if kind in _NUMBERS and other in _NUMBERS:
+        return bool(left == right)
+    if isinstance(left, list) and isinstance(right, list):
+        if isinstance(left, MergingList):
+            return left.equal_to(right, equal)
+        if isinstance(right, MergingList):
+            return right.equal_to(left, equal)
+        return len(left) == len(right) and all(map(equal, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return len(left) == len(right) and all(_same_entry(key, value, right) for key, value in left.items())
+    if isinstance(left, OptionalValue) and isinstance(right, OptionalValue):
+        return left.is_present is right.is_present and equal(left.value, right.value)
+    if isinstance(left, Type) and isinstance(right, Type):
+        return type_name(left) == type_name(right)
+    if isinstance(left, OpaqueValue) and isinstance(right, OpaqueValue):
+        return bool(left == right)
+    return False
+
+
+def _same_entry(key: Value, value: Value, other: dict[Value, Value]) -> bool:
+    return has_key(other, key) and equal(value, other[key])
+
+
+def has_key(mapping: dict[Value, Value], key: Value) -> bool:
+    """Whether the map has the key: `1`, `1u` and `1.0` are the same one, `true` is none of them."""
+    if type(key) is str:
+        return key in mapping
+    try:
+        if key not in mapping:
+            return False
+    except TypeError:
+        raise no_such_overload() from None
+    return type(key) not in (bool, int, UInt, float) or any(equal(key, other) for other in mapping)
+
+
+def contains(element: Value, container: Value) -> bool:
+    """`element in container`."""
+    if isinstance(container, dict):
+        return has_key(container, element)
+    if isinstance(container, list):
+        return any(equal(element, other) for other in container)
+    raise no_such_overload()
+
+
+_ORDERED = frozenset({str, bytes, bool, Timestamp, Duration})
+
+
+def compared(left: Value, right: Value) -> int:
+    """-1, 0 or 1; 2 where a number that is none (NaN) takes part."""
+    kind, other = type(left), type(right)
+    if not (kind is other and kind in _ORDERED) and not (kind in _NUMBERS and other in _NUMBERS):
+        raise no_such_overload()
+    if left < right:
+        return -1
+    if left > right:
+        return 1
+    return 0 if left == right else 2
