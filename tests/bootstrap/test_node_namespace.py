@@ -21,14 +21,8 @@ from keelback.bootstrap.containerd import ContainerdError
 from keelback.bootstrap.node_namespace import NodeEnvironment, NodeEnvironmentError, NodeSpec, destroy_remains
 from keelback.concurrency.clock import SystemClock
 from keelback.cri.containerd import CRIRuntime
-from keelback.cri.runtime import (
-    ContainerConfig,
-    ContainerState,
-    ImageSpec,
-    PodSandboxConfig,
-    SandboxState,
-    Unavailable,
-)
+from keelback.cri.runtime import Unavailable
+from keelback.cri.values import ContainerConfig, ContainerState, ImageSpec, PodSandboxConfig, SandboxState
 from keelback.network import namespaces
 from keelback.network.fabric import Fabric
 

@@ -10,19 +10,16 @@ from typing import Protocol
 import pytest
 
 from keelback.bootstrap import sample
-from keelback.cri.runtime import (
+from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError, DeadlineExceeded, NotFound
+from keelback.cri.values import (
     ContainerConfig,
     ContainerEvent,
     ContainerEventType,
-    ContainerRuntime,
-    ContainerRuntimeError,
     ContainerState,
-    DeadlineExceeded,
     ImageSpec,
     LinuxResources,
     NamespaceMode,
     NamespaceOptions,
-    NotFound,
     PodSandboxConfig,
     SandboxSecurityContext,
     SandboxState,

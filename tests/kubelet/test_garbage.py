@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from keelback.cri.runtime import (
+from keelback.cri.values import (
     Container,
     ContainerState,
     ContainerStatus,

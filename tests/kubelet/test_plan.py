@@ -9,7 +9,7 @@ import pytest
 from keelback.api.core_v1 import Container as SpecContainer
 from keelback.api.core_v1 import ContainerRestartRule, ContainerRestartRuleOnExitCodes, EphemeralContainer, Pod, PodSpec
 from keelback.apimachinery.meta import ObjectMeta, replace
-from keelback.cri.runtime import (
+from keelback.cri.values import (
     Container,
     ContainerState,
     ContainerStatus,

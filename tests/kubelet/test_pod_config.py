@@ -25,7 +25,7 @@ from keelback.api.core_v1 import (
     VolumeMount,
 )
 from keelback.apimachinery.meta import ObjectMeta
-from keelback.cri.runtime import Image
+from keelback.cri.values import Image
 from keelback.kubelet.config import KubeletConfig
 from keelback.kubelet.network_files import ResolvConf, dns_config, too_much_dns
 from keelback.kubelet.pod_admission import admit

@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 
 from keelback.concurrency.clock import SystemClock
-from keelback.cri.runtime import (
+from keelback.cri.runtime import ContainerRuntimeError, NotFound, Unavailable
+from keelback.cri.values import (
     ContainerConfig,
     ContainerEvent,
     ContainerEventType,
-    ContainerRuntimeError,
     ExecResult,
     ImageSpec,
-    NotFound,
     PodSandboxConfig,
     SandboxState,
-    Unavailable,
 )
 from keelback.testing.fake_runtime import FakeRuntime, Script
 

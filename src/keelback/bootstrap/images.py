@@ -26,7 +26,8 @@ from keelback.bootstrap import pause
 from keelback.bootstrap.containerd import PAUSE_IMAGE
 from keelback.concurrency.clock import Clock
 from keelback.cri.containerd import CRIRuntime
-from keelback.cri.runtime import ContainerRuntimeError, ImageSpec
+from keelback.cri.runtime import ContainerRuntimeError
+from keelback.cri.values import ImageSpec
 
 LOAD_SECONDS = 300.0
 _KNOWN_SECONDS = 10.0

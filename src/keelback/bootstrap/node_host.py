@@ -110,7 +110,7 @@ class NodeHost:
     async def _load_images(self, environment: NodeEnvironment) -> None:
         from keelback.bootstrap import images, sample
         from keelback.cri.containerd import CRIRuntime
-        from keelback.cri.runtime import ImageSpec
+        from keelback.cri.values import ImageSpec
 
         builders = {PAUSE_IMAGE: images.pause_image, sample.IMAGE: sample.build}
         runtime = CRIRuntime(environment.socket, self.clock)

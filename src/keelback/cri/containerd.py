@@ -21,33 +21,35 @@ from keelback.cri._proto import cri_pb2 as pb
 from keelback.cri.layers import layers_of
 from keelback.cri.runtime import (
     AlreadyExists,
+    ContainerRuntimeError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    Unimplemented,
+)
+from keelback.cri.values import (
     AuthConfig,
     Condition,
     Container,
     ContainerConfig,
     ContainerEvent,
     ContainerEventType,
-    ContainerRuntimeError,
     ContainerState,
     ContainerStats,
     ContainerStatus,
-    DeadlineExceeded,
     ExecResult,
-    FailedPrecondition,
     Image,
     ImageFilesystems,
     ImageSpec,
-    InvalidArgument,
     LinuxResources,
-    NotFound,
     PodSandbox,
     PodSandboxConfig,
     PodSandboxStats,
     PodSandboxStatus,
     RuntimeVersion,
     SandboxState,
-    Unavailable,
-    Unimplemented,
 )
 
 QUICK_SECONDS = 15.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keelback.cri._proto import cri_pb2 as pb
-from keelback.cri.runtime import (
+from keelback.cri.values import (
     AuthConfig,
     Container,
     ContainerConfig,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keelback.api import pods
 from keelback.api.core_v1 import Pod, ResourceRequirements
-from keelback.cri.runtime import LinuxResources
+from keelback.cri.values import LinuxResources
 
 CPU_PERIOD = 100_000
 MIN_SHARES, MAX_SHARES, MIN_QUOTA = 2, 262_144, 1_000

@@ -12,15 +12,8 @@ from pathlib import Path
 
 from keelback.api.core_v1 import Pod
 from keelback.component.logs import logger
-from keelback.cri.runtime import (
-    ContainerRuntime,
-    ContainerRuntimeError,
-    ContainerState,
-    ContainerStatus,
-    Image,
-    ImageSpec,
-    SandboxState,
-)
+from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError
+from keelback.cri.values import ContainerState, ContainerStatus, Image, ImageSpec, SandboxState
 from keelback.kubelet.config import KubeletConfig
 from keelback.kubelet.observed import PodRuntime
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from keelback.api.core_v1 import Pod, Secret
-from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError, ImageSpec
+from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError
+from keelback.cri.values import ImageSpec
 from keelback.kubelet.images import ImageProblem, Images, with_default_tag
 from keelback.kubelet.services import Recorder
 from keelback.volume.protocol import VolumeError

@@ -12,15 +12,8 @@ from datetime import datetime, timedelta
 
 from keelback.api.core_v1 import Secret
 from keelback.concurrency.clock import Clock
-from keelback.cri.runtime import (
-    AuthConfig,
-    ContainerRuntime,
-    ContainerRuntimeError,
-    Image,
-    ImageSpec,
-    InvalidArgument,
-    PodSandboxConfig,
-)
+from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError, InvalidArgument
+from keelback.cri.values import AuthConfig, Image, ImageSpec, PodSandboxConfig
 from keelback.kubelet import image_reference
 from keelback.kubelet.crash_loop import CAP, INITIAL
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from keelback.api import pods
 from keelback.api.core_v1 import Pod
-from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus, SandboxState
+from keelback.cri.runtime import ContainerRuntimeError
+from keelback.cri.values import ContainerState, ContainerStatus, SandboxState
 from keelback.kubelet.observed import PodRuntime, is_running
 from keelback.kubelet.plan import AnyContainer, Kill
 from keelback.kubelet.probing import Answer, probe

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keelback.api.core_v1 import HostAlias, Pod
-from keelback.cri.runtime import DNSConfig
+from keelback.cri.values import DNSConfig
 
 _MAX_HOSTNAME = 63
 MAX_KERNEL_HOSTNAME = 64

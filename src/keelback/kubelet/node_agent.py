@@ -26,7 +26,8 @@ from keelback.apimachinery.errors import AlreadyExists, NotFound, StatusError
 from keelback.client import Client, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError, Image
+from keelback.cri.runtime import ContainerRuntime, ContainerRuntimeError
+from keelback.cri.values import Image
 from keelback.kubelet import node_facts
 from keelback.kubelet.config import KubeletConfig
 from keelback.kubelet.node_facts import Pressure

@@ -10,14 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from keelback.cri.runtime import (
-    ContainerRuntime,
-    ContainerState,
-    ContainerStatus,
-    NotFound,
-    PodSandboxStatus,
-    SandboxState,
-)
+from keelback.cri.runtime import ContainerRuntime, NotFound
+from keelback.cri.values import ContainerState, ContainerStatus, PodSandboxStatus, SandboxState
 
 POD_NAME_LABEL = "io.kubernetes.pod.name"
 POD_NAMESPACE_LABEL = "io.kubernetes.pod.namespace"

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from keelback.api import pods
 from keelback.api.core_v1 import Container, EphemeralContainer, Pod
-from keelback.cri.runtime import ContainerState, ContainerStatus, NamespaceMode, SandboxState
+from keelback.cri.values import ContainerState, ContainerStatus, NamespaceMode, SandboxState
 from keelback.kubelet.crash_loop import CrashLoop, waits_until
 from keelback.kubelet.observed import HASH_ANNOTATION, PodRuntime, instant, is_running
 

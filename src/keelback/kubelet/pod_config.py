@@ -15,7 +15,7 @@ from keelback.api.core_v1 import (
     Volume,
     VolumeMount,
 )
-from keelback.cri.runtime import (
+from keelback.cri.values import (
     Capabilities,
     ContainerConfig,
     ContainerSecurityContext,

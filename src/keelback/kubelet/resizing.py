@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from keelback.api import pods
 from keelback.api.core_v1 import Container, Pod, ResourceRequirements
 from keelback.component.logs import logger
-from keelback.cri.runtime import LinuxResources
+from keelback.cri.values import LinuxResources
 from keelback.kubelet.cgroups import container_resources
 from keelback.kubelet.killing import kill_by_id
 from keelback.kubelet.observed import PodRuntime, is_running

@@ -32,7 +32,8 @@ from keelback.component.http import (
 from keelback.component.logs import logger
 from keelback.component.remotecommand import Wanted
 from keelback.component.serving import Server, server_context
-from keelback.cri.runtime import ContainerRuntimeError, ContainerState, ContainerStatus
+from keelback.cri.runtime import ContainerRuntimeError
+from keelback.cri.values import ContainerState, ContainerStatus
 from keelback.kubelet import logs, node_logs, stats, streaming
 from keelback.kubelet.kubelet import Kubelet
 from keelback.kubelet.server_access import Access

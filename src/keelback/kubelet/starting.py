@@ -10,7 +10,8 @@ from pathlib import Path
 
 from keelback.api.core_v1 import EphemeralContainer, Pod, Secret
 from keelback.apimachinery.errors import StatusError
-from keelback.cri.runtime import ContainerConfig, ContainerRuntimeError, Image, Mount
+from keelback.cri.runtime import ContainerRuntimeError
+from keelback.cri.values import ContainerConfig, Image, Mount
 from keelback.kubelet import environment as environments
 from keelback.kubelet.environment import ConfigError, Surroundings
 from keelback.kubelet.expansion import UnknownVariable, expand_strictly

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keelback.component.metrics import Registry
-from keelback.cri.runtime import ContainerStats, NetworkUsage, PodSandboxStats
+from keelback.cri.values import ContainerStats, NetworkUsage, PodSandboxStats
 from keelback.kubelet import node_facts
 from keelback.kubelet.kubelet import Kubelet
 from keelback.kubelet.observed import CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL

@@ -22,8 +22,8 @@ from keelback.api.core_v1 import (
     ResourceRequirements,
 )
 from keelback.apimachinery.meta import replace
-from keelback.cri import runtime
-from keelback.cri.runtime import SandboxState
+from keelback.cri import values
+from keelback.cri.values import SandboxState
 from keelback.kubelet.observed import PodRuntime, instant, is_running
 from keelback.kubelet.plan import AnyContainer, should_restart
 
@@ -135,7 +135,7 @@ def _statuses(
 def _status_from(
     pod: Pod,
     one: AnyContainer,
-    history: Sequence[runtime.ContainerStatus],
+    history: Sequence[values.ContainerStatus],
     before: ContainerStatus | None,
     observed: PodRuntime,
     knowledge: Knowledge,
@@ -159,7 +159,7 @@ def _status_from(
             last = state
         state = ContainerState(waiting=ContainerStateWaiting(reason=problem[0], message=problem[1]))
     if isinstance(one, Container) and is_init and not pods.is_restartable_init(one):
-        ready = latest.container.state == runtime.ContainerState.EXITED and latest.exit_code == 0
+        ready = latest.container.state == values.ContainerState.EXITED and latest.exit_code == 0
         started = False if not running else knowledge.started(one.name, container_id)
     else:
         ready = running and knowledge.ready(one.name, container_id)
@@ -209,11 +209,11 @@ def _status_without(
     return replace(fresh, last_state=before.last_state, restart_count=before.restart_count)
 
 
-def _state(status: runtime.ContainerStatus, knowledge: Knowledge) -> ContainerState:
+def _state(status: values.ContainerStatus, knowledge: Knowledge) -> ContainerState:
     match status.container.state:
-        case runtime.ContainerState.RUNNING:
+        case values.ContainerState.RUNNING:
             return ContainerState(running=ContainerStateRunning(started_at=_whole(instant(status.started_at))))
-        case runtime.ContainerState.EXITED:
+        case values.ContainerState.EXITED:
             return ContainerState(
                 terminated=ContainerStateTerminated(
                     exit_code=status.exit_code,
@@ -232,7 +232,7 @@ def _whole(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.replace(microsecond=0)
 
 
-def _resources(one: AnyContainer, latest: runtime.ContainerStatus, knowledge: Knowledge) -> ResourceRequirements:
+def _resources(one: AnyContainer, latest: values.ContainerStatus, knowledge: Knowledge) -> ResourceRequirements:
     given = knowledge.given.get(latest.container.id, one.resources)
     return ResourceRequirements(limits=dict(given.limits), requests=dict(given.requests))
 

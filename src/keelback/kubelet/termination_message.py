@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keelback.cri.runtime import ContainerStatus
+from keelback.cri.values import ContainerStatus
 from keelback.kubelet.logs import last_lines
 from keelback.kubelet.observed import (
     MAX_LOG_MESSAGE_BYTES,

@@ -17,7 +17,8 @@ from keelback.api import pods
 from keelback.api.core_v1 import Pod, PodStatus
 from keelback.apimachinery.meta import replace
 from keelback.component.logs import logger
-from keelback.cri.runtime import ContainerRuntimeError, ContainerState
+from keelback.cri.runtime import ContainerRuntimeError
+from keelback.cri.values import ContainerState
 from keelback.kubelet import termination_message
 from keelback.kubelet.back_offs import BackOffs
 from keelback.kubelet.draining import drain

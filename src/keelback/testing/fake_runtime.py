@@ -15,33 +15,35 @@ from pathlib import Path
 from keelback.concurrency.clock import Clock
 from keelback.cri.runtime import (
     AlreadyExists,
+    ContainerRuntimeError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    NotFound,
+    Unavailable,
+)
+from keelback.cri.values import (
     AuthConfig,
     Condition,
     Container,
     ContainerConfig,
     ContainerEvent,
     ContainerEventType,
-    ContainerRuntimeError,
     ContainerState,
     ContainerStats,
     ContainerStatus,
-    DeadlineExceeded,
     ExecResult,
-    FailedPrecondition,
     FilesystemUsage,
     Image,
     ImageFilesystems,
     ImageSpec,
     LinuxResources,
     NamespaceMode,
-    NotFound,
     PodSandbox,
     PodSandboxConfig,
     PodSandboxStats,
     PodSandboxStatus,
     RuntimeVersion,
     SandboxState,
-    Unavailable,
 )
 
 _QUEUED_EVENTS = 10_000
