@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from keelback.api import pod_demand
 from keelback.api.core_v1 import (
     Container,
     ContainerStatus,
@@ -184,8 +185,8 @@ def amounts(resources: Mapping[str, str]) -> dict[str, int]:
 def requests(pod: Pod, *, use_status: bool = False) -> dict[str, int]:
     """What it asks of a node in all, its overhead included.
 
-    Containers count together; an init container counts alone, beside the sidecars started before it. With `use_status`
-    a container being resized counts at the most of what it asks for, what it was given and what it has.
+    With `use_status` a container being resized counts at the most of what it asks for, what it was given and what it
+    has.
     """
     statuses = _statuses_by_name(pod.status) if use_status else {}
 
@@ -193,9 +194,9 @@ def requests(pod: Pod, *, use_status: bool = False) -> dict[str, int]:
         wanted = amounts(one.resources.requests)
         status = statuses.get(one.name)
         if status is not None:
-            _raise_to(wanted, amounts(status.allocated_resources))
+            pod_demand.raise_to(wanted, amounts(status.allocated_resources))
             if status.resources is not None:
-                _raise_to(wanted, amounts(status.resources.requests))
+                pod_demand.raise_to(wanted, amounts(status.resources.requests))
         return wanted
 
     return _total(pod.spec, of, lambda resources: amounts(resources.requests))
@@ -211,38 +212,13 @@ def _total(
     of: Callable[[Container], dict[str, int]],
     of_pod: Callable[[ResourceRequirements], dict[str, int]],
 ) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for one in spec.containers:
-        _add(total, of(one))
-    beside: dict[str, int] = {}
-    peak: dict[str, int] = {}
-    for one in spec.init_containers:
-        wanted = of(one)
-        if is_restartable_init(one):
-            _add(total, wanted)
-            _add(beside, wanted)
-            wanted = beside
-        else:
-            _add(wanted, beside)
-        _raise_to(peak, wanted)
-    _raise_to(total, peak)
+    total = pod_demand.total(spec.containers, spec.init_containers, of)
     if spec.resources is not None:
         # Pod-level resources replace the sum of the containers', for the resources they name.
         total.update(of_pod(spec.resources))
     if spec.overhead:
-        _add(total, amounts(spec.overhead))
+        pod_demand.add_to(total, amounts(spec.overhead))
     return total
-
-
-def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, number in more.items():
-        total[name] = total.get(name, 0) + number
-
-
-def _raise_to(total: dict[str, int], least: Mapping[str, int]) -> None:
-    for name, number in least.items():
-        if number > total.get(name, 0):
-            total[name] = number
 
 
 def _statuses_by_name(status: PodStatus) -> dict[str, ContainerStatus]:
@@ -277,9 +253,9 @@ def compute_qos_class(spec: PodSpec) -> str:
     limited: dict[str, int] = {}
     guaranteed = True
     for resources in parts:
-        _add(requested, _computing(resources.requests))
+        pod_demand.add_to(requested, _computing(resources.requests))
         limit = _computing(resources.limits)
-        _add(limited, limit)
+        pod_demand.add_to(limited, limit)
         if len(limit) < 2:
             guaranteed = False
     if not requested and not limited:

@@ -36,14 +36,6 @@ def subtract(left: Amounts, right: Amounts) -> dict[str, Quantity]:
     return add(left, {name: -amount for name, amount in right.items()})
 
 
-def raised_to(left: Amounts, right: Amounts) -> dict[str, Quantity]:
-    """The larger of both, of every name in either."""
-    larger = dict(left)
-    for name, amount in right.items():
-        larger[name] = max(larger[name], amount) if name in larger else amount
-    return larger
-
-
 def masked(amounts: Amounts, names: Iterable[str]) -> dict[str, Quantity]:
     """Only the amounts of these names."""
     kept = frozenset(names)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
+from keelback.api import pod_demand
 from keelback.api.core_v1 import Container, PersistentVolumeClaim, Pod, ResourceQuota, Service
-from keelback.api.pods import is_restartable_init, is_terminal
+from keelback.api.pods import is_terminal
 from keelback.apimachinery import quantity
 from keelback.apimachinery.meta import Kind
 from keelback.quota import amounts
@@ -98,19 +99,7 @@ def _compute_names(requests: Amounts, limits: Amounts) -> dict[str, quantity.Qua
 
 
 def _demand(pod: Pod, of: Callable[[Container], Mapping[str, str]]) -> dict[str, quantity.Quantity]:
-    """Sidecars and containers together, or the init container that needs most beside the sidecars before it."""
-    running: dict[str, quantity.Quantity] = {}
-    peak: dict[str, quantity.Quantity] = {}
-    for container in pod.spec.init_containers:
-        own = amounts.parse(of(container))
-        if is_restartable_init(container):
-            running = amounts.add(running, own)
-            peak = amounts.raised_to(peak, running)
-        else:
-            peak = amounts.raised_to(peak, amounts.add(running, own))
-    for container in pod.spec.containers:
-        running = amounts.add(running, amounts.parse(of(container)))
-    return amounts.raised_to(running, peak)
+    return pod_demand.total(pod.spec.containers, pod.spec.init_containers, lambda one: amounts.parse(of(one)))
 
 
 def _is_counted(pod: Pod, now: datetime) -> bool:

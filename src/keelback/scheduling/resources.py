@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from keelback.api import pod_demand
 from keelback.api.core_v1 import ResourceRequirements
 from keelback.api.pods import amounts
 
@@ -33,40 +34,15 @@ def pod_requests(
     overhead: Mapping[str, str] | None = None,
     when_missing: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """What the whole pod needs: containers together, init containers one at a time beside the sidecars before them.
+    """What the whole pod needs.
 
     Requests at the pod's level replace what its containers add up to; overhead comes on top. `when_missing` is what a
     container that does not name a resource counts as.
     """
     missing = when_missing or {}
-    total: dict[str, int] = {}
-    for container in containers:
-        _add(total, {**missing, **amounts(container.resources.requests)})
-    beside: dict[str, int] = {}
-    peak: dict[str, int] = {}
-    for container in init_containers:
-        wanted = {**missing, **amounts(container.resources.requests)}
-        if container.restart_policy == "Always":
-            _add(total, wanted)
-            _add(beside, wanted)
-            wanted = beside
-        else:
-            _add(wanted, beside)
-        _raise_to(peak, wanted)
-    _raise_to(total, peak)
+    total = pod_demand.total(containers, init_containers, lambda one: {**missing, **amounts(one.resources.requests)})
     if pod_level is not None:
         total.update(amounts(pod_level.requests))
     if overhead:
-        _add(total, amounts(overhead))
+        pod_demand.add_to(total, amounts(overhead))
     return total
-
-
-def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, number in more.items():
-        total[name] = total.get(name, 0) + number
-
-
-def _raise_to(total: dict[str, int], least: Mapping[str, int]) -> None:
-    for name, number in least.items():
-        if number > total.get(name, 0):
-            total[name] = number
