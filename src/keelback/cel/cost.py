@@ -185,10 +185,8 @@ class _Estimator:
         path: Path | None = self._path(node)
         if not path or path[0] == syntax.ACCUMULATOR:
             path = None
-        entries = self._entry_sizes(node)
-        element = entries.value if entries is not None else None
-        if element is None and path is not None:
-            element = self._sizes((*path, "@items"))
+        # As upstream's listElementNode: only a schema says how large elements are, never what the list is made of.
+        element = self._sizes((*path, "@items")) if path is not None else None
         return _Operand(node, self._type(node), path, self._size_or_unknown(node), element or UNKNOWN)
 
     def _list(self, node: ListLiteral) -> Estimate:

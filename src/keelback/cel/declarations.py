@@ -85,6 +85,13 @@ class Function:
     overloads: tuple[Overload, ...]
 
 
+Validator = Callable[["Expression", Mapping[int, Type], Callable[[str, int], None]], None]
+"""(expression, types of its nodes, report) -> None: what a library finds wrong with an expression whose types agree.
+
+It reports a message and the position it is about, or raises EvaluationError for what no program can be made of.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A family of declarations, put into an environment together."""
@@ -95,6 +102,7 @@ class Library:
     """Types whose names expressions may use as values: `type(x) == net.IP`."""
     constants: Mapping[str, tuple[Type, Value]] = field(default_factory=lambda: MappingProxyType({}))
     macros: tuple[Macro, ...] = ()
+    validators: tuple[Validator, ...] = ()
 
 
 def function(name: str, *overloads: Overload) -> Function:

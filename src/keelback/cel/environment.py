@@ -8,7 +8,7 @@ from typing import Self
 
 from keelback.cel import cost, interpreter, parser, validators
 from keelback.cel.checker import Checked, Declared, check
-from keelback.cel.declarations import Library, Overload
+from keelback.cel.declarations import Library, Overload, Validator
 from keelback.cel.errors import (
     CompileError,
     CostLimitExceeded,
@@ -53,6 +53,7 @@ class Environment:
         self._constants: dict[str, Declared] = {}
         self._functions: dict[str, tuple[Overload, ...]] = {}
         self._macros: dict[parser.MacroKey, Macro] = {}
+        self._validators: tuple[Validator, ...] = ()
         for macro in MACROS:
             self._macros[macro.name, macro.is_member, macro.argument_count] = macro
         self._add(variables or {}, (STANDARD, OPTIONALS, *libraries))
@@ -70,6 +71,7 @@ class Environment:
         wider._constants = self._constants
         wider._functions = self._functions
         wider._macros = self._macros
+        wider._validators = self._validators
         libraries = tuple(libraries)
         if libraries:
             wider._constants = dict(self._constants)
@@ -81,6 +83,7 @@ class Environment:
     def _add(self, variables: Mapping[str, Type], libraries: Iterable[Library]) -> None:
         self._variables.update(variables)
         for library in libraries:
+            self._validators += library.validators
             for function in library.functions:
                 known = self._functions.get(function.name, ())
                 ids = {overload.id for overload in function.overloads}
@@ -129,6 +132,8 @@ class Environment:
             checked = check(expression, source, self)
             if not source.has_issues:
                 validators.validate(expression, checked, source)
+                for validator in self._validators:
+                    validator(expression, checked.types, source.report)
             if source.has_issues:
                 raise CompileError(source.issues())
             found = checked.types[expression.id]

@@ -43,7 +43,7 @@ def validate(expression: Expression, checked: Checked, source: Source) -> None:
     pending = [expression]
     while pending:
         node = pending.pop()
-        pending.extend(_children(node))
+        pending.extend(children(node))
         if not isinstance(node, Call) or node.function not in _VALID or not node.arguments:
             continue
         place, is_valid = _VALID[node.function]
@@ -52,7 +52,8 @@ def validate(expression: Expression, checked: Checked, source: Source) -> None:
             source.report(f"invalid {node.function} argument", argument.position)
 
 
-def _children(node: Expression) -> Iterator[Expression]:
+def children(node: Expression) -> Iterator[Expression]:
+    """What was written directly below a node; of a macro, its arguments."""
     match node:
         case Select():
             yield node.operand

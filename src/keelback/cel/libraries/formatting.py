@@ -46,7 +46,7 @@ def formatted(template: str, arguments: Sequence[Value]) -> str:
             raise EvaluationError(f"index {used} out of range")
         argument = arguments[used]
         used += 1
-        verb, precision = clause(match, template)
+        verb, precision = clause(match)
         try:
             return _VERBS[verb](argument, precision)
         except _WrongTypeError as error:
@@ -60,7 +60,7 @@ def clauses(template: str) -> list[re.Match[str]]:
     return [match for match in _CLAUSE.finditer(template) if match[0] != "%%"]
 
 
-def clause(match: re.Match[str], template: str) -> tuple[str, int | None]:
+def clause(match: re.Match[str]) -> tuple[str, int | None]:
     """The verb and the precision of a clause. Raises EvaluationError."""
     if match.end() == match.start() + 1:
         raise EvaluationError("unexpected end of string")

@@ -12,6 +12,7 @@ from keelback.cel.environment import Environment
 from keelback.cel.libraries import (
     addresses,
     authorization,
+    equalities,
     list_extension,
     lists,
     named_formats,
@@ -45,6 +46,8 @@ LIBRARIES: Final = (
     versions.LIBRARY,
     # Since 1.34, in version 3.
     list_extension.LIBRARY,
+    # The costs of `==` between values of the libraries' types.
+    equalities.LIBRARY,
 )
 """What every field with expressions has. MutatingAdmissionPolicies have `json_patches.LIBRARY` beside these."""
 

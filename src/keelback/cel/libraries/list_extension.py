@@ -11,6 +11,7 @@ from keelback.cel.equality import equal
 from keelback.cel.errors import EvaluationError, no_such_overload
 from keelback.cel.estimates import MAXIMUM, Estimate, exactly
 from keelback.cel.libraries import costs
+from keelback.cel.libraries.lists import order
 from keelback.cel.macros import MACROS
 from keelback.cel.syntax import (
     UNUSED,
@@ -110,8 +111,11 @@ def _sorted_by(elements: list[Value], keys: list[Value]) -> list[Value]:
         raise EvaluationError("list elements must be comparable")
     if any(type(key) is not type(keys[0]) for key in keys):
         raise EvaluationError("list elements must have the same type")
-    places = list(range(len(keys)))
-    places.sort(key=cmp_to_key(lambda left, right: order(keys[left], keys[right])))
+
+    def by_key(left: int, right: int) -> int:
+        return order(keys[left], keys[right])
+
+    places = sorted(range(len(keys)), key=cmp_to_key(by_key))
     return [elements[place] for place in places]
 
 

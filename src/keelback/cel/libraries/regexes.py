@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from keelback.apimachinery import go_regexp
 from keelback.cel.declarations import CallEstimate, Library, Operand, function, member
 from keelback.cel.errors import EvaluationError
 from keelback.cel.estimates import ONE, Estimate
 from keelback.cel.libraries import costs
-from keelback.cel.types import INT, STRING, list_of
+from keelback.cel.syntax import Call, Expression, Literal
+from keelback.cel.types import INT, STRING, Type, list_of
+from keelback.cel.validators import children
 from keelback.cel.values import Value
 
 
@@ -41,6 +43,21 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
     return found
 
 
+def _validate(expression: Expression, _types: Mapping[int, Type], _report: Callable[[str, int], None]) -> None:
+    """Constant patterns are compiled with the program: one with a wrong pattern cannot be made."""
+    pending = [expression]
+    while pending:
+        node = pending.pop()
+        pending.extend(children(node))
+        if isinstance(node, Call) and node.function in ("find", "findAll") and node.arguments:
+            pattern = node.arguments[0]
+            if isinstance(pattern, Literal) and isinstance(pattern.value, str):
+                try:
+                    go_regexp.compiled(pattern.value)
+                except go_regexp.RegexpError as error:
+                    raise EvaluationError(str(error)) from None
+
+
 def _runtime(arguments: Sequence[Value], _result: Value) -> int:
     text = costs.traversal(1 + len(arguments[0]))
     return text * costs.traversal(len(arguments[1]), costs.REGEX_STRING_LENGTH)
@@ -66,4 +83,5 @@ LIBRARY = Library(
             member("string_find_all_string_int", (STRING, STRING, INT), list_of(STRING), _find_all, **_COSTS),
         ),
     ),
+    validators=(_validate,),
 )

@@ -11,7 +11,7 @@ from keelback.apimachinery.go_text import go_printed
 from keelback.cel.declarations import CallEstimate, Library, Operand, function, member, overload
 from keelback.cel.errors import EvaluationError
 from keelback.cel.estimates import MAXIMUM, NOTHING, Estimate, exactly
-from keelback.cel.libraries import costs
+from keelback.cel.libraries import costs, format_checks
 from keelback.cel.libraries.formatting import formatted
 from keelback.cel.types import DYN_LIST, INT, STRING, list_of
 from keelback.cel.values import Value
@@ -220,4 +220,5 @@ LIBRARY = Library(
         function("format", member("string_format", (STRING, DYN_LIST), STRING, formatted, **costs.TRAVERSAL)),
         function("strings.quote", overload("strings_quote", (STRING,), STRING, _quote, **_QUOTE)),
     ),
+    validators=(format_checks.validate,),
 )
