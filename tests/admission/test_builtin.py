@@ -8,9 +8,11 @@ from typing import TypeVar
 import pytest
 
 from keelback.admission.builtin import PLUGINS, Dependencies, build
+from keelback.admission.plugin import Ruling
 from keelback.api.admissionregistration_v1 import WebhookClientConfig
 from keelback.api.core_v1 import ResourceQuota
 from keelback.apimachinery.meta import Object
+from keelback.apiserver.served_resources import ServedResources
 
 T = TypeVar("T", bound=Object)
 
@@ -48,6 +50,8 @@ def _dependencies() -> Dependencies:
     return Dependencies(
         reader=nothing,
         is_allowed=lambda question: False,
+        rules=lambda question: Ruling(False),
+        resources=ServedResources({}),
         chance=random.Random(1),
         clock=nothing,
         quota_status=nothing,
@@ -81,7 +85,9 @@ def test_what_is_on_is_what_kubernetes_has_on() -> None:
         "CertificateSubjectRestriction",
         "DefaultIngressClass",
         "PodTopologyLabels",
+        "MutatingAdmissionPolicy",
         "MutatingAdmissionWebhook",
+        "ValidatingAdmissionPolicy",
         "ValidatingAdmissionWebhook",
         "ResourceQuota",
     }

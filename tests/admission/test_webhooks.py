@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation
+from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation, Question, Ruling
 from keelback.admission.webhook_client import HTTPSWebhookCaller
+from keelback.admission.webhook_reviews import WebhookFailure
 from keelback.admission.webhooks import (
     MutatingAdmissionWebhook,
     ValidatingAdmissionWebhook,
-    WebhookFailure,
+    WebhookDependencies,
 )
 from keelback.api.admissionregistration_v1 import (
     MutatingWebhook,
@@ -31,6 +32,7 @@ from keelback.api.admissionregistration_v1 import (
 from keelback.api.core_v1 import ConfigMap, Namespace
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta
+from keelback.apiserver.served_resources import ServedResources
 from keelback.bootstrap.pki import ensure_cluster_pki
 
 T = TypeVar("T", bound=Object)
@@ -116,15 +118,20 @@ def _request(*, dry_run: bool = False) -> AdmissionRequest:
     )
 
 
+def _rule(question: Question) -> Ruling:
+    return Ruling(question.verb == "get", "because")
+
+
+def _dependencies(cluster: Cluster, callers: Webhooks) -> WebhookDependencies:
+    return WebhookDependencies(cluster, ServedResources({}), _rule, callers, lambda: "uid-1")
+
+
 def _run(callers: Webhooks, request: AdmissionRequest, *objects: Object) -> ConfigMap:
     cluster = Cluster(*objects)
 
     async def go() -> Any:
-        plugins = [
-            plugin(cluster, callers, lambda: "uid-1")
-            for plugin in (MutatingAdmissionWebhook, ValidatingAdmissionWebhook)
-        ]
-        chain = AdmissionChain(plugins)
+        given = _dependencies(cluster, callers)
+        chain = AdmissionChain([MutatingAdmissionWebhook(given), ValidatingAdmissionWebhook(given)])
         admitted = await chain.admit(request)
         await chain.validate(admitted)
         return admitted.obj
@@ -233,10 +240,32 @@ def test_side_effects_exclude_dry_runs() -> None:
     ("change", "is_asked"),
     [
         ({}, True),
-        ({"rules": (RuleWithOperations(operations=("UPDATE",), api_groups=("*",), resources=("*/*",)),)}, False),
-        ({"rules": (RuleWithOperations(operations=("*",), api_groups=("*",), resources=("*/*",)),)}, True),
         (
-            {"rules": (RuleWithOperations(operations=("*",), api_groups=("*",), resources=("*",), scope="Cluster"),)},
+            {
+                "rules": (
+                    RuleWithOperations(
+                        operations=("UPDATE",), api_groups=("*",), api_versions=("*",), resources=("*/*",)
+                    ),
+                )
+            },
+            False,
+        ),
+        (
+            {
+                "rules": (
+                    RuleWithOperations(operations=("*",), api_groups=("*",), api_versions=("*",), resources=("*/*",)),
+                )
+            },
+            True,
+        ),
+        (
+            {
+                "rules": (
+                    RuleWithOperations(
+                        operations=("*",), api_groups=("*",), api_versions=("*",), resources=("*",), scope="Cluster"
+                    ),
+                )
+            },
             False,
         ),
         ({"namespace_selector": LabelSelector(match_labels={"team": "a"})}, True),
@@ -253,13 +282,13 @@ def test_rules_and_selectors_choose(change: dict[str, Any], is_asked: bool) -> N
 def test_a_webhook_configuration_is_never_sent_to_webhooks() -> None:
     callers = Webhooks()
     configuration = _validating(
-        "one", rules=(RuleWithOperations(operations=("*",), api_groups=("*",), resources=("*",)),)
+        "one", rules=(RuleWithOperations(operations=("*",), api_groups=("*",), api_versions=("*",), resources=("*",)),)
     )
     request = AdmissionRequest(
         operation=Operation.CREATE, kind=configuration.__kind__, user=Joe(), name="v", obj=configuration
     )
     asyncio.run(
-        AdmissionChain([ValidatingAdmissionWebhook(Cluster(configuration), callers, lambda: "u")]).validate(request)
+        AdmissionChain([ValidatingAdmissionWebhook(_dependencies(Cluster(configuration), callers))]).validate(request)
     )
     assert callers.asked == []
 

@@ -1,8 +1,7 @@
 """All admission plugins in the order in which they act, and which of them are on.
 
-The order is upstream's: a plugin may rely on those before it. Missing are ValidatingAdmissionPolicy and
-MutatingAdmissionPolicy, which need the expression language, ClusterTrustBundleAttest, whose API is not served, and
-EventRateLimit, ImagePolicyWebhook and NamespaceAutoProvision, which are nothing without a configuration.
+The order is upstream's: a plugin may rely on those before it. Missing are ClusterTrustBundleAttest, whose API is not
+served, and EventRateLimit, ImagePolicyWebhook and NamespaceAutoProvision, which are nothing without a configuration.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS, Defau
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
 from keelback.admission.grants import Grants, WhyNotGrant
 from keelback.admission.limit_ranger import LimitRanger
+from keelback.admission.mutating_admission_policy import MutatingAdmissionPolicyPlugin
 from keelback.admission.namespace_exists import NamespaceExists
 from keelback.admission.namespace_lifecycle import NamespaceLifecycle
 from keelback.admission.node_restriction import NodeRestriction
@@ -27,7 +27,7 @@ from keelback.admission.owner_references_permission_enforcement import (
     ResourceOf,
 )
 from keelback.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
-from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, Reader
+from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, Reader, Rules
 from keelback.admission.pod_node_selector import PodNodeSelector
 from keelback.admission.pod_restrictions import (
     ExtendedResourceToleration,
@@ -38,14 +38,17 @@ from keelback.admission.pod_security import PodSecurity
 from keelback.admission.pod_topology_labels import PodTopologyLabels
 from keelback.admission.priority import Priority
 from keelback.admission.resource_quota import QuotaStatus, ResourceQuotaPlugin
+from keelback.admission.resources import Resources
 from keelback.admission.runtime_class import RuntimeClassPlugin
 from keelback.admission.service_account import ServiceAccountPlugin
 from keelback.admission.storage_object_in_use_protection import StorageObjectInUseProtection
 from keelback.admission.taint_nodes_by_condition import TaintNodesByCondition
+from keelback.admission.validating_admission_policy import ValidatingAdmissionPolicyPlugin
 from keelback.admission.webhooks import (
     MutatingAdmissionWebhook,
     ValidatingAdmissionWebhook,
     WebhookCaller,
+    WebhookDependencies,
 )
 from keelback.concurrency.clock import Clock
 
@@ -56,6 +59,8 @@ class Dependencies:
 
     reader: Reader
     is_allowed: IsAllowed
+    rules: Rules
+    resources: Resources
     chance: random.Random
     clock: Clock
     quota_status: QuotaStatus
@@ -65,6 +70,11 @@ class Dependencies:
     why_not_grant: WhyNotGrant | None = None
     not_ready_seconds: int = DEFAULT_SECONDS
     unreachable_seconds: int = DEFAULT_SECONDS
+
+    @property
+    def asking_webhooks(self) -> WebhookDependencies:
+        """What both webhook plugins take."""
+        return WebhookDependencies(self.reader, self.resources, self.rules, self.webhooks, self.new_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +121,17 @@ PLUGINS: Sequence[Registration] = (
     Registration("PodTopologyLabels", True, lambda given: PodTopologyLabels(given.reader)),
     Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
     Registration(
-        "MutatingAdmissionWebhook",
+        "MutatingAdmissionPolicy",
         True,
-        lambda given: MutatingAdmissionWebhook(given.reader, given.webhooks, given.new_uid),
+        lambda given: MutatingAdmissionPolicyPlugin(given.reader, given.resources, given.rules, given.clock),
     ),
+    Registration("MutatingAdmissionWebhook", True, lambda given: MutatingAdmissionWebhook(given.asking_webhooks)),
     Registration(
-        "ValidatingAdmissionWebhook",
+        "ValidatingAdmissionPolicy",
         True,
-        lambda given: ValidatingAdmissionWebhook(given.reader, given.webhooks, given.new_uid),
+        lambda given: ValidatingAdmissionPolicyPlugin(given.reader, given.resources, given.rules, given.clock),
     ),
+    Registration("ValidatingAdmissionWebhook", True, lambda given: ValidatingAdmissionWebhook(given.asking_webhooks)),
     Registration(
         "ResourceQuota", True, lambda given: ResourceQuotaPlugin(given.reader, given.quota_status, given.clock)
     ),

@@ -121,7 +121,7 @@ class Compiled:
 def compile_text(
     text: str, scope: Scope, expected: tuple[Type, ...] = (), variables: Mapping[str, Type] | None = None
 ) -> Compiled:
-    """An expression compiled. `variables` are those of the policy, None if it has none; `expected` () takes any type."""
+    """An expression compiled. `variables` are the policy's, None if it has none; no `expected` type is any type."""
     declared = None if variables is None else tuple(variables.items())
     names = frozenset(_OBJECT_NAMES.findall(text)) if scope.has_patches else frozenset()
     # Types of objects are equal by name alone: what was compiled for one schema must not serve another.

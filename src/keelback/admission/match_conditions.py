@@ -30,7 +30,7 @@ class Conditions:
     fails_closed: bool
 
     def hold(self, values: Mapping[str, Value], variables: Mapping[str, Compiled]) -> bool:
-        """Whether all hold. A plain no counts more than a failure. Raises MatchConditionFailure, if that is to refuse."""
+        """Whether all hold. A plain no counts more than a failure. Raises MatchConditionFailure, if that refuses."""
         evaluation = Evaluation(values, variables, Budget(MATCH_CONDITIONS_BUDGET))
         failures: list[str] = []
         try:
@@ -65,4 +65,3 @@ def _result(evaluation: Evaluation, compiled: Compiled, failures: list[str]) -> 
     except ExpressionFailure as failure:
         failures.append(str(failure))
         return None
-

@@ -7,37 +7,41 @@ request, unless its failure policy is Ignore.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 import msgspec
 
-from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
-from keelback.admission.webhook_matching import (
-    Webhook,
-    is_exempt,
-    matches_namespace,
-    matches_objects,
-    matches_rules,
-    needs_namespace,
-)
+from keelback.admission import match_conditions, reinvocations, webhook_reviews
+from keelback.admission.evaluation import authorizer_values, request_values, tree_of
+from keelback.admission.expressions import Scope
+from keelback.admission.match_conditions import MatchConditionFailure
+from keelback.admission.matching import Matcher, criteria, is_exempt
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
+from keelback.admission.policies import in_version
+from keelback.admission.resources import Resources
+from keelback.admission.webhook_reviews import Answer, WebhookFailure, refusal
 from keelback.api.admissionregistration_v1 import (
     MatchCondition,
     MutatingWebhook,
     MutatingWebhookConfiguration,
+    RuleWithOperations,
+    ValidatingWebhook,
     ValidatingWebhookConfiguration,
     WebhookClientConfig,
 )
-from keelback.api.core_v1 import Namespace
 from keelback.apimachinery import codecs, errors, json_patch
-from keelback.apimachinery.meta import Kind, Object, Status, narrow, replace
+from keelback.apimachinery.meta import Kind, LabelSelector
 
-_OPERATIONS = frozenset(Operation)
+_OPERATIONS: Final = frozenset(Operation)
+_IF_NEEDED: Final = "IfNeeded"
+_NO_SIDE_EFFECTS: Final = ("None", "NoneOnDryRun")
 
 
-class WebhookFailure(Exception):
-    """The webhook could not be asked; the text says why."""
+class AnsweredWithError(WebhookFailure):
+    """The webhook's server answered, but with an error."""
 
 
 class WebhookCaller(Protocol):
@@ -48,99 +52,117 @@ class WebhookCaller(Protocol):
         ...
 
 
-# Whether a webhook's match conditions hold. They are expressions: the server gives this once it can evaluate them.
-MatchConditions = Callable[[Sequence[MatchCondition], AdmissionRequest], Awaitable[bool]]
+class Webhook(Protocol):
+    """What mutating and validating webhooks have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def admission_review_versions(self) -> Sequence[str]: ...
+    @property
+    def rules(self) -> Sequence[RuleWithOperations]: ...
+    @property
+    def client_config(self) -> WebhookClientConfig: ...
+    @property
+    def failure_policy(self) -> str: ...
+    @property
+    def match_policy(self) -> str: ...
+    @property
+    def match_conditions(self) -> Sequence[MatchCondition]: ...
+    @property
+    def namespace_selector(self) -> LabelSelector: ...
+    @property
+    def object_selector(self) -> LabelSelector: ...
+    @property
+    def side_effects(self) -> str: ...
+    @property
+    def timeout_seconds(self) -> int: ...
 
 
-@narrow(Namespace)
-class _NamespaceLabels(Object):
-    """A namespace, of which only the labels are of interest."""
+@dataclass(frozen=True, slots=True)
+class WebhookDependencies:
+    """What asking webhooks needs."""
 
-
-class _AdmissionResponse(msgspec.Struct, rename="camel"):
-    uid: str = ""
-    allowed: bool = False
-    status: Status | None = None
-    patch: bytes | None = None
-    patch_type: str | None = None
-    audit_annotations: dict[str, str] | None = None
-    warnings: list[str] | None = None
-
-
-class _AdmissionReview(msgspec.Struct, rename="camel"):
-    kind: str = ""
-    api_version: str = ""
-    response: _AdmissionResponse | None = None
+    reader: Reader
+    resources: Resources
+    rules: Rules
+    caller: WebhookCaller
+    new_uid: Callable[[], str]
 
 
 class _Dispatcher:
-    """What both plugins do alike: choose webhooks, ask one, and read its answer."""
+    """What both plugins do alike: choose webhooks, and ask one."""
 
-    def __init__(
-        self, reader: Reader, caller: WebhookCaller, new_uid: Callable[[], str], conditions: MatchConditions | None
-    ) -> None:
-        self.reader = reader
-        self._caller = caller
-        self._new_uid = new_uid
-        self._conditions = conditions
+    def __init__(self, given: WebhookDependencies, *, is_mutating: bool) -> None:
+        self.reader = given.reader
+        self.resources = given.resources
+        self._rules = given.rules
+        self._caller = given.caller
+        self._new_uid = given.new_uid
+        self._is_mutating = is_mutating
+        self._matcher = Matcher(given.reader, given.resources)
 
-    async def concerns(self, webhook: Webhook, request: AdmissionRequest) -> bool:
-        """Whether the webhook must be asked."""
-        if not matches_rules(webhook, request) or not matches_objects(webhook, request):
-            return False
-        if needs_namespace(webhook, request) and not matches_namespace(webhook, await self._labels(request)):
-            return False
-        if not webhook.match_conditions:
-            return True
-        if self._conditions is None:
-            raise WebhookFailure("match conditions cannot be evaluated")
-        return await self._conditions(webhook.match_conditions, request)
+    async def concerned(self, webhook: Webhook, request: AdmissionRequest) -> Kind | None:
+        """The version of the resource in which the webhook must be asked; None if it need not.
 
-    async def ask(self, webhook: Webhook, request: AdmissionRequest) -> _AdmissionResponse:
+        Raises Forbidden if its match conditions fail and it does not ignore that.
+        """
+        asked = criteria(webhook.rules, webhook.match_policy, webhook.namespace_selector, webhook.object_selector)
+        kind = await self._matcher.matched(asked, request, needs_rules=True)
+        if kind is None or not webhook.match_conditions:
+            return kind
+        conditions = match_conditions.conditions(webhook.match_conditions, Scope(), webhook.failure_policy)
+        assert conditions is not None
+        obj, old = self._seen(request, kind)
+        values = {
+            **request_values(request, kind, tree_of(obj), tree_of(old)),
+            **authorizer_values(request, self._rules),
+        }
+        try:
+            return kind if conditions.hold(values, {}) else None
+        except MatchConditionFailure as failure:
+            raise request.forbidden(str(failure)) from failure
+
+    def _seen(self, request: AdmissionRequest, kind: Kind) -> tuple[Any, Any]:
+        return (
+            in_version(request.obj, request.kind, kind, self.resources),
+            in_version(request.old_obj, request.kind, kind, self.resources),
+        )
+
+    async def ask(self, webhook: Webhook, request: AdmissionRequest, kind: Kind) -> Answer:
         """The webhook's answer if it allows. Raises StatusError if it refuses, WebhookFailure if it cannot be asked."""
-        if request.dry_run and webhook.side_effects not in ("None", "NoneOnDryRun"):
+        if request.dry_run and webhook.side_effects not in _NO_SIDE_EFFECTS:
             raise errors.BadRequest(f'admission webhook "{webhook.name}" does not support dry run')
+        version = webhook_reviews.version_for(webhook)
         uid = self._new_uid()
+        obj, old = self._seen(request, kind)
+        body = webhook_reviews.review(request, kind, obj, old, uid=uid, version=version)
+        answer = webhook_reviews.read(
+            await self._call(webhook, body), uid=uid, version=version, is_mutating=self._is_mutating
+        )
+        for key, value in (answer.audit_annotations or {}).items():
+            request.audit_annotations[f"{webhook.name}/{key}"] = value
+        for warning in answer.warnings or ():
+            request.warn(warning)
+        if not answer.allowed:
+            raise refusal(webhook.name, answer.status)
+        return answer
+
+    async def _call(self, webhook: Webhook, body: bytes) -> bytes:
         url = _url(webhook.client_config, webhook.timeout_seconds)
         try:
             async with asyncio.timeout(webhook.timeout_seconds):
-                answer = await self._caller.call(
-                    webhook.client_config, url, review(request, uid), webhook.timeout_seconds
-                )
+                return await self._caller.call(webhook.client_config, url, body, webhook.timeout_seconds)
         except TimeoutError:
             raise WebhookFailure(f'failed to call webhook: Post "{url}": context deadline exceeded') from None
+        except AnsweredWithError as failure:
+            raise WebhookFailure(f"failed to call webhook: {failure}") from failure
         except WebhookFailure as failure:
             raise WebhookFailure(f'failed to call webhook: Post "{url}": {failure}') from failure
-        response = _read(answer, uid)
-        for warning in response.warnings or ():
-            request.warn(warning)
-        for key, value in (response.audit_annotations or {}).items():
-            request.audit_annotations[f"{webhook.name}/{key}"] = value
-        if not response.allowed:
-            raise refusal(webhook.name, response.status)
-        return response
-
-    async def _labels(self, request: AdmissionRequest) -> Mapping[str, str]:
-        if request.kind is Namespace.__kind__:
-            own = request.obj if isinstance(request.obj, Namespace) else request.old_obj
-            return own.metadata.labels if isinstance(own, Namespace) else {}
-        try:
-            return (await self.reader.get(_NamespaceLabels, request.namespace)).metadata.labels
-        except errors.NotFound as error:
-            raise WebhookFailure(error.message) from None
 
 
 class _WebhookPlugin(AdmissionPlugin):
     operations = _OPERATIONS
-
-    def __init__(
-        self,
-        reader: Reader,
-        caller: WebhookCaller,
-        new_uid: Callable[[], str],
-        conditions: MatchConditions | None = None,
-    ) -> None:
-        self._dispatcher = _Dispatcher(reader, caller, new_uid, conditions)
 
     def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
         return operation in self.operations
@@ -151,43 +173,80 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
 
     name = "MutatingAdmissionWebhook"
 
+    def __init__(self, given: WebhookDependencies) -> None:
+        self._dispatcher = _Dispatcher(given, is_mutating=True)
+
     async def admit(self, request: AdmissionRequest) -> Any:
         if is_exempt(request):
             return request.obj
         configurations = await self._dispatcher.reader.list(MutatingWebhookConfiguration)
-        webhooks = [
-            webhook
-            for configuration in sorted(configurations, key=lambda one: one.metadata.name)
-            for webhook in configuration.webhooks
-        ]
-        if not webhooks:
+        if not configurations:
             return request.obj
-        asked: list[tuple[MutatingWebhook, Any]] = []
-        for webhook in webhooks:
-            changed = await self._apply(webhook, request)
-            if changed is not None:
+        reinvocation = request.reinvocation
+        kept = reinvocations.of(reinvocation, self.name)
+        kept.begin(reinvocation, request.obj)
+        for index, (key, webhook) in enumerate(_in_order(configurations)):
+            kind = await self._dispatcher.concerned(webhook, request)
+            if kind is None or kept.is_skipped(reinvocation, key):
+                continue
+            changed = await self._apply(webhook, key, index, request, kind)
+            if changed is not request.obj:
                 request = request.with_object(changed)
-                asked.append((webhook, changed))
-        for webhook, seen in asked:
-            if webhook.reinvocation_policy == "IfNeeded" and seen is not request.obj:
-                changed = await self._apply(webhook, request)
-                if changed is not None:
-                    request = request.with_object(changed)
+                kept.changed(reinvocation)
+            if webhook.reinvocation_policy == _IF_NEEDED:
+                kept.may_ask_again(key)
+        kept.output = request.obj
         return request.obj
 
-    async def _apply(self, webhook: MutatingWebhook, request: AdmissionRequest) -> Any:
-        """The object as the webhook leaves it; None if it was not asked or may be ignored."""
+    async def _apply(
+        self, webhook: MutatingWebhook, key: tuple[str, str, int], index: int, request: AdmissionRequest, kind: Kind
+    ) -> Any:
+        """The object as the webhook leaves it: the very same if it changes nothing, or could not be asked."""
+        call = f"round_{int(request.reinvocation.is_second_round)}_index_{index}"
+        changed, patch = request.obj, b""
         try:
-            if not await self._dispatcher.concerns(webhook, request):
-                return None
-            response = await self._dispatcher.ask(webhook, request)
-            if not response.patch:
-                return request.obj
-            changed = patched(request.obj, response.patch)
-            return request.obj if changed == request.obj else changed
+            answer = await self._dispatcher.ask(webhook, request, kind)
+            patch = answer.patch or b""
+            if patch:
+                changed = self._patched(webhook, answer, request, kind)
         except WebhookFailure as failure:
             _fail(webhook, failure)
-            return None
+            request.audit_annotations[f"failed-open.mutation.webhook.admission.k8s.io/{call}"] = webhook.name
+        is_changed = changed is not request.obj
+        request.audit_annotations[f"mutation.webhook.admission.k8s.io/{call}"] = webhook_reviews.annotation(
+            key[0], webhook.name, mutated=is_changed
+        )
+        if is_changed:
+            request.audit_annotations[f"patch.webhook.admission.k8s.io/{call}"] = webhook_reviews.annotation(
+                key[0], webhook.name, patch=msgspec.json.decode(patch), patchType="JSONPatch"
+            )
+        return changed
+
+    def _patched(self, webhook: Webhook, answer: Answer, request: AdmissionRequest, kind: Kind) -> Any:
+        """The object after the answer's patch. Raises WebhookFailure, InternalError."""
+        try:
+            operations = msgspec.json.decode(answer.patch or b"", type=list[dict[str, Any]])
+        except msgspec.DecodeError as error:
+            raise WebhookFailure(f"received undecodable patch in webhook response: {error}") from error
+        if not operations:
+            return request.obj
+        if request.obj is None:
+            raise errors.InternalError(
+                f'Internal error occurred: admission webhook "{webhook.name}" attempted to modify the object, which is '
+                "not supported for this operation"
+            )
+        if answer.patch_type != "JSONPatch":
+            raise WebhookFailure(f'unsupported patch type "{answer.patch_type}"')
+        resources = self._dispatcher.resources
+        shown = in_version(request.obj, request.kind, kind, resources)
+        try:
+            tree = json_patch.apply(codecs.to_tree(shown), operations)
+            changed = resources.from_tree(tree, shown, request.old_obj)
+        except (json_patch.JSONPatchError, codecs.DecodeError) as error:
+            raise errors.InternalError(f"Internal error occurred: {error}") from error
+        if shown is not request.obj:
+            changed = resources.convert(changed, request.kind)
+        return request.obj if changed == request.obj else changed
 
 
 class ValidatingAdmissionWebhook(_WebhookPlugin):
@@ -195,85 +254,42 @@ class ValidatingAdmissionWebhook(_WebhookPlugin):
 
     name = "ValidatingAdmissionWebhook"
 
+    def __init__(self, given: WebhookDependencies) -> None:
+        self._dispatcher = _Dispatcher(given, is_mutating=False)
+
     async def validate(self, request: AdmissionRequest) -> None:
         if is_exempt(request):
             return
         configurations = await self._dispatcher.reader.list(ValidatingWebhookConfiguration)
-        webhooks = [
-            webhook
-            for configuration in sorted(configurations, key=lambda one: one.metadata.name)
-            for webhook in configuration.webhooks
-        ]
-        if not webhooks:
+        if not configurations:
             return
-        answers = await asyncio.gather(*(self._check(webhook, request) for webhook in webhooks), return_exceptions=True)
+        asked: list[tuple[int, Webhook, Kind]] = []
+        for index, (_, webhook) in enumerate(_in_order(configurations)):
+            kind = await self._dispatcher.concerned(webhook, request)
+            if kind is not None:
+                asked.append((index, webhook, kind))
+        answers = await asyncio.gather(*(self._check(*one, request) for one in asked), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
 
-    async def _check(self, webhook: Webhook, request: AdmissionRequest) -> None:
+    async def _check(self, index: int, webhook: Webhook, kind: Kind, request: AdmissionRequest) -> None:
         try:
-            if await self._dispatcher.concerns(webhook, request):
-                await self._dispatcher.ask(webhook, request)
+            await self._dispatcher.ask(webhook, request, kind)
         except WebhookFailure as failure:
             _fail(webhook, failure)
+            key = f"failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}"
+            request.audit_annotations[key] = webhook.name
 
 
-def review(request: AdmissionRequest, uid: str) -> bytes:
-    """The AdmissionReview that asks about a request."""
-    kind, user = request.kind, request.user
-    some = request.obj if request.obj is not None else request.old_obj
-    shown = getattr(some, "__kind__", kind)
-    resource = {"group": kind.group, "version": kind.version, "resource": kind.plural}
-    group_kind = {"group": shown.group, "version": shown.version, "kind": shown.kind}
-    user_info: dict[str, Any] = {"username": user.name}
-    if user.uid:
-        user_info["uid"] = user.uid
-    if user.groups:
-        user_info["groups"] = user.groups
-    if user.extra:
-        user_info["extra"] = user.extra
-    body: dict[str, Any] = {"uid": uid, "kind": group_kind, "resource": resource}
-    if request.subresource:
-        body["subResource"] = request.subresource
-    body |= {"requestKind": group_kind, "requestResource": resource}
-    if request.subresource:
-        body["requestSubResource"] = request.subresource
-    if request.name:
-        body["name"] = request.name
-    if request.namespace:
-        body["namespace"] = request.namespace
-    body |= {
-        "operation": request.operation.value,
-        "userInfo": user_info,
-        "object": _raw(request.obj),
-        "oldObject": _raw(request.old_obj),
-        "dryRun": request.dry_run,
-        "options": _raw(request.options()),
-    }
-    return msgspec.json.encode({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": body})
-
-
-def refusal(webhook_name: str, status: Status | None) -> errors.StatusError:
-    """The error with which a webhook's no reaches the client."""
-    said = status if status is not None and status.status != "Success" else Status()
-    text = f'admission webhook "{webhook_name}" denied the request'
-    if said.message:
-        text = f"{text}: {said.message}"
-    elif said.reason:
-        text = f"{text}: {said.reason}"
-    else:
-        text = f"{text} without explanation"
-    return errors.from_status(replace(said, status="Failure", message=text, code=max(said.code, 400)))
-
-
-def patched(obj: Any, patch: bytes) -> Any:
-    """The object after a webhook's JSON patch. Raises WebhookFailure if the patch does not apply."""
-    try:
-        tree = json_patch.apply(_tree(obj), msgspec.json.decode(patch, type=list[dict[str, Any]]))
-        return codecs.convert(type(obj), tree) if isinstance(obj, Object) else tree
-    except (json_patch.JSONPatchError, msgspec.DecodeError, codecs.DecodeError) as error:
-        raise WebhookFailure(str(error)) from error
+def _in_order(configurations: Sequence[Any]) -> Iterator[tuple[tuple[str, str, int], Any]]:
+    """Every webhook with a key of its own, by the names of the configurations and as they stand there."""
+    for configuration in sorted(configurations, key=lambda one: one.metadata.name):
+        seen: dict[str, int] = {}
+        webhook: MutatingWebhook | ValidatingWebhook
+        for webhook in configuration.webhooks:
+            seen[webhook.name] = at = seen.get(webhook.name, -1) + 1
+            yield (configuration.metadata.name, webhook.name, at), webhook
 
 
 def _fail(webhook: Webhook, failure: WebhookFailure) -> None:
@@ -283,24 +299,6 @@ def _fail(webhook: Webhook, failure: WebhookFailure) -> None:
         ) from failure
 
 
-def _read(answer: bytes, uid: str) -> _AdmissionResponse:
-    try:
-        response = msgspec.json.decode(answer, type=_AdmissionReview).response
-    except msgspec.DecodeError as error:
-        raise WebhookFailure(f"received invalid webhook response: {error}") from error
-    if response is None:
-        raise WebhookFailure("received invalid webhook response: webhook response was absent")
-    if response.uid != uid:
-        raise WebhookFailure(f'received invalid webhook response: expected response.uid="{uid}", got "{response.uid}"')
-    if response.patch and response.patch_type != "JSONPatch":
-        raise WebhookFailure(
-            "received invalid webhook response: webhook returned response.patch but not response.patchType"
-            if response.patch_type is None
-            else f'received invalid webhook response: invalid response.patchType="{response.patch_type}"'
-        )
-    return response
-
-
 def _url(config: WebhookClientConfig, timeout_seconds: int) -> str:
     service = config.service
     if service is None:
@@ -308,13 +306,3 @@ def _url(config: WebhookClientConfig, timeout_seconds: int) -> str:
     else:
         base = f"https://{service.name}.{service.namespace}.svc:{service.port}{service.path or '/'}"
     return f"{base}{'&' if '?' in base else '?'}{urlencode({'timeout': f'{timeout_seconds}s'})}"
-
-
-def _raw(obj: Any) -> msgspec.Raw | None:
-    if obj is None:
-        return None
-    return msgspec.Raw(codecs.encode(obj) if hasattr(obj, "__kind__") else msgspec.json.encode(obj))
-
-
-def _tree(obj: Any) -> Any:
-    return msgspec.json.decode(codecs.encode(obj)) if hasattr(obj, "__kind__") else obj

@@ -21,6 +21,12 @@ class JSONPatchError(ValueError):
     """The patch cannot be applied: a path is missing, a test fails, an operation is unknown."""
 
 
+class TestFailed(JSONPatchError):
+    """A `test` found another value."""
+
+    __test__ = False
+
+
 class TooManyOperations(JSONPatchError):
     """The patch has more operations than allowed."""
 
@@ -155,6 +161,11 @@ def _remove(document: Any, path: Sequence[str]) -> Any:
     if not path:
         return None
     parent = _get(document, path[:-1])
+    if isinstance(parent, dict) and path[-1] not in parent:
+        place = "/".join(path)
+        raise JSONPatchError(
+            f"error in remove for path: '/{place}': Unable to remove nonexistent key: {path[-1]}: missing value"
+        )
     _child(parent, path[-1], path)
     del parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent), path)]
     return document
@@ -182,7 +193,7 @@ def _test(document: Any, path: Sequence[str], wanted: Any) -> None:
             return
         raise
     if not _same(found, wanted):
-        raise JSONPatchError(f"testing value /{'/'.join(path)} failed: test failed")
+        raise TestFailed(f"testing value /{'/'.join(path)} failed: test failed")
 
 
 def _same(left: Any, right: Any) -> bool:

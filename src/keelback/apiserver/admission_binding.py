@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation
 from keelback.apimachinery.meta import Kind
+from keelback.apiserver.admission_options import options_tree
 from keelback.apiserver.context import RequestContext
 
 
@@ -29,15 +31,18 @@ class BoundAdmission:
 
     def _request(self, operation: str, obj: Any, old: Any) -> AdmissionRequest:
         subject = obj if obj is not None else old
+        metadata = getattr(subject, "metadata", None)
+        info = self._context.info
         return AdmissionRequest(
             operation=Operation(operation),
             kind=self._kind,
             user=self._context.user,
             subresource=self._subresource,
-            namespace=subject.metadata.namespace or self._context.info.namespace,
-            name=subject.metadata.name,
+            namespace=(metadata.namespace if metadata is not None else "") or info.namespace,
+            name=(metadata.name if metadata is not None else "") or info.name,
             obj=obj,
             old_obj=old,
+            options=partial(options_tree, self._context, operation),
             dry_run=self._dry_run,
             warnings=self._context.warnings,
         )

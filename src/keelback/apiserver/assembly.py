@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from keelback.admission import builtin as admission_plugins
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
-from keelback.admission.plugin import Question
+from keelback.admission.plugin import Question, Ruling
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
@@ -30,6 +30,7 @@ from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
+from keelback.apiserver.served_resources import ServedResources
 from keelback.apiserver.server import APIServer
 from keelback.apiserver.watch_cache import WatchCache, WatchOptions
 from keelback.apiserver.watch_feed import CacheFeed
@@ -271,7 +272,9 @@ class _Assembly:
     def _admission(self) -> Any:
         given = admission_plugins.Dependencies(
             reader=self._lookup,
-            is_allowed=self._is_allowed,
+            is_allowed=lambda question: self._rule(question).is_allowed,
+            rules=self._rule,
+            resources=ServedResources(self._handlers),
             chance=self._chance,
             clock=self._clock,
             quota_status=_QuotaStatus(self._handlers["", "resourcequotas"].store),
@@ -287,9 +290,9 @@ class _Assembly:
         own = () if "NodeRestriction" in disabled else ("NodeRestriction",)
         return admission_plugins.build(given, enable=(*own, *self._config.enable_admission_plugins), disable=disabled)
 
-    def _is_allowed(self, question: Question) -> bool:
+    def _rule(self, question: Question) -> Ruling:
         user = UserInfo(question.user.name, question.user.uid, question.user.groups, question.user.extra)
-        return self._authorizer.authorize(
+        verdict = self._authorizer.authorize(
             Attributes(
                 user=user,
                 verb=question.verb,
@@ -298,8 +301,13 @@ class _Assembly:
                 subresource=question.subresource,
                 namespace=question.namespace,
                 name=question.name,
+                path=question.path,
+                is_resource_request=not question.path,
+                label_selector=question.label_selector,
+                field_selector=question.field_selector,
             )
-        ).is_allowed
+        )
+        return Ruling(verdict.is_allowed, verdict.reason)
 
     def _resource_of(self, api_version: str, kind_name: str) -> str | None:
         for handler in self._handlers.values():

@@ -1,0 +1,268 @@
+"""MutatingAdmissionPolicy: changes objects as expressions say, by apply configuration or by JSON patch (KEP-3962)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keelback.admission import mutations, reinvocations
+from keelback.admission.evaluation import (
+    RUNTIME_BUDGET,
+    Evaluation,
+    ExpressionFailure,
+    OutOfBudgetError,
+    authorizer_values,
+    namespace_tree,
+    request_values,
+    tree_of,
+)
+from keelback.admission.expressions import (
+    CONFIGURATION,
+    PATCH,
+    Compiled,
+    Scope,
+    Variables,
+    compile_text,
+    variables_of,
+)
+from keelback.admission.match_conditions import Conditions, MatchConditionFailure, conditions
+from keelback.admission.matching import Matcher, is_exempt
+from keelback.admission.mutations import MutationError
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
+from keelback.admission.policies import (
+    Binding,
+    Bound,
+    ConfigurationError,
+    Policies,
+    check_param_kind,
+    in_version,
+    is_met,
+    namespace_of,
+    parameters,
+)
+from keelback.admission.resources import Resources
+from keelback.api.admissionregistration_v1 import (
+    MutatingAdmissionPolicy,
+    MutatingAdmissionPolicyBinding,
+)
+from keelback.apimachinery import codecs, errors
+from keelback.apimachinery.meta import Kind, StatusCause, replace
+from keelback.cel.environment import Budget
+from keelback.cel.values import Value
+from keelback.concurrency.clock import Clock
+
+_IF_NEEDED: Final = "IfNeeded"
+Tree = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluator:
+    """A policy's expressions, compiled. Of each mutation: whether it is a JSON patch, and its expression."""
+
+    conditions: Conditions | None
+    variables: Variables
+    mutations: tuple[tuple[bool, Compiled], ...]
+    fails_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Invocation:
+    """A policy to be applied with a binding and a parameter."""
+
+    bound: Bound[_Evaluator]
+    binding: Binding
+    kind: Kind
+    params: Tree | None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        metadata = (self.params or {}).get("metadata") or {}
+        return self.bound.name, self.binding.name, metadata.get("namespace", ""), metadata.get("name", "")
+
+
+class _Failures:
+    """What went wrong, in order: text, and the reason for the status."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+
+    def add(self, bound: Bound[_Evaluator], binding: str, problem: str, reason: str = "") -> None:
+        """Note it, unless the policy's failure policy is to go on."""
+        if bound.evaluator.fails_closed:
+            by = f"policy '{bound.name}' with binding '{binding}'" if binding else f"policy '{bound.name}'"
+            self.found.append((f"{by} denied request: {problem}", reason))
+
+    def check(self, request: AdmissionRequest) -> None:
+        """Raise Forbidden (with the reason of the first) if there are any."""
+        if not self.found:
+            return
+        status = request.forbidden("admission request denied by policy").status
+        assert status.details is not None
+        message, reason = self.found[0]
+        causes = tuple(StatusCause(message=text) for text, _ in self.found)
+        raise errors.from_status(
+            replace(
+                status, message=message, reason=reason or status.reason, details=replace(status.details, causes=causes)
+            )
+        )
+
+
+class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
+    """Applies every policy, with each of its bindings and each of their parameters, before the webhooks are asked."""
+
+    name = "MutatingAdmissionPolicy"
+    operations = frozenset(Operation)
+
+    def __init__(self, reader: Reader, resources: Resources, rules: Rules, clock: Clock) -> None:
+        self._reader = reader
+        self._resources = resources
+        self._rules = rules
+        self._matcher = Matcher(reader, resources)
+        self._policies = Policies(
+            reader, clock, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, _compile_policy
+        )
+
+    async def admit(self, request: AdmissionRequest) -> Any:
+        if is_exempt(request):
+            self._policies.note_change(request.kind)
+            return request.obj
+        policies = await self._policies.current()
+        if not policies:
+            return request.obj
+        failures = _Failures()
+        invocations = [one for bound in policies for one in await self._invocations(bound, request, failures)]
+        if invocations:
+            request = await self._apply(invocations, request, failures)
+        failures.check(request)
+        return request.obj
+
+    async def _invocations(
+        self, bound: Bound[_Evaluator], request: AdmissionRequest, failures: _Failures
+    ) -> list[_Invocation]:
+        kind = await is_met(self._matcher, bound.criteria, request)
+        if kind is None:
+            return []
+        try:
+            param_kind = check_param_kind(self._resources, bound.spec.param_kind)
+        except ConfigurationError as error:
+            failures.add(bound, "", f"failed to configure policy: {error}")
+            return []
+        found: list[_Invocation] = []
+        for binding in bound.bindings:
+            if await is_met(self._matcher, binding.criteria, request) is None:
+                continue
+            try:
+                given = await parameters(self._resources, param_kind, binding.param_ref, request.namespace)
+            except ConfigurationError as error:
+                failures.add(bound, binding.name, f"failed to configure binding: {error}")
+                continue
+            found.extend(_Invocation(bound, binding, kind, params) for params in given)
+        return found
+
+    async def _apply(
+        self, invocations: list[_Invocation], request: AdmissionRequest, failures: _Failures
+    ) -> AdmissionRequest:
+        reinvocation = request.reinvocation
+        kept = reinvocations.of(reinvocation, self.name)
+        kept.begin(reinvocation, request.obj)
+        common = authorizer_values(request, self._rules)
+        namespace = namespace_tree(await namespace_of(self._reader, request))
+        first = request.obj
+        for one in invocations:
+            values = {**common, "params": one.params}
+            conditions_of_policy = one.bound.evaluator.conditions
+            if conditions_of_policy is not None:
+                try:
+                    seen = {**self._values(one.kind, request), **values}
+                    if not conditions_of_policy.hold(seen, one.bound.evaluator.variables.compiled):
+                        continue
+                except MatchConditionFailure as failure:
+                    failures.add(one.bound, one.binding.name, str(failure), "Invalid")
+                    continue
+            if kept.is_skipped(reinvocation, one.key):
+                continue
+            before = request.obj
+            if before is not None:
+                request = self._mutate(one, {**values, "namespaceObject": namespace}, request, failures)
+            if request.obj != before:
+                kept.changed(reinvocation)
+            if one.bound.policy.spec.reinvocation_policy == _IF_NEEDED:
+                kept.may_ask_again(one.key)
+        if request.obj is not first:
+            kept.changed(reinvocation)
+        kept.output = request.obj
+        return request
+
+    def _values(self, kind: Kind, request: AdmissionRequest) -> dict[str, Value]:
+        obj = in_version(request.obj, request.kind, kind, self._resources)
+        old = in_version(request.old_obj, request.kind, kind, self._resources)
+        return request_values(request, kind, tree_of(obj), tree_of(old))
+
+    def _mutate(
+        self, one: _Invocation, values: Mapping[str, Value], request: AdmissionRequest, failures: _Failures
+    ) -> AdmissionRequest:
+        """The request after all mutations of a policy, each seeing what those before it did."""
+        for is_json_patch, expression in one.bound.evaluator.mutations:
+            try:
+                changed = self._mutated(one, is_json_patch, expression, values, request)
+            except (MutationError, ExpressionFailure, OutOfBudgetError) as error:
+                failures.add(one.bound, one.binding.name, str(error), "Invalid")
+                continue
+            if changed != request.obj:
+                request = request.with_object(changed)
+        return request
+
+    def _mutated(
+        self,
+        one: _Invocation,
+        is_json_patch: bool,
+        expression: Compiled,
+        values: Mapping[str, Value],
+        request: AdmissionRequest,
+    ) -> Any:
+        if expression.program is None:
+            raise MutationError(expression.problem)
+        seen = {**self._values(one.kind, request), **values}
+        tree: Tree = seen["object"]
+        evaluation = Evaluation(seen, one.bound.evaluator.variables.compiled, Budget(RUNTIME_BUDGET))
+        value = evaluation.value(expression)
+        shown = in_version(request.obj, request.kind, one.kind, self._resources)
+        if is_json_patch:
+            patched = mutations.json_patched(tree, value)
+            unknown = self._resources.strict_errors(patched, shown)
+            if unknown:
+                raise errors.InternalError(f"Internal error occurred: strict decoding error: {', '.join(unknown)}")
+        else:
+            problems = mutations.misnamed_in(expression.text)
+            if problems:
+                raise MutationError("type mismatch: " + "\n".join(problems))
+            patched = mutations.applied(tree, value, self._resources.schema_of(shown))
+        if patched == tree:
+            return request.obj
+        try:
+            changed = self._resources.from_tree(patched, shown, request.old_obj)
+        except codecs.DecodeError as error:
+            raise errors.InternalError(f"Internal error occurred: {error}") from error
+        return self._resources.convert(changed, request.kind) if shown is not request.obj else changed
+
+
+def _compile_policy(policy: MutatingAdmissionPolicy) -> _Evaluator:
+    spec = policy.spec
+    scope = Scope(has_params=spec.param_kind is not None)
+    variables = variables_of(((one.name, one.expression) for one in spec.variables), scope)
+    types = variables.types()
+    patches = Scope(has_params=scope.has_params, has_patches=True)
+    compiled: list[tuple[bool, Compiled]] = []
+    for one in spec.mutations:
+        if one.json_patch is not None:
+            compiled.append((True, compile_text(one.json_patch.expression, patches, PATCH, types)))
+        elif one.apply_configuration is not None:
+            expression = one.apply_configuration.expression
+            compiled.append((False, compile_text(expression, patches, CONFIGURATION, types)))
+    return _Evaluator(
+        conditions(spec.match_conditions, scope, spec.failure_policy, types),
+        variables,
+        tuple(compiled),
+        spec.failure_policy != "Ignore",
+    )

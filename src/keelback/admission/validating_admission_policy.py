@@ -1,0 +1,329 @@
+"""ValidatingAdmissionPolicy: refuses, warns or notes where the expressions of a policy do not hold (KEP-3488)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keelback.admission.evaluation import (
+    RUNTIME_BUDGET,
+    Evaluation,
+    ExpressionFailure,
+    OutOfBudgetError,
+    authorizer_values,
+    namespace_tree,
+    request_values,
+    tree_of,
+)
+from keelback.admission.expressions import (
+    BOOLEAN,
+    TEXT,
+    TEXT_OR_NULL,
+    Compiled,
+    Scope,
+    Variables,
+    compile_text,
+    variables_of,
+)
+from keelback.admission.match_conditions import Conditions, MatchConditionFailure, conditions
+from keelback.admission.matching import Matcher, is_exempt
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
+from keelback.admission.policies import (
+    Binding,
+    Bound,
+    ConfigurationError,
+    Policies,
+    check_param_kind,
+    in_version,
+    is_met,
+    namespace_of,
+    parameters,
+)
+from keelback.admission.resources import Resources
+from keelback.api.admissionregistration_v1 import (
+    ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+    Validation,
+)
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Kind, StatusCause, replace
+from keelback.cel.environment import Budget
+from keelback.cel.values import Value
+from keelback.concurrency.clock import Clock
+
+FAILURE_ANNOTATION: Final = "validation.policy.admission.k8s.io/validation_failure"
+_LONGEST_MESSAGE_BYTES: Final = 5 * 1024
+_LONGEST_ANNOTATION_BYTES: Final = 10 * 1024
+_CODES: Final = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluator:
+    """A policy's expressions, compiled."""
+
+    conditions: Conditions | None
+    variables: Variables
+    validations: tuple[tuple[Validation, Compiled, Compiled | None], ...]
+    annotations: tuple[tuple[str, Compiled], ...]
+    fails_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Denial:
+    """One validation that did not hold. `index` is its place in the policy."""
+
+    index: int
+    message: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    policy: str
+    binding: str
+    message: str
+    reason: str = ""
+
+
+class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
+    """Applies every policy, with each of its bindings and each of their parameters. The first refusal is told."""
+
+    name = "ValidatingAdmissionPolicy"
+    operations = frozenset(Operation)
+
+    def __init__(self, reader: Reader, resources: Resources, rules: Rules, clock: Clock) -> None:
+        self._reader = reader
+        self._resources = resources
+        self._rules = rules
+        self._matcher = Matcher(reader, resources)
+        self._policies = Policies(
+            reader, clock, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, _compile_policy
+        )
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        if is_exempt(request):
+            self._policies.note_change(request.kind)
+            return
+        policies = await self._policies.current()
+        if not policies:
+            return
+        refusals: list[_Refusal] = []
+        given = _Given(request, authorizer_values(request, self._rules), self._resources)
+        for bound in policies:
+            await self._apply(bound, given, refusals)
+        if refusals:
+            raise _refusal(request, refusals[0])
+
+    async def _apply(self, bound: Bound[_Evaluator], given: _Given, refusals: list[_Refusal]) -> None:
+        request = given.request
+        kind = await is_met(self._matcher, bound.criteria, request)
+        if kind is None:
+            return
+        try:
+            param_kind = check_param_kind(self._resources, bound.spec.param_kind)
+        except ConfigurationError as error:
+            if bound.evaluator.fails_closed:
+                refusals.append(_Refusal(bound.name, "", f"failed to configure policy: {error}"))
+            return
+        annotations: dict[str, list[str]] = {}
+        for binding in bound.bindings:
+            if await is_met(self._matcher, binding.criteria, request) is None:
+                continue
+            try:
+                found = await parameters(self._resources, param_kind, binding.param_ref, request.namespace)
+            except ConfigurationError as error:
+                if bound.evaluator.fails_closed:
+                    refusals.append(_Refusal(bound.name, binding.name, f"failed to configure binding: {error}"))
+                continue
+            namespace = namespace_tree(await namespace_of(self._reader, request))
+            for params in found:
+                values = given.values(kind, params)
+                self._decide(bound, binding, values, namespace, request, refusals, annotations)
+        for key, texts in annotations.items():
+            request.audit_annotations[f"{bound.name}/{key}"] = ", ".join(texts)
+
+    def _decide(
+        self,
+        bound: Bound[_Evaluator],
+        binding: Binding,
+        values: Mapping[str, Value],
+        namespace: Mapping[str, Any] | None,
+        request: AdmissionRequest,
+        refusals: list[_Refusal],
+        annotations: dict[str, list[str]],
+    ) -> None:
+        evaluator = bound.evaluator
+        denials, texts = _evaluate(evaluator, values, namespace)
+        for denial in denials:
+            for action in binding.object.spec.validation_actions:
+                match action:
+                    case "Deny":
+                        refusals.append(_Refusal(bound.name, binding.name, denial.message, denial.reason))
+                    case "Warn":
+                        request.warn(
+                            f"Validation failed for ValidatingAdmissionPolicy '{bound.name}' with binding "
+                            f"'{binding.name}': {denial.message}"
+                        )
+                    case "Audit":
+                        request.audit_annotations[FAILURE_ANNOTATION] = _noted(binding, denial)
+        for key, text, problem in texts:
+            if problem:
+                refusals.append(_Refusal(bound.name, binding.name, problem))
+            elif text not in (known := annotations.setdefault(key, [])):
+                known.append(text)
+
+
+class _Given:
+    """A request, and its objects as trees in each version that some policy asks for."""
+
+    def __init__(self, request: AdmissionRequest, authorizer: Mapping[str, Value], resources: Resources) -> None:
+        self.request = request
+        self._authorizer = authorizer
+        self._resources = resources
+        self._values: dict[Kind, dict[str, Value]] = {}
+
+    def values(self, kind: Kind, params: Mapping[str, Any] | None) -> dict[str, Value]:
+        """The variables of an expression."""
+        known = self._values.get(kind)
+        if known is None:
+            request = self.request
+            known = self._values[kind] = {
+                **request_values(
+                    request,
+                    kind,
+                    tree_of(in_version(request.obj, request.kind, kind, self._resources)),
+                    tree_of(in_version(request.old_obj, request.kind, kind, self._resources)),
+                ),
+                **self._authorizer,
+            }
+        return {**known, "params": params}
+
+
+def _compile_policy(policy: ValidatingAdmissionPolicy) -> _Evaluator:
+    spec = policy.spec
+    scope = Scope(has_params=spec.param_kind is not None)
+    variables = variables_of(((one.name, one.expression) for one in spec.variables), scope)
+    types = variables.types()
+    # Who may do what is no matter of messages.
+    told = Scope(has_params=scope.has_params, has_authorizer=False)
+    return _Evaluator(
+        conditions(spec.match_conditions, scope, spec.failure_policy, types),
+        variables,
+        tuple(
+            (
+                one,
+                compile_text(one.expression, scope, BOOLEAN, types),
+                compile_text(one.message_expression, told, TEXT, types) if one.message_expression else None,
+            )
+            for one in spec.validations
+        ),
+        tuple(
+            (one.key, compile_text(one.value_expression, scope, TEXT_OR_NULL, types)) for one in spec.audit_annotations
+        ),
+        spec.failure_policy != "Ignore",
+    )
+
+
+def _evaluate(
+    evaluator: _Evaluator, values: Mapping[str, Value], namespace: Mapping[str, Any] | None
+) -> tuple[Sequence[_Denial], Sequence[tuple[str, str, str]]]:
+    """The validations that do not hold, and the audit annotations: key, text, and what kept it from being known."""
+    variables = evaluator.variables.compiled
+    if evaluator.conditions is not None:
+        try:
+            if not evaluator.conditions.hold(values, variables):
+                return (), ()
+        except MatchConditionFailure as failure:
+            return (_Denial(0, str(failure)),), ()
+    values = {**values, "namespaceObject": namespace}
+    try:
+        denials = _denials(evaluator, values)
+        return denials, _annotations(evaluator, values)
+    except OutOfBudgetError as error:
+        return ((_Denial(0, str(error)),) if evaluator.fails_closed else ()), ()
+
+
+def _denials(evaluator: _Evaluator, values: Mapping[str, Value]) -> list[_Denial]:
+    budget = Budget(RUNTIME_BUDGET)
+    evaluation = Evaluation(values, evaluator.variables.compiled, budget)
+    failed: list[tuple[int, str]] = []
+    for index, (_, expression, _) in enumerate(evaluator.validations):
+        try:
+            if evaluation.value(expression) is not True:
+                failed.append((index, ""))
+        except ExpressionFailure as failure:
+            if evaluator.fails_closed:
+                failed.append((index, str(failure)))
+    # Messages are computed only where they are needed, from what the validations left of the budget.
+    messages = Evaluation(
+        {name: value for name, value in values.items() if not name.startswith("authorizer")},
+        evaluator.variables.compiled,
+        budget,
+    )
+    return [_Denial(index, problem) if problem else _denial(index, evaluator, messages) for index, problem in failed]
+
+
+def _denial(index: int, evaluator: _Evaluator, messages: Evaluation) -> _Denial:
+    validation, _, expression = evaluator.validations[index]
+    message = ""
+    if expression is not None:
+        try:
+            message = _usable(messages.value(expression))
+        except ExpressionFailure:
+            message = ""
+        except OutOfBudgetError as error:
+            return _Denial(index, f"failed messageExpression: {error}")
+    message = message or validation.message.strip() or f"failed expression: {validation.expression.strip()}"
+    return _Denial(index, message, validation.reason or "Invalid")
+
+
+def _usable(value: Value) -> str:
+    """A computed message, unless it is none: too long, of several lines, or no text."""
+    text = value.strip() if isinstance(value, str) else ""
+    return "" if "\n" in text or len(text.encode()) > _LONGEST_MESSAGE_BYTES else text
+
+
+def _annotations(evaluator: _Evaluator, values: Mapping[str, Value]) -> list[tuple[str, str, str]]:
+    evaluation = Evaluation(values, evaluator.variables.compiled, Budget(RUNTIME_BUDGET))
+    found: list[tuple[str, str, str]] = []
+    for key, expression in evaluator.annotations:
+        try:
+            value = evaluation.value(expression)
+        except ExpressionFailure as failure:
+            if evaluator.fails_closed:
+                found.append((key, "", str(failure)))
+            continue
+        if isinstance(value, str) and (text := value.strip()):
+            found.append((key, text.encode()[:_LONGEST_ANNOTATION_BYTES].decode(errors="ignore"), ""))
+    return found
+
+
+def _noted(binding: Binding, denial: _Denial) -> str:
+    """The audit annotation of a failed validation."""
+    failure = {
+        "message": denial.message,
+        "policy": binding.object.spec.policy_name,
+        "binding": binding.name,
+        "expressionIndex": denial.index,
+        "validationActions": list(binding.object.spec.validation_actions),
+    }
+    return json.dumps([failure], separators=(",", ":"), ensure_ascii=False)
+
+
+def _refusal(request: AdmissionRequest, refusal: _Refusal) -> errors.StatusError:
+    by = f"'{refusal.policy}' with binding '{refusal.binding}'" if refusal.binding else f"'{refusal.policy}'"
+    message = f"ValidatingAdmissionPolicy {by} denied request: {refusal.message}"
+    status = request.forbidden(message).status
+    details = status.details
+    assert details is not None
+    reason = refusal.reason or "Invalid"
+    return errors.from_status(
+        replace(
+            status,
+            reason=reason,
+            code=_CODES.get(reason, 422),
+            details=replace(details, causes=(StatusCause(message=message),)),
+        )
+    )
