@@ -276,7 +276,8 @@ def _taken_apart(annotation: Any) -> tuple[tuple[Any, ...], Any, bool]:
             members = [member for member in get_args(annotation) if member is not type(None)]
             optional = optional or len(members) < len(get_args(annotation))
             if len(members) != 1:
-                return marks, Union, optional
+                # Of scalars one kind or another; of more than that, as a schema or a yes, whatever it is as a whole.
+                return marks, Union if _SCALARS.keys() >= set(members) else msgspec.Raw, optional
             annotation = members[0]
         else:
             return marks, annotation, optional
