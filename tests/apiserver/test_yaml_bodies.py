@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 
+import msgspec
 import pytest
 
+from keelback.apimachinery import yaml
 from keelback.apiserver.yaml_bodies import BESIDE_THE_LOOP_BYTES
 from keelback.component.http import Request, Response
 from keelback.testing.api import ADMINISTRATOR, api_server
@@ -50,6 +52,33 @@ def test_nobody_waits_until_a_large_body_is_read() -> None:
                 tasks.create_task(ask("apply", application("two", config_map("two", keys=20_000))))
                 tasks.create_task(ask("read", Request("GET", "/version", identity=ADMINISTRATOR)))
         assert finished[0] == "read"
+
+    asyncio.run(body())
+
+
+def test_nobody_waits_until_a_large_answer_is_written() -> None:
+    async def body() -> None:
+        finished = []
+        async with api_server() as api:
+            created = await api.handle(creation(config_map("one", keys=20_000)))
+            assert isinstance(created, Response)
+
+            async def ask(name: str, path: str, accept: str) -> Response:
+                headers = {"accept": accept}
+                answer = await api.handle(Request("GET", path, headers=headers, identity=ADMINISTRATOR))
+                finished.append(name)
+                assert isinstance(answer, Response)
+                return answer
+
+            async with asyncio.TaskGroup() as tasks:
+                large = tasks.create_task(ask("large", f"{CONFIG_MAPS}/one", "application/yaml"))
+                small = tasks.create_task(ask("small", f"{CONFIG_MAPS}/kube-root-ca.crt", "application/yaml"))
+                tasks.create_task(ask("json", "/version", "application/json"))
+        assert finished[-1] == "large"
+        assert large.result().headers["content-type"] == small.result().headers["content-type"] == "application/yaml"
+        tree, _ = yaml.load(large.result().content())
+        assert tree == msgspec.json.decode(created.content())
+        assert yaml.load(small.result().content())[0]["code"] == 404
 
     asyncio.run(body())
 

@@ -30,6 +30,15 @@ class Accepted(msgspec.Struct, frozen=True):
 _DEFAULT = Accepted(JSON)
 
 
+class ToBeYAML(Response, frozen=True, gc=False):
+    """An answer in JSON that was asked for in YAML: writing it takes time, and is the server's last step."""
+
+    def written(self) -> Response:
+        """The answer in YAML."""
+        text = yaml.dump(msgspec.json.decode(self.content()))
+        return Response(self.status, {**self.headers, "content-type": YAML}, text.encode())
+
+
 @lru_cache(maxsize=512)
 def negotiate(accept: str) -> Accepted:
     """The best form of those a client accepts. Raises NotAcceptable when none can be given.
@@ -98,13 +107,9 @@ def _escaped(text: str) -> str:
 def respond(status: int, wire: Any, accepted: Accepted = _DEFAULT, *, warnings: list[str] | None = None) -> Response:
     """A response from wire bytes (one piece or several), in YAML when that was asked for."""
     headers = {"content-type": JSON, "cache-control": "no-cache, private"}
-    if accepted.media_type == YAML:
-        whole = wire if isinstance(wire, bytes) else b"".join(wire)
-        wire = yaml.dump(msgspec.json.decode(whole)).encode()
-        headers["content-type"] = YAML
     if warnings:
         headers["warning"] = warning_header(warnings)
-    return Response(status, headers, wire)
+    return Response(status, headers, wire) if accepted.media_type != YAML else ToBeYAML(status, headers, wire)
 
 
 def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] | None = None) -> Response:

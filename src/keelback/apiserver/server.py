@@ -91,6 +91,8 @@ class APIServer:
         except Exception as error:  # the edge: a defect is answered and logged, and the server lives on
             _log.exception("A request failed in an unforeseen way", error, method=request.method, path=request.path)
             response = self._failed(context, errors.InternalError(f"Internal error occurred: {error}"))
+        if isinstance(response, negotiation.ToBeYAML):
+            response = await self._yaml_bodies.write(response)
         if info.is_resource_request:
             self._count(info, response, time.perf_counter() - started)
         return response

@@ -1,4 +1,4 @@
-"""YAML bodies: small ones are read at once, large ones beside the event loop, so that nobody else waits for them."""
+"""YAML bodies: small ones are read and written at once, large ones beside the event loop, so that nobody else waits."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Any, Final
 
 from keelback.apimachinery import yaml
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.negotiation import ToBeYAML
+from keelback.component.http import Response
 
 BESIDE_THE_LOOP_BYTES: Final = 8 * 1024
-"""Larger bodies are read in a thread. YAML costs 0.5 µs a byte, and 2 µs where it is all brackets: a loop is held for
-16 ms at the most. A change of threads costs 0.1 ms."""
+"""Larger bodies are read and written in a thread. YAML costs 0.5 µs a byte, and 2 µs where it is all brackets: a loop
+is held for 16 ms at the most. A change of threads costs 0.1 ms."""
 
 TYPES: Final = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
 APPLY: Final = "application/apply-patch+yaml"
 
 
 class YAMLBodies:
-    """Reads the large bodies of one server's requests, one at a time: Python runs one thread at a time anyway."""
+    """Reads and writes the large bodies of one server, one at a time: Python runs one thread at a time anyway."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Semaphore(1)
@@ -28,6 +30,13 @@ class YAMLBodies:
         if len(body) > BESIDE_THE_LOOP_BYTES and context.media_type in {*TYPES, APPLY}:
             async with self._turn:
                 context.read_yaml = await asyncio.to_thread(_read, body)
+
+    async def write(self, response: ToBeYAML) -> Response:
+        """The answer in YAML."""
+        if len(response.content()) <= BESIDE_THE_LOOP_BYTES:
+            return response.written()
+        async with self._turn:
+            return await asyncio.to_thread(response.written)
 
 
 def load(context: RequestContext) -> tuple[Any, list[str]]:
