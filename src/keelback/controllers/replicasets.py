@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from keelback.api import conditions, owners, pods
+from keelback.api import conditions, owners
 from keelback.api.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Object, ObjectMeta, replace
+from keelback.apimachinery.meta import Object, replace
 from keelback.controllers import adoption, replicas
 from keelback.controllers.observed import PodView
-from keelback.controllers.pod_control import create_pods, delete_pods, is_namespace_terminating, pod_from_template
-from keelback.reconcile import caches, patches
+from keelback.controllers.replica_keeping import Kept, keep
+from keelback.reconcile import caches
 from keelback.reconcile.context import Context
-from keelback.reconcile.result import DONE, Result, again_after
+from keelback.reconcile.result import Result
 
 plan = replicas.plan
 
@@ -66,24 +66,17 @@ class ReplicaSetReconciler:
         return adoption.by_selector(replica_set.spec.selector)(pod.metadata.labels)
 
     async def reconcile(self, replica_set: ReplicaSet) -> Result:
-        store = self.context.caches.index_by_controller(PodView)
-        selects = adoption.by_selector(replica_set.spec.selector)
-        mine = await adoption.claim(self.context.client, replica_set, selects, store)
-        active = [pod for pod in mine if pods.is_active(pod)]
-        attempted = replica_set.spec.replicas - len(active)
-        failure = None
-        if attempted and replica_set.metadata.deletion_timestamp is None:
-            failure = await self._adjust(replica_set, active)
-        return await self._report(replica_set, mine, failure, attempted)
-
-    async def _adjust(self, replica_set: ReplicaSet, active: list[PodView]) -> errors.StatusError | None:
-        related = self._related(replica_set) if len(active) > replica_set.spec.replicas > 0 else ()
-        decided = plan(replica_set.spec.replicas, active, self.context.now(), related)
-        wanted = [pod_from_template(replica_set.spec.template, replica_set) for _ in range(decided.create)]
-        made = await create_pods(self.context, replica_set, wanted)
-        deleted = await delete_pods(self.context, replica_set, decided.delete)
-        failure = made.error or deleted.error
-        return None if failure is not None and is_namespace_terminating(failure) else failure
+        spec = replica_set.spec
+        kept = Kept(
+            owner=replica_set,
+            replicas=spec.replicas,
+            template=spec.template,
+            min_ready_seconds=spec.min_ready_seconds,
+            selects=adoption.by_selector(spec.selector),
+            related=lambda: self._related(replica_set),
+            compute_status=lambda *seen: compute_status(replica_set, *seen),
+        )
+        return await keep(self.context, kept)
 
     def _related(self, replica_set: ReplicaSet) -> list[PodView]:
         """The pods of all replica sets that the same Deployment manages: they should spread over nodes together."""
@@ -97,19 +90,3 @@ class ReplicaSetReconciler:
             if (reference := owners.controller_of(sibling)) is not None and reference.uid == rollout.uid
         ]
         return [pod for sibling in siblings for pod in caches.controlled_by(store, sibling)]
-
-    async def _report(
-        self, replica_set: ReplicaSet, mine: list[PodView], failure: errors.StatusError | None, attempted: int
-    ) -> Result:
-        now = self.context.now()
-        spec = replica_set.spec
-        labels = dict((spec.template.metadata or ObjectMeta()).labels)
-        counts = replicas.count(mine, labels, spec.min_ready_seconds, now)
-        status = compute_status(replica_set, counts, failure, attempted, now)
-        await patches.write_status(self.context.client, replica_set, replica_set.status, status)
-        if failure is not None:
-            raise failure
-        if spec.min_ready_seconds and counts.ready != counts.available:
-            left = replicas.seconds_until_available(mine, spec.min_ready_seconds, now)
-            return DONE if left is None else again_after(left)
-        return DONE
