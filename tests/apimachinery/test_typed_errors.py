@@ -1,36 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 
-from keelback.apimachinery.meta import ListMap, ListSet, Object, Value, kind, written
 from keelback.apimachinery.schema import schema_of
 from keelback.apimachinery.typed_errors import errors
-
-
-class Item(Value):
-    name: str = written("")
-    size: int = 0
-    is_on: bool = False
-
-
-class BoxSpec(Value):
-    items: Annotated[tuple[Item, ...], ListMap("name")] = ()
-    tags: Annotated[tuple[str, ...], ListSet()] = ()
-    args: tuple[str, ...] = ()
-    options: Mapping[str, str] = {}
-    contents: Item | bool | None = None
-    several: Item | tuple[Item, ...] | None = None
-
-
-@kind("example.com/v1", "boxes")
-class Box(Object):
-    spec: BoxSpec = written(BoxSpec())
-
-
-SCHEMA = schema_of(Box)
+from keelback.testing.boxes import SCHEMA, BoxSpec
 
 
 @pytest.mark.parametrize(

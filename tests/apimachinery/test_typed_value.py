@@ -1,35 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keelback.apimachinery import field_set, typed_value
-from keelback.apimachinery.meta import ListMap, ListSet, Object, Value, kind, written
-from keelback.apimachinery.schema import schema_of
-
-
-class Item(Value):
-    name: str = written("")
-    size: int = 0
-    is_on: bool = False
-
-
-class BoxSpec(Value):
-    items: Annotated[tuple[Item, ...], ListMap("name")] = ()
-    tags: Annotated[tuple[str, ...], ListSet()] = ()
-    args: tuple[str, ...] = ()
-    options: Mapping[str, str] = {}
-
-
-@kind("example.com/v1", "boxes")
-class Box(Object):
-    spec: BoxSpec = written(BoxSpec())
-
-
-SCHEMA = schema_of(Box)
+from keelback.testing.boxes import SCHEMA
 
 items = st.lists(
     st.fixed_dictionaries({"name": st.sampled_from("abcd")}, optional={"size": st.integers(1, 3)}),
