@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from keelback.component.http import Request, Response
+from keelback.component.http import Request
 from keelback.testing.api import ADMINISTRATOR, api_server
+from keelback.testing.requests import Ask, with_server
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -28,44 +27,6 @@ SIGNING_REQUEST = base64.b64encode(
     .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     .public_bytes(serialization.Encoding.PEM)
 ).decode()
-
-
-def with_server(test: Callable[[Ask], Awaitable[None]]) -> Callable[[], None]:
-    """Run a test against a server of its own."""
-
-    def run() -> None:
-        async def main() -> None:
-            async with api_server() as api:
-
-                async def ask(
-                    method: str,
-                    path: str,
-                    body: Any = None,
-                    *,
-                    token: str = "",
-                    kind: str = "application/json",
-                    **headers: str,
-                ) -> tuple[int, Any]:
-                    path, _, query = path.partition("?")
-                    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-                    given = {"content-type": kind, **{k.replace("_", "-"): v for k, v in headers.items()}}
-                    identity: object = ADMINISTRATOR
-                    if token:
-                        given["authorization"] = f"Bearer {token}"
-                        identity = None
-                    answer = await api.handle(Request(method, path, query, given, data, identity=identity))
-                    assert isinstance(answer, Response)
-                    content = answer.content()
-                    return answer.status, json.loads(content) if content[:1] in b"{[" else content.decode()
-
-                async with asyncio.timeout(30):
-                    await test(ask)
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    run.__doc__ = test.__doc__
-    return run
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:
