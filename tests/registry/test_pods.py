@@ -96,7 +96,7 @@ def test_a_plain_pod_is_valid():
         ),
         (
             {"restartPolicy": "Sometimes"},
-            'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"',
+            'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"',
         ),
         (
             {"tolerations": [{"key": "a", "tolerationSeconds": 1, "effect": "NoSchedule"}]},
@@ -149,8 +149,10 @@ def test_a_resize_keeps_the_class_of_service():
     more = pod(container(resources={"requests": {"cpu": "2"}}))
     none = pod(container())
     assert list(STRATEGY.validate_part_update("resize", more, old)) == []
-    (problem,) = STRATEGY.validate_part_update("resize", none, old)
-    assert problem.detail == "Pod QOS Class may not change as a result of resizing"
+    assert [one.detail for one in STRATEGY.validate_part_update("resize", none, old)] == [
+        "Pod QOS Class may not change as a result of resizing",
+        "resource requests cannot be removed",
+    ]
 
 
 def test_a_pod_on_a_node_gets_its_grace_and_others_go_at_once():

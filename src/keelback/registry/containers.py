@@ -2,53 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from keelback.api.core_v1 import Container, ContainerPort, EphemeralContainer, VolumeMount
+from keelback.api.core_v1 import Container, ContainerResizePolicy, ContainerRestartRule, EphemeralContainer, Volume
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_found, not_supported, required
-from keelback.registry import container_resources, environment, probes, security_contexts
+from keelback.apimachinery.errors import (
+    FieldError,
+    duplicate,
+    forbidden,
+    invalid,
+    not_found,
+    not_supported,
+    required,
+    too_long,
+)
+from keelback.registry import (
+    container_ports,
+    container_resources,
+    environment,
+    probes,
+    security_contexts,
+    volume_mounts,
+)
 
 AnyContainer: TypeAlias = Container | EphemeralContainer
 
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
-PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
-_MESSAGE_POLICIES: Final = ("FallbackToLogsOnError", "File")
-_PROPAGATIONS: Final = ("Bidirectional", "HostToContainer", "None")
+_MESSAGE_POLICIES: Final = ("File", "FallbackToLogsOnError")
+_RESTART_POLICIES: Final = ("Always", "Never", "OnFailure")
+_RESTART_ACTIONS: Final = ("Restart", "RestartAllContainers")
+_RESIZABLE: Final = ("cpu", "memory")
+_RESIZE_POLICIES: Final = ("NotRequired", "RestartContainer")
+_MAX_RESTART_RULES: Final = 20
+_MAX_EXIT_CODES: Final = 255
+_NOT_FOR_INIT: Final = "may not be set for init containers without restartPolicy=Always"
+_NOT_FOR_EPHEMERAL: Final = "cannot be set for an Ephemeral Container"
 
 
-def validate_containers(
-    containers: Sequence[Container], volumes: Collection[str], path: str, taken: set[str], *, host_network: bool
-) -> Iterator[FieldError]:
-    """Everything wrong with a pod's containers. Their names are added to `taken`."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the rules for a container need to know of its pod."""
+
+    volumes: Mapping[str, Volume]
+    claims: frozenset[str]
+    grace_period_seconds: int
+    restart_policy: str
+    has_host_users: bool
+
+
+def validate_containers(containers: Sequence[Container], pod: Surroundings, path: str) -> Iterator[FieldError]:
+    """Everything wrong with a pod's containers."""
     if not containers:
         yield required(path)
+        return
+    taken: set[str] = set()
     for index, container in enumerate(containers):
         here = f"{path}[{index}]"
-        yield from _common(container, volumes, here, host_network)
+        yield from _common(container, pod, here)
         if container.name in taken:
             yield duplicate(f"{here}.name", container.name)
         taken.add(container.name)
-        yield from probes.validate_all(container, here)
-    yield from _host_port_conflicts(containers, path)
+        yield from probes.validate_all(container, pod.grace_period_seconds, here)
+        if container.restart_policy is not None or container.restart_policy_rules:
+            yield from _restart_policy(container.restart_policy, container.restart_policy_rules, here)
+    yield from container_ports.validate_host_ports(containers, path)
 
 
 def validate_init_containers(
-    containers: Sequence[Container], volumes: Collection[str], path: str, taken: set[str], *, host_network: bool
+    containers: Sequence[Container], main: Sequence[Container], pod: Surroundings, path: str
 ) -> Iterator[FieldError]:
     """Everything wrong with a pod's init containers: only sidecars may have probes and hooks."""
+    taken = {one.name for one in main}
     for index, container in enumerate(containers):
         here = f"{path}[{index}]"
-        yield from _common(container, volumes, here, host_network)
+        yield from _common(container, pod, here)
+        policy = container.restart_policy
+        if policy is not None or container.restart_policy_rules:
+            yield from _restart_policy(policy, container.restart_policy_rules, here)
         if container.name in taken:
             yield duplicate(f"{here}.name", container.name)
-        taken.add(container.name)
-        policy = container.restart_policy
-        if policy is not None and policy != "Always" and not container.restart_policy_rules:
-            yield not_supported(f"{here}.restartPolicy", policy, ("Always",))
+        elif container.name:
+            taken.add(container.name)
+        # Init containers run one by one, so that each is looked at alone; upstream names the list's first.
+        yield from container_ports.validate_host_ports((container,), path)
         if policy == "Always":
-            yield from probes.validate_all(container, here)
+            yield from probes.validate_all(container, pod.grace_period_seconds, here)
             continue
         for field, given in (
             ("lifecycle", container.lifecycle),
@@ -57,16 +97,19 @@ def validate_init_containers(
             ("startupProbe", container.startup_probe),
         ):
             if given is not None:
-                yield forbidden(f"{here}.{field}", "may not be set for init containers without restartPolicy=Always")
+                yield forbidden(f"{here}.{field}", _NOT_FOR_INIT)
 
 
 def validate_ephemeral_containers(
-    containers: Sequence[EphemeralContainer], volumes: Collection[str], path: str, taken: set[str], targets: set[str]
+    containers: Sequence[EphemeralContainer], others: Sequence[Container], pod: Surroundings, path: str
 ) -> Iterator[FieldError]:
     """Everything wrong with a pod's ephemeral containers: they take no ports, probes, hooks or resources."""
+    targets = {one.name for one in others}
+    taken = set(targets)
     for index, container in enumerate(containers):
         here = f"{path}[{index}]"
-        yield from _common(container, volumes, here, host_network=False)
+        yield from _common(container, pod, here)
+        yield from validate_image_of_pod(container, here)
         if container.name in taken:
             yield duplicate(f"{here}.name", container.name)
         taken.add(container.name)
@@ -75,150 +118,104 @@ def validate_ephemeral_containers(
         resources = container.resources
         for field, given in (
             ("ports", container.ports),
+            ("resources", resources.limits or resources.requests or resources.claims),
+            ("resizePolicy", container.resize_policy),
+            ("restartPolicy", container.restart_policy),
+            ("restartPolicyRules", container.restart_policy_rules),
             ("livenessProbe", container.liveness_probe),
             ("readinessProbe", container.readiness_probe),
             ("startupProbe", container.startup_probe),
             ("lifecycle", container.lifecycle),
-            ("resources", resources.limits or resources.requests or resources.claims),
         ):
             if given:
-                yield forbidden(f"{here}.{field}", "cannot be set for an Ephemeral Container")
+                yield forbidden(f"{here}.{field}", _NOT_FOR_EPHEMERAL)
+        for place, mount in enumerate(container.volume_mounts):
+            if mount.sub_path:
+                yield forbidden(f"{here}.volumeMounts[{place}].subPath", _NOT_FOR_EPHEMERAL)
+            if mount.sub_path_expr:
+                yield forbidden(f"{here}.volumeMounts[{place}].subPathExpr", _NOT_FOR_EPHEMERAL)
 
 
-def _common(container: AnyContainer, volumes: Collection[str], path: str, host_network: bool) -> Iterator[FieldError]:
+def validate_image_of_pod(container: AnyContainer, path: str) -> Iterator[FieldError]:
+    """The complaint about blanks around an image: in a pod, for templates are let off."""
+    image = container.image
+    if image and (image[0].isspace() or image[-1].isspace()):
+        yield invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
+
+
+def validate_pull_policy(policy: str, path: str) -> Iterator[FieldError]:
+    """The complaint about when an image is to be pulled."""
+    if not policy:
+        yield required(path)
+    elif policy not in PULL_POLICIES:
+        yield not_supported(path, policy, PULL_POLICIES)
+
+
+def _common(container: AnyContainer, pod: Surroundings, path: str) -> Iterator[FieldError]:
     if not container.name:
         yield required(f"{path}.name")
     else:
         for complaint in names.dns1123_label(container.name):
             yield invalid(f"{path}.name", container.name, complaint)
-    image = container.image
-    if not image:
+    if not container.image:
         yield required(f"{path}.image")
-    elif image[0].isspace() or image[-1].isspace():
-        yield invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
     policy = container.termination_message_policy
-    if not policy:
-        yield required(f"{path}.terminationMessagePolicy")
-    elif policy not in _MESSAGE_POLICIES:
-        yield not_supported(f"{path}.terminationMessagePolicy", policy, _MESSAGE_POLICIES)
+    if policy not in _MESSAGE_POLICIES:
+        yield not_supported(f"{path}.terminationMessagePolicy", policy, _MESSAGE_POLICIES, in_given_order=True)
     if container.ports:
-        yield from _ports(container.ports, f"{path}.ports", host_network)
+        yield from container_ports.validate(container.ports, f"{path}.ports")
     if container.env or container.env_from:
-        yield from environment.validate(container, path)
+        yield from environment.validate(container, pod.volumes, path)
     if container.volume_mounts:
-        yield from _mounts(container, volumes, path)
+        yield from volume_mounts.validate_mounts(container, pod.volumes, f"{path}.volumeMounts")
     if container.volume_devices:
-        yield from _devices(container, volumes, path)
-    if not container.image_pull_policy:
-        yield required(f"{path}.imagePullPolicy")
-    elif container.image_pull_policy not in PULL_POLICIES:
-        yield not_supported(f"{path}.imagePullPolicy", container.image_pull_policy, PULL_POLICIES)
+        yield from volume_mounts.validate_devices(container, pod.volumes, f"{path}.volumeDevices")
+    if container.image_pull_policy not in PULL_POLICIES:
+        yield from validate_pull_policy(container.image_pull_policy, f"{path}.imagePullPolicy")
     resources = container.resources
-    if resources.requests or resources.limits:
-        yield from container_resources.validate(resources, f"{path}.resources")
+    if resources.requests or resources.limits or resources.claims:
+        yield from container_resources.validate(resources, pod.claims, f"{path}.resources")
+    if container.resize_policy:
+        yield from _resize_policy(container.resize_policy, f"{path}.resizePolicy", pod.restart_policy)
     if container.security_context is not None:
-        yield from security_contexts.validate_of_container(container.security_context, f"{path}.securityContext")
+        yield from security_contexts.validate_of_container(
+            container.security_context, f"{path}.securityContext", has_host_users=pod.has_host_users
+        )
 
 
-def _ports(ports: Sequence[ContainerPort], path: str, host_network: bool) -> Iterator[FieldError]:
+def _resize_policy(
+    policies: Sequence[ContainerResizePolicy], path: str, pod_restart_policy: str
+) -> Iterator[FieldError]:
     seen: set[str] = set()
-    for index, port in enumerate(ports):
-        here = f"{path}[{index}]"
-        if port.name:
-            complaints = names.port_name(port.name)
-            for complaint in complaints:
-                yield invalid(f"{here}.name", port.name, complaint)
-            if not complaints and port.name in seen:
-                yield duplicate(f"{here}.name", port.name)
-            seen.add(port.name)
-        if not port.container_port:
-            yield required(f"{here}.containerPort")
-        else:
-            for complaint in names.port_number(port.container_port):
-                yield invalid(f"{here}.containerPort", port.container_port, complaint)
-        if port.host_port:
-            for complaint in names.port_number(port.host_port):
-                yield invalid(f"{here}.hostPort", port.host_port, complaint)
-        if host_network and port.host_port and port.host_port != port.container_port:
-            yield invalid(f"{here}.hostPort", port.host_port, "must match `containerPort` when `hostNetwork` is true")
-        if not port.protocol:
-            yield required(f"{here}.protocol")
-        elif port.protocol not in PROTOCOLS:
-            yield not_supported(f"{here}.protocol", port.protocol, PROTOCOLS)
+    for index, one in enumerate(policies):
+        if one.resource_name in seen:
+            yield duplicate(f"{path}[{index}]", one.resource_name)
+        seen.add(one.resource_name)
+        for value, known in ((one.resource_name, _RESIZABLE), (one.restart_policy, _RESIZE_POLICIES)):
+            if not value:
+                yield required(path)
+            elif value not in known:
+                yield not_supported(path, value, known)
+        if pod_restart_policy == "Never" and one.restart_policy != "NotRequired":
+            yield invalid(path, one.restart_policy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
 
 
-def _host_port_conflicts(containers: Sequence[Container], path: str) -> Iterator[FieldError]:
-    seen: set[str] = set()
-    for index, container in enumerate(containers):
-        for place, port in enumerate(container.ports):
-            if not port.host_port:
-                continue
-            key = f"{port.protocol}/{port.host_ip}/{port.host_port}"
-            if key in seen:
-                yield duplicate(f"{path}[{index}].ports[{place}].hostPort", key)
-            seen.add(key)
-
-
-def _mounts(container: AnyContainer, volumes: Collection[str], path: str) -> Iterator[FieldError]:
-    devices = {device.name for device in container.volume_devices}
-    seen: set[str] = set()
-    for index, mount in enumerate(container.volume_mounts):
-        here = f"{path}.volumeMounts[{index}]"
-        if not mount.name:
-            yield required(f"{here}.name")
-        if mount.name not in volumes:
-            yield not_found(f"{here}.name", mount.name)
-        if not mount.mount_path:
-            yield required(f"{here}.mountPath")
-        if mount.mount_path in seen:
-            yield invalid(f"{here}.mountPath", mount.mount_path, "must be unique")
-        seen.add(mount.mount_path)
-        if mount.name in devices:
-            yield invalid(f"{here}.name", mount.name, "must not already exist in volumeDevices")
-        yield from _sub_paths(mount, here)
-        propagation = mount.mount_propagation
-        if propagation is not None and propagation not in _PROPAGATIONS:
-            yield not_supported(f"{here}.mountPropagation", propagation, _PROPAGATIONS)
-        elif propagation == "Bidirectional":
-            context = container.security_context
-            if context is None or not context.privileged:
-                yield forbidden(
-                    f"{here}.mountPropagation",
-                    "Bidirectional mount propagation is available only to privileged containers",
-                )
-
-
-def _sub_paths(mount: VolumeMount, path: str) -> Iterator[FieldError]:
-    if mount.sub_path:
-        yield from relative_path(mount.sub_path, f"{path}.subPath")
-    if mount.sub_path_expr:
-        if mount.sub_path:
-            yield invalid(f"{path}.subPathExpr", mount.sub_path_expr, "subPathExpr and subPath are mutually exclusive")
-        yield from relative_path(mount.sub_path_expr, f"{path}.subPathExpr")
-
-
-def relative_path(value: str, path: str) -> Iterator[FieldError]:
-    """The complaints about a path that should lead downwards."""
-    if value.startswith("/"):
-        yield invalid(path, value, "must be a relative path")
-    if ".." in value.split("/"):
-        yield invalid(path, value, "must not contain '..'")
-
-
-def _devices(container: AnyContainer, volumes: Collection[str], path: str) -> Iterator[FieldError]:
-    paths: set[str] = set()
-    seen: set[str] = set()
-    for index, device in enumerate(container.volume_devices):
-        here = f"{path}.volumeDevices[{index}]"
-        if not device.name:
-            yield required(f"{here}.name")
-        if device.name in seen:
-            yield invalid(f"{here}.name", device.name, "must be unique")
-        seen.add(device.name)
-        if device.name not in volumes:
-            yield not_found(f"{here}.name", device.name)
-        if not device.device_path:
-            yield required(f"{here}.devicePath")
-        if device.device_path in paths:
-            yield invalid(f"{here}.devicePath", device.device_path, "must be unique")
-        paths.add(device.device_path)
+def _restart_policy(policy: str | None, rules: Sequence[ContainerRestartRule], path: str) -> Iterator[FieldError]:
+    if policy is None:
+        yield required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+    elif policy not in _RESTART_POLICIES:
+        yield not_supported(f"{path}.restartPolicy", policy, _RESTART_POLICIES)
+    if len(rules) > _MAX_RESTART_RULES:
+        yield too_long(f"{path}.restartPolicyRules", _MAX_RESTART_RULES)
+    for index, rule in enumerate(rules):
+        here = f"{path}.restartPolicyRules[{index}]"
+        if rule.action not in _RESTART_ACTIONS:
+            yield not_supported(f"{here}.action", rule.action, _RESTART_ACTIONS)
+        codes = rule.exit_codes
+        if codes is None:
+            yield required(f"{here}.exitCodes", "must be specified")
+            continue
+        if codes.operator not in ("In", "NotIn"):
+            yield not_supported(f"{here}.exitCodes.operator", codes.operator, ("In", "NotIn"))
+        if len(codes.values) > _MAX_EXIT_CODES:
+            yield too_long(f"{here}.exitCodes.values", _MAX_EXIT_CODES)

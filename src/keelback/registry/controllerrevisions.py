@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.apps_v1 import ControllerRevision
-from keelback.apimachinery.errors import FieldError, invalid
+from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry.cells import NONE
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import number, text
@@ -25,6 +25,8 @@ class ControllerRevisionStrategy(Strategy[ControllerRevision]):
     columns = (text("Controller", _controller), number("Revision", lambda one: one.revision), AGE)
 
     def validate(self, new: ControllerRevision) -> Iterator[FieldError]:
+        if bytes(new.data) in (b"", b"null"):
+            yield required("data", "data is mandatory")
         if new.revision < 0:
             yield invalid("revision", new.revision, "must be greater than or equal to 0")
 

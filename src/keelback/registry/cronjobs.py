@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from keelback.api.batch_v1 import CronJob
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import ObjectMeta, replace
-from keelback.registry import cells, cron_schedules, job_specs
+from keelback.registry import cells, cron_schedules, disabled_fields, job_specs, job_warnings, pod_warnings
 from keelback.registry.cells import NONE, since, wide
 from keelback.registry.jobs import with_spec_defaults
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import number, text, validate_counts
 
 _MAX_NAME_LENGTH = 52  # eleven characters of a job's suffix make it 63
+_is_zone_part = re.compile(r"[A-Za-z.\-_0-9+]{1,14}").fullmatch
 _CONCURRENCY_POLICIES = ("Allow", "Forbid", "Replace")
 
 
@@ -39,26 +42,44 @@ class CronJobStrategy(Strategy[CronJob]):
         wide("Selector", lambda one, _now: cells.selector(one.spec.job_template.spec.selector)),
     )
 
+    def prepare_for_create(self, new: CronJob) -> CronJob:
+        return _without_disabled(super().prepare_for_create(new))
+
+    def prepare_for_update(self, new: CronJob, old: CronJob) -> CronJob:
+        return _without_disabled(super().prepare_for_update(new, old))
+
+    def warnings(self, new: CronJob, old: CronJob | None) -> Iterable[str]:
+        complaints = names.dns1123_label(new.metadata.name) if old is None else ()
+        if complaints:
+            yield (
+                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+                f"a DNS label is recommended: [{' '.join(complaints)}]"
+            )
+        if old is None or old.spec != new.spec:
+            yield from job_warnings.of_spec(new.spec.job_template.spec, "spec.jobTemplate.spec")
+            yield from pod_warnings.of_template(new.spec.job_template.spec.template, "spec.jobTemplate.spec.template")
+
     def validate(self, new: CronJob) -> Iterator[FieldError]:
         spec = new.spec
         if len(new.metadata.name) > _MAX_NAME_LENGTH:
             yield invalid("metadata.name", new.metadata.name, "must be no more than 52 characters")
         yield from _schedule(spec.schedule)
+        yield from validate_counts(("spec.startingDeadlineSeconds", spec.starting_deadline_seconds))
         if spec.time_zone is not None:
             yield from _time_zone(spec.time_zone)
         if spec.concurrency_policy not in _CONCURRENCY_POLICIES:
             yield not_supported("spec.concurrencyPolicy", spec.concurrency_policy, _CONCURRENCY_POLICIES)
+        job = spec.job_template.spec
+        yield from job_specs.validate(job, "spec.jobTemplate.spec")
+        if job.selector is not None:
+            yield invalid("spec.jobTemplate.spec.selector", job.selector, "`selector` will be auto-generated")
+        if job.manual_selector:
+            supported = ("nil", "false")
+            yield not_supported("spec.jobTemplate.spec.manualSelector", True, supported, in_given_order=True)
         yield from validate_counts(
-            ("spec.startingDeadlineSeconds", spec.starting_deadline_seconds),
             ("spec.successfulJobsHistoryLimit", spec.successful_jobs_history_limit),
             ("spec.failedJobsHistoryLimit", spec.failed_jobs_history_limit),
         )
-        job = spec.job_template.spec
-        yield from job_specs.validate(job, "spec.jobTemplate.spec")
-        if job.manual_selector:
-            yield not_supported("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))
-        if job.selector is not None:
-            yield invalid("spec.jobTemplate.spec.selector", job.selector, "`selector` will be auto-generated")
 
     def validate_update(self, new: CronJob, old: CronJob) -> Iterator[FieldError]:
         # A name that was let in before the limit may stay.
@@ -77,18 +98,27 @@ def _schedule(schedule: str) -> Iterator[FieldError]:
     if not schedule:
         yield required("spec.schedule")
         return
-    if "TZ" in schedule:
-        yield invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
-        return
     try:
-        cron_schedules.check(schedule)
+        cron_schedules.check(_without_time_zone(schedule))
     except cron_schedules.ScheduleError as error:
         yield invalid("spec.schedule", schedule, str(error))
+    if "TZ" in schedule:
+        yield invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+
+
+def _without_time_zone(schedule: str) -> str:
+    """The schedule as its parser sees it: the time zone before it is another matter."""
+    if schedule.startswith(("TZ=", "CRON_TZ=")):
+        return schedule.partition(" ")[2].strip()
+    return schedule
 
 
 def _time_zone(zone: str) -> Iterator[FieldError]:
     if not zone:
         yield invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
+        return
+    if any(part in (".", "..") or part.startswith("-") or not _is_zone_part(part) for part in zone.split("/")):
+        yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
         return
     if zone.lower() == "local":
         yield invalid(
@@ -101,3 +131,12 @@ def _time_zone(zone: str) -> Iterator[FieldError]:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+
+
+def _without_disabled(one: CronJob) -> CronJob:
+    job = one.spec.job_template.spec
+    template = disabled_fields.dropped_from_template(job.template)
+    if template is job.template:
+        return one
+    job_template = replace(one.spec.job_template, spec=replace(job, template=template))
+    return replace(one, spec=replace(one.spec, job_template=job_template))

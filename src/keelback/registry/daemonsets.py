@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from keelback.api.apps_v1 import DaemonSet, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
-from keelback.registry import cells, pod_specs, pod_warnings
+from keelback.registry import cells, disabled_fields, label_selectors, pod_specs, pod_templates, pod_warnings
 from keelback.registry.int_or_percents import validate_non_negative, validate_percent
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
@@ -16,10 +16,12 @@ from keelback.registry.workloads import (
     SELECTOR,
     number,
     text,
+    validate_collisions,
     validate_counts,
+    validate_long_running,
+    validate_not_empty,
     validate_same_selector,
-    validate_selector,
-    validate_template,
+    validate_selected,
 )
 
 TEMPLATE_GENERATION_ANNOTATION = "deprecated.daemonset.template.generation"
@@ -51,14 +53,23 @@ class DaemonSetStrategy(Strategy[DaemonSet]):
             new = replace(new, spec=replace(spec, template=template, update_strategy=strategy))
         return _with_template_generation(new, old)
 
+    def prepare_for_create(self, new: DaemonSet) -> DaemonSet:
+        return _without_disabled(super().prepare_for_create(new))
+
+    def prepare_for_update(self, new: DaemonSet, old: DaemonSet) -> DaemonSet:
+        return _without_disabled(super().prepare_for_update(new, old))
+
     def warnings(self, new: DaemonSet, old: DaemonSet | None) -> Iterable[str]:
         if old is None or old.spec != new.spec:
-            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
+            yield from pod_warnings.of_template(new.spec.template, "spec.template")
 
     def validate(self, new: DaemonSet) -> Iterator[FieldError]:
         spec = new.spec
-        yield from validate_selector(spec.selector, "daemonset")
-        yield from validate_template(spec.template, spec.selector, "DaemonSet")
+        yield from label_selectors.validate(spec.selector, "spec.selector")
+        yield from validate_selected(spec.template, spec.selector)
+        yield from validate_not_empty(spec.selector, "daemonset")
+        yield from pod_templates.validate(spec.template, "spec.template")
+        yield from validate_long_running(spec.template, "DaemonSet")
         yield from validate_counts(
             ("spec.minReadySeconds", spec.min_ready_seconds),
             ("spec.revisionHistoryLimit", spec.revision_history_limit),
@@ -69,21 +80,36 @@ class DaemonSetStrategy(Strategy[DaemonSet]):
         yield from self.validate(new)
         yield from validate_same_selector(new.spec.selector, old.spec.selector)
 
+    def validate_status_update(self, new: DaemonSet, old: DaemonSet) -> Iterator[FieldError]:
+        status = new.status
+        yield from validate_counts(
+            ("status.currentNumberScheduled", status.current_number_scheduled),
+            ("status.numberMisscheduled", status.number_misscheduled),
+            ("status.desiredNumberScheduled", status.desired_number_scheduled),
+            ("status.numberReady", status.number_ready),
+            ("status.observedGeneration", status.observed_generation),
+            ("status.updatedNumberScheduled", status.updated_number_scheduled),
+            ("status.numberAvailable", status.number_available),
+            ("status.numberUnavailable", status.number_unavailable),
+            ("status.collisionCount", status.collision_count),
+        )
+        yield from validate_collisions(status.collision_count, old.status.collision_count)
+
 
 def _strategy(strategy: DaemonSetUpdateStrategy) -> Iterator[FieldError]:
     path = "spec.updateStrategy"
     if strategy.type == "OnDelete":
         return
     if strategy.type != "RollingUpdate":
-        yield not_supported(f"{path}.type", strategy.type, ("OnDelete", "RollingUpdate"))
+        yield not_supported(f"{path}.type", strategy.type, ("RollingUpdate", "OnDelete"), in_given_order=True)
         return
     rolling = strategy.rolling_update
     if rolling is None:
         yield required(f"{path}.rollingUpdate")
         return
-    for field, value in (("maxUnavailable", rolling.max_unavailable), ("maxSurge", rolling.max_surge)):
-        yield from validate_non_negative(value, f"{path}.rollingUpdate.{field}")
-        yield from validate_percent(value, f"{path}.rollingUpdate.{field}")
+    for rule in (validate_non_negative, validate_percent):
+        yield from rule(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
+        yield from rule(rolling.max_surge, f"{path}.rollingUpdate.maxSurge")
     unavailable, surge = (value not in (0, "0%") for value in (rolling.max_unavailable, rolling.max_surge))
     if unavailable and surge:
         yield invalid(
@@ -102,3 +128,8 @@ def _with_template_generation(new: DaemonSet, old: DaemonSet | None) -> DaemonSe
     if new.metadata.annotations.get(TEMPLATE_GENERATION_ANNOTATION) == generation:
         return new
     return with_metadata(new, annotations={**new.metadata.annotations, TEMPLATE_GENERATION_ANNOTATION: generation})
+
+
+def _without_disabled(one: DaemonSet) -> DaemonSet:
+    template = disabled_fields.dropped_from_template(one.spec.template)
+    return one if template is one.spec.template else replace(one, spec=replace(one.spec, template=template))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from keelback.api.apps_v1 import Deployment, DeploymentStrategy, RollingUpdateDeployment
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
-from keelback.registry import pod_specs, pod_warnings
+from keelback.registry import disabled_fields, pod_specs, pod_warnings
 from keelback.registry.int_or_percents import validate_non_negative, validate_percent
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
@@ -16,9 +16,11 @@ from keelback.registry.workloads import (
     SELECTOR,
     number,
     text,
+    validate_collisions,
     validate_counts,
     validate_same_selector,
     validate_selector,
+    validate_status_counts,
     validate_template,
 )
 
@@ -46,9 +48,15 @@ class DeploymentsStrategy(Strategy[Deployment]):
             return new
         return replace(new, spec=replace(spec, template=template, strategy=strategy))
 
+    def prepare_for_create(self, new: Deployment) -> Deployment:
+        return _without_disabled(super().prepare_for_create(new))
+
+    def prepare_for_update(self, new: Deployment, old: Deployment) -> Deployment:
+        return _without_disabled(super().prepare_for_update(new, old))
+
     def warnings(self, new: Deployment, old: Deployment | None) -> Iterable[str]:
         if old is None or old.spec != new.spec:
-            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
+            yield from pod_warnings.of_template(new.spec.template, "spec.template")
 
     def validate(self, new: Deployment) -> Iterator[FieldError]:
         spec = new.spec
@@ -69,6 +77,22 @@ class DeploymentsStrategy(Strategy[Deployment]):
     def validate_update(self, new: Deployment, old: Deployment) -> Iterator[FieldError]:
         yield from self.validate(new)
         yield from validate_same_selector(new.spec.selector, old.spec.selector)
+
+    def validate_status_update(self, new: Deployment, old: Deployment) -> Iterator[FieldError]:
+        status = new.status
+        yield from validate_status_counts(
+            status.replicas,
+            ("observedGeneration", status.observed_generation),
+            ("updatedReplicas", status.updated_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("terminatingReplicas", status.terminating_replicas),
+            ("availableReplicas", status.available_replicas),
+            ("unavailableReplicas", status.unavailable_replicas),
+            ("collisionCount", status.collision_count),
+        )
+        if status.available_replicas > status.ready_replicas:
+            yield invalid("status.availableReplicas", status.available_replicas, "cannot be greater than readyReplicas")
+        yield from validate_collisions(status.collision_count, old.status.collision_count)
 
     def prepare_for_status_update(self, new: Deployment, old: Deployment) -> Deployment:
         return with_metadata(replace(new, spec=old.spec), labels=old.metadata.labels)
@@ -98,3 +122,8 @@ def _strategy(strategy: DeploymentStrategy) -> Iterator[FieldError]:
 
 def _is_zero(value: int | str) -> bool:
     return value in (0, "0%")
+
+
+def _without_disabled(one: Deployment) -> Deployment:
+    template = disabled_fields.dropped_from_template(one.spec.template)
+    return one if template is one.spec.template else replace(one, spec=replace(one.spec, template=template))

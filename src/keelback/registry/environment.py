@@ -1,14 +1,25 @@
-"""What the environment variables of a container may say."""
+"""What the environment variables of a container may say, and the references to fields that volumes share with them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from keelback.api.core_v1 import Container, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, ObjectFieldSelector
+from keelback.api.core_v1 import (
+    Container,
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
+    EphemeralContainer,
+    FileKeySelector,
+    ObjectFieldSelector,
+    ResourceFieldSelector,
+    Volume,
+)
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
+from keelback.apimachinery.errors import FieldError, invalid, not_found, not_supported, required
+from keelback.registry import relative_paths
 
 _FIELDS: Final = (
     "metadata.name",
@@ -28,6 +39,7 @@ VOLUME_FIELDS: Final = (
     "metadata.namespace",
     "metadata.uid",
 )
+_CONVERTIBLE: Final = frozenset({*_FIELDS, *VOLUME_FIELDS, "spec.restartPolicy", "spec.schedulerName", "status.phase"})
 _RESOURCES: Final = (
     "limits.cpu",
     "limits.ephemeral-storage",
@@ -36,11 +48,15 @@ _RESOURCES: Final = (
     "requests.ephemeral-storage",
     "requests.memory",
 )
-_with_key = re.compile(r"(metadata\.(?:annotations|labels))\['(.*)'\]").fullmatch
+_HUGE_PAGES: Final = ("limits.hugepages-", "requests.hugepages-")
+_OF_BYTES: Final = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
+_subscripted = re.compile(r"(.+)\['(.*)'\]").fullmatch
 _MORE_THAN_ONE: Final = "may not have more than one field specified at a time"
 
 
-def validate(container: Container | EphemeralContainer, path: str) -> Iterator[FieldError]:
+def validate(
+    container: Container | EphemeralContainer, volumes: Mapping[str, Volume], path: str
+) -> Iterator[FieldError]:
     """Everything wrong with `env` and `envFrom`."""
     for index, variable in enumerate(container.env):
         here = f"{path}.env[{index}]"
@@ -50,29 +66,30 @@ def validate(container: Container | EphemeralContainer, path: str) -> Iterator[F
             for complaint in names.relaxed_env_var_name(variable.name):
                 yield invalid(f"{here}.name", variable.name, complaint)
         if variable.value_from is not None:
-            yield from _value_from(variable, variable.value_from, f"{here}.valueFrom")
+            yield from _value_from(variable, variable.value_from, volumes, f"{here}.valueFrom")
     for index, source in enumerate(container.env_from):
-        yield from _env_from(source, f"{path}.envFrom[{index}]")
+        # Upstream reports the choice of a source at the list, not at its element.
+        yield from _env_from(source, f"{path}.envFrom[{index}]", f"{path}.envFrom")
 
 
-def _value_from(variable: EnvVar, source: EnvVarSource, path: str) -> Iterator[FieldError]:
+def _value_from(
+    variable: EnvVar, source: EnvVarSource, volumes: Mapping[str, Volume], path: str
+) -> Iterator[FieldError]:
     count = 0
     if source.field_ref is not None:
         count += 1
         yield from validate_field_ref(source.field_ref, _FIELDS, f"{path}.fieldRef")
     if source.resource_field_ref is not None:
         count += 1
-        resource = source.resource_field_ref.resource
-        if not resource:
-            yield required(f"{path}.resourceFieldRef.resource")
-        elif resource not in _RESOURCES and not resource.startswith(("limits.hugepages-", "requests.hugepages-")):
-            yield not_supported(f"{path}.resourceFieldRef.resource", resource, _RESOURCES)
+        yield from validate_resource_field_ref(
+            source.resource_field_ref, f"{path}.resourceFieldRef", needs_container=False
+        )
     for field, chosen in (("configMapKeyRef", source.config_map_key_ref), ("secretKeyRef", source.secret_key_ref)):
         if chosen is None:
             continue
         count += 1
-        if not chosen.name:
-            yield required(f"{path}.{field}.name")
+        for complaint in names.name_is_dns_subdomain(chosen.name):
+            yield invalid(f"{path}.{field}.name", chosen.name, complaint)
         if not chosen.key:
             yield required(f"{path}.{field}.key")
         else:
@@ -80,9 +97,12 @@ def _value_from(variable: EnvVar, source: EnvVarSource, path: str) -> Iterator[F
                 yield invalid(f"{path}.{field}.key", chosen.key, complaint)
     if source.file_key_ref is not None:
         count += 1
+        yield from _file_key(source.file_key_ref, volumes, f"{path}.fileKeyRef")
     if not count:
         yield invalid(
-            path, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+            path,
+            "",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
         )
     elif variable.value:
         yield invalid(path, "", "may not be specified when `value` is not empty")
@@ -90,36 +110,99 @@ def _value_from(variable: EnvVar, source: EnvVarSource, path: str) -> Iterator[F
         yield invalid(path, "", _MORE_THAN_ONE)
 
 
+def _file_key(selector: FileKeySelector, volumes: Mapping[str, Volume], path: str) -> Iterator[FieldError]:
+    if not selector.volume_name:
+        yield required(f"{path}.volumeName")
+    else:
+        volume = volumes.get(selector.volume_name)
+        if volume is None:
+            yield not_found(f"{path}.volumeName", selector.volume_name)
+        elif volume.empty_dir is None:
+            yield invalid(f"{path}.volumeName", selector.volume_name, "referenced volume must be of type emptyDir")
+    if not selector.path:
+        yield required(f"{path}.path")
+    else:
+        yield from relative_paths.not_reserved(selector.path, f"{path}.path")
+    if not selector.key:
+        yield required(f"{path}.key")
+    else:
+        for complaint in names.relaxed_env_var_name(selector.key):
+            yield invalid(f"{path}.key", selector.key, complaint)
+
+
 def validate_field_ref(selector: ObjectFieldSelector, known: tuple[str, ...], path: str) -> Iterator[FieldError]:
     """Everything wrong with a reference to a field of the pod."""
+    field_path = selector.field_path
     if not selector.api_version:
         yield required(f"{path}.apiVersion")
         return
-    if not selector.field_path:
+    if not field_path:
         yield required(f"{path}.fieldPath")
         return
-    with_key = _with_key(selector.field_path)
-    if with_key is not None:
-        for complaint in names.qualified_name(with_key[2].lower()):
-            yield invalid(f"{path}.fieldPath", selector.field_path, complaint)
-    elif selector.field_path not in (*_FIELDS, *VOLUME_FIELDS):
-        yield invalid(
-            f"{path}.fieldPath",
-            selector.field_path,
-            f"error converting fieldPath: field label not supported: {selector.field_path}",
+    subscripted = _subscripted(field_path)
+    stem = field_path if subscripted is None else subscripted[1]
+    if selector.api_version != "v1" or stem not in _CONVERTIBLE:
+        why = (
+            f"field label not supported: {stem}"
+            if selector.api_version == "v1"
+            else f"unsupported pod version: {selector.api_version}"
         )
-    elif selector.field_path not in known:
-        yield not_supported(f"{path}.fieldPath", selector.field_path, known)
+        yield invalid(f"{path}.fieldPath", field_path, f"error converting fieldPath: {why}")
+    elif subscripted is None:
+        if stem not in known:
+            yield not_supported(f"{path}.fieldPath", stem, known)
+    elif stem in ("metadata.annotations", "metadata.labels"):
+        key = subscripted[2].lower() if stem == "metadata.annotations" else subscripted[2]
+        for complaint in names.qualified_name(key):
+            yield invalid(path, key, complaint)
+    else:
+        yield invalid(path, stem, "does not support subscript")
 
 
-def _env_from(source: EnvFromSource, path: str) -> Iterator[FieldError]:
+def validate_resource_field_ref(
+    selector: ResourceFieldSelector, path: str, *, needs_container: bool
+) -> Iterator[FieldError]:
+    """Everything wrong with a reference to a container's resources; volumes must name the container."""
+    resource = selector.resource
+    if needs_container and not selector.container_name:
+        yield required(f"{path}.containerName")
+    elif not resource:
+        yield required(f"{path}.resource")
+    elif resource not in _RESOURCES and not resource.startswith(_HUGE_PAGES):
+        yield not_supported(f"{path}.resource", resource, _RESOURCES)
+    if selector.divisor in ("", "0"):
+        return
+    if resource.endswith(".cpu"):
+        if selector.divisor not in ("1", "1m"):
+            message = "only divisor's values 1m and 1 are supported with the cpu resource"
+            yield invalid(f"{path}.divisor", resource, message)
+        return
+    kind = next((word for end, word in _DIVISIBLE if end in resource), None)
+    if kind is not None and selector.divisor not in _OF_BYTES:
+        message = f"only divisor's values {', '.join(_OF_BYTES)} are supported with the {kind} resource"
+        yield invalid(f"{path}.divisor", resource, message)
+
+
+_DIVISIBLE: Final = (
+    (".memory", "memory"),
+    (".ephemeral-storage", "local ephemeral storage"),
+    (".hugepages-", "hugepages"),
+)
+
+
+def _env_from(source: EnvFromSource, path: str, list_path: str) -> Iterator[FieldError]:
     if source.prefix:
         for complaint in names.relaxed_env_var_name(source.prefix):
             yield invalid(f"{path}.prefix", source.prefix, complaint)
     for field, chosen in (("configMapRef", source.config_map_ref), ("secretRef", source.secret_ref)):
-        if chosen is not None and not chosen.name:
+        if chosen is None:
+            continue
+        if not chosen.name:
             yield required(f"{path}.{field}.name")
+        else:
+            for complaint in names.name_is_dns_subdomain(chosen.name, is_prefix=True):
+                yield invalid(f"{path}.{field}.name", chosen.name, complaint)
     if source.config_map_ref is None and source.secret_ref is None:
-        yield invalid(path, "", "must specify one of: `configMapRef` or `secretRef`")
+        yield invalid(list_path, "", "must specify one of: `configMapRef` or `secretRef`")
     elif source.config_map_ref is not None and source.secret_ref is not None:
-        yield invalid(path, "", _MORE_THAN_ONE)
+        yield invalid(list_path, "", _MORE_THAN_ONE)

@@ -10,9 +10,18 @@ import msgspec
 
 from keelback.api import conditions
 from keelback.api.batch_v1 import Job, JobSpec
-from keelback.apimachinery.errors import FieldError, required
+from keelback.apimachinery import labels, names
+from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta, replace, with_metadata
-from keelback.registry import job_specs, label_selectors, pod_specs, pod_warnings
+from keelback.registry import (
+    disabled_fields,
+    job_specs,
+    job_statuses,
+    job_warnings,
+    label_selectors,
+    pod_specs,
+    pod_warnings,
+)
 from keelback.registry.strategy import AGE, Column, Strategy, human_duration
 from keelback.registry.workloads import CONTAINERS, IMAGES, SELECTOR, text, validate_selected
 
@@ -94,23 +103,84 @@ class JobStrategy(Strategy[Job]):
         return _with_labels_of_template(new)
 
     def prepare_for_create(self, new: Job) -> Job:
-        return _with_labels_of_template(_with_generated_selector(super().prepare_for_create(new)))
+        new = _without_disabled(super().prepare_for_create(new))
+        return _with_labels_of_template(_with_generated_selector(new))
+
+    def prepare_for_update(self, new: Job, old: Job) -> Job:
+        return _without_disabled(super().prepare_for_update(new, old))
 
     def warnings(self, new: Job, old: Job | None) -> Iterable[str]:
+        complaints = names.dns1123_label(new.metadata.name) if old is None else ()
+        if complaints:
+            yield (
+                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+                f"a DNS label is recommended: [{' '.join(complaints)}]"
+            )
         if old is None or old.spec != new.spec:
-            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
+            yield from job_warnings.of_spec(new.spec, "spec")
+            yield from pod_warnings.of_template(new.spec.template, "spec.template")
 
     def validate(self, new: Job) -> Iterator[FieldError]:
-        spec = new.spec
-        yield from job_specs.validate(spec, "spec")
-        if spec.selector is None:
-            yield required("spec.selector")
-        yield from label_selectors.validate(spec.selector, "spec.selector")
-        yield from validate_selected(spec.template, spec.selector)
+        yield from _generated(new)
+        yield from _spec(new.spec)
+        completions = new.spec.completions
+        if new.spec.completion_mode == "Indexed" and completions is not None and completions > 0:
+            hostname = f"{new.metadata.name}-{completions - 1}"
+            if names.dns1123_label(hostname):
+                why = f"will not able to create pod with invalid DNS label: {hostname}"
+                yield invalid("metadata.name", new.metadata.name, why)
 
     def validate_update(self, new: Job, old: Job) -> Iterator[FieldError]:
-        yield from job_specs.validate(new.spec, "spec")
+        yield from _spec(new.spec)
         yield from job_specs.validate_update(new, old)
+
+    def validate_status_update(self, new: Job, old: Job) -> Iterator[FieldError]:
+        yield from job_statuses.validate_update(new, old)
+
+
+def _spec(spec: JobSpec) -> Iterator[FieldError]:
+    yield from job_specs.validate(spec, "spec")
+    if spec.selector is None:
+        yield required("spec.selector")
+    yield from label_selectors.validate(spec.selector, "spec.selector")
+    yield from validate_selected(spec.template, spec.selector)
+
+
+def _generated(job: Job) -> Iterator[FieldError]:
+    """What is wrong with labels and selector that were not made by hand, but spoilt by it."""
+    if job.spec.manual_selector or job.spec.selector is None:
+        return
+    if not job.metadata.uid:
+        yield required("metadata.uid")
+    wanted = _generated_labels(job)
+    metadata = job.spec.template.metadata or ObjectMeta()
+    for key in (_LEGACY_CONTROLLER_UID_LABEL, _LEGACY_JOB_NAME_LABEL, CONTROLLER_UID_LABEL, JOB_NAME_LABEL):
+        where, why = f"spec.template.metadata.labels[{key}]", f"must be '{wanted[key]}'"
+        if key not in metadata.labels:
+            yield required(where, why)
+        elif metadata.labels[key] != wanted[key]:
+            yield invalid(where, dict(metadata.labels), why)
+    try:
+        matches = labels.from_label_selector(job.spec.selector).matches(wanted)
+    except labels.LabelSelectorError:
+        return
+    if not matches:
+        yield invalid("spec.selector", job.spec.selector, "`selector` not auto-generated")
+
+
+def _generated_labels(job: Job) -> dict[str, str]:
+    uid, name = job.metadata.uid, job.metadata.name
+    return {
+        CONTROLLER_UID_LABEL: uid,
+        JOB_NAME_LABEL: name,
+        _LEGACY_CONTROLLER_UID_LABEL: uid,
+        _LEGACY_JOB_NAME_LABEL: name,
+    }
+
+
+def _without_disabled(job: Job) -> Job:
+    template = disabled_fields.dropped_from_template(job.spec.template)
+    return job if template is job.spec.template else replace(job, spec=replace(job.spec, template=template))
 
 
 def with_spec_defaults(spec: JobSpec) -> JobSpec:
@@ -135,8 +205,8 @@ def with_spec_defaults(spec: JobSpec) -> JobSpec:
 
 
 def _with_labels_of_template(job: Job) -> Job:
-    labels = job.spec.template.metadata.labels if job.spec.template.metadata else {}
-    return with_metadata(job, labels=labels) if labels and not job.metadata.labels else job
+    own = job.spec.template.metadata.labels if job.spec.template.metadata else {}
+    return with_metadata(job, labels=own) if own and not job.metadata.labels else job
 
 
 def _with_generated_selector(job: Job) -> Job:
@@ -146,14 +216,8 @@ def _with_generated_selector(job: Job) -> Job:
         return job
     template = job.spec.template
     metadata = template.metadata or ObjectMeta()
-    generated = {
-        CONTROLLER_UID_LABEL: uid,
-        JOB_NAME_LABEL: job.metadata.name,
-        _LEGACY_CONTROLLER_UID_LABEL: uid,
-        _LEGACY_JOB_NAME_LABEL: job.metadata.name,
-    }
-    labels = {**generated, **metadata.labels}
+    own = {**_generated_labels(job), **metadata.labels}
     selector = job.spec.selector or LabelSelector()
     selector = replace(selector, match_labels={CONTROLLER_UID_LABEL: uid, **selector.match_labels})
-    template = replace(template, metadata=replace(metadata, labels=labels))
+    template = replace(template, metadata=replace(metadata, labels=own))
     return replace(job, spec=replace(job.spec, template=template, selector=selector))

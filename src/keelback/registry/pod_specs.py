@@ -17,6 +17,7 @@ from keelback.api.core_v1 import (
     Volume,
 )
 from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.registry import container_resources
 
 _C = TypeVar("_C", Container, EphemeralContainer)
 _VOLUME_SOURCES = tuple(one.name for one in msgspec.structs.fields(Volume) if one.name != "name")
@@ -60,12 +61,28 @@ def with_pod_defaults(spec: PodSpec) -> PodSpec:
         new = tuple(_with_pod_container_defaults(one, spec.host_network) for one in old)
         if any(after is not before for after, before in zip(new, old, strict=True)):
             changes[field] = new
+    made = with_shared_defaults(spec, **changes)
+    return made if made.resources is None else _with_pod_resources(made)
+
+
+def _with_pod_resources(spec: PodSpec) -> PodSpec:
+    """Requests of the pod as a whole: what its containers request together, else its limits (KEP-2837)."""
     resources = spec.resources
-    if resources is not None and resources.limits:
-        requests = _requests_from_limits(resources.requests, resources.limits)
-        if requests is not resources.requests:
-            changes["resources"] = replace(resources, requests=requests)
-    return with_shared_defaults(spec, **changes)
+    if resources is None or not (resources.limits or resources.requests):
+        return spec
+    limits, requests = dict(resources.limits), dict(resources.requests)
+    for name, amount in container_resources.limited_together(spec).items():
+        if name.startswith("hugepages-") and name not in requests:
+            limits.setdefault(name, str(amount))
+    if limits:
+        for name, amount in container_resources.requested_together(spec).items():
+            if name in ("cpu", "memory"):
+                requests.setdefault(name, str(amount))
+        for name, text in limits.items():
+            requests.setdefault(name, text)
+    if limits == resources.limits and requests == resources.requests:
+        return spec
+    return replace(spec, resources=replace(resources, limits=limits, requests=requests))
 
 
 def pull_policy(image: str) -> str:

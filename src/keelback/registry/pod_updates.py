@@ -1,14 +1,16 @@
-"""What may change in a pod once it is written: by an update, and by each of the subresources that change its spec."""
+"""What may change in a pod once it is written: by an update, and in its ephemeral containers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from keelback.api import pods
-from keelback.api.core_v1 import Container, Pod, PodSpec, Toleration
-from keelback.apimachinery.errors import FieldError, forbidden, invalid
+from keelback.api.core_v1 import Affinity, Container, NodeAffinity, NodeSelectorTerm, Pod, PodSpec, Toleration
+from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError, forbidden, invalid, required
 from keelback.apimachinery.meta import replace
+from keelback.registry import containers, placement
+from keelback.registry.internal_forms import difference, internal
 from keelback.registry.pod_templates import MAX_INT32
 
 _UPDATABLE: Final = ",".join(
@@ -20,6 +22,7 @@ _UPDATABLE: Final = ",".join(
         "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
     )
 )
+_ONLY_ADDITIONS: Final = "only additions are allowed (no mutations or deletions)"
 
 
 def validate_update(new: Pod, old: Pod) -> Iterator[FieldError]:
@@ -27,73 +30,80 @@ def validate_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     after, before = new.spec, old.spec
     if after == before:
         return
-    if len(after.containers) != len(before.containers):
-        yield forbidden("spec.containers", "pod updates may not add or remove containers")
+    for field, now, then in (
+        ("containers", after.containers, before.containers),
+        ("initContainers", after.init_containers, before.init_containers),
+    ):
+        if len(now) != len(then):
+            yield forbidden(f"spec.{field}", "pod updates may not add or remove containers")
+            return
+        for index, container in enumerate(now):
+            if not container.image:
+                yield required(f"spec.{field}[{index}].image")
+            yield from containers.validate_image_of_pod(container, f"spec.{field}[{index}]")
+    deadline = list(_deadline(after.active_deadline_seconds, before.active_deadline_seconds))
+    yield from deadline
+    if deadline and after.active_deadline_seconds is not None:
         return
-    if len(after.init_containers) != len(before.init_containers):
-        yield forbidden("spec.initContainers", "pod updates may not add or remove containers")
-        return
-    yield from _deadline(after.active_deadline_seconds, before.active_deadline_seconds)
     yield from _tolerations(after.tolerations, before.tolerations)
     yield from _gates(after, before)
-    expected = replace(
-        before,
-        containers=_with_images_of(before.containers, after.containers),
-        init_containers=_with_images_of(before.init_containers, after.init_containers),
-        active_deadline_seconds=after.active_deadline_seconds,
-        tolerations=after.tolerations,
-        scheduling_gates=after.scheduling_gates,
-        **_changeable_while_gated(after, before),
-    )
-    if before.termination_grace_period_seconds < 0 and after.termination_grace_period_seconds == 1:
-        expected = replace(expected, termination_grace_period_seconds=1)
-    if after != expected:
-        yield forbidden("spec", f"pod updates may not change fields other than {_UPDATABLE}")
+    if before.scheduling_gates:
+        yield from _narrowing(after, before)
+    reverted = _reverted(after, before)
+    if reverted != before:
+        shown = difference(before, reverted)
+        yield forbidden("spec", f"pod updates may not change fields other than {_UPDATABLE}\n{shown}")
 
 
 def validate_ephemeral_containers_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     """What an update of /ephemeralcontainers may not do: change or remove one that is there."""
+    path = "spec.ephemeralContainers"
     after = {one.name: one for one in new.spec.ephemeral_containers}
     for one in old.spec.ephemeral_containers:
         found = after.get(one.name)
         if found is None:
-            yield forbidden(
-                "spec.ephemeralContainers", f'existing ephemeral containers "{one.name}" may not be removed\n'
-            )
+            yield forbidden(path, f'existing ephemeral containers "{one.name}" may not be removed\n')
         elif found != one:
-            yield forbidden(
-                "spec.ephemeralContainers", f'existing ephemeral containers "{one.name}" may not be changed\n'
-            )
+            shown = difference(one, found)
+            yield forbidden(path, f'existing ephemeral containers "{one.name}" may not be changed\n{shown}')
 
 
-def validate_resize(new: Pod, old: Pod) -> Iterator[FieldError]:
-    """What an update of /resize may not do: change the class of service, or other resources than cpu and memory."""
-    if pods.is_static(old):
-        yield forbidden("", "static pods cannot be resized")
-    old_class = pods.qos_class(old)
-    if pods.compute_qos_class(new.spec) != old_class:
-        yield invalid("spec", pods.compute_qos_class(new.spec), "Pod QOS Class may not change as a result of resizing")
-    for after, before in zip(pods.all_containers(new.spec), pods.all_containers(old.spec), strict=False):
-        if _beyond_compute(after) != _beyond_compute(before):
-            yield forbidden("spec", "only cpu and memory resources are mutable")
-            return
-
-
-def _beyond_compute(container: Container) -> tuple[dict[str, str], dict[str, str]]:
-    resources = container.resources
-    return (
-        {name: amount for name, amount in resources.requests.items() if name not in ("cpu", "memory")},
-        {name: amount for name, amount in resources.limits.items() if name not in ("cpu", "memory")},
+def _reverted(after: PodSpec, before: PodSpec) -> PodSpec:
+    """The new spec with what may change as it was: what still differs may not."""
+    changes: dict[str, Any] = {}
+    if before.scheduling_gates:
+        changes = {"node_selector": before.node_selector, "affinity": _affinity_reverted(after, before)}
+    if before.termination_grace_period_seconds < 0 and after.termination_grace_period_seconds == 1:
+        changes["termination_grace_period_seconds"] = before.termination_grace_period_seconds
+    return replace(
+        after,
+        containers=_with_images_of(after.containers, before.containers),
+        init_containers=_with_images_of(after.init_containers, before.init_containers),
+        active_deadline_seconds=before.active_deadline_seconds,
+        tolerations=before.tolerations,
+        scheduling_gates=before.scheduling_gates,
+        **changes,
     )
+
+
+def _affinity_reverted(after: PodSpec, before: PodSpec) -> Affinity | None:
+    """The affinity with the node affinity there was: that alone may change while a pod is gated."""
+    now, then = after.affinity, before.affinity
+    of_node = then.node_affinity if then is not None else None
+    if now is None:
+        return None if of_node is None else Affinity(node_affinity=of_node)
+    if then is None and now.pod_affinity is None and now.pod_anti_affinity is None:
+        return None
+    return replace(now, node_affinity=of_node)
 
 
 def _deadline(after: int | None, before: int | None) -> Iterator[FieldError]:
     path = "spec.activeDeadlineSeconds"
     if after is not None:
-        if before is not None and after > before:
+        if not 0 <= after <= MAX_INT32:
+            yield invalid(path, after, names.inclusive_range_error(0, MAX_INT32))
+        elif before is not None and after > before:
             yield invalid(path, after, "must be less than or equal to previous value")
-        elif not 0 <= after <= MAX_INT32:
-            yield invalid(path, after, f"must be between 0 and {MAX_INT32}, inclusive")
     elif before is not None:
         yield invalid(path, after, "must not update from a positive integer to nil value")
 
@@ -102,6 +112,8 @@ def _tolerations(after: Sequence[Toleration], before: Sequence[Toleration]) -> I
     kept = {replace(one, toleration_seconds=None) for one in after}
     if any(replace(one, toleration_seconds=None) not in kept for one in before):
         yield forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+    else:
+        yield from placement.validate_tolerations(after, "spec.tolerations")
 
 
 def _gates(after: PodSpec, before: PodSpec) -> Iterator[FieldError]:
@@ -114,16 +126,36 @@ def _gates(after: PodSpec, before: PodSpec) -> Iterator[FieldError]:
             )
 
 
-def _changeable_while_gated(after: PodSpec, before: PodSpec) -> dict[str, Any]:
-    """A pod that is not yet to be scheduled may still narrow down where it goes."""
-    if not before.scheduling_gates:
-        return {}
-    narrower = all(after.node_selector.get(key) == value for key, value in before.node_selector.items())
-    changes: dict[str, Any] = {"node_selector": after.node_selector} if narrower else {}
-    if before.affinity is None or before.affinity.node_affinity is None:
-        changes["affinity"] = after.affinity
-    return changes
+def _narrowing(after: PodSpec, before: PodSpec) -> Iterator[FieldError]:
+    """A pod that is not yet to be scheduled may still narrow down where it goes, and nothing else."""
+    if any(after.node_selector.get(key) != value for key, value in before.node_selector.items()):
+        why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        yield invalid("spec.nodeSelector", dict(after.node_selector) or None, why)
+    then, now = _required_terms(before.affinity), _required_terms(after.affinity)
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    if then and len(then) != len(now):
+        why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        yield invalid(path, internal(now), why)
+        return
+    for index, term in enumerate(then):
+        if not _has_only_additions(now[index], term):
+            yield invalid(f"{path}[{index}]", internal(now[index]), _ONLY_ADDITIONS)
 
 
-def _with_images_of(before: Sequence[Container], after: Sequence[Container]) -> tuple[Container, ...]:
-    return tuple(replace(old, image=new.image) for old, new in zip(before, after, strict=True))
+def _required_terms(affinity: Affinity | None) -> tuple[NodeSelectorTerm, ...]:
+    of_node: NodeAffinity | None = affinity.node_affinity if affinity is not None else None
+    wanted = of_node.required_during_scheduling_ignored_during_execution if of_node is not None else None
+    return wanted.node_selector_terms if wanted is not None else ()
+
+
+def _has_only_additions(new: NodeSelectorTerm, old: NodeSelectorTerm) -> bool:
+    if not old.match_expressions and not old.match_fields:
+        return not new.match_expressions and not new.match_fields
+    return (
+        new.match_expressions[: len(old.match_expressions)] == old.match_expressions
+        and new.match_fields[: len(old.match_fields)] == old.match_fields
+    )
+
+
+def _with_images_of(after: Sequence[Container], before: Sequence[Container]) -> tuple[Container, ...]:
+    return tuple(replace(new, image=old.image) for new, old in zip(after, before, strict=True))

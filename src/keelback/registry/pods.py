@@ -9,10 +9,21 @@ import msgspec
 
 from keelback.api import pods
 from keelback.api.core_v1 import Pod, PodStatus
-from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, forbidden, invalid
+from keelback.apimachinery.errors import FieldError, forbidden
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_cells, pod_specs, pod_templates, pod_updates, pod_warnings
+from keelback.registry import (
+    containers,
+    disabled_fields,
+    pod_annotations,
+    pod_cells,
+    pod_label_keys,
+    pod_resizes,
+    pod_specs,
+    pod_statuses,
+    pod_templates,
+    pod_updates,
+    pod_warnings,
+)
 from keelback.registry.strategy import Strategy
 
 
@@ -85,10 +96,15 @@ class PodStrategy(Strategy[Pod]):
         return new if spec is new.spec else replace(new, spec=spec)
 
     def prepare_for_create(self, new: Pod) -> Pod:
-        return replace(new, status=_first_status(new.spec))
+        spec = pod_label_keys.with_selected_labels(disabled_fields.dropped(new.spec), new.metadata.labels)
+        return replace(new, spec=spec, status=_first_status(spec))
+
+    def prepare_for_update(self, new: Pod, old: Pod) -> Pod:
+        spec = disabled_fields.dropped(new.spec)
+        return replace(new, spec=spec, status=old.status)
 
     def prepare_for_status_update(self, new: Pod, old: Pod) -> Pod:
-        status = new.status
+        status = disabled_fields.dropped_from_status(new.status)
         if not status.qos_class:
             status = replace(status, qos_class=old.status.qos_class)
         # Old kubelets spoil owner references, which the garbage collector lives by.
@@ -103,32 +119,66 @@ class PodStrategy(Strategy[Pod]):
 
     def warnings(self, new: Pod, old: Pod | None) -> Iterable[str]:
         if old is None or old.spec != new.spec:
-            yield from pod_warnings.of_spec(new.spec, "spec")
+            yield from pod_warnings.of_pod(new)
 
     def validate(self, new: Pod) -> Iterator[FieldError]:
-        yield from pod_templates.validate_spec(new.spec, "spec")
+        yield from _metadata_and_spec(new)
+        if new.spec.ephemeral_containers:
+            yield forbidden("spec.ephemeralContainers", "cannot be set on create")
         if new.spec.node_name and new.spec.scheduling_gates:
             yield forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+        if pod_annotations.concern(new.metadata.annotations):
+            yield from pod_annotations.validate_agreement(new.metadata.annotations, new.spec, "spec")
 
     def validate_update(self, new: Pod, old: Pod) -> Iterator[FieldError]:
-        if new.spec != old.spec:
-            yield from pod_templates.validate_spec(new.spec, "spec")
-        yield from pod_updates.validate_update(new, old)
+        if new.spec != old.spec or new.metadata.annotations != old.metadata.annotations:
+            yield from _metadata_and_spec(new)
+            yield from _annotations_update(new, old)
+            yield from pod_updates.validate_update(new, old)
 
     def validate_status_update(self, new: Pod, old: Pod) -> Iterator[FieldError]:
-        nominated = new.status.nominated_node_name
-        if nominated and nominated != old.status.nominated_node_name:
-            for complaint in names.dns1123_subdomain(nominated):
-                yield invalid("status.nominatedNodeName", nominated, complaint)
+        yield from _annotations_update(new, old)
+        yield from pod_statuses.validate_update(new, old)
 
     def validate_part_update(self, subresource: str, new: Pod, old: Pod) -> Iterator[FieldError]:
         if subresource == "binding":
             return
-        yield from pod_templates.validate_spec(new.spec, "spec")
         if subresource == "ephemeralcontainers":
+            if pods.is_mirror(old):
+                yield forbidden("", "static pods do not support ephemeral containers")
+                return
+            yield from _metadata_and_spec(new)
+            yield from _annotations_update(new, old)
             yield from pod_updates.validate_ephemeral_containers_update(new, old)
         elif subresource == "resize":
-            yield from pod_updates.validate_resize(new, old)
+            yield from pod_resizes.validate(new, old, tuple(_metadata_and_spec(new)))
+        else:
+            yield from _metadata_and_spec(new)
+
+
+def _metadata_and_spec(pod: Pod) -> Iterator[FieldError]:
+    """What holds of a pod however it is written; of a template some of it does not."""
+    spec, annotations = pod.spec, pod.metadata.annotations
+    if annotations and pod_annotations.concern(annotations):
+        yield from pod_annotations.validate(annotations, spec, "metadata.annotations")
+    yield from pod_templates.validate_spec(spec, pod.metadata, "spec")
+    if not spec.service_account_name:
+        for index, volume in enumerate(spec.volumes):
+            for place, source in enumerate(volume.projected.sources if volume.projected is not None else ()):
+                if source.service_account_token is not None:
+                    where = f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken"
+                    yield forbidden(where, "must not be specified when serviceAccountName is not set")
+    for field, given in (("containers", spec.containers), ("initContainers", spec.init_containers)):
+        for index, container in enumerate(given):
+            yield from containers.validate_image_of_pod(container, f"spec.{field}[{index}]")
+
+
+def _annotations_update(new: Pod, old: Pod) -> Iterator[FieldError]:
+    after, before = new.metadata.annotations, old.metadata.annotations
+    if after == before or not (pod_annotations.concern(after) or pod_annotations.concern(before)):
+        return
+    yield from pod_annotations.validate_update(after, before, "metadata.annotations")
+    yield from pod_annotations.validate(after, new.spec, "metadata.annotations")
 
 
 def _first_status(spec: Any) -> PodStatus:

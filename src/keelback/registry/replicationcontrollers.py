@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,9 +10,9 @@ import msgspec
 from keelback.api.core_v1 import ReplicationController
 from keelback.apimachinery.errors import FieldError, required
 from keelback.apimachinery.meta import LabelSelector, replace, with_metadata
-from keelback.registry import cells, pod_specs
+from keelback.registry import cells, disabled_fields, pod_specs, pod_warnings
 from keelback.registry.cells import wide
-from keelback.registry.replicasets import ReplicaFields
+from keelback.registry.replicasets import ReplicaFields, validate_replicas
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import CONTAINERS, IMAGES, number, validate_counts, validate_template
 
@@ -49,12 +49,33 @@ class ReplicationControllerStrategy(Strategy[ReplicationController]):
             new = with_metadata(new, labels=labels)
         return new
 
+    def prepare_for_create(self, new: ReplicationController) -> ReplicationController:
+        return _without_disabled(super().prepare_for_create(new))
+
+    def prepare_for_update(self, new: ReplicationController, old: ReplicationController) -> ReplicationController:
+        return _without_disabled(super().prepare_for_update(new, old))
+
+    def warnings(self, new: ReplicationController, old: ReplicationController | None) -> Iterable[str]:
+        if new.spec.template is not None and (old is None or old.spec != new.spec):
+            yield from pod_warnings.of_template(new.spec.template, "spec.template")
+
     def validate(self, new: ReplicationController) -> Iterator[FieldError]:
         spec = new.spec
-        yield from validate_counts(("spec.replicas", spec.replicas), ("spec.minReadySeconds", spec.min_ready_seconds))
+        yield from validate_counts(("spec.minReadySeconds", spec.min_ready_seconds))
         if not spec.selector:
             yield required("spec.selector")
+        yield from validate_counts(("spec.replicas", spec.replicas))
         if spec.template is None:
             yield required("spec.template")
             return
         yield from validate_template(spec.template, LabelSelector(match_labels=spec.selector), "ReplicationController")
+
+    def validate_status_update(self, new: ReplicationController, old: ReplicationController) -> Iterator[FieldError]:
+        yield from validate_replicas(new.status)
+
+
+def _without_disabled(one: ReplicationController) -> ReplicationController:
+    if one.spec.template is None:
+        return one
+    template = disabled_fields.dropped_from_template(one.spec.template)
+    return one if template is one.spec.template else replace(one, spec=replace(one.spec, template=template))

@@ -8,15 +8,28 @@ from keelback.api.apps_v1 import (
     RollingUpdateStatefulSetStrategy,
     StatefulSet,
     StatefulSetPersistentVolumeClaimRetentionPolicy,
+    StatefulSetSpec,
     StatefulSetUpdateStrategy,
     VolumeClaimTemplate,
 )
-from keelback.api.core_v1 import PersistentVolumeClaim
+from keelback.api.core_v1 import PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_specs, pod_warnings
+from keelback.registry import claim_warnings, disabled_fields, pod_specs, pod_warnings
+from keelback.registry.int_or_percents import validate_non_negative, validate_percent
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import CONTAINERS, IMAGES, text, validate_counts, validate_selector, validate_template
+from keelback.registry.workloads import (
+    CONTAINERS,
+    IMAGES,
+    text,
+    validate_collisions,
+    validate_counts,
+    validate_selector,
+    validate_status_counts,
+    validate_template,
+)
 
 
 class StatefulSetStrategy(Strategy[StatefulSet]):
@@ -39,9 +52,22 @@ class StatefulSetStrategy(Strategy[StatefulSet]):
         spec = replace(spec, template=template, update_strategy=strategy, volume_claim_templates=claims)
         return replace(new, spec=spec)
 
+    def prepare_for_create(self, new: StatefulSet) -> StatefulSet:
+        return _without_disabled(super().prepare_for_create(new))
+
+    def prepare_for_update(self, new: StatefulSet, old: StatefulSet) -> StatefulSet:
+        return _without_disabled(super().prepare_for_update(new, old))
+
     def warnings(self, new: StatefulSet, old: StatefulSet | None) -> Iterable[str]:
         if old is None or old.spec != new.spec:
-            yield from pod_warnings.of_spec(new.spec.template.spec, "spec.template.spec")
+            yield from pod_warnings.of_template(new.spec.template, "spec.template")
+            for index, claim in enumerate(new.spec.volume_claim_templates):
+                yield from claim_warnings.of_spec(claim.spec, f"spec.volumeClaimTemplates[{index}].spec")
+        if old is None and new.spec.revision_history_limit < 0:
+            yield (
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; "
+                "a value >= 0 is recommended"
+            )
 
     def validate(self, new: StatefulSet) -> Iterator[FieldError]:
         spec = new.spec
@@ -59,7 +85,9 @@ class StatefulSetStrategy(Strategy[StatefulSet]):
             ("spec.ordinals.start", spec.ordinals.start if spec.ordinals else None),
         )
         yield from validate_selector(spec.selector, "statefulset")
-        yield from validate_template(spec.template, spec.selector, "StatefulSet")
+        yield from validate_template(_with_volumes_of_claims(spec), spec.selector, "StatefulSet")
+        for complaint in names.dns1123_label(spec.service_name) if spec.service_name else ():
+            yield invalid("spec.serviceName", spec.service_name, complaint)
 
     def validate_update(self, new: StatefulSet, old: StatefulSet) -> Iterator[FieldError]:
         yield from self.validate(new)
@@ -77,6 +105,26 @@ class StatefulSetStrategy(Strategy[StatefulSet]):
         if after != expected:
             yield forbidden("spec", _IMMUTABLE)
 
+    def validate_status_update(self, new: StatefulSet, old: StatefulSet) -> Iterator[FieldError]:
+        status = new.status
+        yield from validate_status_counts(
+            status.replicas,
+            ("readyReplicas", status.ready_replicas),
+            ("currentReplicas", status.current_replicas),
+            ("updatedReplicas", status.updated_replicas),
+            ("availableReplicas", status.available_replicas),
+            ("observedGeneration", status.observed_generation),
+            ("collisionCount", status.collision_count),
+        )
+        if status.available_replicas > status.ready_replicas:
+            why = "cannot be greater than status.readyReplicas"
+            yield invalid("status.availableReplicas", status.available_replicas, why)
+        yield from validate_collisions(status.collision_count, old.status.collision_count)
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        # Its pods have the name as part of their host names.
+        return names.name_is_dns_label(name, is_prefix=is_prefix)
+
 
 _IMMUTABLE = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
@@ -91,21 +139,50 @@ def _strategy(strategy: StatefulSetUpdateStrategy) -> Iterator[FieldError]:
         yield required(path)
     elif strategy.type == "OnDelete":
         if rolling is not None:
-            yield invalid(f"{path}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'")
+            yield invalid(f"{path}.rollingUpdate", internal(rolling), "only allowed for updateStrategy 'RollingUpdate'")
     elif strategy.type == "RollingUpdate":
         if rolling is not None:
             yield from validate_counts((f"{path}.rollingUpdate.partition", rolling.partition))
+            if rolling.max_unavailable is not None:
+                yield from _max_unavailable(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
     else:
-        yield invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")
+        yield invalid(path, internal(strategy), "must be 'RollingUpdate' or 'OnDelete'")
+
+
+def _max_unavailable(value: int | str, path: str) -> Iterator[FieldError]:
+    yield from validate_non_negative(value, path)
+    if value in (0, "0%"):
+        yield invalid(path, value, "cannot be 0")
+    yield from validate_percent(value, path)
 
 
 def _retention(policy: StatefulSetPersistentVolumeClaimRetentionPolicy) -> Iterator[FieldError]:
     for field, value in (("whenDeleted", policy.when_deleted), ("whenScaled", policy.when_scaled)):
         if value not in ("Delete", "Retain"):
-            yield not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{field}", value, ("Delete", "Retain"))
+            yield not_supported(
+                f"spec.persistentVolumeClaimRetentionPolicy.{field}", value, ("Retain", "Delete"), in_given_order=True
+            )
+
+
+def _with_volumes_of_claims(spec: StatefulSetSpec) -> PodTemplateSpec:
+    """The template as its pods will be: a claim takes the place of a volume of the same name."""
+    if not spec.volume_claim_templates:
+        return spec.template
+    claims = {one.metadata.name: one.metadata.name for one in spec.volume_claim_templates}
+    volumes = tuple(one for one in spec.template.spec.volumes if one.name not in claims)
+    made = tuple(
+        Volume(name=name, persistent_volume_claim=PersistentVolumeClaimVolumeSource(claim_name=claim or "-"))
+        for name, claim in claims.items()
+    )
+    return replace(spec.template, spec=replace(spec.template.spec, volumes=(*volumes, *made)))
 
 
 def _with_claim_defaults(claim: VolumeClaimTemplate) -> VolumeClaimTemplate:
     spec = pod_specs.with_claim_spec_defaults(claim.spec)
     kind = PersistentVolumeClaim.__kind__
     return replace(claim, spec=spec, type_kind=kind.kind, type_api_version=kind.api_version)
+
+
+def _without_disabled(one: StatefulSet) -> StatefulSet:
+    template = disabled_fields.dropped_from_template(one.spec.template)
+    return one if template is one.spec.template else replace(one, spec=replace(one.spec, template=template))

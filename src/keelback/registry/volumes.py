@@ -7,129 +7,124 @@ from typing import Final
 
 import msgspec
 
-from keelback.api.core_v1 import KeyToPath, ProjectedVolumeSource, Volume
+from keelback.api.core_v1 import EphemeralVolumeSource, Volume
 from keelback.apimachinery import names, quantity
-from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
-from keelback.registry.containers import relative_path
+from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, required
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.apimachinery.validation import annotation_map, label_map
+from keelback.registry import claim_specs, projected_volumes, volume_files, volume_sources
+from keelback.registry.containers import validate_pull_policy
 
-_SOURCES: Final = tuple((one.name, one.encode_name) for one in msgspec.structs.fields(Volume) if one.name != "name")
-_HOST_PATH_TYPES: Final = (
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
+_ORDER: Final = (
+    *("empty_dir", "host_path", "git_repo", "gce_persistent_disk", "aws_elastic_block_store", "secret", "nfs"),
+    *("iscsi", "glusterfs", "flocker", "persistent_volume_claim", "rbd", "cinder", "cephfs", "quobyte"),
+    *("downward_api", "fc", "flex_volume", "config_map", "azure_file", "vsphere_volume", "photon_persistent_disk"),
+    *("portworx_volume", "azure_disk", "storageos", "projected", "scale_io", "csi", "ephemeral", "image"),
 )
-_MODE: Final = "must be a number between 0 and 0777 (octal), both inclusive"
+"""The sources in the order in which upstream looks at them."""
+_WIRE_NAMES: Final = {one.name: one.encode_name for one in msgspec.structs.fields(Volume)}
+_SAID_TWICE: Final = {"cephfs": "cephFS", "downward_api": "downwarAPI"}
+"""What upstream calls a second source where that is not its wire name."""
+_TEMPLATE_FIELDS: Final = ("annotations", "labels")
 
 
-def validate(volumes: Sequence[Volume], path: str) -> Iterator[FieldError]:
-    """Everything wrong with a pod's volumes."""
-    seen: set[str] = set()
+def validate(
+    volumes: Sequence[Volume], metadata: ObjectMeta | None, path: str, sound: dict[str, Volume]
+) -> Iterator[FieldError]:
+    """Everything wrong with a pod's volumes. Those with nothing wrong are put into `sound`, for mounts to find them.
+
+    `metadata` is the pod's own; a template has none, so that the names of the claims it makes are not known yet.
+    """
+    pod_name = metadata.name if metadata is not None else ""
+    made = {f"{pod_name}-{one.name}" for one in volumes if one.ephemeral is not None} if pod_name else set()
     for index, volume in enumerate(volumes):
         here = f"{path}[{index}]"
+        found = list(_source(volume, here, pod_name))
         if not volume.name:
-            yield required(f"{here}.name")
+            found.append(required(f"{here}.name"))
         else:
-            for complaint in names.dns1123_label(volume.name):
-                yield invalid(f"{here}.name", volume.name, complaint)
-            if volume.name in seen:
-                yield duplicate(f"{here}.name", volume.name)
-            seen.add(volume.name)
-        given = [name for attribute, name in _SOURCES if getattr(volume, attribute) is not None]
-        if not given:
-            yield required(here, "must specify a volume type")
-        for name in given[1:]:
-            yield forbidden(f"{here}.{name}", "may not specify more than 1 volume type")
-        yield from _source(volume, here)
+            found.extend(invalid(f"{here}.name", volume.name, one) for one in names.dns1123_label(volume.name))
+        if volume.name in sound:
+            found.append(duplicate(f"{here}.name", volume.name))
+        if found:
+            yield from found
+        else:
+            sound[volume.name] = volume
+        claim = volume.persistent_volume_claim
+        if claim is not None and claim.claim_name in made:
+            why = "must not reference a PVC that gets created for an ephemeral volume"
+            yield invalid(f"{here}.persistentVolumeClaim.claimName", claim.claim_name, why)
 
 
-def _source(volume: Volume, path: str) -> Iterator[FieldError]:
-    if volume.empty_dir is not None:
-        limit = volume.empty_dir.size_limit
-        if limit is not None and quantity.parse(limit).nanos < 0:
-            yield forbidden(f"{path}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
-    if volume.host_path is not None:
-        yield from _host_path(volume, path)
-    if volume.secret is not None:
-        if not volume.secret.secret_name:
-            yield required(f"{path}.secret.secretName")
-        yield from _mode(volume.secret.default_mode, f"{path}.secret.defaultMode")
-        yield from _items(volume.secret.items, f"{path}.secret.items")
-    if volume.config_map is not None:
-        if not volume.config_map.name:
-            yield required(f"{path}.configMap.name")
-        yield from _mode(volume.config_map.default_mode, f"{path}.configMap.defaultMode")
-        yield from _items(volume.config_map.items, f"{path}.configMap.items")
-    if volume.persistent_volume_claim is not None and not volume.persistent_volume_claim.claim_name:
-        yield required(f"{path}.persistentVolumeClaim.claimName")
-    if volume.nfs is not None:
-        if not volume.nfs.server:
-            yield required(f"{path}.nfs.server")
-        if not volume.nfs.path:
-            yield required(f"{path}.nfs.path")
-        elif not volume.nfs.path.startswith("/"):
-            yield invalid(f"{path}.nfs.path", volume.nfs.path, "must be an absolute path")
-    if volume.csi is not None and not volume.csi.driver:
-        yield required(f"{path}.csi.driver")
-    if volume.projected is not None:
-        yield from _projected(volume.projected, f"{path}.projected")
-    if volume.ephemeral is not None and volume.ephemeral.volume_claim_template is None:
-        yield required(f"{path}.ephemeral.volumeClaimTemplate")
+def _source(volume: Volume, path: str, pod_name: str) -> Iterator[FieldError]:
+    chosen = ""
+    for attribute in _ORDER:
+        source = getattr(volume, attribute)
+        if source is None:
+            continue
+        if chosen:
+            name = _SAID_TWICE.get(attribute, _WIRE_NAMES[attribute])
+            yield forbidden(f"{path}.{name}", "may not specify more than 1 volume type")
+        else:
+            chosen = attribute
+            yield from _chosen(volume, attribute, path, pod_name)
+        if attribute == "iscsi":
+            yield from volume_sources.validate_iscsi_name(source, volume.name, f"{path}.name", volume.name)
+    if not chosen:
+        yield required(path, "must specify a volume type")
 
 
-def _host_path(volume: Volume, path: str) -> Iterator[FieldError]:
-    source = volume.host_path
-    if source is None:
+def _chosen(volume: Volume, attribute: str, path: str, pod_name: str) -> Iterator[FieldError]:
+    here = f"{path}.{_WIRE_NAMES[attribute]}"
+    match attribute:
+        case "empty_dir":
+            limit = volume.empty_dir.size_limit if volume.empty_dir is not None else None
+            if limit is not None and quantity.parse(limit).nanos < 0:
+                yield forbidden(f"{here}.sizeLimit", "SizeLimit field must be a valid resource quantity")
+        case "secret" if volume.secret is not None:
+            if not volume.secret.secret_name:
+                yield required(f"{here}.secretName")
+            yield from volume_files.validate_mode(volume.secret.default_mode, f"{here}.defaultMode")
+            yield from volume_files.validate_items(volume.secret.items, f"{here}.items")
+        case "config_map" if volume.config_map is not None:
+            if not volume.config_map.name:
+                yield required(f"{here}.name")
+            yield from volume_files.validate_mode(volume.config_map.default_mode, f"{here}.defaultMode")
+            yield from volume_files.validate_items(volume.config_map.items, f"{here}.items")
+        case "downward_api" if volume.downward_api is not None:
+            yield from volume_files.validate_mode(volume.downward_api.default_mode, f"{here}.defaultMode")
+            for file in volume.downward_api.items:
+                yield from volume_files.validate_file(file, here)
+        case "persistent_volume_claim" if volume.persistent_volume_claim is not None:
+            if not volume.persistent_volume_claim.claim_name:
+                yield required(f"{here}.claimName")
+        case "projected" if volume.projected is not None:
+            yield from projected_volumes.validate(volume.projected, here)
+        case "ephemeral" if volume.ephemeral is not None:
+            yield from _ephemeral(volume.ephemeral, here)
+            claim = f"{pod_name}-{volume.name}"
+            if pod_name and volume.name:
+                for complaint in names.dns1123_subdomain(claim):
+                    yield invalid(f"{path}.name", volume.name, f'PVC name "{claim}": {complaint}')
+        case "image" if volume.image is not None:
+            # Templates may leave the reference to whoever makes the pods.
+            if pod_name and not volume.image.reference:
+                yield required(f"{here}.reference")
+            yield from validate_pull_policy(volume.image.pull_policy, f"{here}.pullPolicy")
+        case _:
+            yield from volume_sources.validate(attribute, getattr(volume, attribute), path)
+
+
+def _ephemeral(source: EphemeralVolumeSource, path: str) -> Iterator[FieldError]:
+    template = source.volume_claim_template
+    here = f"{path}.volumeClaimTemplate"
+    if template is None:
+        yield required(here)
         return
-    if not source.path:
-        yield required(f"{path}.hostPath.path")
-    elif ".." in source.path.split("/"):
-        yield invalid(f"{path}.hostPath.path", source.path, "must not contain '..'")
-    if source.type not in _HOST_PATH_TYPES:
-        yield not_supported(f"{path}.hostPath.type", source.type, _HOST_PATH_TYPES[1:])
-
-
-def _projected(projected: ProjectedVolumeSource, path: str) -> Iterator[FieldError]:
-    yield from _mode(projected.default_mode, f"{path}.defaultMode")
-    for index, source in enumerate(projected.sources):
-        here = f"{path}.sources[{index}]"
-        if source.secret is not None:
-            if not source.secret.name:
-                yield required(f"{here}.secret.name")
-            yield from _items(source.secret.items, f"{here}.secret.items")
-        if source.config_map is not None:
-            if not source.config_map.name:
-                yield required(f"{here}.configMap.name")
-            yield from _items(source.config_map.items, f"{here}.configMap.items")
-        token = source.service_account_token
-        if token is not None:
-            if token.expiration_seconds < 600:
-                yield invalid(
-                    f"{here}.serviceAccountToken.expirationSeconds",
-                    token.expiration_seconds,
-                    "may not specify a duration less than 10 minutes",
-                )
-            if not token.path:
-                yield required(f"{here}.serviceAccountToken.path")
-
-
-def _items(items: Sequence[KeyToPath], path: str) -> Iterator[FieldError]:
-    for index, item in enumerate(items):
-        here = f"{path}[{index}]"
-        if not item.key:
-            yield required(f"{here}.key")
-        if not item.path:
-            yield required(f"{here}.path")
-        else:
-            yield from relative_path(item.path, f"{here}.path")
-        if item.mode is not None:
-            yield from _mode(item.mode, f"{here}.mode")
-
-
-def _mode(mode: int, path: str) -> Iterator[FieldError]:
-    if not 0 <= mode <= 0o777:
-        yield invalid(path, mode, _MODE)
+    metadata = template.metadata or ObjectMeta()
+    yield from annotation_map(metadata.annotations, f"{here}.metadata.annotations")
+    yield from label_map(metadata.labels, f"{here}.metadata.labels")
+    for field in msgspec.structs.fields(ObjectMeta):
+        if field.name not in _TEMPLATE_FIELDS and getattr(metadata, field.name):
+            yield forbidden(f"{here}.metadata.{field.encode_name}", "cannot be set")
+    yield from claim_specs.validate(template.spec, f"{here}.spec")

@@ -49,6 +49,11 @@ def validate_selector(selector: LabelSelector | None, word: str) -> Iterator[Fie
         yield required("spec.selector")
         return
     yield from label_selectors.validate(selector, "spec.selector")
+    yield from validate_not_empty(selector, word)
+
+
+def validate_not_empty(selector: LabelSelector | None, word: str) -> Iterator[FieldError]:
+    """The complaint about a selector that picks everything."""
     if label_selectors.is_empty(selector):
         yield invalid("spec.selector", selector, f"empty selector is invalid for {word}")
 
@@ -57,7 +62,12 @@ def validate_template(template: PodTemplateSpec, selector: LabelSelector | None,
     """Everything wrong with the template of pods that run for good; `word` names the kind where upstream does."""
     yield from validate_selected(template, selector)
     yield from pod_templates.validate(template, "spec.template")
-    if template.spec.restart_policy in ("Never", "OnFailure"):
+    yield from validate_long_running(template, word)
+
+
+def validate_long_running(template: PodTemplateSpec, word: str) -> Iterator[FieldError]:
+    """The complaints about pods that end of themselves, where others shall always be there."""
+    if template.spec.restart_policy != "Always":
         yield not_supported("spec.template.spec.restartPolicy", template.spec.restart_policy, ("Always",))
     if template.spec.active_deadline_seconds is not None:
         yield forbidden("spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {word} is not Supported")
@@ -75,6 +85,26 @@ def validate_selected(template: PodTemplateSpec, selector: LabelSelector | None)
         yield invalid(
             "spec.template.metadata.labels", dict(given) or None, "`selector` does not match template `labels`"
         )
+
+
+def validate_status_counts(replicas: int, *counts: tuple[str, int | None]) -> Iterator[FieldError]:
+    """The complaints about counts in a status that are below nothing or, for kinds of replicas, above them all.
+
+    `observedGeneration`, `collisionCount` and the counts of pods on their way out are not among the replicas.
+    """
+    yield from validate_counts(("status.replicas", replicas), *((f"status.{field}", count) for field, count in counts))
+    for field, count in counts:
+        if field not in _NOT_OF_REPLICAS and count is not None and count > replicas:
+            yield invalid(f"status.{field}", count, "cannot be greater than status.replicas")
+
+
+_NOT_OF_REPLICAS: Final = ("collisionCount", "observedGeneration", "terminatingReplicas", "unavailableReplicas")
+
+
+def validate_collisions(new: int | None, old: int | None) -> Iterator[FieldError]:
+    """The complaint about a count of collisions that goes back: a revision would get the name of another."""
+    if old is not None and (new is None or new < old):
+        yield invalid("status.collisionCount", new or 0, "cannot be decremented")
 
 
 def validate_same_selector(new: LabelSelector | None, old: LabelSelector | None) -> Iterator[FieldError]:
