@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-from keelback.component.http import Request, Response
-from keelback.testing.api import ADMINISTRATOR, api_server
+from keelback.testing.requests import Ask, with_server
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/example.com"
 WIDGETS = f"{GROUP}/v1/namespaces/default/widgets"
@@ -31,34 +28,6 @@ SPEC = {
 }
 STATUS = {"type": "object", "properties": {"size": {"type": "integer"}, "selector": {"type": "string"}}}
 SCHEMA = {"type": "object", "required": ["spec"], "properties": {"spec": SPEC, "status": STATUS}}
-
-
-def with_server(test: Callable[[Ask], Awaitable[None]]) -> Callable[[], None]:
-    """Run a test against a server of its own."""
-
-    def run() -> None:
-        async def main() -> None:
-            async with api_server() as api:
-
-                async def ask(
-                    method: str, path: str, body: Any = None, *, kind: str = "application/json", accept: str = ""
-                ) -> tuple[int, Any]:
-                    path, _, query = path.partition("?")
-                    data = b"" if body is None else json.dumps(body).encode()
-                    headers = {"content-type": kind, "accept": accept, "user-agent": "test/1"}
-                    answer = await api.handle(Request(method, path, query, headers, data, identity=ADMINISTRATOR))
-                    assert isinstance(answer, Response)
-                    content = answer.content()
-                    return answer.status, json.loads(content) if content[:1] in b"{[" else content.decode()
-
-                async with asyncio.timeout(30):
-                    await test(ask)
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    run.__doc__ = test.__doc__
-    return run
 
 
 def version(name: str = "v1", **fields: Any) -> dict[str, Any]:
@@ -311,16 +280,3 @@ async def test_of_two_definitions_made_at_once_one_gets_the_name(ask: Ask) -> No
     paths = [f"{DEFINITIONS}/{one['metadata']['name']}" for one in made]
     told = [await until(ask, path, lambda _, one: bool(conditions(one))) for path in paths]
     assert sorted(conditions(one)["Established"] for one in told) == ["False", "True"]
-
-
-@with_server
-async def test_only_the_stored_version_is_served_where_a_webhook_would_convert(ask: Ask) -> None:
-    config = {"url": "https://127.0.0.1:1/convert"}
-    conversion = {"strategy": "Webhook", "webhook": {"clientConfig": config, "conversionReviewVersions": ["v1"]}}
-    await define(ask, definition(version(), version("v2", storage=False), conversion=conversion))
-    status, _ = await ask("GET", WIDGETS)
-    assert status == 200
-    status, _ = await ask("GET", WIDGETS.replace("/v1/", "/v2/"))
-    assert status == 404
-    _, group = await ask("GET", GROUP)
-    assert [one["version"] for one in group["versions"]] == ["v1"]

@@ -23,6 +23,7 @@ from keelback.apiserver import initial_objects, kubelet_proxy, local_api_service
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
 from keelback.apiserver.component_statuses import ComponentStatuses
+from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
@@ -354,18 +355,23 @@ class _Assembly:
             self._discovery.add(Served(described, ("create",), is_stored=False))
 
     def _custom_resources(self, openapi: OpenAPI) -> CustomResources:
+        maker = VersionMaker(
+            store=self._store,
+            feed=self._feed,
+            binder=self._binder,
+            caller=HTTPSWebhookCaller(self._service_address),
+            clock=self._clock,
+            chance=self._chance,
+            new_uid=self._new_uid,
+        )
         return CustomResources(
             server=self._server,
             discovery=self._discovery,
             openapi=openapi,
-            feed=self._feed,
-            store=self._store,
+            maker=maker,
             lookup=self._lookup,
-            binder=self._binder,
             handlers=self._handlers,
             clock=self._clock,
-            chance=self._chance,
-            new_uid=self._new_uid,
         )
 
     async def _follow_policy(self, running: RunningAPIServer) -> None:

@@ -6,8 +6,6 @@ A definition is established only once its routes work, so that who waits for the
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,25 +14,21 @@ from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.apiserver import custom_resource_status as status
 from keelback.apiserver import subresources
-from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.custom_resource_versions import ServedVersion, VersionMaker
 from keelback.apiserver.custom_scale import CustomScaleHandler
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.openapi_schemas import custom_resource_schemas
-from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
 from keelback.apiserver.server import APIServer, ResourceRoute
-from keelback.apiserver.watch_cache import WatchCache, WatchOptions
-from keelback.apiserver.watch_feed import CacheFeed
-from keelback.apiserver.watch_wire import CachedResource
+from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.http import AnyResponse
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.registry.custom_resources import CustomResourceStrategy, strategy_of
-from keelback.storage.protocol import StorageError, Store
+from keelback.storage.protocol import StorageError
 
 RETRY_SECONDS = 1.0
 _FORCED_POLL_SECONDS = 0.5
@@ -54,22 +48,11 @@ class _NoAdmission:
 
 
 @dataclass(slots=True)
-class _Version:
-    """One served version: what has to be taken back when it ends."""
-
-    handler: ResourceHandler
-    cache: WatchCache
-    open_api: dict[str, Any]
-    selectable: tuple[str, ...]
-    """The paths that field selectors may name."""
-
-
-@dataclass(slots=True)
 class _Resource:
     """One served definition. `spec` is what it was served by."""
 
     definition: CustomResourceDefinition
-    versions: dict[str, _Version]
+    versions: dict[str, ServedVersion]
     is_terminating: bool = False
 
 
@@ -82,28 +65,21 @@ class CustomResources:
         server: APIServer,
         discovery: Discovery,
         openapi: OpenAPI,
-        feed: CacheFeed,
-        store: Store,
+        maker: VersionMaker,
         lookup: CacheLookup,
-        binder: AdmissionBinder,
         handlers: dict[tuple[str, str], ResourceHandler],
         clock: Clock,
-        chance: random.Random,
-        new_uid: Callable[[], str],
     ) -> None:
         self._server = server
         self._discovery = discovery
         self._openapi = openapi
-        self._feed = feed
-        self._store = store
+        self._maker = maker
         self._lookup = lookup
-        self._binder = binder
         self._handlers = handlers
         self._clock = clock
-        self._chance = chance
-        self._new_uid = new_uid
         self._served: dict[str, _Resource] = {}
         self._ending: set[str] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._written: dict[str, CustomResourceDefinition] = {}
         self._definitions: ResourceStore[CustomResourceDefinition] = handlers[
             "apiextensions.k8s.io", "customresourcedefinitions"
@@ -117,17 +93,25 @@ class CustomResources:
 
     async def run(self) -> NoReturn:
         """Follow the definitions until cancelled."""
-        cache = self._lookup.cache(CustomResourceDefinition.__kind__)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                watcher = await cache.watch(WatchOptions())
-                self._end_what_is_gone()
-                while records := await watcher.next_records():
-                    for record in records:
-                        if record.type != "BOOKMARK":
-                            definition = codecs.decode(CustomResourceDefinition, record.object)
-                            await self._reconcile(definition, group, is_gone=record.type == "DELETED")
-                await self._clock.sleep(RETRY_SECONDS)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._follow(group)
+                    await self._clock.sleep(RETRY_SECONDS)
+        finally:
+            versions = [one for resource in self._served.values() for one in resource.versions.values()]
+            for task in (*self._retiring, *(one.following for one in versions if one.following is not None)):
+                task.cancel()
+            await self._maker.caller.close()
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        watcher = await self._lookup.cache(CustomResourceDefinition.__kind__).watch(WatchOptions())
+        self._end_what_is_gone()
+        while records := await watcher.next_records():
+            for record in records:
+                if record.type != "BOOKMARK":
+                    definition = codecs.decode(CustomResourceDefinition, record.object)
+                    await self._reconcile(definition, group, is_gone=record.type == "DELETED")
 
     def _end_what_is_gone(self) -> None:
         """A watch that starts again does not tell what was deleted meanwhile."""
@@ -213,8 +197,8 @@ class CustomResources:
             return
         made = _Resource(definition, {}, is_terminating=definition.metadata.deletion_timestamp is not None)
         for version in definition.spec.versions:
-            if _is_served(definition, version):
-                made.versions[version.name] = await self._make(definition, version)
+            if version.served:
+                made.versions[version.name] = await self._maker.make(definition, version)
         if known is not None:
             self._end(name, keep=frozenset(made.versions))
         self._served[name] = made
@@ -224,40 +208,9 @@ class CustomResources:
                 self._route(made, version)
                 self._describe(definition.spec.group, version.name)
 
-    async def _make(self, definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> _Version:
-        strategy = strategy_of(definition, version)
-        kind = strategy.kind.__kind__
-        resources: ResourceStore[Any] = ResourceStore(
-            self._store,
-            strategy,
-            ownership=ManagedFields(strategy.schema(), has_status=strategy.has_status),
-            new_uid=self._new_uid,
-            chance=self._chance,
-        )
-        cache = await self._feed.add(
-            CachedResource(
-                prefix=resources.prefix,
-                kind=kind.kind,
-                api_version=kind.api_version,
-                is_namespaced=kind.namespaced,
-                list_kind=kind.list_kind,
-                keeps_type=True,
-                field_type=strategy.field_type,
-                fields=strategy.fields,
-                convert=strategy.from_storage,
-                # What was stored by another version or an older schema is shown with this one's defaults.
-                converts_all=len(definition.spec.versions) > 1 or definition.metadata.generation > 1,
-            )
-        )
-        return _Version(
-            ResourceHandler(strategy, resources, cache, self._binder, self._clock),
-            cache,
-            strategy.open_api,
-            tuple(one.json_path.removeprefix(".") for one in version.selectable_fields),
-        )
-
     def _route(self, resource: _Resource, version: CustomResourceDefinitionVersion) -> None:
-        handler = resource.versions[version.name].handler
+        served = resource.versions[version.name]
+        handler = served.handler
         kind, strategy = handler.kind, handler.strategy
         self._handlers[kind.group, kind.plural] = handler
         self._handlers[kind.api_version, kind.plural] = handler
@@ -265,7 +218,7 @@ class CustomResources:
 
         def route(subresource: str, answer: ResourceRoute) -> None:
             self._server.route_resource(
-                kind.group, kind.version, kind.plural, subresource, _guarded(resource, answer, warning)
+                kind.group, kind.version, kind.plural, subresource, _guarded(resource, served, answer, warning)
             )
 
         route("", handler.handle)
@@ -292,7 +245,9 @@ class CustomResources:
             return
         for version, served in resource.versions.items():
             kind = served.handler.kind
-            self._feed.remove(served.cache)
+            task = asyncio.create_task(served.retire(self._clock))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
             if version in keep:
                 continue
             for subresource in ("", "status", "scale"):
@@ -333,16 +288,8 @@ class CustomResources:
 
     async def _delete_objects(self, definition: CustomResourceDefinition) -> int:
         """Delete every object; tells how many are left."""
-        storage = next(one for one in definition.spec.versions if one.storage)
-        strategy: CustomResourceStrategy = strategy_of(definition, storage)
-        objects: ResourceStore[Any] = ResourceStore(
-            self._store,
-            strategy,
-            ownership=ManagedFields(strategy.schema(), has_status=strategy.has_status),
-            new_uid=self._new_uid,
-            chance=self._chance,
-        )
-        found = await self._store.range(objects.prefix)
+        objects, store = self._maker.objects(definition)
+        found = await store.range(objects.prefix)
         left = 0
         for one in found.kvs:
             namespace, _, object_name = one.key.removeprefix(objects.prefix).rpartition("/")
@@ -367,18 +314,6 @@ class CustomResources:
         await self._definitions.update("", name, change, self._write(""))
 
 
-def _is_served(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> bool:
-    """Whether requests of a version are answered. Conversion webhooks are not called yet: where a definition asks for
-    one, only the version that is stored is served, for the others would show objects in a wrong form."""
-    conversion = definition.spec.conversion
-    if not version.served or conversion is None or conversion.strategy != "Webhook" or version.storage:
-        return version.served
-    log.warning(
-        "A version needs a conversion webhook and is not served", name=definition.metadata.name, version=version.name
-    )
-    return False
-
-
 def _deprecation(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> str:
     if not version.deprecated:
         return ""
@@ -396,10 +331,11 @@ def _deprecation(definition: CustomResourceDefinition, version: CustomResourceDe
     return f"{text}; use {group}/{preferred} {kind}" if is_newer else text
 
 
-def _guarded(resource: _Resource, answer: ResourceRoute, warning: str) -> ResourceRoute:
+def _guarded(resource: _Resource, served: ServedVersion, answer: ResourceRoute, warning: str) -> ResourceRoute:
     async def handle(context: RequestContext) -> AnyResponse:
         if warning:
             context.warn(warning)
+        await served.check()
         if context.info.verb == "create" and resource.is_terminating:
             raise errors.MethodNotSupported(
                 "create not allowed while custom resource definition is terminating", details=None

@@ -38,6 +38,8 @@ class CacheFeed:
         self._caches: dict[str, tuple[WatchCache, ...]] = {}
         self._depths: tuple[int, ...] = ()
         self._watch: Watch | None = None
+        self.is_following = True
+        """Whether the caches hear of changes; if not, they are about to start anew."""
 
     @property
     def revision(self) -> int:
@@ -55,12 +57,18 @@ class CacheFeed:
         self._watch = self._store.watch(_EVERYTHING, revision + 1, with_previous=False)
         return revision
 
-    async def add(self, resource: CachedResource) -> WatchCache:
+    async def add(self, resource: CachedResource, *, may_fail: bool = False) -> WatchCache:
         """A loaded cache of the resource. A resource that is served in several versions has a cache for each, with the
-        same prefix and a `convert` of its own."""
+        same prefix and a `convert` of its own. With `may_fail` a store that cannot be read now is tried again later."""
         assert self._watch is not None, "start the feed first"
         cache = WatchCache(resource, self._store, self._progress, self._fanout, self._clock)
-        await self._load(cache)
+        try:
+            await self._load(cache)
+        except StorageError:
+            if not may_fail:
+                raise
+            self.is_following = False
+            self._join(cache)
         return cache
 
     def remove(self, cache: WatchCache) -> None:
@@ -81,12 +89,15 @@ class CacheFeed:
             group.create_task(self._fanout.run())
             while True:
                 try:
-                    await self._follow()
+                    if self.is_following:
+                        await self._follow()
                 except StorageError as error:
                     log.warning("The watch of the store ended; the caches start anew", error=str(error))
                 except Exception as error:  # the loop's edge: a cache that failed to follow must not pass for fresh
                     log.error("A watch cache failed; the caches start anew", error=repr(error))
+                self.is_following = False
                 await self._start_anew()
+                self.is_following = True
 
     async def _follow(self) -> None:
         assert self._watch is not None
@@ -114,6 +125,10 @@ class CacheFeed:
                 break
             # The feed was faster than the reading; what it has passed on would be missing.
         cache.load(result.kvs, result.revision)
+        self._join(cache)
+
+    def _join(self, cache: WatchCache) -> None:
+        prefix = cache.resource.prefix
         others = self._caches.get(prefix, ())
         if cache not in others:
             self._caches[prefix] = (*others, cache)

@@ -23,6 +23,13 @@ _TYPE_FIELDS = frozenset(("kind", "apiVersion", "metadata"))
 _SHOWN_BYTES = 30
 
 
+class _Type(msgspec.Struct):
+    apiVersion: str = ""  # noqa: N815 - a name on the wire
+
+
+_TYPE = msgspec.json.Decoder(_Type)
+
+
 class CustomResourceStrategy(Strategy[Unstructured]):
     """A custom resource in one version. Make it with `strategy_of`."""
 
@@ -33,13 +40,18 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     has_status: ClassVar[bool] = False
 
     def __init__(
-        self, version: CustomResourceDefinitionVersion, storage: CustomResourceDefinitionVersion, api_version: str
+        self, definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion, *, is_converted: bool
     ) -> None:
         self.version = version
+        self._versions = definition.spec.versions
+        storage = next(one for one in self._versions if one.storage)
+        api_version = f"{definition.spec.group}/{storage.name}"
         self.open_api = open_api_of(version)
         self._structural = _without_type_fields(self.open_api)
-        self._storage = _without_type_fields(open_api_of(storage))
-        self._is_stored_version = version.name == storage.name
+        self._structural_of = {f"{definition.spec.group}/{version.name}": self._structural}
+        self._is_converted = is_converted
+        self._is_stored_version = is_converted or version.name == storage.name
+        self._storage = self._structural if self._is_stored_version else _without_type_fields(open_api_of(storage))
         self._managed = managed_schema.of_custom_resource(self.open_api)
         kind = self.kind.__kind__
         self._head = kind.head
@@ -123,11 +135,37 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         return self._stored_head + data[len(self._head) :] if not self._is_stored_version else data
 
     def from_storage(self, data: bytes) -> bytes:
-        """Any version's bytes as this version's, with what this version's schema has and defaults."""
+        """Any version's bytes as this version's: with the defaults of that one, and only what this one has."""
+        if self._is_converted:
+            return data
+        schema = self._schema_of(_TYPE.decode(data).apiVersion)
         obj = unstructured.decode(self.kind, data)
+        return self._kept(obj, obj.content if schema is None else structural.defaulted(obj.content, schema))
+
+    def as_read(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """A stored object with the defaults of the version it is stored in."""
+        schema = self._schema_of(tree.get("apiVersion", ""))
+        return tree if schema is None else {**tree, **structural.defaulted(_content(tree), schema)}
+
+    def from_converted(self, tree: dict[str, Any]) -> bytes:
+        """The bytes of an object that was brought to this version: with what its schema has, and no more."""
+        obj = unstructured.decode(self.kind, msgspec.json.encode(tree))
+        return self._kept(obj, obj.content)
+
+    def _kept(self, obj: Unstructured, content: Mapping[str, Any]) -> bytes:
         # Nothing here may fail on what is stored: a cache follows every object, whoever wrote it.
-        kept = structural.pruned(obj.content, self._structural, is_root=True)
-        return codecs.encode_stored(with_content(obj, structural.defaulted(kept, self._structural)))
+        kept = structural.pruned(content, self._structural, is_root=True)
+        return codecs.encode_stored(with_content(obj, kept))
+
+    def _schema_of(self, api_version: str) -> SchemaTree | None:
+        found = self._structural_of.get(api_version)
+        if found is None:
+            name = api_version.rpartition("/")[2]
+            version = next((one for one in self._versions if one.name == name), None)
+            if version is None:
+                return None
+            found = self._structural_of[api_version] = _without_type_fields(open_api_of(version))
+        return found
 
     # Writing.
 
@@ -213,12 +251,12 @@ class CustomResourceStrategy(Strategy[Unstructured]):
 
 
 def strategy_of(
-    definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion
+    definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion, *, is_converted: bool = False
 ) -> CustomResourceStrategy:
-    """The strategy of one version of a custom resource."""
+    """The strategy of one version of a custom resource. With `is_converted` the store holds nothing but this version:
+    a webhook sees to the others."""
     spec = definition.spec
     names = spec.names
-    storage = next(one for one in spec.versions if one.storage)
     kind = make_kind(
         f"{spec.group}/{version.name}",
         names.kind,
@@ -247,7 +285,7 @@ def strategy_of(
             "field_names": tuple(one.json_path.removeprefix(".") for one in version.selectable_fields),
         },
     )
-    return made(version, storage, f"{spec.group}/{storage.name}")
+    return made(definition, version, is_converted=is_converted)
 
 
 def open_api_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
