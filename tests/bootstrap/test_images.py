@@ -123,3 +123,12 @@ def test_a_package_becomes_an_image_with_its_accounts() -> None:
         assert names & {"bin/busybox", "usr/bin/busybox"}
         assert "etc/passwd" in names
         assert not any(name.startswith("usr/share/doc") for name in names)
+
+
+@pytest.mark.containers
+@pytest.mark.skipif(os.geteuid() != 0, reason="apt and dpkg keep owners as root only")
+def test_a_link_takes_the_place_of_a_directory_that_a_package_brings() -> None:
+    files = {"/usr/share": File.link("/share")}
+    image = images.from_packages("localhost/busybox:1", ["busybox-static"], ImageConfig(), files=files, exclude=())
+    with layer_of(image) as layer:
+        assert layer.getmember("usr/share").linkname == "/share"

@@ -338,14 +338,17 @@ def _member(archive: tarfile.TarFile, name: str) -> Any:
 def _place(root: Path, path: str, file: File) -> None:
     target = root / path.strip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if file.target is not None:
-        target.unlink(missing_ok=True)
-        target.symlink_to(file.target)
-    elif file.content is None:
+    if file.content is None and file.target is None:
         target.mkdir(exist_ok=True)
         target.chmod(file.mode)
+        return
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)  # some packages still bring /var/run as a directory
+    target.unlink(missing_ok=True)
+    if file.target is not None:
+        target.symlink_to(file.target)
     else:
-        target.unlink(missing_ok=True)
+        assert file.content is not None
         target.write_bytes(file.content)
         target.chmod(file.mode)
 
