@@ -19,7 +19,7 @@ from keelback.api.core_v1 import (
     VolumeMount,
 )
 from keelback.apimachinery.meta import ObjectMeta
-from keelback.testing.fake_runtime import Script
+from keelback.testing.scripts import Script
 
 
 def _reads(**source: object) -> Container:

@@ -22,7 +22,7 @@ from keelback.api.core_v1 import (
     VolumeMount,
 )
 from keelback.apimachinery.meta import ObjectMeta, replace
-from keelback.testing.fake_runtime import Script
+from keelback.testing.scripts import Script
 
 
 def test_a_pod_runs_and_becomes_ready(scenario, make_pod):

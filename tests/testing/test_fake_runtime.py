@@ -19,7 +19,8 @@ from keelback.cri.values import (
     PodSandboxConfig,
     SandboxState,
 )
-from keelback.testing.fake_runtime import FakeRuntime, Script
+from keelback.testing.fake_runtime import FakeRuntime
+from keelback.testing.scripts import Script
 
 POD = PodSandboxConfig("web", "default", "uid-web")
 

@@ -1,13 +1,11 @@
 """A container runtime without containers: CRI's rules about states and identities, scripted ends, the given clock.
 
-It keeps the contract of `tests/cri` that containerd keeps. What a container does is told by its command, a dozen words
-of shell (`sleep N`, `echo WORDS`, `exit N`, `true`, `false`, else it runs until stopped), or by a `Script`.
+It keeps the contract of `tests/cri` that containerd keeps. What a container does is told by its command or a `Script`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,24 +43,9 @@ from keelback.cri.values import (
     RuntimeVersion,
     SandboxState,
 )
+from keelback.testing.scripts import Script, interpret
 
 _QUEUED_EVENTS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What a container does once started."""
-
-    exit_code: int = 0
-    run_seconds: float | None = None
-    """None: until it is stopped."""
-    output: str = ""
-    """Written to the log at the start, line by line."""
-    ignores_term: bool = False
-    start_error: str = ""
-    """Not empty: starting fails with this text."""
-    start_seconds: float = 0.0
-    """How long starting takes; the container is created, not running, meanwhile."""
 
 
 Executor = Callable[[Container, Sequence[str]], ExecResult]
@@ -268,7 +251,7 @@ class FakeRuntime:
         log = Path(directory, config.log_path) if directory and config.log_path else None
         status = ContainerStatus(value, log_path=str(log or ""), mounts=config.mounts, resources=config.resources)
         script = self.scripts.get(config.name) or self.scripts.get(config.image.image)
-        interpreted = _interpret([*config.command, *config.args])
+        interpreted = interpret([*config.command, *config.args])
         self._containers[container_id] = _Container(config, status, log, script or interpreted, config.resources)
         return container_id
 
@@ -371,7 +354,7 @@ class FakeRuntime:
             raise FailedPrecondition(f"container is in {container.state.name} state")
         if self.execute is not None:
             return self.execute(container, command)
-        script = _interpret(command)
+        script = interpret(command)
         if script.run_seconds is None or 0 < timeout_seconds < script.run_seconds:
             await self.clock.sleep(timeout_seconds)
             raise DeadlineExceeded(f"command {list(command)!r} timed out")
@@ -551,29 +534,3 @@ def _current_task() -> asyncio.Task[object] | None:
         return asyncio.current_task()
     except RuntimeError:
         return None
-
-
-def _interpret(command: Sequence[str]) -> Script:
-    words = list(command)
-    if words[:2] == ["sh", "-c"] and len(words) == 3:
-        scripts = [_interpret(shlex.split(part)) for part in words[2].split(";")]
-        seconds = [script.run_seconds for script in scripts]
-        return Script(
-            exit_code=scripts[-1].exit_code,
-            run_seconds=None if None in seconds else sum(filter(None, seconds)),
-            output="".join(script.output for script in scripts),
-            ignores_term=True,
-        )
-    match words:
-        case ["sleep", duration]:
-            return Script(run_seconds=float(duration), ignores_term=True)
-        case ["exit", code]:
-            return Script(exit_code=int(code), run_seconds=0.0)
-        case ["true"]:
-            return Script(run_seconds=0.0)
-        case ["false"]:
-            return Script(exit_code=1, run_seconds=0.0)
-        case ["echo", *rest]:
-            return Script(run_seconds=0.0, output=" ".join(rest) + "\n")
-        case _:
-            return Script()
