@@ -1,7 +1,7 @@
 """Cluster IPs and node ports for Services: chosen at random from their ranges, never given out twice.
 
-What is taken is read from the cache of Services and from reservations of writes still under way, so that nothing has to
-be repaired after a crash: an address that no Service holds is free.
+Which ports are taken is read from the cache of Services and from reservations of writes still under way, so that
+nothing has to be repaired after a crash: a port that no Service holds is free. Addresses are objects of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from keelback.api.core_v1 import Service
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.service_addresses import ServiceAddresses, held_by, internal
 from keelback.concurrency.clock import Clock
 from keelback.registry.service_specs import needs_health_check
 
@@ -22,23 +23,23 @@ _RESERVED_SECONDS = 5.0
 
 
 class ServiceAllocator:
-    """Gives Services what their type needs. `service_cidr` such as 10.96.0.0/16; `node_ports` is inclusive."""
+    """Gives Services what their type needs. `node_ports` is inclusive."""
 
     def __init__(
         self,
         lookup: CacheLookup,
+        addresses: ServiceAddresses,
         chance: random.Random,
-        service_cidr: str,
         clock: Clock,
         node_ports: tuple[int, int] = (30000, 32767),
     ) -> None:
         self._lookup = lookup
+        self._addresses = addresses
         self._chance = chance
-        self._network = ipaddress.ip_network(service_cidr)
         self._node_ports = node_ports
         self._clock = clock
-        # Until when something is held for a write that the cache does not show yet.
-        self._reserved: dict[str | int, float] = {}
+        # Until when a port is held for a write that the cache does not show yet.
+        self._reserved: dict[int, float] = {}
 
     async def allocate(self, new: Service, old: Service | None, *, dry_run: bool) -> Service:
         """The Service with addresses and ports. Raises Invalid where what it asks for is taken or out of range."""
@@ -48,16 +49,29 @@ class ServiceAllocator:
                 return replace(new, spec=replace(spec, cluster_ip="", cluster_ips=()))
             return new
         self._check_families(new)
-        spec = self._with_cluster_ip(new, old)
-        spec = self._with_node_ports(replace(new, spec=spec), old)
-        return replace(new, spec=self._with_health_check_port(replace(new, spec=spec), old))
+        addressed = replace(new, spec=await self._with_cluster_ip(new, old, dry_run=dry_run))
+        allocated = None
+        try:
+            spec = self._with_node_ports(addressed, old)
+            allocated = replace(new, spec=self._with_health_check_port(replace(new, spec=spec), old))
+        finally:
+            if allocated is None and not dry_run:
+                await self.give_back(addressed, old)
+        return allocated
+
+    async def give_back(self, dropped: Service, kept: Service | None) -> None:
+        """Let go of the addresses of `dropped` that `kept` has not. Ports are free when no Service has them."""
+        still_held = () if kept is None else held_by(kept)
+        for address in held_by(dropped):
+            if address not in still_held and _is_address(address):
+                await self._addresses.give_back(address)
 
     def _check_families(self, service: Service) -> None:
         """Refuse families that this cluster has no range of; a headless Service that selects nothing may name any."""
         spec = service.spec
         if spec.cluster_ip == "None" and not spec.selector:
             return
-        own = f"IPv{self._network.version}"
+        own = f"IPv{self._addresses.version}"
         found = [
             errors.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
             for index, family in enumerate(spec.ip_families)
@@ -76,7 +90,7 @@ class ServiceAllocator:
         wanted = spec.health_check_node_port
         if wanted and old is not None and wanted == old.spec.health_check_node_port:
             return spec
-        _, taken = self._taken(service)
+        taken = self._taken(service)
         if wanted:
             low, high = self._node_ports
             problem = ""
@@ -85,37 +99,33 @@ class ServiceAllocator:
             elif not low <= wanted <= high:
                 problem = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
             if problem:
-                raise errors.InternalError(f"failed to allocate requested HealthCheck NodePort {wanted}: {problem}")
+                raise internal(f"failed to allocate requested HealthCheck NodePort {wanted}: {problem}")
         chosen = wanted or self._free_port(taken | {port.node_port for port in spec.ports})
         self._reserve(chosen)
         return replace(spec, health_check_node_port=chosen)
 
-    def _taken(self, new: Service) -> tuple[set[str], set[int]]:
-        """What other Services hold, and what is held for writes under way."""
+    def _taken(self, new: Service) -> set[int]:
+        """The ports that other Services hold, and those that are held for writes under way."""
         own = (new.metadata.namespace, new.metadata.name)
-        addresses: set[str] = set()
         ports: set[int] = set()
         for service in self._lookup.scan(Service):
             if (service.metadata.namespace, service.metadata.name) == own:
                 continue
-            addresses.update(one for one in (service.spec.cluster_ip, *service.spec.cluster_ips) if one)
             ports.update(one.node_port for one in service.spec.ports if one.node_port)
             if service.spec.health_check_node_port:
                 ports.add(service.spec.health_check_node_port)
         now = self._clock.monotonic()
-        for value, until in list(self._reserved.items()):
-            if until < now or value in addresses or value in ports:
-                del self._reserved[value]
-            elif isinstance(value, str):
-                addresses.add(value)
+        for port, until in list(self._reserved.items()):
+            if until < now or port in ports:
+                del self._reserved[port]
             else:
-                ports.add(value)
-        return addresses, ports
+                ports.add(port)
+        return ports
 
-    def _reserve(self, value: str | int) -> None:
-        self._reserved[value] = self._clock.monotonic() + _RESERVED_SECONDS
+    def _reserve(self, port: int) -> None:
+        self._reserved[port] = self._clock.monotonic() + _RESERVED_SECONDS
 
-    def _with_cluster_ip(self, new: Service, old: Service | None) -> Any:
+    async def _with_cluster_ip(self, new: Service, old: Service | None, *, dry_run: bool) -> Any:
         spec = new.spec
         if not spec.cluster_ip and spec.cluster_ips:
             spec = replace(spec, cluster_ip=spec.cluster_ips[0])
@@ -125,45 +135,11 @@ class ServiceAllocator:
             old is not None and spec.cluster_ip and spec.cluster_ip == old.spec.cluster_ip
         ):
             return replace(spec, cluster_ips=spec.cluster_ips or (spec.cluster_ip,))
-        taken, _ = self._taken(new)
-        if spec.cluster_ip:
-            self._check_address(new, spec.cluster_ip, taken)
-            chosen = spec.cluster_ip
-        else:
-            chosen = self._free_address(taken)
-        self._reserve(chosen)
+        if spec.cluster_ip and not _is_address(spec.cluster_ip):
+            # Validation says it better.
+            return replace(spec, cluster_ips=(spec.cluster_ip,))
+        chosen = await self._addresses.take(spec.cluster_ip, new, dry_run=dry_run)
         return replace(spec, cluster_ip=chosen, cluster_ips=(chosen,))
-
-    def _check_address(self, service: Service, address: str, taken: set[str]) -> None:
-        problem = ""
-        try:
-            inside = ipaddress.ip_address(address) in self._network
-        except ValueError:
-            return  # validation says it better
-        if not inside:
-            problem = (
-                f"failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. "
-                f"The range of valid IPs is {self._network}"
-            )
-        elif address in taken:
-            problem = f"failed to allocate IP {address}: provided IP is already allocated"
-        if problem:
-            found = errors.invalid("spec.clusterIPs", [address], problem)
-            raise errors.Invalid.of(Service.__kind__, service.metadata.name, [found])
-
-    def _free_address(self, taken: set[str]) -> str:
-        size = self._network.num_addresses
-        # The lower part is left to those who ask for an address (KEP-3070).
-        reserved = min(max(16, size // 16), 256)
-        for start in (reserved if size > 2 * reserved else 1, 1):
-            for _ in range(_ATTEMPTS):
-                address = str(self._network[self._chance.randrange(start, size - 1)])
-                if address not in taken:
-                    return address
-        for offset in range(1, size - 1):
-            if (address := str(self._network[offset])) not in taken:
-                return address
-        raise errors.InternalError("failed to allocate a serviceIP: range is full")
 
     def _with_node_ports(self, new: Service, old: Service | None) -> Any:
         spec = new.spec
@@ -174,7 +150,7 @@ class ServiceAllocator:
             if old is not None and old.spec.type in ("NodePort", "LoadBalancer"):
                 return replace(spec, ports=tuple(replace(one, node_port=0) for one in spec.ports))
             return spec
-        _, taken = self._taken(new)
+        taken = self._taken(new)
         before = {} if old is None else {(one.protocol, one.port): one.node_port for one in old.spec.ports}
         own = {one.node_port for one in old.spec.ports} if old is not None else set()
         ports = []
@@ -201,10 +177,25 @@ class ServiceAllocator:
 
     def _free_port(self, taken: set[int]) -> int:
         low, high = self._node_ports
+        start = low + first_dynamic_port(high - low + 1)
         for _ in range(_ATTEMPTS):
-            if (port := self._chance.randint(low, high)) not in taken:
-                return port
-        for port in range(low, high + 1):
+            port: int = self._chance.randint(start, high)
             if port not in taken:
                 return port
-        raise errors.InternalError("failed to allocate a nodePort: range is full")
+        for port in (*range(start, high + 1), *range(low, start)):
+            if port not in taken:
+                return port
+        raise internal("failed to allocate a nodePort: range is full")
+
+
+def first_dynamic_port(size: int) -> int:
+    """Where the part of a range of ports begins that is not left to those who ask for a port (KEP-3668)."""
+    return 0 if size <= 16 else min(max(16, size // 32), 128)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from keelback.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1
+from keelback.api import conditions, core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1
+from keelback.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Object, ObjectMeta
+from keelback.apimachinery.meta import Condition, Object, ObjectMeta, replace
+from keelback.apiserver import bootstrap_flow_control
+from keelback.apiserver.service_addresses import DEFAULT_CIDR
 from keelback.auth import bootstrap_policy, bootstrap_policy_reconciliation
 from keelback.client import Client
 
+_AT_ONCE = 16
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 PRIORITY_CLASSES = (
     (
@@ -33,7 +39,9 @@ _ADMINISTRATORS = rbac_v1.ClusterRoleBinding(
 )
 
 
-async def ensure(client: Client, *, service_ip: str, dns_ip: str, service_cidr: str, endpoint: tuple[str, int]) -> None:
+async def ensure(
+    client: Client, *, service_ip: str, dns_ip: str, service_cidr: str, endpoint: tuple[str, int], now: datetime
+) -> None:
     """Create what is missing; run it at every start."""
     for name in NAMESPACES:
         await _ensure(client, core_v1.Namespace(metadata=ObjectMeta(name=name)))
@@ -44,12 +52,8 @@ async def ensure(client: Client, *, service_ip: str, dns_ip: str, service_cidr: 
             client,
             scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value, description=description),
         )
-    await _ensure(
-        client,
-        networking_v1.ServiceCIDR(
-            metadata=ObjectMeta(name="kubernetes"), spec=networking_v1.ServiceCIDRSpec(cidrs=(service_cidr,))
-        ),
-    )
+    await _ensure_flow_control(client)
+    await _ensure_service_cidr(client, service_cidr, now)
     await _ensure_services(client, service_ip, dns_ip, endpoint)
 
 
@@ -58,13 +62,49 @@ async def _ensure(client: Client, obj: Object) -> None:
         await client.create(obj)
 
 
+async def _ensure_all(client: Client, objects: Iterable[Object]) -> None:
+    """Several at a time: the store writes them in groups."""
+    waiting = list(objects)
+    while waiting:
+        await asyncio.gather(*(_ensure(client, one) for one in waiting[:_AT_ONCE]))
+        del waiting[:_AT_ONCE]
+
+
+async def _ensure_flow_control(client: Client) -> None:
+    schemas = (await client.list(FlowSchema)).items
+    levels = (await client.list(PriorityLevelConfiguration)).items
+    planned = bootstrap_flow_control.plan(schemas, levels)
+    await _ensure_all(client, planned.create)
+    for one in planned.update:
+        await client.update(one)
+
+
+async def _ensure_service_cidr(client: Client, service_cidr: str, now: datetime) -> None:
+    """The range of the cluster's start, which is ready without anybody's saying so."""
+    ready = Condition(
+        type="Ready",
+        status="True",
+        message="Kubernetes default Service CIDR is ready",
+        last_transition_time=now.replace(microsecond=0),
+    )
+    made = networking_v1.ServiceCIDR(
+        metadata=ObjectMeta(name=DEFAULT_CIDR), spec=networking_v1.ServiceCIDRSpec(cidrs=(service_cidr,))
+    )
+    try:
+        made = await client.create(made)
+    except errors.AlreadyExists:
+        made = await client.get(networking_v1.ServiceCIDR, DEFAULT_CIDR)
+    if conditions.find(made.status.conditions, "Ready") is None:
+        said = replace(made, status=networking_v1.ServiceCIDRStatus(conditions=(*made.status.conditions, ready)))
+        await client.update(said, subresource="status")
+
+
 async def _ensure_policy(client: Client) -> None:
     existing: list[Object] = []
     for kind in (rbac_v1.ClusterRole, rbac_v1.ClusterRoleBinding, rbac_v1.Role, rbac_v1.RoleBinding):
         existing.extend((await client.list(kind)).items)
     planned = bootstrap_policy_reconciliation.plan(bootstrap_policy.objects(), existing)  # type: ignore[arg-type]
-    for obj in planned.create:
-        await _ensure(client, obj)
+    await _ensure_all(client, planned.create)
     for obj in planned.update:
         await client.update(obj)
     for obj in planned.recreate:

@@ -58,6 +58,10 @@ class Allocator(Protocol):
         """The object with what it needs. Raises StatusError where nothing is left or something is taken."""
         ...
 
+    async def give_back(self, dropped: Any, kept: Any) -> None:
+        """Let go of what an object holds that is no more, or never came to be, and that `kept` (or None) holds not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -163,7 +167,18 @@ class ResourceStore(Generic[T]):
             # What a webhook put in (a sidecar, say) needs its defaults too.
             admitted = self.strategy.default(admitted)
         obj = self.strategy.prepare_for_create(admitted)
-        obj = await self._allocate(obj, None, write)
+        if self._allocator is None:
+            return await self._create_prepared(obj, write)
+        obj = await self._allocator.allocate(obj, None, dry_run=write.dry_run)
+        written = None
+        try:
+            written = await self._create_prepared(obj, write)
+        finally:
+            if written is None:
+                await self._give_back(obj, None, write)
+        return written
+
+    async def _create_prepared(self, obj: T, write: Write) -> Written[T]:
         problems = [*self._metadata_problems(obj), *self.strategy.validate(obj)]
         if problems:
             raise errors.Invalid.of(self.kind, obj.metadata.name, problems)
@@ -182,11 +197,9 @@ class ResourceStore(Generic[T]):
             raise self._already_exists(failed.current, obj.metadata.name) from None
         return Written(self._versioned(obj, revision), self.wire(stored, revision), is_created=True)
 
-    async def _allocate(self, new: T, old: T | None, write: Write) -> T:
-        if self._allocator is None:
-            return new
-        allocated: T = await self._allocator.allocate(new, old, dry_run=write.dry_run)
-        return allocated
+    async def _give_back(self, dropped: T, kept: T | None, write: Write) -> None:
+        if self._allocator is not None and not write.dry_run:
+            await self._allocator.give_back(dropped, kept)
 
     def _already_exists(self, current: KeyValue | None, name: str = "") -> errors.StatusError:
         if current is not None:
@@ -244,11 +257,18 @@ class ResourceStore(Generic[T]):
             new = await change(old)
             conditional = self._check_conditions(new, old, name, key, must_name_version)
             new = await self._prepared_for_update(new, old, write)
+            written = None
             try:
-                return await self._swap(key, current, new, old, write)
+                await self._check_update(new, old, write)
+                written = await self._swap(key, current, new, old, write)
+                return written
             except CompareFailed:
                 if conditional:
                     raise errors.Conflict.of(self.kind, name) from None
+            finally:
+                if self._allocator is not None:
+                    dropped, kept = (new, old) if written is None else (old, None if written.is_gone else new)
+                    await self._give_back(dropped, kept, write)
         raise errors.Conflict.of(self.kind, name)
 
     def _check_conditions(self, new: T, old: T, name: str, key: str, must_name_version: bool) -> bool:
@@ -297,9 +317,16 @@ class ResourceStore(Generic[T]):
             new = strategy.prepare_for_status_update(new, old)
         elif not write.subresource:
             new = strategy.prepare_for_update(new, old)
-            new = await self._allocate(new, old, write)
         if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
             new = with_metadata(new, generation=before.generation + 1)
+        if self._allocator is not None and not write.subresource:
+            new = await self._allocator.allocate(new, old, dry_run=write.dry_run)
+        return new
+
+    async def _check_update(self, new: T, old: T, write: Write) -> None:
+        """Raises Invalid, and what admission refuses with."""
+        strategy = self.strategy
+        before = old.metadata
         of_metadata = list(validation.object_meta_update(new.metadata, before))
         # Upstream checks metadata in general and again in each kind's validation, and lists the causes twice.
         problems = [*of_metadata, *of_metadata, *self._metadata_problems(new)]
@@ -312,7 +339,6 @@ class ResourceStore(Generic[T]):
         if problems:
             raise errors.Invalid.of(self.kind, before.name, problems)
         await write.admission.validate("UPDATE", new, old)
-        return new
 
     async def _swap(self, key: str, current: KeyValue, new: T, old: T, write: Write) -> Written[T]:
         stored = self.strategy.encode(new)
@@ -369,6 +395,7 @@ class ResourceStore(Generic[T]):
         revision = current.mod_revision
         if not write.dry_run:
             revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
+            await self._give_back(last, None, write)
         return Written(self._versioned(last, revision), self.wire(stored, revision), is_gone=True)
 
     def _check_preconditions(self, options: Deletion, old: T) -> None:

@@ -29,6 +29,7 @@ from keelback.controllers.replicationcontrollers import ReplicationControllerRec
 from keelback.controllers.resourcequotas import ResourceQuotaReconciler
 from keelback.controllers.root_ca import RootCAReconciler
 from keelback.controllers.serviceaccounts import ServiceAccountReconciler
+from keelback.controllers.servicecidrs import ServiceCIDRReconciler
 from keelback.controllers.statefulsets import StatefulSetReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
 from keelback.controllers.ttl import TTLReconciler
@@ -118,6 +119,7 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(TTLReconciler, 1),
     _plain(VolumeProtectionReconciler, 1),
     _plain(ClassProtectionReconciler, 1),
+    _plain(ServiceCIDRReconciler, 1),
 )
 
 OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller", "selinux-warning-controller"})
