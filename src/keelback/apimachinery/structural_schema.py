@@ -22,6 +22,7 @@ PRESERVING: SchemaTree = {"type": "object", "x-kubernetes-preserve-unknown-field
 
 
 def keeps_unknown_fields(schema: SchemaTree) -> bool:
+    """Whether fields that the schema does not name are kept."""
     return bool(schema.get("x-kubernetes-preserve-unknown-fields"))
 
 
