@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 import socket
 import uuid
@@ -26,6 +27,7 @@ from keelback.apiserver.component_statuses import ComponentStatuses
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
+from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
@@ -33,6 +35,7 @@ from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.served_resources import ServedResources
 from keelback.apiserver.server import APIServer
+from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.watch_cache import WatchCache, WatchOptions
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
@@ -188,6 +191,13 @@ class _Assembly:
         self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
         self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
+        self._addresses = ServiceAddresses(
+            self._lookup,
+            lambda: self._handlers["networking.k8s.io", "ipaddresses"].store,
+            ipaddress.ip_network(config.service_cidr),
+            chance,
+            clock,
+        )
 
     async def start(self) -> RunningAPIServer:
         await self._feed.start()
@@ -209,6 +219,9 @@ class _Assembly:
         custom = self._custom_resources(openapi)
         await custom.load()
         running.follow(custom.run)
+        await self._addresses.repair()
+        running.follow(self._addresses.run)
+        running.follow(FlowSchemaStatuses(self._lookup, running.client(_SERVER, "kube-apiserver"), self._clock).run)
         running.begin()
         config = self._config
         await initial_objects.ensure(
@@ -217,6 +230,7 @@ class _Assembly:
             dns_ip=config.dns_ip,
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
+            now=self._clock.now(),
         )
         served = {(one.kind.group, one.kind.version) for one in self._discovery.served()}
         await local_api_services.ensure(running.client(_SERVER, "kube-apiserver"), self._clock.now(), served)
@@ -228,7 +242,7 @@ class _Assembly:
     async def _add_resource(self, strategy: Strategy[Any]) -> None:
         kind = strategy.kind.__kind__
         allocator = (
-            ServiceAllocator(self._lookup, self._chance, self._config.service_cidr, self._clock)
+            ServiceAllocator(self._lookup, self._addresses, self._chance, self._clock)
             if strategy.kind is Service
             else None
         )
