@@ -17,7 +17,7 @@ from keelback.cel.equality import equal, is_of, runtime_type
 from keelback.cel.errors import CostLimitExceeded, EvaluationError, no_such_overload
 from keelback.cel.frames import COST, Code, Frame, Run
 from keelback.cel.operations import size_or_one
-from keelback.cel.standard import STANDARD_OVERLOADS, TRAVERSAL
+from keelback.cel.standard import STANDARD_OVERLOADS, TRAVERSAL, pattern_matcher
 from keelback.cel.syntax import Call
 from keelback.cel.types import Kind, Type, type_name
 from keelback.cel.values import INT_MAX, INT_MIN, Value
@@ -109,6 +109,8 @@ def call_of(compiler: Compiler, node: Call, name: str, arguments: Sequence[Code]
             return known
     if not all(_is_sure(type) for type in types):
         return _dispatched(name, overloads, arguments)
+    if name == "matches" and arguments[1].is_constant:
+        return _direct(overload, pattern_matcher(arguments[1].run([])), arguments)
     return _direct(overload, overload.implementation, arguments)
 
 

@@ -27,7 +27,7 @@ _TOKENS = re.compile(
 )
 _KEYWORDS = frozenset({"in", "true", "false", "null"})
 END = "<EOF>"
-_BROKEN_STRING = re.compile(r"""[bBrR]{0,2}("{3}|'{3}|"|')[^\n\r]*""")
+_BROKEN_STRING = re.compile(rf"""[bBrR]{{0,2}}(?:"{{3}}|'{{3}}|"|')(?:{_ESCAPE}|[^\\\n\r])*(?:\\.?)?""")
 
 
 class Token(NamedTuple):

@@ -24,6 +24,7 @@ _SIMPLE = {
 _ESCAPED = re.compile(r"\\(?:([xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL)
 _SURROGATES = range(0xD800, 0xE000)
 _LARGEST_CODE_POINT = 0x10FFFF
+_MOST_DIGITS = 20
 
 
 class LiteralError(ValueError):
@@ -32,7 +33,7 @@ class LiteralError(ValueError):
 
 def parse_int(text: str, *, is_negative: bool = False) -> int:
     """`12`, `0x1f`, within an int64. Raises LiteralError."""
-    number = int(text, 16 if text.startswith("0x") else 10) * (-1 if is_negative else 1)
+    number = _number(text) * (-1 if is_negative else 1)
     if not INT_MIN <= number <= INT_MAX:
         raise LiteralError("invalid int literal")
     return number
@@ -40,10 +41,18 @@ def parse_int(text: str, *, is_negative: bool = False) -> int:
 
 def parse_uint(text: str) -> UInt:
     """`12u`. Raises LiteralError."""
-    number = int(text[:-1], 16 if text.startswith("0x") else 10)
+    number = _number(text[:-1])
     if number > UINT_MAX:
         raise LiteralError("invalid uint literal")
     return UInt(number)
+
+
+def _number(text: str) -> int:
+    if text.startswith("0x"):
+        return int(text, 16)
+    # Python refuses to read thousands of digits.
+    digits = text.lstrip("0")
+    return int(digits or "0") if len(digits) <= _MOST_DIGITS else UINT_MAX + 1
 
 
 def parse_double(text: str) -> float:

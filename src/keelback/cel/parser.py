@@ -69,10 +69,19 @@ _PRECEDENCE = {
     **dict.fromkeys(("*", "/", "%"), 5),
 }
 _FUNCTIONS = {operator: f"_{operator}_" for operator in _PRECEDENCE} | {"in": IN}
-_OPERANDS = (
-    "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER"
+_BEGINNINGS = "{square}'{{', {brace}'(', {round}'.', {comma}'-', '!', {question}'true', 'false', 'null', NUM_FLOAT, "
+_BEGINNINGS += "NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER"
+_ABSENT = dict.fromkeys(("brace", "round", "comma", "question"), "")
+_OPERANDS = _BEGINNINGS.format_map({**_ABSENT, "square": "'[', "})
+"""What ANTLR says an operand may begin with, in the order of the grammar's tokens."""
+_IN_LIST = _BEGINNINGS.format_map({**_ABSENT, "square": "'[', ']', ", "comma": "',', ", "question": "'?', "})
+_IN_MAP = _BEGINNINGS.format_map(
+    {**_ABSENT, "square": "'[', ", "brace": "'}', ", "comma": "',', ", "question": "'?', "}
 )
-_AFTER_OPERAND = "'==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '.', '-', '?', '+', '*', '/', '%'"
+_IN_CALL = _BEGINNINGS.format_map({**_ABSENT, "square": "'[', ", "round": "')', "})
+_LITERALS = frozenset({"string", "bytes", "int", "uint", "double", "true", "false", "null"})
+_BEGIN_OPERANDS = _LITERALS | {"identifier", ".", "(", "[", "{", "!", "-"}
+_CONTINUE_OPERANDS = frozenset({*_PRECEDENCE, ".", "[", "?"})
 
 MacroKey = tuple[str, bool, int]
 
@@ -108,6 +117,7 @@ class _Parser:
         self._tokens: list[Token] = []
         self._ids = 0
         self._depth = 0
+        self._open = 0
         for token in tokens(source.text):
             if isinstance(token, Unrecognised):
                 text = token.text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
@@ -118,11 +128,7 @@ class _Parser:
 
     def whole(self) -> Expression:
         expression = self._expression()
-        token = self._tokens[self._next]
-        if token.kind != END:
-            follows = self._tokens[self._next + 1].kind
-            how = "extraneous" if follows == END else "mismatched"
-            self._fail(f"{how} input '{token.text}' expecting {END}", token)
+        self._expect(END, END)
         return expression
 
     # Every nested expression is two frames of Python: this one, and that of its operand.
@@ -149,9 +155,7 @@ class _Parser:
             self._next += 1
             id, position = self._id(), token.position
             if_true = self._expression(may_choose=False)
-            self._expect(
-                ":", "'==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '.', '-', ':', '+', '*', '/', '%'"
-            )
+            self._expect(":", "':'")
             condition = Call(id, position, CONDITIONAL, None, (condition, if_true, self._expression()))
         self._depth -= 1
         return condition
@@ -182,6 +186,7 @@ class _Parser:
         return Call(self._id(), operators[middle].position, function, None, (left, right))
 
     def _operand(self) -> Expression:
+        self._begin(_OPERANDS)
         token = self._tokens[self._next]
         if token.kind in ("!", "-"):
             return self._prefixed(token)
@@ -190,18 +195,18 @@ class _Parser:
         expression: Expression
         if kind == "identifier" or kind == ".":
             expression = self._identifier(token)
-        elif kind in ("string", "bytes", "int", "uint", "double", "true", "false", "null"):
+        elif kind in _LITERALS:
             expression = Literal(self._id(), position, self._literal(token))
         elif kind == "(":
+            self._open += 1
             expression = self._expression()
-            self._expect(")", f"{_AFTER_OPERAND}, ')'")
+            self._expect(")", "')'")
+            self._open -= 1
         elif kind == "[":
             expression = self._list(position)
-        elif kind == "{":
+        else:
             id = self._id()
             expression = MapLiteral(id, position, self._entries(is_map=True))
-        else:
-            self._fail(f"mismatched input '{token.text}' expecting {{{_OPERANDS}}}", token)
         return self._members(expression)
 
     def _prefixed(self, token: Token) -> Expression:
@@ -224,6 +229,9 @@ class _Parser:
         elif number.kind in ("!", "-"):
             self._fail(f"extraneous input '{number.text}' expecting {{{_OPERANDS}}}", number)
         else:
+            if kind == "-" and number.kind not in _BEGIN_OPERANDS:
+                text = "" if number.kind == END else number.text
+                self._source.report(f"Syntax error: no viable alternative at input '-{text}'", number.position)
             operand = self._operand()
         if count % 2 == 0:
             return operand
@@ -254,14 +262,14 @@ class _Parser:
         """A name, a call of a function, or an object literal."""
         position, name = token.position, token.text
         if token.kind == ".":
-            token = self._expect_identifier()
+            token = self._expect("identifier", "IDENTIFIER")
             name = f".{token.text}"
         if token.text in _RESERVED:
             self._source.report(f"reserved identifier: {token.text}", position)
         follows = self._tokens[self._next]
         if follows.kind == "(":
             self._next += 1
-            return self._call(follows.position, name, None, self._arguments(")"))
+            return self._call(follows.position, name, None, self._arguments())
         literal = self._object_literal(name)
         if literal is not None:
             return literal
@@ -294,8 +302,10 @@ class _Parser:
                 self._deeper()
                 id = self._id()
                 is_optional = self._accept("?")
+                self._open += 1
                 index = self._expression()
-                self._expect("]", f"{_AFTER_OPERAND}, ']'")
+                self._expect("]", "']'")
+                self._open -= 1
                 function = OPTIONAL_INDEX if is_optional else INDEX
                 expression = Call(id, token.position, function, None, (expression, index))
             else:
@@ -304,7 +314,14 @@ class _Parser:
 
     def _member(self, operand: Expression, dot: Token) -> Expression:
         is_optional = self._accept("?")
-        name = self._expect_identifier()
+        name = self._tokens[self._next]
+        if name.kind != "identifier":
+            text = "" if name.kind == END else name.text
+            self._source.report(f"Syntax error: no viable alternative at input '.{text}'", name.position)
+            if name.kind == END or name.kind in _CONTINUE_OPERANDS:
+                return operand
+            raise _SyntaxError
+        self._next += 1
         if is_optional:
             id = self._id()
             return Call(
@@ -313,52 +330,71 @@ class _Parser:
         follows = self._tokens[self._next]
         if follows.kind == "(":
             self._next += 1
-            return self._call(follows.position, name.text, operand, self._arguments(")"))
+            return self._call(follows.position, name.text, operand, self._arguments())
         return Select(self._id(), dot.position, operand, name.text)
 
-    def _arguments(self, closing: str) -> tuple[Expression, ...]:
+    def _arguments(self) -> tuple[Expression, ...]:
         arguments: list[Expression] = []
-        if self._accept(closing):
+        if self._accept(")"):
             return ()
-        while True:
+        self._open += 1
+        self._begin(_IN_CALL)
+        arguments.append(self._expression())
+        while self._accept(","):
             arguments.append(self._expression())
-            if self._accept(closing):
-                return tuple(arguments)
-            self._expect(",", f"{_AFTER_OPERAND}, '{closing}', ','")
+        self._expect(")", "')'")
+        self._open -= 1
+        return tuple(arguments)
 
     def _list(self, position: int) -> Expression:
         id = self._id()
         elements: list[Expression] = []
         optional: set[int] = set()
-        while not self._accept("]"):
-            if elements:
-                self._expect(",", f"{_AFTER_OPERAND}, ']', ','")
-                if self._accept("]"):
-                    break
-            elif self._accept(","):
-                self._expect("]", "']'")
-                break
+        goes_on = self._first("]", _IN_LIST)
+        while goes_on:
             if self._accept("?"):
                 optional.add(len(elements))
             elements.append(self._expression())
+            goes_on = self._another("]") and not self._accept("]")
+        self._open -= 1
         return ListLiteral(id, position, tuple(elements), frozenset(optional))
 
     def _entries(self, *, is_map: bool) -> tuple[Entry, ...]:
         entries: list[Entry] = []
-        while not self._accept("}"):
-            if entries:
-                self._expect(",", f"{_AFTER_OPERAND}, '}}', ','")
-                if self._accept("}"):
-                    break
-            elif self._accept(","):
-                self._expect("}", "'}'")
-                break
+        goes_on = self._first("}", _IN_MAP if is_map else "'}', ',', '?', IDENTIFIER", is_map=is_map)
+        while goes_on:
             is_optional = self._accept("?")
-            key = self._expression() if is_map else self._expect_identifier().text
-            colon = self._expect(":", f"{_AFTER_OPERAND}, ':'" if is_map else "':'")
+            key = self._expression() if is_map else self._expect("identifier", "IDENTIFIER").text
+            colon = self._expect(":", "':'")
             id = self._id()
             entries.append(Entry(id, colon.position, key, self._expression(), is_optional))
+            goes_on = self._another("}") and not self._accept("}")
+        self._open -= 1
         return tuple(entries)
+
+    def _first(self, closing: str, expected: str, *, is_map: bool = True) -> bool:
+        """Whether there is anything between brackets; they may also hold one comma alone."""
+        self._open += 1
+        if self._accept(closing):
+            return False
+        if self._accept(","):
+            self._expect(closing, f"'{closing}'")
+            return False
+        if is_map and self._tokens[self._next].kind != "?":
+            self._begin(expected)
+        return True
+
+    def _another(self, closing: str) -> bool:
+        """Whether a comma follows, rather than the end; one token that does not belong is left out."""
+        token, after = self._tokens[self._next], self._tokens[min(self._next + 1, len(self._tokens) - 1)]
+        if token.kind not in (",", closing):
+            if after.kind not in (",", closing):
+                self._fail(f"mismatched input '{token.text}' expecting {{'{closing}', ','}}", token)
+            message = f"Syntax error: extraneous input '{token.text}' expecting {{'{closing}', ','}}"
+            self._source.report(message, token.position)
+            self._next += 1
+        self._next += 1
+        return self._tokens[self._next - 1].kind == ","
 
     def _call(
         self, position: int, function: str, target: Expression | None, arguments: tuple[Expression, ...]
@@ -388,18 +424,41 @@ class _Parser:
         return False
 
     def _expect(self, kind: str, expected: str) -> Token:
+        """Take a token; where there is another, do as ANTLR does: leave one out, add one, or give up."""
         token = self._tokens[self._next]
         if token.kind != kind:
-            several = ", " in expected
-            self._fail(
-                f"mismatched input '{token.text}' expecting {'{' if several else ''}{expected}{'}' if several else ''}",
-                token,
-            )
+            if token.kind != END and self._tokens[self._next + 1].kind == kind:
+                self._source.report(
+                    f"Syntax error: extraneous input '{token.text}' expecting {expected}", token.position
+                )
+                self._next += 1
+            elif self._may_follow(kind, token):
+                self._source.report(f"Syntax error: missing {expected} at '{token.text}'", token.position)
+                return Token(kind, kind, token.position)
+            else:
+                self._fail(f"mismatched input '{token.text}' expecting {expected}", token)
         self._next += 1
-        return token
+        return self._tokens[self._next - 1]
 
-    def _expect_identifier(self) -> Token:
-        return self._expect("identifier", "IDENTIFIER")
+    def _may_follow(self, kind: str, token: Token) -> bool:
+        """Whether only the expected token is missing."""
+        if kind == ":":
+            return token.kind in _BEGIN_OPERANDS
+        is_closing = kind in (")", "]")
+        return is_closing and (token.kind in _CONTINUE_OPERANDS or (token.kind == END and self._open == 1))
+
+    def _begin(self, expected: str) -> None:
+        """See to it that an operand begins here; one token that does not belong is left out."""
+        token = self._tokens[self._next]
+        if token.kind in _BEGIN_OPERANDS:
+            return
+        if token.kind != END and self._tokens[self._next + 1].kind in _BEGIN_OPERANDS:
+            self._source.report(
+                f"Syntax error: extraneous input '{token.text}' expecting {{{expected}}}", token.position
+            )
+            self._next += 1
+            return
+        self._fail(f"mismatched input '{token.text}' expecting {{{expected}}}", token)
 
     def _fail(self, message: str, token: Token) -> NoReturn:
         self._source.report(f"Syntax error: {message}", token.position)

@@ -292,6 +292,15 @@ def _matches(text: str, pattern: str) -> bool:
         raise EvaluationError(str(error)) from None
 
 
+def pattern_matcher(pattern: str) -> Callable[[str, str], bool]:
+    """`matches` with a pattern that is known, which is then compiled only once."""
+    try:
+        search = go_regexp.compiled(pattern).search
+    except go_regexp.RegexpError:
+        return _matches
+    return lambda text, _pattern: search(text) is not None
+
+
 _STRINGS = (
     function(
         "matches",
