@@ -229,7 +229,7 @@ def _dispatched(name: str, overloads: Sequence[Overload], arguments: Sequence[Co
     def call(frame: Frame) -> Value:
         values = [run(frame) for run in runs]
         for overload, charge in candidates:
-            if all(map(is_of, overload.arguments, values)):
+            if not overload.is_guarded or all(map(is_of, overload.arguments, values)):
                 result = overload.implementation(*values)
                 frame[COST] += 1 if charge is None else charge(values, result)
                 return result

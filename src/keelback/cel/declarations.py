@@ -75,6 +75,9 @@ class Overload:
     is_member: bool = False
     runtime_cost: RuntimeCost | None = None
     static_cost: StaticCost | None = None
+    is_guarded: bool = True
+    """Whether arguments whose types only show when they are evaluated are looked at before the call; else the
+    implementation takes what comes, and fails in its own words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,17 @@ def is_of(type: Type, value: Value) -> bool:
     if type.kind in (Kind.DYN, Kind.ANY, Kind.PARAMETER):
         return True
     actual = runtime_type(value)
-    return actual.kind is type.kind and (type.kind is not Kind.OPAQUE or actual.name == type.name)
+    if actual.kind is not type.kind:
+        return False
+    if type.kind is Kind.OPAQUE:
+        return actual.name == type.name
+    if not type.parameters or not value or type.kind not in (Kind.LIST, Kind.MAP):
+        return True
+    # As cel-go does: the first element speaks for all.
+    if type.kind is Kind.LIST:
+        return is_of(type.parameters[0], value[0])
+    key = next(iter(value))
+    return is_of(type.parameters[0], key) and is_of(type.parameters[1], value[key])
 
 
 def equal(left: Value, right: Value) -> bool:

@@ -76,7 +76,8 @@ def add(left: Value, right: Value) -> Value:
     if isinstance(left, list) and isinstance(right, list):
         return left.merged(right) if isinstance(left, MergingList) else left + right
     if (kind is Timestamp and other is Duration) or (kind is Duration and other is Timestamp):
-        return times.timestamp(left.nanoseconds + right.nanoseconds)
+        offset_seconds = left.offset_seconds if kind is Timestamp else right.offset_seconds
+        return times.timestamp(left.nanoseconds + right.nanoseconds, offset_seconds)
     raise no_such_overload()
 
 
@@ -90,7 +91,7 @@ def subtract(left: Value, right: Value) -> Value:
     if kind is float and other is float:
         return left - right
     if kind is Timestamp and other is Duration:
-        return times.timestamp(left.nanoseconds - right.nanoseconds)
+        return times.timestamp(left.nanoseconds - right.nanoseconds, left.offset_seconds)
     if kind is other and kind in (Timestamp, Duration):
         return times.duration(left.nanoseconds - right.nanoseconds)
     raise no_such_overload()

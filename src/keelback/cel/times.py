@@ -30,11 +30,11 @@ _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+)
 _OFFSET = re.compile(r"([+-]?)(\d+):(\d+)", re.ASCII)
 
 
-def timestamp(nanoseconds: int) -> Timestamp:
+def timestamp(nanoseconds: int, offset_seconds: int = 0) -> Timestamp:
     """A moment of the years 1 to 9999. Raises EvaluationError."""
     if not _EARLIEST <= nanoseconds <= _LATEST:
         raise EvaluationError("timestamp overflow")
-    return Timestamp(nanoseconds)
+    return Timestamp(nanoseconds, offset_seconds)
 
 
 def duration(nanoseconds: int) -> Duration:
@@ -74,20 +74,29 @@ def parse_timestamp(text: str) -> Timestamp | None:
     except ValueError:
         return None
     nanoseconds = _since_epoch(moment) + int((fraction or "0")[:9].ljust(9, "0"))
+    offset = 0
     if sign is not None:
         if int(hours) > 24 or int(minutes) > 60:
             return None
-        offset = (int(hours) * 60 + int(minutes)) * 60 * SECOND
-        nanoseconds -= offset if sign == "+" else -offset
-    return Timestamp(nanoseconds) if _EARLIEST <= nanoseconds <= _LATEST else None
+        offset = (int(hours) * 60 + int(minutes)) * 60
+        offset = offset if sign == "+" else -offset
+        nanoseconds -= offset * SECOND
+    return Timestamp(nanoseconds, offset) if _EARLIEST <= nanoseconds <= _LATEST else None
 
 
 def timestamp_text(moment: Timestamp) -> str:
-    """RFC 3339 in UTC, with as many digits of the fraction as it needs."""
+    """RFC 3339 with the offset it was read with, and as many digits of the fraction as it needs."""
     seconds, fraction = divmod(moment.nanoseconds, SECOND)
-    shown = _at(seconds, UTC)
+    shown = _at(seconds + moment.offset_seconds, UTC)
     text = f"{shown.year:04d}-{shown.month:02d}-{shown.day:02d}T{shown.hour:02d}:{shown.minute:02d}:{shown.second:02d}"
-    return f"{text}{_fraction(fraction)}Z"
+    return f"{text}{_fraction(fraction)}{_offset_text(moment.offset_seconds)}"
+
+
+def _offset_text(offset_seconds: int) -> str:
+    if not offset_seconds:
+        return "Z"
+    hours, minutes = divmod(abs(offset_seconds) // 60, 60)
+    return f"{'-' if offset_seconds < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
 def duration_text(span: Duration) -> str:

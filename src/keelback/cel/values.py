@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 from keelback.cel.types import BOOL, BYTES, DOUBLE, DYN, INT, NULL, STRING, UINT, Type, optional_of
@@ -59,6 +59,8 @@ class Timestamp:
     """A moment, in nanoseconds since 1970 (UTC), from the year 1 to 9999."""
 
     nanoseconds: int
+    offset_seconds: int = field(default=0, compare=False)
+    """East of UTC: how its text is written, as the text it was read from was. It makes no other difference."""
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cmp_to_key
 from typing import Final
 
@@ -100,6 +101,8 @@ def _distinct(elements: list[Value]) -> list[Value]:
 
 
 def _sorted_by(elements: list[Value], keys: list[Value]) -> list[Value]:
+    if not isinstance(elements, list) or not isinstance(keys, list):
+        raise no_such_overload()
     if len(elements) != len(keys):
         raise EvaluationError(
             "@sortByAssociatedKeys() expected a list of the same size as the associated keys list, "
@@ -184,6 +187,11 @@ def _sort_static(type: Type) -> Callable[[Sequence[Operand]], CallEstimate]:
     return lambda operands: _allocating_estimate(factor, operands[-1].size.by(operands[-1].size))
 
 
+def _unguarded(overload: Overload) -> Overload:
+    """Whatever the elements are at runtime: the implementation says what is wrong with them, as upstream's."""
+    return replace(overload, is_guarded=False)
+
+
 def _sort_overload(name: str, type: Type) -> Overload:
     return member(
         f"list_{name}_sort",
@@ -235,13 +243,15 @@ LIBRARY = Library(
         ),
         function(
             "flatten",
-            member(
-                "list_flatten",
-                (list_of(_LIST_T),),
-                _LIST_T,
-                _flatten,
-                runtime_cost=_flatten_runtime,
-                static_cost=_flatten_static,
+            _unguarded(
+                member(
+                    "list_flatten",
+                    (list_of(_LIST_T),),
+                    _LIST_T,
+                    _flatten,
+                    runtime_cost=_flatten_runtime,
+                    static_cost=_flatten_static,
+                )
             ),
             member(
                 "list_flatten_int",
@@ -252,8 +262,10 @@ LIBRARY = Library(
                 static_cost=_flatten_static,
             ),
         ),
-        function("sort", *(_sort_overload(name, type) for name, type in _SORTABLE.items())),
-        function("@sortByAssociatedKeys", *(_sort_by_overload(name, type) for name, type in _SORTABLE.items())),
+        function("sort", *(_unguarded(_sort_overload(name, type)) for name, type in _SORTABLE.items())),
+        function(
+            "@sortByAssociatedKeys", *(_unguarded(_sort_by_overload(name, type)) for name, type in _SORTABLE.items())
+        ),
         function(
             "lists.range",
             overload("lists_range", (INT,), list_of(INT), _range, runtime_cost=_of_result, static_cost=_range_static),
