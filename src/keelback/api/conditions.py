@@ -9,13 +9,18 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 
-class Condition(Protocol):
-    """The part that the conditions of all kinds share."""
+class Statement(Protocol):
+    """The least that is read of a condition."""
 
     @property
     def type(self) -> str: ...
     @property
     def status(self) -> str: ...
+
+
+class Condition(Statement, Protocol):
+    """The part that the conditions of all kinds share."""
+
     @property
     def reason(self) -> str: ...
     @property
@@ -24,10 +29,11 @@ class Condition(Protocol):
     def last_transition_time(self) -> datetime | None: ...
 
 
+S = TypeVar("S", bound=Statement)
 C = TypeVar("C", bound=Condition)
 
 
-def find(conditions: Iterable[C], type: str) -> C | None:
+def find(conditions: Iterable[S], type: str) -> S | None:
     """The condition of that type, if it is there."""
     for condition in conditions:
         if condition.type == type:
@@ -35,7 +41,7 @@ def find(conditions: Iterable[C], type: str) -> C | None:
     return None
 
 
-def is_true(conditions: Iterable[Condition], type: str) -> bool:
+def is_true(conditions: Iterable[Statement], type: str) -> bool:
     """Whether the condition of that type is there and True."""
     condition = find(conditions, type)
     return condition is not None and condition.status == "True"

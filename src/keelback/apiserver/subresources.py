@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from keelback.api import authentication_v1, autoscaling_v1, core_v1, policy_v1
+from keelback.api import authentication_v1, autoscaling_v1, conditions, core_v1, policy_v1
 from keelback.apimachinery import codecs, errors, labels, managed_fields, scale_ownership
 from keelback.apimachinery.meta import ObjectMeta, Status, StatusCause, StatusDetails, replace, with_metadata
 from keelback.apiserver import bodies, negotiation, options, patching
@@ -345,7 +345,7 @@ class PodParts:
 
 def _with_one_disruption_less(budget: Any, pod: Any, context: RequestContext) -> Any:
     status = budget.status
-    is_ready = any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions)
+    is_ready = conditions.is_true(pod.status.conditions, "Ready")
     policy = budget.spec.unhealthy_pod_eviction_policy
     if not is_ready and (policy == "AlwaysAllow" or status.current_healthy >= status.desired_healthy):
         return budget

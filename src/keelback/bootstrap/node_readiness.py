@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
+from keelback.api import conditions
 from keelback.api.core_v1 import Node
 from keelback.apimachinery.meta import Object, Value, narrow
 from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
@@ -31,7 +32,7 @@ class NodeReadiness(Object):
 
 def is_ready(node: NodeReadiness) -> bool:
     """Whether the node says of itself that it is Ready."""
-    return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+    return conditions.is_true(node.status.conditions, "Ready")
 
 
 async def node_states(client: Client) -> dict[str, str]:

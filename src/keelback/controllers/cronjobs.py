@@ -10,6 +10,7 @@ from typing import ClassVar
 from keelback.api import owners
 from keelback.api.batch_v1 import CronJob, CronJobStatus, Job
 from keelback.api.core_v1 import ObjectReference
+from keelback.api.jobs import end_of
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.controllers import cron_schedule
@@ -55,10 +56,8 @@ def due(cron_job: CronJob, schedule: cron_schedule.Schedule, now: datetime) -> D
 
 def finished(job: Job) -> str:
     """`Complete` or `Failed`, or empty for a Job that still runs."""
-    for condition in job.status.conditions:
-        if condition.type in ("Complete", "Failed") and condition.status == "True":
-            return condition.type
-    return ""
+    end = end_of(job)
+    return end.type if end is not None else ""
 
 
 def old_jobs(cron_job: CronJob, jobs: Sequence[Job]) -> list[Job]:

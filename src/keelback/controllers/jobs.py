@@ -10,6 +10,7 @@ from typing import ClassVar
 from keelback.api import conditions, owners, pods
 from keelback.api.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
 from keelback.api.core_v1 import EnvVar, EnvVarSource, ObjectFieldSelector, Pod
+from keelback.api.jobs import COMPLETE, FAILED, is_finished
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, replace
 from keelback.client import MergePatch
@@ -22,7 +23,7 @@ from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result, again_after
 
-COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
+SUSPENDED = "Suspended"
 FAILURE_TARGET, SUCCESS_CRITERIA_MET = "FailureTarget", "SuccessCriteriaMet"
 _CONTROLLER = "kubernetes.io/job-controller"
 
@@ -79,11 +80,6 @@ def plan(job: Job, tally: Tally, active: Sequence[PodView], terminating: int, wa
     free = (index for index in range(spec.completions or 0) if index not in taken)
     indexes = tuple(index for index, _ in zip(free, range(missing), strict=False))
     return Plan(create=len(indexes), indexes=indexes)
-
-
-def is_finished(job: Job) -> bool:
-    """Whether the Job is over, one way or the other."""
-    return any(one.type in (COMPLETE, FAILED) and one.status == "True" for one in job.status.conditions)
 
 
 def is_foreign(job: Job) -> bool:

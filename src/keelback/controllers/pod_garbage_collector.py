@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from keelback.api import pods, taints
+from keelback.api import conditions, pods, taints
 from keelback.api.core_v1 import Node, Pod
 from keelback.apimachinery import errors
 from keelback.client import StrategicMergePatch
@@ -54,7 +54,7 @@ def out_of_service(all_pods: Iterable[PodView], nodes: Sequence[NodeView]) -> li
         node.metadata.name
         for node in nodes
         if any(taint.key == taints.OUT_OF_SERVICE for taint in node.spec.taints)
-        and not any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+        and not conditions.is_true(node.status.conditions, "Ready")
     }
     return [Doomed(pod) for pod in all_pods if pods.is_terminating(pod) and pod.spec.node_name in lost]
 

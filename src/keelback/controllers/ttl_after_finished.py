@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from keelback.api.batch_v1 import Job
+from keelback.api.jobs import end_of
 from keelback.apimachinery import errors
 from keelback.reconcile.context import Context
 from keelback.reconcile.result import DONE, Result, again_after
@@ -17,11 +18,10 @@ def seconds_left(job: Job, now: datetime) -> float | None:
     ttl = job.spec.ttl_seconds_after_finished
     if ttl is None or job.metadata.deletion_timestamp is not None:
         return None
-    for condition in job.status.conditions:
-        finished = condition.type in ("Complete", "Failed") and condition.status == "True"
-        if finished and condition.last_transition_time is not None:
-            return ttl - (now - condition.last_transition_time).total_seconds()
-    return None
+    end = end_of(job)
+    if end is None or end.last_transition_time is None:
+        return None
+    return ttl - (now - end.last_transition_time).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
+from keelback.api import conditions
 from keelback.apimachinery import errors
 from keelback.client import Client
 from keelback.client.store import Key
@@ -104,7 +105,7 @@ def peers(nodes: Iterable[Node], own: str) -> list[str]:
     """The addresses of the other nodes that are Ready: one that is not, serves nobody or cannot be asked."""
     addresses = []
     for node in nodes:
-        is_ready = any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+        is_ready = conditions.is_true(node.status.conditions, "Ready")
         internal = [one.address for one in node.status.addresses if one.type == "InternalIP"]
         if node.metadata.name != own and is_ready and internal:
             addresses.append(internal[0])
