@@ -176,7 +176,7 @@ MACROS = (
     _optional_map("optMap"),
     _optional_map("optFlatMap"),
     # ext.TwoVarComprehensions, in Kubernetes since 1.32.
-    *(_quantifier(name, 2) for name in ("all", "exists", "existsOne")),
+    *(_quantifier(name, 2) for name in ("all", "exists", "exists_one", "existsOne")),
     *(
         _transformation(name, 2, count)
         for name in ("transformList", "transformMap", "transformMapEntry")

@@ -17,6 +17,8 @@ from keelback.cel.values import Duration, Timestamp, Value
 
 _CLAUSE = re.compile(r"%(%|(?:\.(?P<precision>[0-9]*))?(?P<verb>.)?)", re.DOTALL)
 _DEFAULT_PRECISION = 6
+_LARGEST_PRECISION = 9_999_999
+"""Go stops reading digits there; texts of gigabytes help nobody."""
 _SUPERSCRIPTS = str.maketrans("0123456789-", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b")
 _SPECIAL = ("NaN", "Infinity", "-Infinity")
 _STRING_TYPES = "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
@@ -72,6 +74,8 @@ def clause(match: re.Match[str]) -> tuple[str, int | None]:
         number = None
     elif 0 < len(precision) < 19:
         number = int(precision)
+        if number > _LARGEST_PRECISION:
+            raise EvaluationError(f"{complaint}precision {number} is too large")
     else:
         problem = "value out of range" if precision else "invalid syntax"
         problem = f"strconv.Atoi: parsing {go_quoted(precision)}: {problem}"

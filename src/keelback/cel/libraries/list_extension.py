@@ -9,7 +9,7 @@ from typing import Final
 
 from keelback.cel.declarations import CallEstimate, Library, Operand, Overload, function, member, overload
 from keelback.cel.equality import equal
-from keelback.cel.errors import EvaluationError, no_such_overload
+from keelback.cel.errors import CostLimitExceeded, EvaluationError, no_such_overload
 from keelback.cel.estimates import MAXIMUM, Estimate, exactly
 from keelback.cel.libraries import costs
 from keelback.cel.libraries.lists import order
@@ -52,6 +52,7 @@ _SORTABLE: Final = {
     "bytes": BYTES,
 }
 _RANGE_LIMIT: Final = 10_000_000
+_COST_LIMIT: Final = 1_000_000
 _LIST_T = list_of(parameter("T"))
 
 
@@ -85,6 +86,9 @@ def _range(size: int) -> list[Value]:
         raise EvaluationError(f"lists.range: size must be non-negative, got {size}")
     if size > _RANGE_LIMIT:
         raise EvaluationError(f"lists.range: size {size} exceeds maximum allowed ({_RANGE_LIMIT})")
+    if size > _COST_LIMIT:
+        # Every element costs one, and no evaluation may cost as much: there is no use in making the list first.
+        raise CostLimitExceeded
     return list(range(size))
 
 
