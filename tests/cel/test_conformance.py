@@ -215,8 +215,10 @@ FIELD_ERRORS = {
     "dyn({1: 'a'})[true]": "no such key: true",
     "unset": "no such attribute(s): unset",
     "unset + 1": "no such attribute(s): unset",
-    "dyn(1).field": "no such overload",
-    "has(dyn(1).field)": "no such overload",
+    "dyn(1).field": "no such key: field",
+    "has(dyn(1).field)": "no such key: field",
+    "dyn(1)['a']": "no such key: a",
+    "has(any.list.field)": "unsupported index type 'string' in list",
 }
 LISTS = {
     "[1] + [2, 3]": [1, 2, 3],
@@ -333,8 +335,24 @@ OPTIONALS = {
     "optional.of(1) == optional.of(1)": True,
     "optional.none() == optional.none()": True,
     "optional.of(1) == optional.none()": False,
+    "optional.of(null).hasValue()": True,
+    "optional.ofNonZeroValue(null).hasValue()": False,
+    "{true: dyn(0)}[?false].absent.hasValue()": False,
+    "optional.of({'c': {}}).c.missing.or(optional.none()[0]).orValue('d')": "d",
+    "optional.of({'c': {}}).c.missing.or(optional.of(['l'])[0]).orValue('d')": "l",
+    "optional.of({'c': {'index': 'bye'}}).c['index'].orValue('d')": "bye",
+    "has(optional.of({'c': {'e': 'x'}}).c) && !has(optional.of({'c': {'e': 'x'}}).c.missing)": True,
+    "[?optional.ofNonZeroValue({'c': []}.?c.orValue(dyn({})))]": [],
+    "{?'n': optional.ofNonZeroValue({?'m': {}.?c})}": {},
+    "type(optional.none()) == optional_type": True,
+    "optional.of(['foo'])[?0].value()": "foo",
+    "{1: 1.0, 2: 2.0}[?dyn(2.0)].value()": 2.0,
 }
-OPTIONAL_ERRORS = {"labels.?z.value()": "optional.none() dereference"}
+OPTIONAL_ERRORS = {
+    "labels.?z.value()": "optional.none() dereference",
+    "{'k': dyn(null)}.?k.invalid.hasValue()": "no such key: invalid",
+    "{true: dyn(0)}[?true].absent.hasValue()": "no such key: absent",
+}
 PARSE = {
     "1 + 2 * 3 - 4": 3,
     "(1 + 2) * 3": 9,
@@ -487,6 +505,14 @@ DEDUCED = {
     "cel.bind(v, [1], v[0])": "int",
     "[1] + any": "list(int)",
     "flag ? [] : numbers": "list(int)",
+    "[[], [[]], [[[]]], [[[[]]]]]": "list(list(list(list(list(dyn)))))",
+    "[[[[[]]]], [], [[[]]]]": "list(list(list(list(list(dyn)))))",
+    "([] + numbers + [])[0]": "int",
+    "[].map(x, x)[0].foo": "dyn",
+    "numbers.map(x, x).map(y, y + 1)": "list(int)",
+    "[optional.none(), optional.of(1)]": "list(optional_type(int))",
+    "[optional.of(1), optional.of(dyn(1))]": "list(optional_type(dyn))",
+    "flag ? optional.of(dyn(1)) : optional.of(1)": "optional_type(dyn)",
 }
 
 

@@ -169,12 +169,23 @@ def index(container: Value, key: Value) -> Value:
     if isinstance(container, dict):
         if has_key(container, key):
             return container[key]
-        raise EvaluationError(f"no such key: {shown(key)}")
+        raise missing_key(key)
     if isinstance(container, list):
         return container[list_index(container, key)]
     if isinstance(container, OptionalValue):
         return optional_index(container, key)
-    raise no_such_overload()
+    raise missing_key(key)
+
+
+def missing_key(key: Value) -> EvaluationError:
+    """There is nothing by that key, or nothing could be: cel-go says the same of both."""
+    return EvaluationError(f"no such key: {shown(key)}")
+
+
+def _no_field(operand: Value, field: str) -> EvaluationError:
+    if isinstance(operand, list):
+        return EvaluationError("unsupported index type 'string' in list")
+    return missing_key(field)
 
 
 def list_index(container: list[Any], key: Value) -> int:
@@ -199,7 +210,7 @@ def optional_index(container: Value, key: Value) -> OptionalValue:
         if type(key) in (int, UInt) and not 0 <= key < len(container):
             return NONE
         return OptionalValue(container[list_index(container, key)])
-    raise no_such_overload()
+    raise missing_key(key)
 
 
 def select(operand: Value, field: str) -> Value:
@@ -207,12 +218,10 @@ def select(operand: Value, field: str) -> Value:
     if isinstance(operand, dict):
         if field in operand:
             return operand[field]
-        raise EvaluationError(f"no such key: {field}")
+        raise missing_key(field)
     if isinstance(operand, OptionalValue):
         return optional_select(operand, field)
-    if isinstance(operand, list):
-        raise EvaluationError("unsupported index type 'string' in list")
-    raise no_such_overload()
+    raise _no_field(operand, field)
 
 
 def optional_select(operand: Value, field: str) -> OptionalValue:
@@ -221,7 +230,7 @@ def optional_select(operand: Value, field: str) -> OptionalValue:
         return optional_select(operand.value, field) if operand.is_present else NONE
     if isinstance(operand, dict):
         return OptionalValue(operand[field]) if field in operand else NONE
-    raise no_such_overload()
+    raise _no_field(operand, field)
 
 
 def has_field(operand: Value, field: str) -> bool:
@@ -230,7 +239,7 @@ def has_field(operand: Value, field: str) -> bool:
         return field in operand
     if isinstance(operand, OptionalValue):
         return operand.is_present and has_field(operand.value, field)
-    raise no_such_overload()
+    raise _no_field(operand, field)
 
 
 def size(value: Value) -> int:
