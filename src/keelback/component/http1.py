@@ -1,19 +1,16 @@
 """HTTP/1.1 on one server connection: requests in, responses out, in order, each in one write unless it is large.
 
-httptools parses; one task per connection asks the handler for one request after the other. What may be sent ahead
-(pipelining), how large a head or a body may be and how long a connection may idle is bounded by `Limits`.
+`http1_requests` parses; one task per connection asks the handler for one request after the other. How much may be sent
+ahead (pipelining), how large a head or a body may be and how long a connection may idle is bounded by `Limits`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
-from urllib.parse import unquote
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -29,7 +26,8 @@ from keelback.component.http import (
     text_response,
 )
 from keelback.component.http1_bodies import ends_of, gzipped, writes
-from keelback.component.http1_heads import header_name, response_head
+from keelback.component.http1_heads import response_head
+from keelback.component.http1_requests import Arrival, Limits, RequestReader, RequestRefused
 
 # A client that sends more requests ahead than this waits.
 _PIPELINE: Final = 32
@@ -38,26 +36,9 @@ _LINGER_SECONDS: Final = 0.5
 _LINGER_ROUNDS: Final = 10
 # What one client does not take is kept for it encrypted; a thousand slow watchers are a thousand times this.
 _UNSENT_BYTES: Final = 16 << 10
-_BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _WITHOUT_BODY = frozenset((101, 204, 304))
 
 _log = logs.logger("serving")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may ask of the server; sizes in bytes, times in seconds, as upstream has them."""
-
-    body_bytes: int = 3 << 20
-    header_bytes: int = 1 << 20
-    connections: int = 20_000
-    idle_seconds: float = 90.0
-    header_seconds: float = 32.0
-    stall_seconds: float = 300.0
-    """How long a client may leave what was sent to it unread."""
-    gzip_bytes: int = 128 << 10
-    gzip_on_loopback: bool = False
-    """Compressing costs more than it saves where both ends are one machine."""
 
 
 class Shared(Protocol):
@@ -81,30 +62,17 @@ class Shared(Protocol):
         ...
 
 
-class _Parsed:
-    """A request with what matters for the connection alone."""
-
-    __slots__ = ("keep_alive", "request", "response", "upgrade")
-
-    def __init__(self, request: Request, keep_alive: bool, upgrade: bool, response: Response | None = None) -> None:
-        self.request = request
-        self.keep_alive = keep_alive
-        self.upgrade = upgrade
-        self.response = response
-
-
 class HTTPConnection(asyncio.Protocol):
     """One client's connection."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
-        self._parser: Any = httptools.HttpRequestParser(self)
-        self._requests: deque[_Parsed] = deque()
+        self._reader = RequestReader(self, shared.limits, shared.too_large)
+        self._requests: deque[Arrival] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._raw: RawConnection | None = None
         self._tail = b""
-        self._peer_certificate: bytes | None = None
         self._remote = ""
         self._loopback = False
         self.busy = False
@@ -122,14 +90,11 @@ class HTTPConnection(asyncio.Protocol):
         self._write_paused = False
         self._drained: asyncio.Event | None = None
         self._gone: asyncio.Event | None = None
-        # The request that is arriving.
-        self.receiving = False
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._head_size = 0
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._refused: Response | None = None
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a request has begun to arrive."""
+        return self._reader.receiving
 
     # The transport's side.
 
@@ -143,13 +108,13 @@ class HTTPConnection(asyncio.Protocol):
             return
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            self._remote = str(peer[0])
+            self._remote = self._reader.remote = str(peer[0])
             self._loopback = self._remote.startswith("127.") or self._remote == "::1"
         else:
             self._loopback = True
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
-            self._peer_certificate = tls.getpeercert(binary_form=True)
+            self._reader.peer_certificate = tls.getpeercert(binary_form=True)
         self.task = self._loop.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
@@ -162,12 +127,12 @@ class HTTPConnection(asyncio.Protocol):
             self._discarded = True
         elif not self._ended:
             try:
-                self._parser.feed_data(data)
+                self._reader.feed(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._upgrading = True
                 self._tail = data[upgrade.args[0] :]
-            except httptools.HttpParserError as error:
-                self._refuse(_bad_request(error))
+            except RequestRefused as refused:
+                self._refuse(refused.response)
 
     def eof_received(self) -> bool:
         if self._raw is not None:
@@ -206,70 +171,21 @@ class HTTPConnection(asyncio.Protocol):
         if self._drained is not None:
             self._drained.set()
 
-    # The parser's side.
+    # The reader's side.
 
-    def on_message_begin(self) -> None:
-        self.receiving = True
+    def request_began(self) -> None:
         if not self.busy:
             self.since = self._loop.time()
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        key = header_name(name)
-        text = value.decode("latin-1")
-        headers = self._headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-
-    def on_headers_complete(self) -> None:
-        headers = self._headers
-        length = headers.get("content-length")
-        if length is not None and int(length) > self._shared.limits.body_bytes:
-            self._refused = self._shared.too_large(self._shared.limits.body_bytes)
-        elif (problem := self._head_problem()) is not None:
-            self._refused = text_response(f"400 Bad Request{problem}", 400)
-        elif "expect" in headers and headers["expect"].lower() == "100-continue" and not self._occupied():
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._refused is not None:
-            raise _RefusedError
-
-    def _head_problem(self) -> str | None:
-        """What Go's server refuses although it parses."""
-        host = self._headers.get("host")
-        if host is None and self._parser.get_http_version() != "1.0":
-            return ": missing required Host header"
-        if host is not None and "," in host:
-            return ": too many Host headers"
-        if b"%" in self._url and _BAD_ESCAPE.search(self._url.partition(b"?")[0]):
-            return ""
-        return None
-
-    def on_body(self, body: bytes) -> None:
-        self._body_size += len(body)
-        if self._body_size > self._shared.limits.body_bytes:
-            self._refused = self._shared.too_large(self._shared.limits.body_bytes)
-            raise _RefusedError
-        self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        parser = self._parser
-        pieces = self._body
-        body = b"" if not pieces else pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        keep_alive = parser.should_keep_alive()
-        self._requests.append(_Parsed(self._request(body), keep_alive, parser.should_upgrade()))
-        self._url = b""
-        self._headers = {}
-        self._head_size = 0
-        if pieces:
-            self._body = []
-            self._body_size = 0
-        self.receiving = False
+    def request_came(self, came: Arrival) -> None:
+        self._requests.append(came)
         if len(self._requests) >= _PIPELINE:
             self._pause_reading()
         self._wake()
+
+    def body_awaited(self) -> None:
+        if not self._occupied():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # The handler's side.
 
@@ -356,7 +272,7 @@ class HTTPConnection(asyncio.Protocol):
             and response.status == 200
         )
 
-    async def _stream(self, parsed: _Parsed, response: StreamingResponse) -> bool:
+    async def _stream(self, parsed: Arrival, response: StreamingResponse) -> bool:
         """Serve a streaming response; whether the connection can be used on."""
         request = parsed.request
         chunked = self._version_has_chunks(parsed)
@@ -400,9 +316,9 @@ class HTTPConnection(asyncio.Protocol):
             if not self._discarded or self._lost:
                 break
 
-    def _version_has_chunks(self, parsed: _Parsed) -> bool:
+    def _version_has_chunks(self, parsed: Arrival) -> bool:
         # A client of HTTP/1.0 does not pipeline, so the parser still stands at this request.
-        return bool(self._requests) or str(self._parser.get_http_version()) != "1.0"
+        return bool(self._requests) or self._reader.version != "1.0"
 
     async def _hand_over(self, response: UpgradeResponse) -> None:
         raw = RawConnection(self._transport, self._tail)
@@ -466,27 +382,9 @@ class HTTPConnection(asyncio.Protocol):
 
     # Small parts.
 
-    def _request(self, body: bytes) -> Request:
-        target = self._url.decode("latin-1")
-        if not target.startswith("/") and "://" in target:
-            target = "/" + target.split("://", 1)[1].partition("/")[2]
-        path, _, query = target.partition("?")
-        if "%" in path:
-            path = unquote(path)
-        method = self._parser.get_method().decode("ascii")
-        return Request(method, path, query, self._headers, body, self._peer_certificate, self._remote)
-
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._shared.limits.header_bytes:
-            self._refused = text_response("431 Request Header Fields Too Large", 431)
-            raise _RefusedError
-
     def _refuse(self, response: Response) -> None:
         """Answer what cannot be understood, after what came before it, and listen no more."""
-        if self._refused is not None:
-            response, self._refused = self._refused, None
-        self._requests.append(_Parsed(Request("", ""), False, False, response))
+        self._requests.append(Arrival(Request("", ""), False, False, response))
         self._pause_reading()
         self._end()
 
@@ -543,11 +441,3 @@ class _ChunkWriter(_PlainWriter):
         # An empty chunk would end the stream.
         if data:
             self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-
-class _RefusedError(Exception):
-    """Stops the parser: the request will not be taken."""
-
-
-def _bad_request(error: Exception) -> Response:
-    return text_response(f"400 Bad Request: {error}", 400)

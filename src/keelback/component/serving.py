@@ -15,7 +15,8 @@ from typing import Final, Self
 
 from keelback.component import client_certificates
 from keelback.component.http import Handler, Response, text_response
-from keelback.component.http1 import HTTPConnection, Limits
+from keelback.component.http1 import HTTPConnection
+from keelback.component.http1_requests import Limits
 from keelback.concurrency.clock import Clock, SystemClock
 
 __all__ = ["Limits", "Server", "server_context"]
