@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keelback.api.networking_v1 import IPAddress
+from keelback.api.networking_v1 import IPAddress, ParentReference
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry.strategy import AGE, Strategy
@@ -23,13 +23,24 @@ class IPAddressStrategy(Strategy[IPAddress]):
     columns = (text("ParentRef", _parent), AGE)
 
     def validate(self, new: IPAddress) -> Iterator[FieldError]:
-        if not new.spec.parent_ref.resource:
-            yield required("spec.parentRef.resource")
-        if not new.spec.parent_ref.name:
-            yield required("spec.parentRef.name")
+        parent, path = new.spec.parent_ref, "spec.parentRef"
+        if parent == ParentReference():
+            yield required(path)
+            return
+        if parent.group:
+            for complaint in names.dns1123_subdomain(parent.group):
+                yield invalid(f"{path}.group", parent.group, complaint)
+        for field, value in (("resource", parent.resource), ("name", parent.name)):
+            if not value:
+                yield required(f"{path}.{field}")
+            else:
+                for complaint in names.path_segment(value):
+                    yield invalid(f"{path}.{field}", value, complaint)
+        if parent.namespace:
+            for complaint in names.dns1123_label(parent.namespace):
+                yield invalid(f"{path}.namespace", parent.namespace, complaint)
 
     def validate_update(self, new: IPAddress, old: IPAddress) -> Iterator[FieldError]:
-        yield from self.validate(new)
         if new.spec.parent_ref != old.spec.parent_ref:
             yield invalid("spec.parentRef", new.spec.parent_ref, "field is immutable")
 

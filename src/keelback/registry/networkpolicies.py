@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 
-from keelback.api.networking_v1 import NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
+from keelback.api.networking_v1 import IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
@@ -12,8 +13,8 @@ from keelback.registry import cells, label_selectors
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_TYPES = ("Egress", "Ingress")
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_TYPES = ("Ingress", "Egress")
 
 
 class NetworkPolicyStrategy(Strategy[NetworkPolicy]):
@@ -42,19 +43,22 @@ class NetworkPolicyStrategy(Strategy[NetworkPolicy]):
             return
         for index, kind in enumerate(spec.policy_types):
             if kind not in _TYPES:
-                yield not_supported(f"spec.policyTypes[{index}]", kind, _TYPES)
+                yield not_supported(f"spec.policyTypes[{index}]", kind, _TYPES, in_given_order=True)
 
 
 def _ports(ports: Sequence[NetworkPolicyPort], path: str) -> Iterator[FieldError]:
     for index, port in enumerate(ports):
         here = f"{path}[{index}]"
         if port.protocol not in _PROTOCOLS:
-            yield not_supported(f"{here}.protocol", port.protocol, _PROTOCOLS)
+            yield not_supported(f"{here}.protocol", port.protocol, _PROTOCOLS, in_given_order=True)
         if isinstance(port.port, int):
             for complaint in names.port_number(port.port):
                 yield invalid(f"{here}.port", port.port, complaint)
-            if port.end_port is not None and port.end_port < port.port:
-                yield invalid(f"{here}.endPort", port.port, "must be greater than or equal to `port`")
+            if port.end_port is not None:
+                if port.end_port < port.port:
+                    yield invalid(f"{here}.endPort", port.port, "must be greater than or equal to `port`")
+                for complaint in names.port_number(port.end_port):
+                    yield invalid(f"{here}.endPort", port.end_port, complaint)
         elif isinstance(port.port, str):
             if port.end_port is not None:
                 yield invalid(f"{here}.endPort", port.end_port, "may not be specified when `port` is non-numeric")
@@ -72,12 +76,31 @@ def _peers(peers: Sequence[NetworkPolicyPeer], path: str) -> Iterator[FieldError
         if peer.namespace_selector is not None:
             yield from label_selectors.validate(peer.namespace_selector, f"{here}.namespaceSelector")
         if peer.ip_block is not None:
-            if peer.pod_selector is not None or peer.namespace_selector is not None:
-                yield forbidden(here, "may not specify both ipBlock and another peer")
-            if not peer.ip_block.cidr:
-                yield required(f"{here}.ipBlock.cidr")
-            else:
-                for complaint in names.cidr(peer.ip_block.cidr):
-                    yield invalid(f"{here}.ipBlock.cidr", peer.ip_block.cidr, complaint)
-        elif peer.pod_selector is None and peer.namespace_selector is None:
+            yield from _ip_block(peer.ip_block, f"{here}.ipBlock")
+        others = peer.pod_selector is not None or peer.namespace_selector is not None
+        if peer.ip_block is not None and others:
+            yield forbidden(here, "may not specify both ipBlock and another peer")
+        elif peer.ip_block is None and not others:
             yield required(here, "must specify a peer")
+
+
+def _ip_block(block: IPBlock, path: str) -> Iterator[FieldError]:
+    if not block.cidr:
+        yield required(f"{path}.cidr")
+        return
+    complaints = names.cidr(block.cidr)
+    for complaint in complaints:
+        yield invalid(f"{path}.cidr", block.cidr, complaint)
+    if complaints:
+        return
+    whole = ipaddress.ip_network(block.cidr, strict=False)
+    for index, excluded in enumerate(block.except_):
+        here = f"{path}.except[{index}]"
+        complaints = names.cidr(excluded)
+        for complaint in complaints:
+            yield invalid(here, excluded, complaint)
+        if not complaints:
+            part = ipaddress.ip_network(excluded, strict=False)
+            inside = part.version == whole.version and part.network_address in whole
+            if not inside or part.prefixlen <= whole.prefixlen:
+                yield invalid(here, excluded, "must be a strict subset of `cidr`")

@@ -1,4 +1,4 @@
-"""ServiceCIDRs: at most one range per family, never changed."""
+"""ServiceCIDRs: at most one range per family. A range never changes, a second one may be added."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
+
+_MOST = 2
+_IMMUTABLE = "field is immutable"
 
 
 class ServiceCIDRStrategy(Strategy[ServiceCIDR]):
@@ -22,14 +25,27 @@ class ServiceCIDRStrategy(Strategy[ServiceCIDR]):
         if not cidrs:
             yield required("spec.cidrs", "at least one CIDR required")
             return
-        if len(cidrs) > 2:
+        if len(cidrs) > _MOST:
             yield invalid("spec.cidrs", list(cidrs), "may only hold up to 2 values")
-        if len(cidrs) > 1 and (":" in cidrs[0]) == (":" in cidrs[1]):
-            yield invalid("spec.cidrs", list(cidrs), "may specify no more than one IP for each IP family")
+            return
+        if len(cidrs) == _MOST and (":" in cidrs[0]) == (":" in cidrs[1]):
+            problem = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"
+            yield invalid("spec.cidrs", list(cidrs), problem)
+            return
         for index, cidr in enumerate(cidrs):
             for complaint in names.cidr(cidr):
                 yield invalid(f"spec.cidrs[{index}]", cidr, complaint)
 
     def validate_update(self, new: ServiceCIDR, old: ServiceCIDR) -> Iterator[FieldError]:
-        if new.spec.cidrs != old.spec.cidrs:
-            yield invalid("spec.cidrs", list(new.spec.cidrs), "field is immutable")
+        cidrs, before = new.spec.cidrs, old.spec.cidrs
+        if len(cidrs) == len(before):
+            for index, (cidr, kept) in enumerate(zip(cidrs, before, strict=True)):
+                if cidr != kept:
+                    yield invalid(f"spec.cidrs[{index}]", cidr, _IMMUTABLE)
+        elif (len(before), len(cidrs)) == (1, _MOST):
+            # One family may become two.
+            if cidrs[0] != before[0]:
+                yield invalid("spec.cidrs[0]", cidrs[0], _IMMUTABLE)
+            yield from self.validate(new)
+        else:
+            yield invalid("spec.cidrs", list(cidrs), _IMMUTABLE)
