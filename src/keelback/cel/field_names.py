@@ -15,10 +15,8 @@ RESERVED: Final = frozenset(
 """The words that the language keeps for itself."""
 
 _NAMES: Final = {"__": "underscores", ".": "dot", "-": "dash", "/": "slash"}
-_PARTS: Final = {name: part for part, name in _NAMES.items()}
 _ALLOWED = re.compile(r"[a-zA-Z_./-][a-zA-Z0-9_./-]*", re.ASCII)
 _ESCAPED = re.compile(r"__|[-./]")
-_SEQUENCE = re.compile(r"__([^_]+)__")
 
 
 @lru_cache(maxsize=4096)
@@ -29,14 +27,3 @@ def escaped(name: str) -> str | None:
     if name in RESERVED:
         return f"__{name}__"
     return _ESCAPED.sub(lambda match: f"__{_NAMES[match[0]]}__", name)
-
-
-@lru_cache(maxsize=4096)
-def unescaped(identifier: str) -> str | None:
-    """The property an identifier stands for, or None if it has a sequence that is no escape."""
-    keyword = _SEQUENCE.fullmatch(identifier)
-    if keyword and keyword[1] in RESERVED:
-        return keyword[1]
-    if any(match not in _PARTS for match in _SEQUENCE.findall(identifier)):
-        return None
-    return _SEQUENCE.sub(lambda match: _PARTS[match[1]], identifier)
