@@ -280,3 +280,35 @@ async def test_of_two_definitions_made_at_once_one_gets_the_name(ask: Ask) -> No
     paths = [f"{DEFINITIONS}/{one['metadata']['name']}" for one in made]
     told = [await until(ask, path, lambda _, one: bool(conditions(one))) for path in paths]
     assert sorted(conditions(one)["Established"] for one in told) == ["False", "True"]
+
+
+@with_server
+async def test_rules_are_evaluated_where_the_schema_is_kept(ask: Ask) -> None:
+    rule = {"rule": "self.size != 3 || self.color == 'red'", "message": "three are red"}
+    fixed = {"rule": "self.size >= oldSelf.size", "message": "never smaller"}
+    spec = {**SPEC, "x-kubernetes-validations": [rule, fixed]}
+    schema = {"type": "object", "properties": {"spec": spec, "status": STATUS}}
+    await define(ask, definition(version(schema={"openAPIV3Schema": schema})))
+    for given, complaint in (
+        ({"color": "green"}, "spec: Invalid value: three are red"),
+        (
+            {"size": "x"},
+            '[spec.size: Invalid value: "string": spec.size in body must be of type integer: "string", <nil>: Invalid '
+            "value: null: some validation rules were not checked because the object was invalid; correct the existing "
+            "errors to complete validation]",
+        ),
+    ):
+        status, refused = await ask("POST", WIDGETS, widget("a", **given))
+        assert (status, refused["message"]) == (422, f'Widget.example.com "a" is invalid: {complaint}')
+    status, _ = await ask("POST", WIDGETS, widget("a", size=5))
+    assert status == 201
+    status, refused = await ask("PATCH", f"{WIDGETS}/a", {"spec": {"size": 4}}, kind=MERGE)
+    assert (status, refused["message"]) == (
+        422,
+        'Widget.example.com "a" is invalid: spec: Invalid value: never smaller',
+    )
+    bad = {**SPEC, "x-kubernetes-validations": [{"rule": "self.nope"}]}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": bad}}}
+    status, refused = await ask("POST", DEFINITIONS, definition(version(schema=schema), plural="gizmos", kind="Gizmo"))
+    assert status == 422
+    assert "compilation failed: ERROR: <input>:1:5: undefined field 'nope'" in refused["message"]

@@ -62,7 +62,8 @@ def _is_whole(value: float) -> bool:
     return value.is_integer() and abs(value) <= _MAX_EXACT
 
 
-def _is_same(value: Any, old: Any) -> bool:
+def is_same(value: Any, old: Any) -> bool:
+    """Whether two trees are equal, numbers and booleans told apart."""
     # True equals 1 in Python, and 1.0 does.
     return bool(value == old) and (
         type(value) is type(old)
@@ -90,7 +91,7 @@ def _check(value: Any, schema: SchemaTree, path: str, old: Any, found: list[Fiel
     _enum(value, schema, path, found)
     if isinstance(value, dict):
         matches += _object(value, schema, path, old, found) + 1
-    if old is not MISSING and len(found) > before and _is_same(value, old):
+    if old is not MISSING and len(found) > before and is_same(value, old):
         del found[before:]
     return matches
 

@@ -199,6 +199,10 @@ class Program:
             raise CostLimitExceeded
         return value
 
+    def reads(self, variable: str) -> bool:
+        """Whether the expression names a variable, be it where it never looks at it."""
+        return any(declared.name == variable for declared in self._checked.names.values())
+
     def estimate_cost(self, sizes: cost.Sizes | None = None) -> Estimate:
         """The least and most it may cost, for the sizes that a schema allows at each path."""
         return cost.estimated(self._expression, self._checked, sizes if sizes is not None else {})

@@ -71,6 +71,10 @@ class RuleChecker(Protocol):
         """What is wrong with the rules of one node."""
         ...
 
+    def check_default(self, schema: SchemaTree, path: str) -> Iterator[FieldError]:
+        """What the rules of a schema and below say of its default."""
+        ...
+
     def total(self, path: str) -> Iterator[FieldError]:
         """What is wrong with all of them together."""
         ...
@@ -123,7 +127,7 @@ def problems(
     structure: list[FieldError] = []
     if not impossible:
         structure = structural_schema_invariants.problems(schema, path)
-        structure = structure or list(_defaults(schema, path, is_root=True))
+        structure = structure or list(_defaults(schema, path, rules, is_root=True))
         yield from structure
     found = _Found()
     used = None if impossible or structure else rules
@@ -154,18 +158,21 @@ def _root_beside_status(schema: SchemaTree, path: str) -> Iterator[FieldError]:
 
 
 def _defaults(
-    schema: SchemaTree, path: str, *, is_root: bool = False, in_metadata: bool = False
+    schema: SchemaTree, path: str, rules: RuleChecker | None, *, is_root: bool = False, in_metadata: bool = False
 ) -> Iterator[FieldError]:
     """Defaults are valid and have no unknown fields. Nothing below additionalProperties has any."""
     embeds = is_root or bool(schema.get("x-kubernetes-embedded-resource"))
     in_metadata = in_metadata and not embeds
     if schema.get("default") is not None:
-        yield from _default(schema, f"{path}.default", in_metadata=in_metadata)
+        wrong = list(_default(schema, f"{path}.default", in_metadata=in_metadata))
+        if not wrong and rules is not None:
+            wrong.extend(rules.check_default(schema, f"{path}.default"))
+        yield from wrong
     if isinstance(schema.get("items"), Mapping):
-        yield from _defaults(schema["items"], f"{path}.items", in_metadata=in_metadata)
+        yield from _defaults(schema["items"], f"{path}.items", rules, in_metadata=in_metadata)
     for name, below in (schema.get("properties") or {}).items():
         inside = in_metadata or (embeds and name in _TYPE_FIELDS)
-        yield from _defaults(below, f"{path}.properties[{name}]", in_metadata=inside)
+        yield from _defaults(below, f"{path}.properties[{name}]", rules, in_metadata=inside)
 
 
 def _default(schema: SchemaTree, place: str, *, in_metadata: bool) -> Iterator[FieldError]:

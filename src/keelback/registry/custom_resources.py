@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,7 +17,8 @@ from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import ObjectMeta, make_kind, replace
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.apimachinery.unstructured import Unstructured, with_content
-from keelback.registry import custom_resource_columns, custom_resource_paths
+from keelback.registry import custom_resource_columns, custom_resource_paths, custom_resource_rules
+from keelback.registry.custom_resource_rules import RuleValidator
 from keelback.registry.strategy import Strategy
 
 _TYPE_FIELDS = frozenset(("kind", "apiVersion", "metadata"))
@@ -198,7 +200,7 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             *structural_schema_objects.problems(new.content, self._structural),
             *structural_schema_lists.duplicates(new.content, self._structural),
         ]
-        return iter(found)
+        return iter([*found, *self._broken_rules(found, new, None)])
 
     def validate_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
         found = [
@@ -206,7 +208,7 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             *self._scale_problems(new, is_status=None),
             *self._unratcheted(new, old),
         ]
-        return iter(found)
+        return iter([*found, *self._broken_rules(found, new, old)])
 
     def validate_status_update(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
         found: list[FieldError] = []
@@ -216,7 +218,24 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             found.extend(validation.validate_below("status", new.content["status"], schema, before))
         found.extend(self._scale_problems(new, is_status=True))
         found.extend(self._unratcheted(new, old))
-        return iter(found)
+        return iter([*found, *self._broken_rules(found, new, old)])
+
+    @cached_property
+    def _rules(self) -> RuleValidator | None:
+        return custom_resource_rules.validator(self.open_api)
+
+    def _broken_rules(
+        self, found: list[FieldError], new: Unstructured, old: Unstructured | None
+    ) -> Iterator[FieldError]:
+        if self._rules is None:
+            return
+        blocked = custom_resource_rules.blocking(found)
+        if blocked is not None:
+            yield blocked
+            return
+        before = validation.MISSING if old is None else _whole(old)
+        broken, _ = self._rules.validate(_whole(new), before)
+        yield from broken
 
     def _unratcheted(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
         yield from structural_schema_objects.problems(new.content, self._structural)
@@ -295,6 +314,12 @@ def open_api_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
         return dict(structural.PRESERVING)
     tree: dict[str, Any] = _whole_numbers(msgspec.json.decode(msgspec.json.encode(given)))
     return tree
+
+
+def _whole(obj: Unstructured) -> dict[str, Any]:
+    kind = obj.__kind__
+    metadata = unstructured.metadata_tree(obj)
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **obj.content}
 
 
 def _without_type_fields(schema: SchemaTree) -> SchemaTree:

@@ -23,7 +23,7 @@ from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.apimachinery.validation import immutable_field
 from keelback.registry import custom_resource_definition_parts as parts
-from keelback.registry import custom_resource_internal_form, custom_resource_schemas
+from keelback.registry import custom_resource_internal_form, custom_resource_rules, custom_resource_schemas
 from keelback.registry.cells import CREATED_AT
 from keelback.registry.custom_resources import open_api_of
 from keelback.registry.strategy import Strategy
@@ -115,9 +115,7 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
         yield from parts.names_problems(new.status.accepted_names, "status.acceptedNames")
 
 
-_PRESERVING = (
-    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
-)
+_PRESERVING = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
 
 
 def _is_established(definition: CustomResourceDefinition) -> bool:
@@ -257,7 +255,9 @@ class _Spec:
         tree = self._trees.get(version.name)
         if tree is None or self._was_valid(version):
             return
-        yield from custom_resource_schemas.problems(tree, f"{path}.openAPIV3Schema", has_status=has_status)
+        rules = custom_resource_rules.RuleCheck()
+        place = f"{path}.openAPIV3Schema"
+        yield from custom_resource_schemas.problems(tree, place, has_status=has_status, rules=rules)
 
     def _was_valid(self, version: CustomResourceDefinitionVersion) -> bool:
         """What stays as it was is not judged again, be it by newer rules."""
