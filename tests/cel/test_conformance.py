@@ -10,6 +10,7 @@ import pytest
 
 from keelback.cel.environment import Environment
 from keelback.cel.errors import CompileError, EvaluationError
+from keelback.cel.macros import BINDINGS
 from keelback.cel.types import BOOL, BYTES, DOUBLE, DYN, INT, STRING, UINT, list_of, map_of, object_of
 from keelback.cel.values import NONE, Duration, OptionalValue, Timestamp, UInt
 
@@ -29,7 +30,8 @@ ENVIRONMENT = Environment(
         "unset": INT,
         "x.y": INT,
         "x": map_of(STRING, INT),
-    }
+    },
+    libraries=[BINDINGS],
 )
 VALUES: dict[str, Any] = {
     "i": 7,

@@ -6,6 +6,7 @@ import pytest
 
 from keelback.cel.environment import Environment
 from keelback.cel.estimates import MAXIMUM, Estimate
+from keelback.cel.macros import BINDINGS
 from keelback.cel.types import BOOL, BYTES, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of, object_of
 
 ALL_TYPES = object_of("TestAllTypes", {"single_int32": INT, "name": STRING})
@@ -82,7 +83,7 @@ CASES: list[Case] = [
 def test_the_estimate_is_cel_gos(
     text: str, variables: dict[str, Type], sizes: dict[str, int], expected: tuple[int, int]
 ) -> None:
-    program = Environment(variables).compile(text, expected=())
+    program = Environment(variables, [BINDINGS]).compile(text, expected=())
     known = {tuple(path.split(".")): Estimate(0, most) for path, most in sizes.items()}
 
     assert program.estimate_cost(known) == expected

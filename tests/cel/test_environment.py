@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from keelback.cel.declarations import Library, function, member, overload
 from keelback.cel.environment import Budget, Environment
 from keelback.cel.errors import CompileError, EvaluationError
+from keelback.cel.macros import BINDINGS
 from keelback.cel.types import BOOL, DYN, INT, STRING, list_of, map_of, object_of, opaque
 from keelback.cel.values import OpaqueValue
 
 SELF = object_of("object", {"n": INT, "s": STRING, "l": list_of(INT), "m": map_of(STRING, STRING), "b": BOOL})
-ENVIRONMENT = Environment({"self": SELF, "any": DYN})
+ENVIRONMENT = Environment({"self": SELF, "any": DYN}, [BINDINGS])
 
 
 def test_an_extended_environment_leaves_the_other_as_it_was() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from keelback.cel.environment import Budget, Environment
 from keelback.cel.errors import CostLimitExceeded, EvaluationError
+from keelback.cel.macros import BINDINGS
 from keelback.cel.types import BOOL, BYTES, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of, object_of
 from keelback.cel.values import Timestamp
 
@@ -86,7 +87,7 @@ CASES: list[Case] = [
 def test_an_evaluation_costs_what_cel_go_charges(
     text: str, variables: dict[str, tuple[Type, Any]], expected: int
 ) -> None:
-    program = Environment({name: type for name, (type, _) in variables.items()}).compile(text, expected=())
+    program = Environment({name: type for name, (type, _) in variables.items()}, [BINDINGS]).compile(text, expected=())
     budget = Budget()
     before = budget.remaining
 

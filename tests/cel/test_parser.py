@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keelback.cel import literals, parser
 from keelback.cel.environment import Environment
 from keelback.cel.errors import CompileError
+from keelback.cel.macros import BINDINGS
 from keelback.cel.source import Source
 from keelback.cel.syntax import (
     Call,
@@ -83,7 +84,7 @@ SYNTAX = {
 @pytest.mark.parametrize(("text", "expected"), SYNTAX.items(), ids=[text[:30] for text in SYNTAX])
 def test_what_is_no_expression_is_told_in_cel_gos_words(text: str, expected: list[str]) -> None:
     with pytest.raises(CompileError) as failed:
-        Environment().compile(text)
+        Environment(libraries=[BINDINGS]).compile(text)
 
     assert [str(issue).partition("\n")[0] for issue in failed.value.issues] == [f"ERROR: <input>:{e}" for e in expected]
 

@@ -6,6 +6,7 @@ from them.
 
 from __future__ import annotations
 
+from keelback.cel.declarations import Library
 from keelback.cel.syntax import (
     ACCUMULATOR,
     AND,
@@ -172,7 +173,6 @@ MACROS = (
     _transformation("map", 1, 2),
     _transformation("map", 1, 3),
     Macro("filter", is_member=True, argument_count=2, expand=_filter),
-    Macro("bind", is_member=True, argument_count=3, expand=_bind),
     _optional_map("optMap"),
     _optional_map("optFlatMap"),
     # ext.TwoVarComprehensions, in Kubernetes since 1.32.
@@ -183,3 +183,6 @@ MACROS = (
         for count in (3, 4)
     ),
 )
+
+BINDINGS = Library("cel-go.bindings", macros=(Macro("bind", is_member=True, argument_count=3, expand=_bind),))
+"""`cel.bind(name, value, expression)`, which Kubernetes' own fields do not have."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from keelback.cel.declarations import Library
 from keelback.cel.environment import Environment
 from keelback.cel.libraries import (
     addresses,
@@ -24,16 +23,8 @@ from keelback.cel.libraries import (
     urls,
     versions,
 )
-from keelback.cel.syntax import Macro
-
-# cel-go's bindings are no part of the language in Kubernetes: there `cel.bind` is a call of what nobody declared.
-_NO_BINDINGS: Final = Library(
-    "kubernetes.language",
-    macros=(Macro("bind", is_member=True, argument_count=3, expand=lambda _expander, _target, _arguments: None),),
-)
 
 LIBRARIES: Final = (
-    _NO_BINDINGS,
     # Since 1.24.
     urls.LIBRARY,
     regexes.LIBRARY,
