@@ -347,7 +347,8 @@ class _Assembly:
         route("", "v1", "componentstatuses", "", statuses.handle)
         self._discovery.add(Served(core_v1.ComponentStatus.__kind__, statuses.strategy.verbs, is_stored=False))
         tokens = TokenRequests(self._issuer, self._lookup)
-        route("", "v1", "serviceaccounts", "token", subresources.token_route(tokens.create, self._new_uid))
+        accounts = self._handlers["", "serviceaccounts"]
+        route("", "v1", "serviceaccounts", "token", subresources.token_route(tokens.create, self._new_uid, accounts))
         proxy = kubelet_proxy.KubeletProxy(
             self._lookup,
             self._binder,

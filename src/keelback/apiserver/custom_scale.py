@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from keelback.apimachinery.meta import ObjectMeta, with_metadata
 from keelback.apimachinery.unstructured import Unstructured, with_content
 from keelback.apiserver import bodies, negotiation, options, patching
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.part_admission import ProjectedAdmission
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.component.http import AnyResponse
 from keelback.registry import custom_resource_paths as paths
@@ -63,8 +65,15 @@ class CustomScaleHandler:
             return with_metadata(with_content(old, content), resource_version=scale.metadata.resource_version)
 
         write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
+        write = dataclasses.replace(
+            write, admission=ProjectedAdmission(write.admission, self._scale_of, self._with_scale)
+        )
         written = await store.update(context.info.namespace, context.info.name, change, write)
         return negotiation.respond(200, codecs.encode(self._scale_of(written.obj)), accepted, warnings=context.warnings)
+
+    def _with_scale(self, parent: Unstructured, scale: autoscaling_v1.Scale) -> Unstructured:
+        path = self._places.spec_replicas_path
+        return with_content(parent, paths.replaced(parent.content, path, scale.spec.replicas))
 
     def _scale_of(self, parent: Unstructured) -> autoscaling_v1.Scale:
         meta = parent.metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from keelback.apimachinery.meta import ObjectMeta, Status, StatusCause, StatusDe
 from keelback.apiserver import bodies, negotiation, options, patching
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.part_admission import AdmittedAlready, ProjectedAdmission, admitted_part
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion
 from keelback.component.http import AnyResponse, Response
@@ -165,6 +167,7 @@ class ScaleHandler:
             return _owned_by(changed, old, scale, self._handler.kind.api_version) if is_apply else changed
 
         write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run, is_apply=is_apply)
+        write = dataclasses.replace(write, admission=ProjectedAdmission(write.admission, scale_of, _with_scale))
         written = await store.update(context.info.namespace, context.info.name, change, write)
         return negotiation.respond(200, codecs.encode(scale_of(written.obj)), accepted, warnings=context.warnings)
 
@@ -179,6 +182,10 @@ class ScaleHandler:
                 f"Precondition failed: UID in precondition: {scale.metadata.uid}, "
                 f"UID in object meta: {old.metadata.uid}",
             )
+
+
+def _with_scale(parent: Any, scale: autoscaling_v1.Scale) -> Any:
+    return replace(parent, spec=replace(parent.spec, replicas=scale.spec.replicas))
 
 
 def scale_of(parent: Any) -> autoscaling_v1.Scale:
@@ -246,6 +253,8 @@ class PodParts:
         target = binding.target
         if not target.name:
             raise errors.StatusError("Binding.target.name: Required value", code=500)
+        write = self._pods.write(context, subresource="binding", dry_run=chosen.dry_run)
+        binding = await admitted_part(binding, context, write)
 
         async def change(pod: Any) -> Any:
             if binding.metadata.uid and binding.metadata.uid != pod.metadata.uid:
@@ -265,35 +274,12 @@ class PodParts:
                 )
             if pod.spec.scheduling_gates:
                 raise errors.Conflict.of(self._pods.kind, name, f"pod {name} has non-empty .spec.schedulingGates")
-            return self._bound(pod, target.name, dict(binding.metadata.annotations), context)
+            return _bound(pod, binding, context)
 
-        write = self._pods.write(context, subresource="binding", dry_run=chosen.dry_run)
-        await self._pods.store.update(context.info.namespace, name, change, write)
+        stored = dataclasses.replace(write, admission=AdmittedAlready())
+        await self._pods.store.update(context.info.namespace, name, change, stored)
         done = Status(status="Success", code=201)
         return negotiation.respond(201, codecs.encode(done), warnings=context.warnings)
-
-    def _bound(self, pod: Any, node: str, annotations: dict[str, str], context: RequestContext) -> Any:
-        scheduled = core_v1.PodCondition(
-            type="PodScheduled", status="True", last_transition_time=context.now.replace(microsecond=0)
-        )
-        conditions = (*(one for one in pod.status.conditions if one.type != "PodScheduled"), scheduled)
-        bound = replace(
-            pod,
-            spec=replace(pod.spec, node_name=node),
-            status=replace(pod.status, conditions=conditions, nominated_node_name=""),
-        )
-        found = self._lookup.peek(core_v1.Node, node)
-        topology = (
-            {}
-            if found is None
-            else {
-                key: found.metadata.labels[key]
-                for key in ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
-                if key in found.metadata.labels
-            }
-        )
-        meta = pod.metadata
-        return with_metadata(bound, annotations={**meta.annotations, **annotations}, labels={**meta.labels, **topology})
 
     async def evict(self, context: RequestContext) -> AnyResponse:
         """POST …/pods/NAME/eviction: a deletion that the disruption budgets may refuse (policy/v1 Eviction)."""
@@ -301,8 +287,10 @@ class PodParts:
         eviction = bodies.decode(context, self._eviction, chosen.field_validation)
         if eviction.metadata.name and eviction.metadata.name != context.info.name:
             raise errors.BadRequest("name in URL does not match name in Eviction object")
-        pod = await self._pods.store.get(context.info.namespace, context.info.name)
         dry_run = chosen.dry_run or bool(eviction.delete_options and eviction.delete_options.dry_run)
+        write = self._pods.write(context, subresource="eviction", dry_run=dry_run)
+        eviction = await admitted_part(eviction, context, write)
+        pod = await self._pods.store.get(context.info.namespace, context.info.name)
         if self._needs_budget(pod):
             await self._take_disruption(context, pod, dry_run=dry_run)
         given = eviction.delete_options
@@ -315,7 +303,7 @@ class PodParts:
                 uid=preconditions.uid if preconditions else None,
                 resource_version=preconditions.resource_version if preconditions else None,
             ),
-            self._pods.write(context, dry_run=dry_run),
+            dataclasses.replace(write, subresource="", admission=AdmittedAlready()),
         )
         return negotiation.respond(201, codecs.encode(Status(status="Success", code=201)), warnings=context.warnings)
 
@@ -341,6 +329,23 @@ class PodParts:
                 return _with_one_disruption_less(old, pod, context)
 
             await self._budgets.store.update(pod.metadata.namespace, budget.metadata.name, change, write)
+
+
+def _bound(pod: Any, binding: core_v1.Binding, context: RequestContext) -> Any:
+    """The pod on its node, with what the binding brings: labels it has already stay as they are."""
+    scheduled = core_v1.PodCondition(
+        type="PodScheduled", status="True", last_transition_time=context.now.replace(microsecond=0)
+    )
+    kept = (one for one in pod.status.conditions if one.type != "PodScheduled")
+    bound = replace(
+        pod,
+        spec=replace(pod.spec, node_name=binding.target.name),
+        status=replace(pod.status, conditions=(*kept, scheduled), nominated_node_name=""),
+    )
+    given, meta = binding.metadata, pod.metadata
+    return with_metadata(
+        bound, annotations={**meta.annotations, **given.annotations}, labels={**given.labels, **meta.labels}
+    )
 
 
 def _with_one_disruption_less(budget: Any, pod: Any, context: RequestContext) -> Any:
@@ -383,13 +388,15 @@ def _with_one_disruption_less(budget: Any, pod: Any, context: RequestContext) ->
     )
 
 
-def token_route(create: Any, new_token_id: Callable[[], str]) -> Route:
+def token_route(create: Any, new_token_id: Callable[[], str], accounts: ResourceHandler) -> Route:
     """POST …/serviceaccounts/NAME/token."""
     strategy = _TokenRequestStrategy()
 
     async def route(context: RequestContext) -> Response:
         chosen = options.write_options(context, "CreateOptions")
         request = bodies.decode(context, strategy, chosen.field_validation)
+        write = accounts.write(context, subresource="token", dry_run=chosen.dry_run)
+        request = await admitted_part(request, context, write)
         answered = await create(
             context.info.namespace, context.info.name, request, now=context.now, token_id=new_token_id()
         )
