@@ -34,6 +34,7 @@ from keelback.controllers.statefulsets import StatefulSetReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
 from keelback.controllers.ttl import TTLReconciler
 from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
+from keelback.controllers.validatingadmissionpolicy_status import ValidatingAdmissionPolicyStatusReconciler
 from keelback.controllers.volume_protection import (
     ClaimProtectionReconciler,
     ClassProtectionReconciler,
@@ -119,6 +120,7 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(TTLReconciler, 1),
     _plain(VolumeProtectionReconciler, 1),
     _plain(ClassProtectionReconciler, 1),
+    _plain(ValidatingAdmissionPolicyStatusReconciler),
     _plain(ServiceCIDRReconciler, 1),
 )
 
