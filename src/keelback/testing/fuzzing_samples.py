@@ -149,7 +149,9 @@ _CONTENT: Mapping[str, Mapping[str, Any]] = {
     "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy": {
         "spec": {
             "matchConstraints": _CONSTRAINTS,
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "mutations": [
+                {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test', path: '/a', value: 1}]"}}
+            ],
             "reinvocationPolicy": "Never",
         }
     },
