@@ -108,6 +108,12 @@ COMPARISONS = {
     "'a' in labels": True,
     "any.nested == {'k': 1.5}": True,
     "dyn(1.0) in [1, 2]": True,
+    "dyn(true) in [1, 2]": False,
+    "dyn(1) in [true]": False,
+    "dyn(1) in [dyn('a'), 1u]": True,
+    "dyn(true) in [dyn('a'), 1u, true]": True,
+    "dyn([]) in ['a']": False,
+    "dyn({1: 'a'}) == dyn({true: 'a'})": False,
 }
 INTEGERS = {
     "7 + 2 * 3": 13,

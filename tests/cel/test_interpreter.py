@@ -80,6 +80,10 @@ CASES: list[Case] = [
     ("cel.bind(v, input, true)", {"input": (INTS, [1, 2])}, 0),
     ("dyn(x) == 1", {"x": (INT, 1)}, 3),
     ("input == input", {"input": (DYN, "x" * 100)}, 12),
+    # Joining lists copies them here: what is long has its price.
+    ("(input + input).size()", {"input": (INTS, [1] * 400)}, 4),
+    ("(input + input).size()", {"input": (INTS, [1] * 5000)}, 13),
+    ("(input + input).size()", {"input": (DYN, [1] * 5000)}, 13),
 ]
 
 

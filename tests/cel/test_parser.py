@@ -117,6 +117,17 @@ def test_length_alone_never_breaks_the_compiler(text: str) -> None:
         assert error.issues  # noqa: PT017
 
 
+def test_what_compiles_can_also_be_evaluated() -> None:
+    for terms in (200, 250, 300):
+        try:
+            program = Environment().compile(" + ".join(["1"] * terms), expected=())
+        except CompileError as error:
+            assert "expression recursion limit exceeded: 250" in str(error)  # noqa: PT017
+        else:
+            assert program.evaluate({}) == terms
+            assert program.estimate_cost().most == terms - 1
+
+
 def test_an_expression_has_at_most_a_hundred_thousand_characters() -> None:
     with pytest.raises(CompileError) as failed:
         Environment().compile("1" + " " * 100_000)

@@ -222,7 +222,10 @@ def _dispatched(name: str, overloads: Sequence[Overload], arguments: Sequence[Co
     is_single = len(overloads) == 1
     # What is not known to the checker costs 1 in the standard library; others charge by the function's name.
     charges = [
-        overload.runtime_cost if is_single or overload.id not in STANDARD_OVERLOADS else None for overload in overloads
+        overload.runtime_cost
+        if is_single or overload.id == "add_list" or overload.id not in STANDARD_OVERLOADS
+        else None
+        for overload in overloads
     ]
     candidates = list(zip(overloads, charges, strict=True))
 

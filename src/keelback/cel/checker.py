@@ -44,6 +44,8 @@ from keelback.cel.types import (
 from keelback.cel.unification import Substitutions, are_assignable, is_assignable, most_general, substitute
 from keelback.cel.values import Value, type_of_literal
 
+DEEPEST_TREE = 250
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -102,8 +104,13 @@ class _Checker:
         self._names = names
         self._scopes: list[Mapping[str, Type]] = []
         self._fresh = 0
+        self._depth = 0
 
     def check(self, node: Expression) -> Type:
+        self._depth += 1
+        if self._depth > DEEPEST_TREE:
+            # Deeper than that, evaluating could run out of Python's stack.
+            raise RecursionError
         match node:
             case Literal():
                 type = type_of_literal(node.value)
@@ -121,6 +128,7 @@ class _Checker:
                 type = self._object(node)
             case Comprehension():
                 type = self._comprehension(node)
+        self._depth -= 1
         self.checked.types[node.id] = type
         return type
 
@@ -177,7 +185,7 @@ class _Checker:
     def _call(self, node: Call) -> Type:
         if node.function == OPTIONAL_SELECT:
             return self._optional_select(node)
-        arguments = [self.check(argument) for argument in node.arguments]
+        arguments = list(map(self.check, node.arguments))
         if node.target is None:
             found = self._names.overloads(node.function)
             if found is None:

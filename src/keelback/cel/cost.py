@@ -128,7 +128,7 @@ class _Estimator:
             self._copy_sizes(node, argument)
             return cost
         arguments: list[Expression] = list(node.arguments)
-        costs = [self.cost(argument) for argument in arguments]
+        costs = list(map(self.cost, arguments))
         own = NOTHING
         name = self._checked.functions.get(node.id, node.function)
         if node.target is not None and "." not in name:

@@ -106,6 +106,9 @@ def _same_entry(key: Value, value: Value, other: dict[Value, Value]) -> bool:
     return has_key(other, key) and equal(value, other[key])
 
 
+_LARGE = 1000
+
+
 def has_key(mapping: dict[Value, Value], key: Value) -> bool:
     """Whether the map has the key: `1`, `1u` and `1.0` are the same one, `true` is none of them."""
     if type(key) is str:
@@ -115,7 +118,12 @@ def has_key(mapping: dict[Value, Value], key: Value) -> bool:
             return False
     except TypeError:
         raise no_such_overload() from None
-    return type(key) not in (bool, int, UInt, float) or any(equal(key, other) for other in mapping)
+    if key not in (0, 1):
+        return True
+    # For Python true is 1. Maps of both are written out in an expression, and small.
+    if len(mapping) > _LARGE:
+        return (type(key) is bool) is (type(next(iter(mapping))) is bool)
+    return any(equal(key, other) for other in mapping)
 
 
 def contains(element: Value, container: Value) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from keelback.cel import loops, operations, syntax
 from keelback.cel.calls import LOGIC, call_of
 from keelback.cel.checker import Checked
-from keelback.cel.equality import contains
 from keelback.cel.errors import EvaluationError, no_such_overload
 from keelback.cel.frames import COST, FIRST_VARIABLE, Absent, Code, Frame, constant
 from keelback.cel.standard import CONVERSIONS
@@ -131,11 +130,11 @@ class Compiler:
     def _call(self, node: Call) -> Code:
         logic = LOGIC.get(node.function)
         if logic is not None:
-            return logic(*(self.compile(argument) for argument in node.arguments))
+            return logic(*map(self.compile, node.arguments))
         if node.function == syntax.CONDITIONAL:
-            return _conditional(*(self.compile(argument) for argument in node.arguments))
+            return _conditional(*map(self.compile, node.arguments))
         name = self.checked.functions[node.id]
-        arguments = [self.compile(argument) for argument in node.arguments]
+        arguments = list(map(self.compile, node.arguments))
         if node.target is not None and "." not in name:
             arguments.insert(0, self.compile(node.target))
         if node.function in (syntax.INDEX, syntax.OPTIONAL_INDEX):
@@ -154,7 +153,7 @@ class Compiler:
         return code
 
     def _list(self, node: ListLiteral) -> Code:
-        elements = [self.compile(element) for element in node.elements]
+        elements = list(map(self.compile, node.elements))
         if all(element.is_constant for element in elements) and not node.optional:
             return constant([element.run([]) for element in elements])
         cost = sum(element.cost for element in elements) + _LIST_COST
@@ -297,8 +296,8 @@ def _membership(element: Code, elements: Code) -> Code | None:
     if any(isinstance(member, list | dict) or not isinstance(member, str | int | float | bool) for member in members):
         return None
     run = element.run
-    if all(type(member) is str for member in members):
-        texts = frozenset(members)
+    texts = frozenset(member for member in members if type(member) is str)
+    if len(texts) == len(set(members)):
 
         def is_text_in(frame: Frame) -> Value:
             value = run(frame)
@@ -306,8 +305,14 @@ def _membership(element: Code, elements: Code) -> Code | None:
 
         return Code(is_text_in, element.cost)
 
+    flags = frozenset(member for member in members if type(member) is bool)
+    numbers = frozenset(member for member in members if type(member) not in (str, bool))
+
     def is_in(frame: Frame) -> Value:
-        return contains(run(frame), members)
+        value = run(frame)
+        if value.__class__ is bool:
+            return value in flags
+        return value in texts if value.__class__ is str else isinstance(value, int | float) and value in numbers
 
     return Code(is_in, element.cost)
 

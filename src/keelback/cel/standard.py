@@ -38,6 +38,7 @@ from keelback.cel.values import Duration, Timestamp, Value
 TRAVERSAL = 0.1
 """The cost of a character (cel-go, common/cost.go)."""
 REGEX_LENGTH = 0.25
+_COPIED_FOR_ONE = 1000
 
 _A, _B = parameter("A"), parameter("B")
 _LIST, _MAP = list_of(_A), map_of(_A, _B)
@@ -72,6 +73,11 @@ def _concatenation_cost(arguments: Sequence[Value], _result: Value) -> int:
 def _concatenation_estimate(operands: Sequence[Operand]) -> CallEstimate:
     size = operands[0].size.plus(operands[1].size)
     return CallEstimate(size.scaled(TRAVERSAL), size)
+
+
+def _list_concatenation_cost(_arguments: Sequence[Value], result: Value) -> int:
+    # cel-go chains both, whatever their length; here they are copied, which has to be paid for once it takes time.
+    return max(1, len(result) // _COPIED_FOR_ONE)
 
 
 def _list_concatenation_estimate(operands: Sequence[Operand]) -> CallEstimate:
@@ -148,7 +154,14 @@ def _add() -> Function:
         overload("add_duration_duration", (DURATION, DURATION), DURATION, does),
         overload("add_duration_timestamp", (DURATION, TIMESTAMP), TIMESTAMP, does),
         overload("add_timestamp_duration", (TIMESTAMP, DURATION), TIMESTAMP, does),
-        overload("add_list", (_LIST, _LIST), _LIST, does, static_cost=_list_concatenation_estimate),
+        overload(
+            "add_list",
+            (_LIST, _LIST),
+            _LIST,
+            does,
+            runtime_cost=_list_concatenation_cost,
+            static_cost=_list_concatenation_estimate,
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from keelback.cel.errors import EvaluationError
 from keelback.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
@@ -115,7 +115,7 @@ def in_zone(moment: Timestamp, zone: str | None) -> datetime:
     return _at(moment.nanoseconds // SECOND, UTC if zone is None else _zone(zone))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _zone(name: str) -> tzinfo:
     if name in ("", "UTC"):
         return UTC
@@ -123,10 +123,15 @@ def _zone(name: str) -> tzinfo:
     if offset is not None and len(name) <= 6 and int(offset[2]) < 24:
         minutes = int(offset[2]) * 60 + int(offset[3])
         return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise EvaluationError(f"unknown time zone {name}") from None
+    # Asked first: what is not there would be looked for on the disk again each time.
+    if name not in _zone_names():
+        raise EvaluationError(f"unknown time zone {name}")
+    return ZoneInfo(name)
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _at(seconds: int, zone: tzinfo) -> datetime:
