@@ -207,7 +207,10 @@ def test_a_claim_changes_only_to_ask_for_more():
     assert [one.field for one in of.validate_update(claim("500Mi"), claim("1Gi"))] == [
         "spec.resources.requests.storage"
     ]
-    assert [one.field for one in of.validate_update(claim("1Gi", volumeMode="Block"), claim("1Gi"))] == ["spec"]
+    assert [one.field for one in of.validate_update(claim("1Gi", volumeMode="Block"), claim("1Gi"))] == [
+        "spec",
+        "volumeMode",
+    ]
     assert [one.field for one in of.validate_update(claim("2Gi", "Pending"), claim("1Gi", "Pending"))] == ["spec"]
 
 

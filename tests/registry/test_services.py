@@ -44,7 +44,7 @@ def test_only_load_balancers_have_ingress_points():
     assert found(status=point) == [
         "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"
     ]
-    wrong = {"loadBalancer": {"ingress": [{"hostname": "1.2.3.4", "ipMode": "VIP"}, {"ip": "x"}]}}
+    wrong = {"loadBalancer": {"ingress": [{"hostname": "1.2.3.4", "ipMode": "VIP"}, {"ip": "x", "ipMode": "VIP"}]}}
     assert found(type="LoadBalancer", status=wrong) == [
         "status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set",
         'status.loadBalancer.ingress[0].hostname: Invalid value: "1.2.3.4": must be a DNS name, not an IP address',

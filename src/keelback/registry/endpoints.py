@@ -49,13 +49,19 @@ def _subset(subset: EndpointSubset, path: str) -> Iterator[FieldError]:
     for field, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
         for index, address in enumerate(addresses):
             here = f"{path}.{field}[{index}]"
-            yield from addresses_of_endpoints.problems(address.ip, f"{here}.ip")
+            complaints = names.ip_address(address.ip)
+            for complaint in complaints:
+                yield invalid(f"{here}.ip", address.ip, complaint)
             if address.hostname:
                 for complaint in names.dns1123_label(address.hostname):
                     yield invalid(f"{here}.hostname", address.hostname, complaint)
             if address.node_name is not None:
                 for complaint in names.dns1123_subdomain(address.node_name):
                     yield invalid(f"{here}.nodeName", address.node_name, complaint)
+            if complaints:
+                yield invalid(f"{here}.ip", address.ip, "must be a valid IP address")
+            else:
+                yield from addresses_of_endpoints.problems(address.ip, f"{here}.ip")
     for index, port in enumerate(subset.ports):
         yield from _port(port, f"{path}.ports[{index}]", needs_name=len(subset.ports) > 1)
 
@@ -72,3 +78,6 @@ def _port(port: EndpointPort, path: str, *, needs_name: bool) -> Iterator[FieldE
         yield required(f"{path}.protocol")
     elif port.protocol not in _PROTOCOLS:
         yield not_supported(f"{path}.protocol", port.protocol, _PROTOCOLS)
+    if port.app_protocol is not None:
+        for complaint in names.qualified_name(port.app_protocol):
+            yield invalid(f"{path}.appProtocol", port.app_protocol, complaint)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from keelback.api.core_v1 import LimitRange, LimitRangeItem
-from keelback.apimachinery import quantity
-from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid
+from keelback.apimachinery import names, quantity
+from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, required
 from keelback.apimachinery.meta import replace
+from keelback.registry import container_resources, resource_names
 from keelback.registry.cells import CREATED_AT
 from keelback.registry.strategy import Strategy
 
@@ -26,36 +27,84 @@ class LimitRangeStrategy(Strategy[LimitRange]):
         seen: set[str] = set()
         for index, item in enumerate(new.spec.limits):
             path = f"spec.limits[{index}]"
+            yield from _type(item.type, f"{path}.type")
             if item.type in seen:
                 yield duplicate(f"{path}.type", item.type)
             seen.add(item.type)
-            if item.type == "Pod":
-                if item.default:
-                    yield forbidden(f"{path}.default", "may not be specified when `type` is 'Pod'")
-                if item.default_request:
-                    yield forbidden(f"{path}.defaultRequest", "may not be specified when `type` is 'Pod'")
-            yield from _order(item, path)
+            yield from _names(item, path)
+            for name in dict.fromkeys(
+                (*item.max, *item.min, *item.default, *item.default_request, *item.max_limit_request_ratio)
+            ):
+                yield from _order(item, name, path)
+                yield from _ratio(item, name, f"{path}.maxLimitRequestRatio[{name}]")
 
 
-def _order(item: LimitRangeItem, path: str) -> Iterator[FieldError]:
-    pairs: tuple[tuple[str, Mapping[str, str], str, Mapping[str, str]], ...] = (
-        ("min", item.min, "max", item.max),
-        ("min", item.min, "default request", item.default_request),
-        ("default request", item.default_request, "max", item.max),
-        ("default request", item.default_request, "default", item.default),
-        ("min", item.min, "default", item.default),
-        ("default", item.default, "max", item.max),
-    )
-    fields = {"min": "min", "max": "max", "default": "default", "default request": "defaultRequest"}
-    for lower, low, upper, high in pairs:
-        for name in sorted(set(low) & set(high)):
-            if quantity.compare(low[name], high[name]) > 0:
-                field = fields[lower if lower != "min" or upper == "max" else upper]
-                yield invalid(
-                    f"{path}.{field}[{name}]",
-                    low[name] if fields[lower] == field else high[name],
-                    f"{lower} value {low[name]} is greater than {upper} value {high[name]}",
-                )
+_TYPES: Final = ("Container", "PersistentVolumeClaim", "Pod")
+
+
+def _type(kind: str, path: str) -> Iterator[FieldError]:
+    complaints = names.qualified_name(kind)
+    for complaint in complaints:
+        yield invalid(path, kind, complaint)
+    if not complaints and "/" not in kind and kind not in _TYPES:
+        yield invalid(path, kind, "must be a standard limit type or fully qualified")
+
+
+def _names(item: LimitRangeItem, path: str) -> Iterator[FieldError]:
+    """Everything wrong with which resources are limited, and how."""
+    is_of_containers = item.type in ("Container", "Pod")
+    rule = resource_names.validate_of_container if is_of_containers else resource_names.validate
+    for field, held in (("max", item.max), ("min", item.min)):
+        for name in held:
+            yield from rule(name, f"{path}.{field}[{name}]")
+    for field, held in (("default", item.default), ("defaultRequest", item.default_request)):
+        if item.type == "Pod":
+            if held:
+                yield forbidden(f"{path}.{field}", "may not be specified when `type` is 'Pod'")
+            continue
+        for name in held:
+            yield from rule(name, f"{path}.{field}[{name}]")
+    if item.type == "PersistentVolumeClaim" and "storage" not in item.min and "storage" not in item.max:
+        why = "either minimum or maximum storage value is required, but neither was provided"
+        yield required(f"{path}.limits", why)
+    for name in item.max_limit_request_ratio:
+        yield from rule(name, f"{path}.maxLimitRequestRatio[{name}]")
+
+
+def _order(item: LimitRangeItem, name: str, path: str) -> Iterator[FieldError]:
+    """What is less than it must be: the bounds around the default request and the default limit."""
+    low, high = item.min.get(name), item.max.get(name)
+    # Upstream does not look at the defaults of a pod.
+    default, request = (None, None) if item.type == "Pod" else (item.default.get(name), item.default_request.get(name))
+    for field, shown, lesser, greater, words in (
+        ("min", low, low, high, ("min", "max")),
+        ("defaultRequest", request, low, request, ("min", "default request")),
+        ("defaultRequest", request, request, high, ("default request", "max")),
+        ("defaultRequest", request, request, default, ("default request", "default limit")),
+        ("default", low, low, default, ("min", "default")),
+        ("default", high, default, high, ("default", "max")),
+    ):
+        if lesser is not None and greater is not None and quantity.compare(lesser, greater) > 0:
+            why = f"{words[0]} value {lesser} is greater than {words[1]} value {greater}"
+            yield invalid(f"{path}.{field}[{name}]", shown, why)
+    if default is None or request is None or container_resources.is_overcommit_allowed(name):
+        return
+    if quantity.compare(default, request) != 0:
+        why = f"default value {default} must equal to defaultRequest value {request} in {name}"
+        yield invalid(f"{path}.defaultRequest[{name}]", request, why)
+
+
+def _ratio(item: LimitRangeItem, name: str, path: str) -> Iterator[FieldError]:
+    ratio, low, high = item.max_limit_request_ratio.get(name), item.min.get(name), item.max.get(name)
+    if ratio is None:
+        return
+    given = quantity.parse(ratio).as_float()
+    if given < 1:
+        yield invalid(path, ratio, f"ratio {ratio} is less than 1")
+    if low is not None and high is not None and quantity.parse(low).nanos > 0:
+        most = quantity.parse(high).nanos / quantity.parse(low).nanos
+        if given > most:
+            yield invalid(path, ratio, f"ratio {ratio} is greater than max/min = {most:f}")
 
 
 def _with_defaults(item: LimitRangeItem) -> LimitRangeItem:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from keelback.api.core_v1 import Namespace, NamespaceSpec, NamespaceStatus
 from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError, invalid
 from keelback.apimachinery.meta import replace, with_metadata
+from keelback.apimachinery.validation import finalizer_name
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
@@ -58,6 +60,25 @@ class NamespaceStrategy(Strategy[Namespace]):
 
     def prepare_for_status_update(self, new: Namespace, old: Namespace) -> Namespace:
         return replace(new, spec=old.spec)
+
+    def validate(self, new: Namespace) -> Iterator[FieldError]:
+        for finalizer in new.spec.finalizers:
+            yield from finalizer_name(finalizer, "spec.finalizers")
+
+    def validate_update(self, new: Namespace, old: Namespace) -> Iterator[FieldError]:
+        return iter(())
+
+    def validate_status_update(self, new: Namespace, old: Namespace) -> Iterator[FieldError]:
+        phase = new.status.phase
+        if new.metadata.deletion_timestamp is None:
+            if phase != "Active":
+                yield invalid("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty")
+        elif phase != "Terminating":
+            yield invalid("status.Phase", phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+
+    def validate_part_update(self, subresource: str, new: Namespace, old: Namespace) -> Iterator[FieldError]:
+        for index, finalizer in enumerate(new.spec.finalizers):
+            yield from finalizer_name(finalizer, f"spec.finalizers[{index}]")
 
     def is_held(self, obj: Namespace) -> bool:
         return bool(obj.spec.finalizers or obj.metadata.finalizers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -10,7 +10,9 @@ import msgspec
 
 from keelback.api import nodes
 from keelback.api.core_v1 import Node
-from keelback.apimachinery.errors import FieldError, duplicate, forbidden, required
+from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.meta import replace
+from keelback.registry import node_specs
 from keelback.registry.cells import NONE, UNKNOWN, wide
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
@@ -73,21 +75,23 @@ class NodeStrategy(Strategy[Node]):
         # A kubelet registers with its status in the same request.
         return new
 
+    def default(self, new: Node, old: Node | None = None) -> Node:
+        status = new.status
+        if status.capacity and not status.allocatable:
+            return replace(new, status=replace(status, allocatable=status.capacity))
+        return new
+
     def validate(self, new: Node) -> Iterator[FieldError]:
-        seen: set[tuple[str, str]] = set()
-        for index, taint in enumerate(new.spec.taints):
-            path = f"spec.taints[{index}]"
-            if not taint.key:
-                yield required(f"{path}.key")
-            if not taint.effect:
-                yield required(f"{path}.effect")
-            if (taint.key, taint.effect) in seen:
-                yield duplicate(path, taint)
-            seen.add((taint.key, taint.effect))
+        yield from node_specs.validate(new)
 
     def validate_update(self, new: Node, old: Node) -> Iterator[FieldError]:
-        if old.spec.pod_cidrs and new.spec.pod_cidrs != old.spec.pod_cidrs:
-            yield forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
-        if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
-            yield forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
-        yield from self.validate(new)
+        yield from node_specs.validate_update(new, old)
+
+    def validate_status_update(self, new: Node, old: Node) -> Iterator[FieldError]:
+        yield from node_specs.validate_update(new, old)
+
+    def warnings(self, new: Node, old: Node | None) -> Iterable[str]:
+        if new.spec.config_source is not None:
+            yield ("spec.configSource: the feature is no longer supported in the kubelet and has been removed in v1.26")
+        if new.spec.external_id and old is None:
+            yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"

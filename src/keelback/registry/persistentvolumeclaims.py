@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keelback.api.core_v1 import (
     PersistentVolumeClaim,
@@ -10,17 +10,15 @@ from keelback.api.core_v1 import (
     TypedLocalObjectReference,
     TypedObjectReference,
 )
-from keelback.apimachinery import names, quantity
-from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
+from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
-from keelback.registry import pod_specs
+from keelback.registry import claim_specs, claim_updates, claim_warnings, pod_specs
 from keelback.registry.cells import wide
-from keelback.registry.persistentvolumes import ACCESS_MODES, short_access_modes
+from keelback.registry.persistentvolumes import short_access_modes
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
 _DATA_SOURCES = frozenset({("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")})
-_IMMUTABLE = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
 def _phase(claim: PersistentVolumeClaim) -> str:
@@ -64,28 +62,23 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
         return replace(new, spec=_with_data_sources(new.spec))
 
     def validate(self, new: PersistentVolumeClaim) -> Iterator[FieldError]:
-        yield from validate_spec(new.spec, "spec")
+        yield from claim_specs.validate(new.spec, "spec")
 
     def validate_update(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:
         yield from self.validate(new)
-        before, after = old.spec, new.spec
-        is_bound = old.status.phase == "Bound"
-        allowed = replace(
-            before,
-            volume_name=before.volume_name or after.volume_name,
-            storage_class_name=before.storage_class_name or after.storage_class_name,
-            resources=after.resources if is_bound else before.resources,
-            volume_attributes_class_name=(
-                after.volume_attributes_class_name if is_bound else before.volume_attributes_class_name
-            ),
-        )
-        if after != allowed:
-            yield forbidden("spec", _IMMUTABLE)
-        wanted, had = after.resources.requests.get("storage"), before.resources.requests.get("storage")
-        if wanted and had and quantity.compare(wanted, had) < 0:
-            floor = old.status.capacity.get("storage")
-            if floor is None or quantity.compare(wanted, floor) <= 0:
-                yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+        yield from claim_updates.validate(new, old)
+
+    def validate_status_update(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:
+        yield from claim_updates.validate_status(new)
+
+    def warnings(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim | None) -> Iterable[str]:
+        if old is None or new.spec != old.spec:
+            if "volume.beta.kubernetes.io/storage-class" in new.metadata.annotations:
+                yield (
+                    "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; "
+                    'use "storageClassName" attribute instead'
+                )
+            yield from claim_warnings.of_spec(new.spec, "spec")
 
 
 def _with_data_sources(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
@@ -109,24 +102,3 @@ def _with_data_sources(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaim
 
 def _is_claim_or_snapshot(source: TypedLocalObjectReference | TypedObjectReference) -> bool:
     return (source.api_group or "", source.kind) in _DATA_SOURCES
-
-
-def validate_spec(spec: PersistentVolumeClaimSpec, path: str) -> Iterator[FieldError]:
-    """Everything wrong with a claim's spec, also in a template of claims."""
-    if not spec.access_modes:
-        yield required(f"{path}.accessModes", "at least 1 access mode is required")
-    for mode in spec.access_modes:
-        if mode not in ACCESS_MODES:
-            yield not_supported(f"{path}.accessModes", mode, ACCESS_MODES)
-    if "ReadWriteOncePod" in spec.access_modes and len(spec.access_modes) > 1:
-        yield forbidden(f"{path}.accessModes", "may not use ReadWriteOncePod with other access modes")
-    storage = spec.resources.requests.get("storage")
-    if storage is None:
-        yield required(f"{path}.resources[storage]")
-    elif quantity.value(storage) <= 0:
-        yield invalid(f"{path}.resources.requests.storage", storage, "must be greater than zero")
-    if spec.storage_class_name:
-        for complaint in names.dns1123_subdomain(spec.storage_class_name):
-            yield invalid(f"{path}.storageClassName", spec.storage_class_name, complaint)
-    if spec.volume_mode not in ("Block", "Filesystem"):
-        yield not_supported(f"{path}.volumeMode", spec.volume_mode, ("Block", "Filesystem"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
-from keelback.api.core_v1 import PersistentVolume, PersistentVolumeSpec
-from keelback.apimachinery.errors import FieldError, forbidden, not_supported, required
+from keelback.api.core_v1 import PersistentVolume
+from keelback.apimachinery import quantity
+from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
+from keelback.registry import persistentvolume_specs, pod_warnings
 from keelback.registry.cells import wide
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
@@ -20,21 +19,6 @@ _SHORT_MODES = (
     ("ReadWriteMany", "RWX"),
     ("ReadWriteOncePod", "RWOP"),
 )
-ACCESS_MODES = tuple(mode for mode, _ in _SHORT_MODES)
-_NO_SOURCES = frozenset(
-    {
-        "access_modes",
-        "capacity",
-        "claim_ref",
-        "mount_options",
-        "node_affinity",
-        "persistent_volume_reclaim_policy",
-        "storage_class_name",
-        "volume_attributes_class_name",
-        "volume_mode",
-    }
-)
-_SOURCES = tuple(one.name for one in msgspec.structs.fields(PersistentVolumeSpec) if one.name not in _NO_SOURCES)
 
 
 def short_access_modes(modes: Sequence[str]) -> str:
@@ -76,35 +60,44 @@ class PersistentVolumeStrategy(Strategy[PersistentVolume]):
         return replace(new, spec=old.spec)
 
     def validate(self, new: PersistentVolume) -> Iterator[FieldError]:
-        spec = new.spec
-        if not spec.access_modes:
-            yield required("spec.accessModes")
-        for mode in spec.access_modes:
-            if mode not in ACCESS_MODES:
-                yield not_supported("spec.accessModes", mode, ACCESS_MODES)
-        if not spec.capacity:
-            yield required("spec.capacity")
-        elif set(spec.capacity) != {"storage"}:
-            yield not_supported("spec.capacity", dict(spec.capacity), ("storage",))
-        given = [name for name in _SOURCES if getattr(spec, name) is not None]
-        if not given:
-            yield required("spec", "must specify a volume type")
-        for name in given[1:]:
-            yield forbidden(f"spec.{_wire_name(name)}", "may not specify more than 1 volume type")
-        if spec.local is not None and (spec.node_affinity is None or spec.node_affinity.required is None):
-            yield required("spec.nodeAffinity", "Local volume requires node affinity")
+        yield from persistentvolume_specs.validate(new)
 
     def validate_update(self, new: PersistentVolume, old: PersistentVolume) -> Iterator[FieldError]:
         yield from self.validate(new)
-        if _source(new.spec) != _source(old.spec):
-            yield forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
-        if new.spec.volume_mode != old.spec.volume_mode:
-            yield FieldError("spec.volumeMode", "FieldValueInvalid", "field is immutable", new.spec.volume_mode)
+        yield from persistentvolume_specs.validate_update(new, old)
+
+    def warnings(self, new: PersistentVolume, old: PersistentVolume | None) -> Iterable[str]:
+        if old is None or new.spec != old.spec or new.metadata.annotations != old.metadata.annotations:
+            yield from _warnings(new)
 
 
-def _source(spec: PersistentVolumeSpec) -> list[Any]:
-    return [getattr(spec, name) for name in _SOURCES]
+def _warnings(volume: PersistentVolume) -> Iterator[str]:
+    spec = volume.spec
+    for key in ("volume.beta.kubernetes.io/storage-class", "volume.beta.kubernetes.io/mount-options"):
+        if key in volume.metadata.annotations:
+            field = "storageClassName" if key.endswith("class") else "mountOptions"
+            yield f'metadata.annotations[{key}]: deprecated since v1.8; use "{field}" attribute instead'
+    wanted = spec.node_affinity.required if spec.node_affinity is not None else None
+    for index, term in enumerate(wanted.node_selector_terms if wanted is not None else ()):
+        yield from pod_warnings.of_node_term(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
+    if spec.persistent_volume_reclaim_policy == "Recycle":
+        yield (
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended "
+            "approach is to use dynamic provisioning."
+        )
+    for attribute, name, message in _DEPRECATED:
+        if getattr(spec, attribute) is not None:
+            yield f"spec.{name}: {message}"
+    storage = spec.capacity.get("storage")
+    if storage is not None and quantity.parse(storage).milli_value % 1000:
+        yield f'spec.capacity[storage]: fractional byte value "{storage}" is invalid, must be an integer'
 
 
-def _wire_name(attribute: str) -> str:
-    return next(one.encode_name for one in msgspec.structs.fields(PersistentVolumeSpec) if one.name == attribute)
+_DEPRECATED = (
+    ("photon_persistent_disk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("scale_io", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from keelback.api.core_v1 import ResourceQuota
-from keelback.apimachinery import quantity
-from keelback.apimachinery.errors import FieldError, invalid
+from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.registry import container_resources, resource_names
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
@@ -21,36 +23,16 @@ _SCOPES = (
 )
 
 
-_ONE = 10**9
-_COUNTS = frozenset(
+_COMPUTE: Final = frozenset(
     {
-        "configmaps",
-        "persistentvolumeclaims",
-        "pods",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "services",
-        "services.loadbalancers",
-        "services.nodeports",
+        *("cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"),
     }
 )
-_AMOUNTS = frozenset(
-    {
-        *("cpu", "memory", "ephemeral-storage", "storage"),
-        *("requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage"),
-        *("limits.cpu", "limits.memory", "limits.ephemeral-storage"),
-    }
+_WITHOUT_VALUES: Final = ("BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity")
+_MUST_EXIST: Final = (
+    "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
 )
-
-
-def _is_standard(name: str) -> bool:
-    """Whether a name without a slash is one that quotas know."""
-    return name in _COUNTS or name in _AMOUNTS or name.startswith(("hugepages-", "requests.hugepages-"))
-
-
-def _is_count(name: str) -> bool:
-    return name in _COUNTS or name.startswith("count/")
 
 
 def _usage(quota: ResourceQuota, *, of_limits: bool) -> str:
@@ -73,20 +55,77 @@ class ResourceQuotaStrategy(Strategy[ResourceQuota]):
     )
 
     def validate(self, new: ResourceQuota) -> Iterator[FieldError]:
-        for name, amount in new.spec.hard.items():
-            path = f"spec.hard[{name}]"
-            if quantity.parse(amount).nanos < 0:
-                yield invalid(path, amount, "must be greater than or equal to 0")
-            if "/" not in name and not _is_standard(name):
-                yield invalid(path, name, "must be a standard resource type or fully qualified")
-                yield invalid(path, name, "must be a standard resource for quota")
-            elif _is_count(name) and quantity.parse(amount).nanos % _ONE:
-                yield invalid(path, amount, "must be an integer")
-        for scope in new.spec.scopes:
-            if scope not in _SCOPES:
-                yield invalid("spec.scopes", list(new.spec.scopes), "unsupported scope")
+        yield from _amounts(new.spec.hard, "spec.hard")
+        yield from _scopes(new)
+        yield from _selector(new)
 
     def validate_update(self, new: ResourceQuota, old: ResourceQuota) -> Iterator[FieldError]:
         yield from self.validate(new)
         if set(new.spec.scopes) != set(old.spec.scopes):
-            yield invalid("spec.scopes", list(new.spec.scopes), "field is immutable")
+            yield invalid("spec.scopes", list(new.spec.scopes) or None, "field is immutable")
+
+    def validate_status_update(self, new: ResourceQuota, old: ResourceQuota) -> Iterator[FieldError]:
+        yield from _amounts(new.status.hard, "status.hard")
+        yield from _amounts(new.status.used, "status.used")
+
+
+def _amounts(amounts: Mapping[str, str], path: str) -> Iterator[FieldError]:
+    for name, amount in amounts.items():
+        here = f"{path}[{name}]"
+        yield from resource_names.validate_of_quota(name, here)
+        yield from container_resources.validate_amount(name, amount, here)
+
+
+def _is_valid_for(scope: str, name: str) -> bool:
+    """Whether a quota that counts only what has a scope can count a resource at all."""
+    if scope not in _SCOPES:
+        return True
+    if scope == "VolumeAttributesClass":
+        return name in ("persistentvolumeclaims", "requests.storage")
+    if scope == "BestEffort":
+        return name == "pods"
+    return name == "pods" or name in _COMPUTE
+
+
+def _scopes(quota: ResourceQuota) -> Iterator[FieldError]:
+    scopes = list(quota.spec.scopes)
+    for scope in scopes:
+        if scope not in _SCOPES:
+            yield invalid("spec.scopes", scopes, "unsupported scope")
+        for name in sorted(quota.spec.hard):
+            if resource_names.is_standard_of_quota(name) and not _is_valid_for(scope, name):
+                yield invalid("spec.scopes", scopes, "unsupported scope applied to resource")
+    yield from _conflicts(set(scopes), quota)
+
+
+def _selector(quota: ResourceQuota) -> Iterator[FieldError]:
+    selector = quota.spec.scope_selector
+    if selector is None:
+        return
+    path = "spec.scopeSelector.matchExpressions"
+    for requirement in selector.match_expressions:
+        scope, operator, values = requirement.scope_name, requirement.operator, requirement.values
+        if scope not in _SCOPES:
+            yield invalid(f"{path}.scopeName", scope, "unsupported scope")
+        for name in sorted(quota.spec.hard):
+            if resource_names.is_standard_of_quota(name) and not _is_valid_for(scope, name):
+                yield invalid(path, internal(selector), "unsupported scope applied to resource")
+        if scope in _WITHOUT_VALUES and operator != "Exists":
+            yield invalid(f"{path}.operator", operator, _MUST_EXIST)
+        if operator in ("In", "NotIn"):
+            if not values:
+                why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+                yield required(f"{path}.values", why)
+        elif operator in ("Exists", "DoesNotExist"):
+            if values:
+                why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+                yield invalid(f"{path}.values", list(values), why)
+        else:
+            yield invalid(f"{path}.operator", operator, "not a valid selector operator")
+    yield from _conflicts({one.scope_name for one in selector.match_expressions}, quota)
+
+
+def _conflicts(scopes: set[str], quota: ResourceQuota) -> Iterator[FieldError]:
+    for pair in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
+        if scopes.issuperset(pair):
+            yield invalid("spec.scopes", list(quota.spec.scopes) or None, "conflicting scopes")

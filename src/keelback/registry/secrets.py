@@ -90,7 +90,7 @@ def _for_type(secret: Secret) -> Iterator[FieldError]:
                 yield required("data[password]")
         case _:
             for key in _NEEDED_KEYS.get(secret.type, ()):
-                if key not in secret.data:
+                if key not in secret.data or (secret.type == "kubernetes.io/ssh-auth" and not secret.data[key]):
                     yield required(f"data[{key}]")
 
 

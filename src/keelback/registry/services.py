@@ -12,7 +12,7 @@ from keelback.api.core_v1 import ClientIPConfig, Service, ServicePort, ServiceSp
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
-from keelback.registry import service_specs, service_updates
+from keelback.registry import service_specs, service_updates, service_warnings
 from keelback.registry.cells import NONE, label_set, wide
 from keelback.registry.strategy import AGE, Column, Strategy
 
@@ -83,7 +83,7 @@ class ServiceStrategy(Strategy[Service]):
             changes["ports"] = ports
         if spec.internal_traffic_policy is None:
             changes["internal_traffic_policy"] = "Cluster"
-        if not spec.external_traffic_policy and spec.type in ("NodePort", "LoadBalancer"):
+        if not spec.external_traffic_policy and service_specs.is_externally_accessible(spec):
             changes["external_traffic_policy"] = "Cluster"
         if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None:
             changes["allocate_load_balancer_node_ports"] = True
@@ -99,16 +99,28 @@ class ServiceStrategy(Strategy[Service]):
         return replace(new, spec=spec, status=old.status)
 
     def validate(self, new: Service) -> Iterator[FieldError]:
-        yield from service_specs.validate(new.spec, "spec")
+        yield from service_specs.validate(new)
 
     def validate_update(self, new: Service, old: Service) -> Iterator[FieldError]:
-        yield from self.validate(new)
         yield from service_updates.validate(new.spec, old.spec)
+        yield from self.validate(new)
 
     def validate_status_update(self, new: Service, old: Service) -> Iterator[FieldError]:
         yield from service_specs.validate_status(new)
 
+    def prepare_for_status_update(self, new: Service, old: Service) -> Service:
+        new = replace(new, spec=old.spec)
+        points = new.status.load_balancer.ingress
+        if new.spec.type != "LoadBalancer" or all(one.ip_mode is not None or not one.ip for one in points):
+            return new
+        # A default like any other, but for a status.
+        ingress = tuple(replace(one, ip_mode="VIP") if one.ip and one.ip_mode is None else one for one in points)
+        balancer = replace(new.status.load_balancer, ingress=ingress)
+        return replace(new, status=replace(new.status, load_balancer=balancer))
+
     def warnings(self, new: Service, old: Service | None) -> Iterable[str]:
+        if old is None or new.spec != old.spec or new.metadata.annotations != old.metadata.annotations:
+            yield from service_warnings.of_service(new)
         if new.spec.external_ips and (old is None or old.spec.external_ips != new.spec.external_ips):
             yield "spec.externalIPs is deprecated in v1.36+"
         if new.spec.traffic_distribution == "PreferClose" and (
