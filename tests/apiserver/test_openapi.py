@@ -229,7 +229,7 @@ WIDGET_SCHEMA = {
 def with_widgets() -> OpenAPI:
     openapi = make([*SERVED, Served(WIDGET, VERBS, ("scale", "status"))])
     schemas = custom_resource_schemas("ex.example.com", "v1", "Widget", "WidgetList", WIDGET_SCHEMA)
-    openapi.set_schemas("ex.example.com", "v1", schemas)
+    openapi.set_schemas("ex.example.com", "v1", "gadgets", schemas)
     return openapi
 
 
@@ -273,7 +273,7 @@ def test_a_resource_without_a_schema_is_any_object() -> None:
 
 def test_forgotten_schemas_are_gone() -> None:
     openapi = with_widgets()
-    openapi.set_schemas("ex.example.com", "v1", {})
+    openapi.set_schemas("ex.example.com", "v1", "gadgets", {})
     made = document(openapi, "/openapi/v3/apis/ex.example.com/v1")
     assert "com.example.ex.v1.Widget" not in made["components"]["schemas"]
 

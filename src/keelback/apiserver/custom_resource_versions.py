@@ -35,7 +35,7 @@ class ServedVersion:
 
     handler: ResourceHandler
     cache: WatchCache
-    open_api: dict[str, Any]
+    strategy: CustomResourceStrategy
     selectable: tuple[str, ...]
     """The paths that field selectors may name."""
 
@@ -93,7 +93,7 @@ class VersionMaker:
         return ServedVersion(
             ResourceHandler(strategy, resources, cache, self.binder, self.clock),
             cache,
-            strategy.open_api,
+            strategy,
             tuple(one.json_path.removeprefix(".") for one in version.selectable_fields),
             feed,
             converting,
@@ -117,7 +117,7 @@ class VersionMaker:
                 as_served=strategy.from_converted,
                 as_stored=storage.from_converted,
             )
-        ownership = ManagedFields(strategy.schema(), has_status=strategy.has_status)
+        ownership = ManagedFields(strategy.schema, has_status=strategy.has_status)
         made: ResourceStore[Any] = ResourceStore(
             store, strategy, ownership=ownership, new_uid=self.new_uid, chance=self.chance
         )

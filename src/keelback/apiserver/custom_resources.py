@@ -6,8 +6,12 @@ A definition is established only once its routes work, so that who waits for the
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+import msgspec
 
 from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
 from keelback.apimachinery import codecs, errors
@@ -49,9 +53,12 @@ class _NoAdmission:
 
 @dataclass(slots=True)
 class _Resource:
-    """One served definition. `spec` is what it was served by."""
+    """One served definition. What it says is not kept: the schemas are large."""
 
-    definition: CustomResourceDefinition
+    group: str
+    digest: bytes
+    """Of the spec it is served by."""
+
     versions: dict[str, ServedVersion]
     is_terminating: bool = False
 
@@ -80,14 +87,17 @@ class CustomResources:
         self._served: dict[str, _Resource] = {}
         self._ending: set[str] = set()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._written: dict[str, CustomResourceDefinition] = {}
+        # The cache may be behind this object's own writes: two definitions must not both get a name.
+        self._names = status.AcceptedNames()
+        self._refused: dict[str, str] = {}
         self._definitions: ResourceStore[CustomResourceDefinition] = handlers[
             "apiextensions.k8s.io", "customresourcedefinitions"
         ].store
 
     async def load(self) -> None:
         """Serve what is established already, before the first request is answered."""
-        for definition in list(self._lookup.scan(CustomResourceDefinition)):
+        for definition in self._lookup.scan(CustomResourceDefinition):
+            self._names.put(definition)
             if status.is_true(definition, status.ESTABLISHED):
                 await self._serve(definition)
 
@@ -115,9 +125,10 @@ class CustomResources:
 
     def _end_what_is_gone(self) -> None:
         """A watch that starts again does not tell what was deleted meanwhile."""
-        there = {one.metadata.name for one in self._lookup.scan(CustomResourceDefinition)}
-        for name in [name for name in self._served if name not in there]:
-            self._end(name)
+        for name in list(self._served):
+            if self._lookup.peek(CustomResourceDefinition, name) is None:
+                self._end(name)
+                self._names.remove(name)
 
     async def _reconcile(
         self, definition: CustomResourceDefinition, group: asyncio.TaskGroup, *, is_gone: bool
@@ -126,8 +137,9 @@ class CustomResources:
         try:
             if is_gone:
                 self._end(name)
-                self._written.pop(name, None)
-                await self._reconsider(definition)
+                self._names.remove(name)
+                self._refused.pop(name, None)
+                await self._reconsider(definition.spec.group)
             elif definition.metadata.deletion_timestamp is not None:
                 await self._begin_to_terminate(definition, group)
             else:
@@ -146,9 +158,16 @@ class CustomResources:
 
     async def _accept(self, definition: CustomResourceDefinition) -> None:
         """Give a definition its names, serve it, then say so."""
-        wanted = status.plan(definition, self._siblings(definition), self._clock.now())
-        if any(one.type == status.ESTABLISHED and one.status == "True" for one in wanted.conditions or ()):
-            await self._serve(replace(definition, status=wanted))
+        name = definition.metadata.name
+        wanted = status.plan(definition, self._names, self._clock.now())
+        accepted = replace(definition, status=wanted)
+        self._names.put(accepted)
+        if status.is_true(accepted, status.NAMES_ACCEPTED):
+            self._refused.pop(name, None)
+        else:
+            self._refused[name] = definition.spec.group
+        if status.is_true(accepted, status.ESTABLISHED):
+            await self._serve(accepted)
         if wanted == definition.status:
             return
 
@@ -158,30 +177,14 @@ class CustomResources:
                 return old
             return replace(old, status=replace(wanted, stored_versions=old.status.stored_versions))
 
-        try:
-            written = await self._definitions.update("", definition.metadata.name, change, self._write("status"))
-        except errors.NotFound:
-            return
-        self._written[definition.metadata.name] = written.obj
+        with contextlib.suppress(errors.NotFound):
+            await self._definitions.update("", name, change, self._write("status"))
 
-    def _siblings(self, definition: CustomResourceDefinition) -> list[CustomResourceDefinition]:
-        # The cache may be behind this object's own writes: two definitions must not both get a name.
-        return [
-            self._newest(one)
-            for one in self._lookup.scan(CustomResourceDefinition)
-            if one.spec.group == definition.spec.group and one.metadata.name != definition.metadata.name
-        ]
-
-    def _newest(self, cached: CustomResourceDefinition) -> CustomResourceDefinition:
-        written = self._written.get(cached.metadata.name)
-        if written is None or int(written.metadata.resource_version) <= int(cached.metadata.resource_version):
-            return cached
-        return written
-
-    async def _reconsider(self, gone: CustomResourceDefinition) -> None:
+    async def _reconsider(self, group: str) -> None:
         """Names that came free may be wanted by others."""
-        for other in self._siblings(gone):
-            if not status.is_true(other, status.NAMES_ACCEPTED) and other.metadata.deletion_timestamp is None:
+        for name in [name for name, of in self._refused.items() if of == group]:
+            other = self._lookup.peek(CustomResourceDefinition, name)
+            if other is not None and other.metadata.deletion_timestamp is None:
                 await self._accept(other)
 
     def _write(self, subresource: str) -> Write:
@@ -192,10 +195,11 @@ class CustomResources:
     async def _serve(self, definition: CustomResourceDefinition) -> None:
         name = definition.metadata.name
         known = self._served.get(name)
-        if known is not None and known.definition.spec == definition.spec:
-            known.definition = definition
+        digest = hashlib.sha256(msgspec.json.encode(definition.spec)).digest()
+        if known is not None and known.digest == digest:
             return
-        made = _Resource(definition, {}, is_terminating=definition.metadata.deletion_timestamp is not None)
+        is_terminating = definition.metadata.deletion_timestamp is not None
+        made = _Resource(definition.spec.group, digest, {}, is_terminating)
         for version in definition.spec.versions:
             if version.served:
                 made.versions[version.name] = await self._maker.make(definition, version)
@@ -205,16 +209,15 @@ class CustomResources:
         self._server.custom_groups.add(definition.spec.group)
         for version in definition.spec.versions:
             if version.name in made.versions:
-                self._route(made, version)
-                self._describe(definition.spec.group, version.name)
+                self._route(made, version, _deprecation(definition, version))
+                self._describe(made.versions[version.name])
 
-    def _route(self, resource: _Resource, version: CustomResourceDefinitionVersion) -> None:
+    def _route(self, resource: _Resource, version: CustomResourceDefinitionVersion, warning: str) -> None:
         served = resource.versions[version.name]
         handler = served.handler
         kind, strategy = handler.kind, handler.strategy
         self._handlers[kind.group, kind.plural] = handler
         self._handlers[kind.api_version, kind.plural] = handler
-        warning = _deprecation(resource.definition, version)
 
         def route(subresource: str, answer: ResourceRoute) -> None:
             self._server.route_resource(
@@ -228,15 +231,13 @@ class CustomResources:
         route("scale", CustomScaleHandler(handler, scale).handle if scale else _missing(handler))
         self._discovery.add(Served(kind, strategy.verbs, strategy.subresources))
 
-    def _describe(self, group: str, version: str) -> None:
-        """Tell OpenAPI what is served in a version."""
-        schemas: dict[str, Any] = {}
-        for one in self._served.values():
-            if one.definition.spec.group == group and version in one.versions:
-                kind, schema = one.versions[version].handler.kind, one.versions[version].open_api
-                paths = one.versions[version].selectable
-                schemas |= custom_resource_schemas(group, version, kind.kind, kind.list_kind, schema, paths)
-        self._openapi.set_schemas(group, version, schemas)
+    def _describe(self, served: ServedVersion) -> None:
+        """Tell OpenAPI what a version serves."""
+        kind = served.handler.kind
+        schemas = custom_resource_schemas(
+            kind.group, kind.version, kind.kind, kind.list_kind, served.strategy.unpacked(), served.selectable
+        )
+        self._openapi.set_schemas(kind.group, kind.version, kind.plural, schemas)
 
     def _end(self, name: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Serve a definition no more; the routes of the versions to keep are about to be replaced."""
@@ -253,10 +254,10 @@ class CustomResources:
             for subresource in ("", "status", "scale"):
                 self._server.unroute_resource(kind.group, kind.version, kind.plural, subresource)
             self._discovery.remove(kind)
-            self._describe(kind.group, kind.version)
+            self._openapi.set_schemas(kind.group, kind.version, kind.plural, {})
             self._handlers.pop((kind.api_version, kind.plural), None)
             self._handlers.pop((kind.group, kind.plural), None)
-        self._server.custom_groups = {one.definition.spec.group for one in self._served.values()}
+        self._server.custom_groups = {one.group for one in self._served.values()}
 
     # The end of a definition.
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from email.utils import format_datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +30,13 @@ _YEAR: Final = timedelta(days=365)
 _PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
+class _Described(NamedTuple):
+    """The schemas of one custom resource, packed: they are large and seldom asked for."""
+
+    digest: str
+    packed: bytes
+
+
 class OpenAPI:
     """The documents of what `served` names.
 
@@ -39,18 +47,22 @@ class OpenAPI:
         self._ask_served = served
         self._seen: tuple[Served, ...] = ()
         self._version = version
-        self._extra: dict[tuple[str, str], Mapping[str, Schema]] = {}
+        self._extra: dict[tuple[str, str], dict[str, _Described]] = {}
+        self._by_place: dict[str, list[Served]] = {}
         self._documents: dict[str, tuple[str, bytes]] = {}
         self._making: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._hashes: dict[str, str] = {}
 
-    def set_schemas(self, group: str, version: str, schemas: Mapping[str, Schema]) -> None:
-        """Describe the custom resources of a version with `custom_resource_schemas`; no schemas: forget them."""
+    def set_schemas(self, group: str, version: str, resource: str, schemas: Mapping[str, Schema]) -> None:
+        """Describe a custom resource of a version with `custom_resource_schemas`; no schemas: forget it."""
+        described = self._extra.setdefault((group, version), {})
         if schemas:
-            self._extra[group, version] = schemas
+            data = msgspec.json.encode(schemas)
+            described[resource] = _Described(hashlib.sha256(data).hexdigest(), zlib.compress(data, 1))
         else:
-            self._extra.pop((group, version), None)
-        self._hashes.clear()
+            described.pop(resource, None)
+        for place in ("v2", f"apis/{group}/{version}"):
+            self._hashes.pop(place, None)
 
     async def v2(self, context: RequestContext) -> AnyResponse:
         """/openapi/v2. Raises NotAcceptable when a client takes neither JSON nor the protobuf form."""
@@ -91,6 +103,11 @@ class OpenAPI:
         if served != self._seen:
             self._seen = served
             self._hashes.clear()
+            self._by_place = {}
+            for one in served:
+                group, version = one.kind.group, one.kind.version
+                place = f"apis/{group}/{version}" if group else f"api/{version}"
+                self._by_place.setdefault(place, []).append(one)
             kept = {"v2", "v2 protobuf", *self._places()}
             self._documents = {place: made for place, made in self._documents.items() if place in kept}
         return served
@@ -109,19 +126,19 @@ class OpenAPI:
 
     def _of(self, place: str) -> list[Served]:
         """What the document at a place describes."""
+        return list(self._served()) if place.startswith("v2") else self._by_place.get(place, [])
+
+    def _described(self, place: str) -> list[_Described]:
+        """The custom resources in the document at a place."""
         if place.startswith("v2"):
-            return list(self._served())
-        return [
-            one
-            for one in self._served()
-            if place == (f"apis/{one.kind.group}/{one.kind.version}" if one.kind.group else f"api/{one.kind.version}")
-        ]
+            return [one for resources in self._extra.values() for one in resources.values()]
+        parts = place.split("/")
+        return list(self._extra.get((parts[1], parts[2]), {}).values()) if len(parts) == 3 else []
 
     def _extra_of(self, place: str) -> dict[str, Schema]:
         found: dict[str, Schema] = {}
-        for (group, version), schemas in self._extra.items():
-            if place.startswith("v2") or place == f"apis/{group}/{version}":
-                found.update(schemas)
+        for one in self._described(place):
+            found.update(msgspec.json.decode(zlib.decompress(one.packed)))
         return found
 
     def _hash(self, place: str) -> str:
@@ -131,7 +148,8 @@ class OpenAPI:
             described = self._of(place)
             # A document of no resources tells of groups and versions.
             places = () if described and place != "v2" else tuple(self._places())
-            made_from = (keelback.__version__, self._version, place, places, described, self._extra_of(place))
+            digests = sorted(one.digest for one in self._described(place))
+            made_from = (keelback.__version__, self._version, place, places, described, digests)
             digest = hashlib.sha512(msgspec.json.encode(made_from, enc_hook=repr))
             tag = self._hashes[place] = digest.hexdigest().upper()
         return tag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keelback.apimachinery import field_set, managed_fields
@@ -25,8 +26,9 @@ def not_written_by(subresource: str, *, has_status: bool) -> FieldSet:
 class ManagedFields:
     """Keeps the managed fields of one resource."""
 
-    def __init__(self, schema: Schema, *, has_status: bool) -> None:
-        self._schema = schema
+    def __init__(self, schema: Schema | Callable[[], Schema], *, has_status: bool) -> None:
+        # Schemas of custom resources are large, and made when the first object is written.
+        self._given = schema
         self._has_status = has_status
 
     def track(self, old: Any, new: Any, write: Write) -> tuple[ManagedFieldsEntry, ...]:
@@ -38,7 +40,7 @@ class ManagedFields:
             old,
             new,
             manager=write.manager,
-            schema=self._schema,
+            schema=self._given() if callable(self._given) else self._given,
             now=write.now,
             subresource=write.subresource,
             reset_fields=not_written_by(write.subresource, has_status=self._has_status),

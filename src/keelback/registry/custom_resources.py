@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -44,20 +45,42 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     def __init__(
         self, definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion, *, is_converted: bool
     ) -> None:
-        self.version = version
-        self._versions = definition.spec.versions
-        storage = next(one for one in self._versions if one.storage)
-        api_version = f"{definition.spec.group}/{storage.name}"
-        self.open_api = open_api_of(version)
-        self._structural = _without_type_fields(self.open_api)
-        self._structural_of = {f"{definition.spec.group}/{version.name}": self._structural}
+        self.version = replace(version, schema=None)
+        # Packed until they are used: most definitions of a cluster have no objects for most of the time.
+        self._packed = {one.name: _packed(one) for one in definition.spec.versions}
+        storage = next(one for one in definition.spec.versions if one.storage)
+        self._stored_name = version.name if is_converted else storage.name
         self._is_converted = is_converted
-        self._is_stored_version = is_converted or version.name == storage.name
-        self._storage = self._structural if self._is_stored_version else _without_type_fields(open_api_of(storage))
-        self._managed = managed_schema.of_custom_resource(self.open_api)
+        self._is_stored_version = self._stored_name == version.name
+        self._structural_of: dict[str, SchemaTree | None] = {}
         kind = self.kind.__kind__
         self._head = kind.head
-        self._stored_head = make_kind(api_version, kind.kind, kind.plural).head
+        self._stored_head = make_kind(f"{definition.spec.group}/{storage.name}", kind.kind, kind.plural).head
+
+    @cached_property
+    def open_api(self) -> dict[str, Any]:
+        """The version's schema."""
+        return self.unpacked()
+
+    def unpacked(self) -> dict[str, Any]:
+        """The same, for who does not keep it."""
+        return _unpacked(self._packed[self.version.name])
+
+    @cached_property
+    def _structural(self) -> SchemaTree:
+        return _without_type_fields(self.open_api)
+
+    @property
+    def _storage(self) -> SchemaTree:
+        if self._is_stored_version:
+            return self._structural
+        found = self._schema_of(self._stored_name)
+        assert found is not None, "the storage version has a schema"
+        return found
+
+    @cached_property
+    def _managed(self) -> managed_schema.Schema:
+        return managed_schema.of_custom_resource(self.open_api)
 
     def fields(self, narrow: Any) -> Mapping[str, str]:
         found = {}
@@ -140,13 +163,13 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         """Any version's bytes as this version's: with the defaults of that one, and only what this one has."""
         if self._is_converted:
             return data
-        schema = self._schema_of(_TYPE.decode(data).apiVersion)
+        schema = self._schema_of(_TYPE.decode(data).apiVersion.rpartition("/")[2])
         obj = unstructured.decode(self.kind, data)
         return self._kept(obj, obj.content if schema is None else structural.defaulted(obj.content, schema))
 
     def as_read(self, tree: dict[str, Any]) -> dict[str, Any]:
         """A stored object with the defaults of the version it is stored in."""
-        schema = self._schema_of(tree.get("apiVersion", ""))
+        schema = self._schema_of(tree.get("apiVersion", "").rpartition("/")[2])
         return tree if schema is None else {**tree, **structural.defaulted(_content(tree), schema)}
 
     def from_converted(self, tree: dict[str, Any]) -> bytes:
@@ -159,15 +182,14 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         kept = structural.pruned(content, self._structural, is_root=True)
         return codecs.encode_stored(with_content(obj, kept))
 
-    def _schema_of(self, api_version: str) -> SchemaTree | None:
-        found = self._structural_of.get(api_version)
-        if found is None:
-            name = api_version.rpartition("/")[2]
-            version = next((one for one in self._versions if one.name == name), None)
-            if version is None:
-                return None
-            found = self._structural_of[api_version] = _without_type_fields(open_api_of(version))
-        return found
+    def _schema_of(self, version: str) -> SchemaTree | None:
+        """The schema of another version, without what every object has; None where there is no such version."""
+        if version == self.version.name:
+            return self._structural
+        if version not in self._structural_of:
+            packed = self._packed.get(version)
+            self._structural_of[version] = None if packed is None else _without_type_fields(_unpacked(packed))
+        return self._structural_of[version]
 
     # Writing.
 
@@ -305,6 +327,15 @@ def strategy_of(
         },
     )
     return made(definition, version, is_converted=is_converted)
+
+
+def _packed(version: CustomResourceDefinitionVersion) -> bytes:
+    return zlib.compress(msgspec.json.encode(open_api_of(version)), 1)
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    tree: dict[str, Any] = msgspec.json.decode(zlib.decompress(packed))
+    return tree
 
 
 def open_api_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
