@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from keelback.api.flowcontrol_v1 import FlowSchema, FlowSchemaSpec, PriorityLevelConfiguration
 from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
-from keelback.apiserver import bootstrap_flow_control, flow_schemas
+from keelback.apiserver import flow_schemas
+from keelback.registry import bootstrap_flow_control
 from keelback.testing.api import ADMINISTRATOR, api_server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,10 +11,10 @@ from keelback.api import conditions, core_v1, discovery_v1, networking_v1, rbac_
 from keelback.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Condition, Object, ObjectMeta, replace
-from keelback.apiserver import bootstrap_flow_control
 from keelback.apiserver.service_addresses import DEFAULT_CIDR
 from keelback.auth import bootstrap_policy, bootstrap_policy_reconciliation
 from keelback.client import Client
+from keelback.registry import bootstrap_flow_control
 
 _AT_ONCE = 16
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")

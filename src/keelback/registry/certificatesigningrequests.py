@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import msgspec
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from keelback.api import conditions
 from keelback.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestStatus
-from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
+from keelback.registry import signer_names
 from keelback.registry.cells import NONE
 from keelback.registry.strategy import AGE, Requester, Strategy, human_duration
 from keelback.registry.workloads import text
+
+_DECISIONS: Final = frozenset({"Approved", "Denied"})
+_LEAST_SECONDS: Final = 600
+_USAGES: Final = (
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+)
 
 
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
@@ -68,14 +99,6 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
     def fields(self, narrow: Any) -> Mapping[str, str]:
         return {"spec.signerName": narrow.spec.signer_name}
 
-    def default(
-        self, new: CertificateSigningRequest, old: CertificateSigningRequest | None = None
-    ) -> CertificateSigningRequest:
-        if new.spec.usages:
-            return new
-        usages = ("digital signature", "key encipherment")
-        return replace(new, spec=replace(new.spec, usages=usages))
-
     def prepare_for_create(self, new: CertificateSigningRequest) -> CertificateSigningRequest:
         return replace(new, status=CertificateSigningRequestStatus())
 
@@ -90,24 +113,108 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
         """The object of an update of its /approval: the conditions alone change."""
         return replace(new, spec=old.spec, status=replace(old.status, conditions=new.status.conditions))
 
+    def prepare_for_status_update(
+        self, new: CertificateSigningRequest, old: CertificateSigningRequest
+    ) -> CertificateSigningRequest:
+        # Who may write the status may not therefore approve or deny.
+        kept = [one for one in old.status.conditions if one.type in _DECISIONS]
+        others = [one for one in new.status.conditions if one.type not in _DECISIONS]
+        if [one for one in new.status.conditions if one.type in _DECISIONS] == kept:
+            return replace(new, spec=old.spec)
+        return replace(new, spec=old.spec, status=replace(new.status, conditions=(*kept, *others)))
+
     def validate(self, new: CertificateSigningRequest) -> Iterator[FieldError]:
-        if not new.spec.signer_name:
-            yield required("spec.signerName")
-        elif "/" not in new.spec.signer_name:
-            yield invalid(
-                "spec.signerName",
-                new.spec.signer_name,
-                "must be a fully qualified domain and path of the form 'example.com/signer-name'",
-            )
-        if not new.spec.request:
-            yield invalid("spec.request", "", "PEM block type must be CERTIFICATE REQUEST")
-        seconds = new.spec.expiration_seconds
-        if seconds is not None and seconds < 600:
+        spec = new.spec
+        if problem := _request_problem(bytes(spec.request)):
+            yield invalid("spec.request", spec.request, problem)
+        yield from _usages(spec.usages)
+        if spec.signer_name == "kubernetes.io/legacy-unknown":
+            problem = "the legacy signerName is not allowed via this API version"
+            yield invalid("spec.signerName", spec.signer_name, problem)
+        else:
+            yield from signer_names.problems(spec.signer_name, "spec.signerName")
+        seconds = spec.expiration_seconds
+        if seconds is not None and seconds < _LEAST_SECONDS:
             yield invalid(
                 "spec.expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)"
             )
+        yield from _conditions(new)
 
     def validate_update(self, new: CertificateSigningRequest, old: CertificateSigningRequest) -> Iterator[FieldError]:
-        held = new.status.conditions
-        if conditions.find(held, "Approved") is not None and conditions.find(held, "Denied") is not None:
-            yield invalid("status.conditions", "Denied", "Approved and Denied conditions are mutually exclusive")
+        yield from _conditions(new)
+        yield from _kept(new, old)
+
+    def validate_status_update(
+        self, new: CertificateSigningRequest, old: CertificateSigningRequest
+    ) -> Iterator[FieldError]:
+        yield from _conditions(new)
+        certificate = bytes(new.status.certificate)
+        if certificate != bytes(old.status.certificate):
+            if problem := _certificate_problem(certificate):
+                yield invalid("status.certificate", "<certificate data>", problem)
+            if old.status.certificate:
+                yield forbidden("status.certificate", "updates may not modify existing certificate content")
+        yield from _kept(new, old)
+
+    def validate_part_update(
+        self, subresource: str, new: CertificateSigningRequest, old: CertificateSigningRequest
+    ) -> Iterator[FieldError]:
+        yield from _conditions(new)
+        yield from _kept(new, old)
+
+
+def _request_problem(request: bytes) -> str:
+    """Why a request is none that could be signed; empty for one that could."""
+    if b"-----BEGIN CERTIFICATE REQUEST-----" not in request:
+        return "PEM block type must be CERTIFICATE REQUEST"
+    try:
+        parsed = x509.load_pem_x509_csr(request)
+        is_signed = parsed.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return str(error)
+    return "" if is_signed else "x509: signature check failed"
+
+
+def _certificate_problem(certificate: bytes) -> str:
+    try:
+        x509.load_pem_x509_certificates(certificate)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _usages(usages: Sequence[str]) -> Iterator[FieldError]:
+    if not usages:
+        yield required("spec.usages")
+    for index, usage in enumerate(usages):
+        if usage not in _USAGES:
+            yield not_supported(f"spec.usages[{index}]", usage, _USAGES)
+    for index, usage in enumerate(usages):
+        if usage in usages[:index]:
+            yield duplicate(f"spec.usages[{index}]", usage)
+
+
+def _conditions(request: CertificateSigningRequest) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, one in enumerate(request.status.conditions):
+        path = f"status.conditions[{index}]"
+        allowed = ("True",) if one.type in (*_DECISIONS, "Failed") else ("False", "True", "Unknown")
+        if not one.type:
+            yield required(f"{path}.type")
+        if not one.status:
+            yield required(f"{path}.status")
+        elif one.status not in allowed:
+            yield not_supported(f"{path}.status", one.status, allowed)
+        if one.type in _DECISIONS and seen & (_DECISIONS - {one.type}):
+            yield invalid(f"{path}.type", one.type, "Approved and Denied conditions are mutually exclusive")
+        if one.type in seen:
+            yield duplicate(f"{path}.type", one.type)
+        seen.add(one.type)
+
+
+def _kept(new: CertificateSigningRequest, old: CertificateSigningRequest) -> Iterator[FieldError]:
+    """What was said once cannot be unsaid."""
+    for kind in ("Approved", "Denied", "Failed"):
+        is_gone = conditions.find(new.status.conditions, kind) is None
+        if is_gone and conditions.find(old.status.conditions, kind) is not None:
+            yield forbidden("status.conditions", f'updates may not remove a condition of type "{kind}"')

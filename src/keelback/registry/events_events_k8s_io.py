@@ -16,6 +16,7 @@ from keelback.registry.strategy import Column, Strategy
 
 _MAX_LENGTH: Final = 128
 _MAX_NOTE_BYTES: Final = 1024
+_LEAST_SERIES: Final = 2
 
 
 def _through_core(column: Column) -> Column:
@@ -44,24 +45,8 @@ class EventStrategy(Strategy[Event]):
         return conversions.event_to_storage(data)
 
     def validate(self, new: Event) -> Iterator[FieldError]:
-        namespace, regarding = new.metadata.namespace, new.regarding.namespace
-        if regarding != namespace and (regarding or namespace not in ("default", "kube-system")):
-            yield invalid("involvedObject.namespace", regarding, "does not match event.namespace")
-        for path, given in (
-            ("reportingController", new.reporting_controller),
-            ("reportingInstance", new.reporting_instance),
-            ("action", new.action),
-            ("reason", new.reason),
-        ):
-            if not given:
-                yield required(path)
-            elif len(given) > _MAX_LENGTH and path != "reportingController":
-                yield invalid(path, "", f"can have at most {_MAX_LENGTH} characters")
-        if new.reporting_controller:
-            for complaint in names.qualified_name(new.reporting_controller):
-                yield invalid("reportingController", new.reporting_controller, complaint)
-        if len(new.note.encode()) > _MAX_NOTE_BYTES:
-            yield invalid("note", "", f"can have at most {_MAX_NOTE_BYTES} bytes")
+        yield from _shared(new)
+        yield from _series(new)
         if not new.event_time:
             yield required("eventTime")
         if new.type not in ("Normal", "Warning"):
@@ -76,4 +61,56 @@ class EventStrategy(Strategy[Event]):
                 yield invalid(path, "", "needs to be unset")
 
     def validate_update(self, new: Event, old: Event) -> Iterator[FieldError]:
-        return iter(())
+        if new.event_time:
+            # Events of the older form, which have no event time, may say what they like.
+            yield from _shared(new)
+        if new.series != old.series:
+            yield from _series(new)
+        for path, value, before in (
+            ("involvedObject", new.regarding, old.regarding),
+            ("reason", new.reason, old.reason),
+            ("message", new.note, old.note),
+            ("source", new.deprecated_source, old.deprecated_source),
+            ("firstTimestamp", new.deprecated_first_timestamp, old.deprecated_first_timestamp),
+            ("lastTimestamp", new.deprecated_last_timestamp, old.deprecated_last_timestamp),
+            ("count", new.deprecated_count, old.deprecated_count),
+            ("type", new.type, old.type),
+            ("eventTime", new.event_time, old.event_time),
+            ("action", new.action, old.action),
+            ("related", new.related, old.related),
+            ("reportingController", new.reporting_controller, old.reporting_controller),
+            ("reportingInstance", new.reporting_instance, old.reporting_instance),
+        ):
+            if value != before:
+                yield invalid(path, value, "field is immutable")
+
+
+def _shared(new: Event) -> Iterator[FieldError]:
+    """What holds for every event that has an event time."""
+    namespace, regarding = new.metadata.namespace, new.regarding.namespace
+    if regarding != namespace and (regarding or namespace not in ("default", "kube-system")):
+        yield invalid("involvedObject.namespace", regarding, "does not match event.namespace")
+    for path, given in (
+        ("reportingController", new.reporting_controller),
+        ("reportingInstance", new.reporting_instance),
+        ("action", new.action),
+        ("reason", new.reason),
+    ):
+        if not given:
+            yield required(path)
+        elif len(given) > _MAX_LENGTH and path != "reportingController":
+            yield invalid(path, "", f"can have at most {_MAX_LENGTH} characters")
+    if new.reporting_controller:
+        for complaint in names.qualified_name(new.reporting_controller):
+            yield invalid("reportingController", new.reporting_controller, complaint)
+    if len(new.note.encode()) > _MAX_NOTE_BYTES:
+        yield invalid("note", "", f"can have at most {_MAX_NOTE_BYTES} bytes")
+
+
+def _series(new: Event) -> Iterator[FieldError]:
+    if new.series is None:
+        return
+    if new.series.count < _LEAST_SERIES:
+        yield invalid("series.count", "", f"should be at least {_LEAST_SERIES}")
+    if not new.series.last_observed_time:
+        yield required("series.lastObservedTime")

@@ -8,10 +8,12 @@ from typing import Any, Final
 from keelback.api.flowcontrol_v1 import (
     LimitedPriorityLevelConfiguration,
     PriorityLevelConfiguration,
+    PriorityLevelConfigurationSpec,
     QueuingConfiguration,
 )
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
+from keelback.registry import bootstrap_flow_control
 from keelback.registry.cells import NONE
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
@@ -62,20 +64,31 @@ class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
         return new
 
     def validate(self, new: PriorityLevelConfiguration) -> Iterator[FieldError]:
-        spec = new.spec
-        match spec.type:
-            case "Exempt":
-                if spec.limited is not None:
-                    yield forbidden("spec.limited", "must be nil if the type is not Limited")
-            case "Limited":
-                if spec.exempt is not None:
-                    yield forbidden("spec.exempt", "must be nil if the type is Limited")
-                if spec.limited is None:
-                    yield required("spec.limited", "must not be empty when type is Limited")
-                else:
-                    yield from _limited(spec.limited, "spec.limited")
-            case _:
-                yield not_supported("spec.type", spec.type, ("Exempt", "Limited"))
+        spec, name = new.spec, new.metadata.name
+        if (name == "exempt") != (spec.type == "Exempt"):
+            yield invalid("spec.type", spec.type, "must be 'Exempt' if and only if `name` is 'exempt'")
+        yield from _by_type(spec)
+        mandatory = bootstrap_flow_control.mandatory_level(name)
+        # What the exempt level lends may be chosen.
+        if mandatory is not None and replace(spec, exempt=mandatory.spec.exempt) != mandatory.spec:
+            words = " except the 'spec.exempt' field" if name == "exempt" else ""
+            yield invalid("spec", spec, f"spec of '{name}'{words} must equal the fixed value")
+
+
+def _by_type(spec: PriorityLevelConfigurationSpec) -> Iterator[FieldError]:
+    match spec.type:
+        case "Exempt":
+            if spec.limited is not None:
+                yield forbidden("spec.limited", "must be nil if the type is not Limited")
+        case "Limited":
+            if spec.exempt is not None:
+                yield forbidden("spec.exempt", "must be nil if the type is Limited")
+            if spec.limited is None:
+                yield required("spec.limited", "must not be empty when type is Limited")
+            else:
+                yield from _limited(spec.limited, "spec.limited")
+        case _:
+            yield not_supported("spec.type", spec.type, ("Exempt", "Limited"))
 
 
 def _limited(limited: LimitedPriorityLevelConfiguration, path: str) -> Iterator[FieldError]:

@@ -63,6 +63,16 @@ def plan(schemas: Iterable[FlowSchema], levels: Iterable[PriorityLevelConfigurat
     return Planned(tuple(create), tuple(update))
 
 
+def mandatory_schema(name: str) -> FlowSchema | None:
+    """The schema of that name that nobody may change, if it is one."""
+    return next((one for one in _SCHEMAS if one.metadata.name == name and name in MANDATORY), None)
+
+
+def mandatory_level(name: str) -> PriorityLevelConfiguration | None:
+    """The level of that name that nobody may change, if it is one."""
+    return next((one for one in _LEVELS if one.metadata.name == name and name in MANDATORY), None)
+
+
 def _may_update(existing: FlowSchema | PriorityLevelConfiguration) -> bool:
     metadata = existing.metadata
     if metadata.name in MANDATORY:
