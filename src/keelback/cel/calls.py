@@ -25,6 +25,8 @@ from keelback.cel.values import INT_MAX, INT_MIN, Value
 if TYPE_CHECKING:
     from keelback.cel.interpreter import Compiler
 
+_FAILURES = (EvaluationError, TypeError)
+"""What fails costs 1 too, as cel-go has it: an error is a value of size 1."""
 _SCALAR = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.DOUBLE, Kind.TIMESTAMP, Kind.DURATION})
 _ORDERING: dict[str, Callable[[Value, Value], Value]] = {
     "_<_": operator.lt,
@@ -139,7 +141,11 @@ def _operator(name: str, overload: Overload, arguments: Sequence[Code], types: S
     if overload.id == "add_string":
 
         def concatenate(frame: Frame) -> Value:
-            text = first(frame) + second(frame)
+            try:
+                text = first(frame) + second(frame)
+            except _FAILURES:
+                frame[COST] += 1
+                raise
             frame[COST] += ceil(len(text) * TRAVERSAL)
             return text
 
@@ -165,8 +171,12 @@ def _equality(is_equal: bool, arguments: Sequence[Code], types: Sequence[Type]) 
         compare = operator.eq if is_equal else operator.ne
 
         def compare_texts(frame: Frame) -> Value:
-            left, right = first(frame), second(frame)
-            shorter = len(left)
+            try:
+                left, right = first(frame), second(frame)
+                shorter = len(left)
+            except _FAILURES:
+                frame[COST] += 1
+                raise
             if len(right) < shorter:
                 shorter = len(right)
             frame[COST] += ceil(shorter * TRAVERSAL)
@@ -175,7 +185,11 @@ def _equality(is_equal: bool, arguments: Sequence[Code], types: Sequence[Type]) 
         return Code(compare_texts, cost)
 
     def compare_values(frame: Frame) -> Value:
-        left, right = first(frame), second(frame)
+        try:
+            left, right = first(frame), second(frame)
+        except _FAILURES:
+            frame[COST] += 1
+            raise
         frame[COST] += ceil(min(size_or_one(left), size_or_one(right)) * TRAVERSAL)
         return equal(left, right) is is_equal
 
@@ -199,16 +213,24 @@ def _direct(overload: Overload, does: Callable[..., Value], arguments: Sequence[
         first, second = runs
 
         def call_two(frame: Frame) -> Value:
-            values = (first(frame), second(frame))
-            result = does(*values)
+            try:
+                values = (first(frame), second(frame))
+                result = does(*values)
+            except _FAILURES:
+                frame[COST] += 1
+                raise
             frame[COST] += charged(values, result)
             return result
 
         return Code(call_two, cost)
 
     def call(frame: Frame) -> Value:
-        values = [run(frame) for run in runs]
-        result = does(*values)
+        try:
+            values = [run(frame) for run in runs]
+            result = does(*values)
+        except _FAILURES:
+            frame[COST] += 1
+            raise
         frame[COST] += charged(values, result)
         return result
 
