@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from keelback.apimachinery.meta import ListMap, Object, Time, Value, kind, named, written
+from keelback.apimachinery.meta import ListMap, Object, Time, Value, defaulted, kind, named, written
 
 
 class CustomResourceColumnDefinition(Value):
@@ -20,7 +20,7 @@ class CustomResourceColumnDefinition(Value):
 
 
 class CustomResourceConversion(Value):
-    strategy: str = written("None")
+    strategy: str = defaulted("None")
     webhook: WebhookConversion | None = None
 
 

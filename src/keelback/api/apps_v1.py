@@ -16,6 +16,7 @@ from keelback.apimachinery.meta import (
     RetainKeys,
     Time,
     Value,
+    defaulted,
     kind,
     written,
     written_as,
@@ -30,7 +31,7 @@ class ControllerRevision(Object):
 
 class DaemonSetUpdateStrategy(Value):
     rolling_update: RollingUpdateDaemonSet | None = None
-    type: str = written("RollingUpdate")
+    type: str = defaulted("RollingUpdate")
 
 
 class DaemonSetSpec(Value):
@@ -70,7 +71,7 @@ class DaemonSetCondition(Value):
 
 class DeploymentStrategy(Value):
     rolling_update: RollingUpdateDeployment | None = None
-    type: str = written("RollingUpdate")
+    type: str = defaulted("RollingUpdate")
 
 
 class DeploymentSpec(Value):
@@ -158,13 +159,13 @@ class RollingUpdateStatefulSetStrategy(Value):
 
 
 class StatefulSetPersistentVolumeClaimRetentionPolicy(Value):
-    when_deleted: str = written("Retain")
-    when_scaled: str = written("Retain")
+    when_deleted: str = defaulted("Retain")
+    when_scaled: str = defaulted("Retain")
 
 
 class StatefulSetUpdateStrategy(Value):
     rolling_update: RollingUpdateStatefulSetStrategy | None = None
-    type: str = written("RollingUpdate")
+    type: str = defaulted("RollingUpdate")
 
 
 class StatefulSetSpec(Value):
@@ -173,7 +174,7 @@ class StatefulSetSpec(Value):
     persistent_volume_claim_retention_policy: StatefulSetPersistentVolumeClaimRetentionPolicy = written(
         StatefulSetPersistentVolumeClaimRetentionPolicy()
     )
-    pod_management_policy: str = written("OrderedReady")
+    pod_management_policy: str = defaulted("OrderedReady")
     replicas: int = written(1)
     revision_history_limit: int = written(10)
     selector: Annotated[LabelSelector | None, Atomic()] = None

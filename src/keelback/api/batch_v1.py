@@ -14,6 +14,7 @@ from keelback.apimachinery.meta import (
     ObjectMeta,
     Time,
     Value,
+    defaulted,
     kind,
     written,
 )
@@ -44,7 +45,7 @@ class JobTemplateSpec(Value):
 
 
 class CronJobSpec(Value):
-    concurrency_policy: str = written("Allow")
+    concurrency_policy: str = defaulted("Allow")
     failed_jobs_history_limit: int = written(1)
     job_template: JobTemplateSpec = written(JobTemplateSpec())
     schedule: str = written("")
@@ -106,7 +107,7 @@ class PodFailurePolicyOnExitCodesRequirement(Value):
 
 
 class PodFailurePolicyOnPodConditionsPattern(Value):
-    status: str = written("True")
+    status: str = defaulted("True")
     type: str = written("")
 
 

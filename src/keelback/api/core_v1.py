@@ -19,6 +19,7 @@ from keelback.apimachinery.meta import (
     Quantity,
     Time,
     Value,
+    defaulted,
     kind,
     named,
     written,
@@ -233,8 +234,8 @@ class Container(Value):
     startup_probe: Probe | None = None
     stdin: bool = False
     stdin_once: bool = False
-    termination_message_path: str = written("/dev/termination-log")
-    termination_message_policy: str = written("File")
+    termination_message_path: str = defaulted("/dev/termination-log")
+    termination_message_policy: str = defaulted("File")
     tty: bool = False
     volume_devices: Annotated[tuple[VolumeDevice, ...], ListMap("devicePath", merge_key="devicePath")] = ()
     volume_mounts: Annotated[tuple[VolumeMount, ...], ListMap("mountPath", merge_key="mountPath")] = ()
@@ -257,7 +258,7 @@ class ContainerPort(Value):
     host_ip: str = named("hostIP", "")
     host_port: int = 0
     name: str = ""
-    protocol: str = written("TCP")
+    protocol: str = defaulted("TCP")
 
 
 class ContainerResizePolicy(Value):
@@ -358,7 +359,7 @@ class EndpointPort(Value):
     app_protocol: str | None = None
     name: str = ""
     port: int = written(0)
-    protocol: str = written("TCP")
+    protocol: str = defaulted("TCP")
 
 
 class EndpointSubset(Value):
@@ -413,8 +414,8 @@ class EphemeralContainer(Value):
     stdin: bool = False
     stdin_once: bool = False
     target_container_name: str = ""
-    termination_message_path: str = written("/dev/termination-log")
-    termination_message_policy: str = written("File")
+    termination_message_path: str = defaulted("/dev/termination-log")
+    termination_message_policy: str = defaulted("File")
     tty: bool = False
     volume_devices: Annotated[tuple[VolumeDevice, ...], ListMap("devicePath", merge_key="devicePath")] = ()
     volume_mounts: Annotated[tuple[VolumeMount, ...], ListMap("mountPath", merge_key="mountPath")] = ()
@@ -527,9 +528,9 @@ class GlusterfsVolumeSource(Value):
 class HTTPGetAction(Value):
     host: str = ""
     http_headers: tuple[HTTPHeader, ...] = ()
-    path: str = written("/")
+    path: str = defaulted("/")
     port: IntOrString = written(0)
-    scheme: str = written("HTTP")
+    scheme: str = defaulted("HTTP")
 
 
 class HTTPHeader(Value):
@@ -557,7 +558,7 @@ class ISCSIPersistentVolumeSource(Value):
     fs_type: str = ""
     initiator_name: str | None = None
     iqn: str = written("")
-    iscsi_interface: str = written("default")
+    iscsi_interface: str = defaulted("default")
     lun: int = written(0)
     portals: tuple[str, ...] = ()
     read_only: bool = False
@@ -571,7 +572,7 @@ class ISCSIVolumeSource(Value):
     fs_type: str = ""
     initiator_name: str | None = None
     iqn: str = written("")
-    iscsi_interface: str = written("default")
+    iscsi_interface: str = defaulted("default")
     lun: int = written(0)
     portals: tuple[str, ...] = ()
     read_only: bool = False
@@ -668,7 +669,7 @@ class NamespaceSpec(Value):
 
 class NamespaceStatus(Value):
     conditions: Annotated[tuple[NamespaceCondition, ...], ListMap("type", merge_key="type")] = ()
-    phase: str = written("Active")
+    phase: str = defaulted("Active")
 
 
 @kind("v1", "namespaces", namespaced=False, short_names=("ns",))
@@ -806,7 +807,7 @@ class NodeSwapStatus(Value):
 
 
 class ObjectFieldSelector(Value):
-    api_version: str = written("v1")
+    api_version: str = defaulted("v1")
     field_path: str = written("")
 
 
@@ -831,7 +832,7 @@ class PersistentVolumeSpec(Value):
     mount_options: tuple[str, ...] = ()
     nfs: NFSVolumeSource | None = None
     node_affinity: VolumeNodeAffinity | None = None
-    persistent_volume_reclaim_policy: str = written("Retain")
+    persistent_volume_reclaim_policy: str = defaulted("Retain")
     photon_persistent_disk: PhotonPersistentDiskVolumeSource | None = None
     portworx_volume: PortworxVolumeSource | None = None
     quobyte: QuobyteVolumeSource | None = None
@@ -847,7 +848,7 @@ class PersistentVolumeSpec(Value):
 class PersistentVolumeStatus(Value):
     last_phase_transition_time: Time | None = None
     message: str = ""
-    phase: str = written("Pending")
+    phase: str = defaulted("Pending")
     reason: str = ""
 
 
@@ -882,7 +883,7 @@ class PersistentVolumeClaimStatus(Value):
     conditions: Annotated[tuple[PersistentVolumeClaimCondition, ...], ListMap("type", merge_key="type")] = ()
     current_volume_attributes_class_name: str | None = None
     modify_volume_status: ModifyVolumeStatus | None = None
-    phase: str = written("Pending")
+    phase: str = defaulted("Pending")
 
 
 @kind("v1", "persistentvolumeclaims", short_names=("pvc",))
@@ -937,7 +938,7 @@ class PodSpec(Value):
     automount_service_account_token: bool | None = None
     containers: Annotated[tuple[Container, ...], ListMap("name", merge_key="name")] = written(())
     dns_config: PodDNSConfig | None = None
-    dns_policy: str = written("ClusterFirst")
+    dns_policy: str = defaulted("ClusterFirst")
     enable_service_links: bool | None = None
     ephemeral_containers: Annotated[tuple[EphemeralContainer, ...], ListMap("name", merge_key="name")] = ()
     host_aliases: Annotated[tuple[HostAlias, ...], ListMap("ip", merge_key="ip")] = ()
@@ -959,9 +960,9 @@ class PodSpec(Value):
     readiness_gates: tuple[PodReadinessGate, ...] = ()
     resource_claims: Annotated[tuple[PodResourceClaim, ...], ListMap("name", merge_key="name", retain_keys=True)] = ()
     resources: ResourceRequirements | None = None
-    restart_policy: str = written("Always")
+    restart_policy: str = defaulted("Always")
     runtime_class_name: str | None = None
-    scheduler_name: str = written("default-scheduler")
+    scheduler_name: str = defaulted("default-scheduler")
     scheduling_gates: Annotated[tuple[PodSchedulingGate, ...], ListMap("name", merge_key="name")] = ()
     scheduling_group: PodSchedulingGroup | None = None
     security_context: PodSecurityContext = written(PodSecurityContext())
@@ -1125,15 +1126,15 @@ class PreferredSchedulingTerm(Value):
 
 class Probe(Value):
     exec: ExecAction | None = None
-    failure_threshold: int = written(3)
+    failure_threshold: int = defaulted(3)
     grpc: GRPCAction | None = None
     http_get: HTTPGetAction | None = None
     initial_delay_seconds: int = 0
-    period_seconds: int = written(10)
-    success_threshold: int = written(1)
+    period_seconds: int = defaulted(10)
+    success_threshold: int = defaulted(1)
     tcp_socket: TCPSocketAction | None = None
     termination_grace_period_seconds: int | None = None
-    timeout_seconds: int = written(1)
+    timeout_seconds: int = defaulted(1)
 
 
 class ProjectedVolumeSource(Value):
@@ -1153,23 +1154,23 @@ class QuobyteVolumeSource(Value):
 class RBDPersistentVolumeSource(Value):
     fs_type: str = ""
     image: str = written("")
-    keyring: str = written("/etc/ceph/keyring")
+    keyring: str = defaulted("/etc/ceph/keyring")
     monitors: tuple[str, ...] = written(())
-    pool: str = written("rbd")
+    pool: str = defaulted("rbd")
     read_only: bool = False
     secret_ref: Annotated[SecretReference | None, Atomic()] = None
-    user: str = written("admin")
+    user: str = defaulted("admin")
 
 
 class RBDVolumeSource(Value):
     fs_type: str = ""
     image: str = written("")
-    keyring: str = written("/etc/ceph/keyring")
+    keyring: str = defaulted("/etc/ceph/keyring")
     monitors: tuple[str, ...] = written(())
-    pool: str = written("rbd")
+    pool: str = defaulted("rbd")
     read_only: bool = False
     secret_ref: Annotated[LocalObjectReference | None, Atomic()] = None
-    user: str = written("admin")
+    user: str = defaulted("admin")
 
 
 class ReplicationControllerSpec(Value):
@@ -1254,26 +1255,26 @@ class SecretReference(Value):
 
 
 class ScaleIOPersistentVolumeSource(Value):
-    fs_type: str = written("xfs")
+    fs_type: str = defaulted("xfs")
     gateway: str = written("")
     protection_domain: str = ""
     read_only: bool = False
     secret_ref: Annotated[SecretReference, Atomic()] = written(SecretReference())
     ssl_enabled: bool = False
-    storage_mode: str = written("ThinProvisioned")
+    storage_mode: str = defaulted("ThinProvisioned")
     storage_pool: str = ""
     system: str = written("")
     volume_name: str = ""
 
 
 class ScaleIOVolumeSource(Value):
-    fs_type: str = written("xfs")
+    fs_type: str = defaulted("xfs")
     gateway: str = written("")
     protection_domain: str = ""
     read_only: bool = False
     secret_ref: Annotated[LocalObjectReference, Atomic()] = written(LocalObjectReference())
     ssl_enabled: bool = False
-    storage_mode: str = written("ThinProvisioned")
+    storage_mode: str = defaulted("ThinProvisioned")
     storage_pool: str = ""
     system: str = written("")
     volume_name: str = ""
@@ -1299,7 +1300,7 @@ class Secret(Object):
     data: Mapping[str, bytes] = {}
     immutable: bool | None = None
     string_data: Mapping[str, str] = {}
-    type: str = written("Opaque")
+    type: str = defaulted("Opaque")
 
 
 class SecretEnvSource(Value):
@@ -1358,10 +1359,10 @@ class ServiceSpec(Value):
     ports: Annotated[tuple[ServicePort, ...], ListMap("port", "protocol", merge_key="port")] = ()
     publish_not_ready_addresses: bool = False
     selector: Annotated[Mapping[str, str], Atomic()] = {}
-    session_affinity: str = written("None")
+    session_affinity: str = defaulted("None")
     session_affinity_config: SessionAffinityConfig | None = None
     traffic_distribution: str | None = None
-    type: str = written("ClusterIP")
+    type: str = defaulted("ClusterIP")
 
 
 class ServiceStatus(Value):
@@ -1393,7 +1394,7 @@ class ServicePort(Value):
     name: str = ""
     node_port: int = 0
     port: int = written(0)
-    protocol: str = written("TCP")
+    protocol: str = defaulted("TCP")
     target_port: IntOrString | None = None
 
 

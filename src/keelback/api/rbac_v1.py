@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from keelback.apimachinery.meta import Atomic, LabelSelector, Object, Value, kind, named, written
+from keelback.apimachinery.meta import Atomic, LabelSelector, Object, Value, defaulted, kind, named, written
 
 
 class AggregationRule(Value):
@@ -18,7 +18,7 @@ class ClusterRole(Object):
 
 
 class RoleRef(Value):
-    api_group: str = written("rbac.authorization.k8s.io")
+    api_group: str = defaulted("rbac.authorization.k8s.io")
     kind: str = written("")
     name: str = written("")
 

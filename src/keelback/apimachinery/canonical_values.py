@@ -1,4 +1,4 @@
-"""Quantities and times with microseconds in their canonical form, wherever in an object they stand."""
+"""Quantities, times with microseconds and zeros that stand for a default in their canonical form, wherever they are."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import msgspec
 
 from keelback.apimachinery import quantity
 from keelback.apimachinery.json_trees import DecodeError
-from keelback.apimachinery.meta import MicroTimeText, QuantityText
+from keelback.apimachinery.meta import InsteadOfZero, MicroTimeText, QuantityText
 from keelback.apimachinery.shapes import is_union
 
 T = TypeVar("T")
 
 
 def canonical(value: T) -> T:
-    """The same value with every quantity in canonical form; the very same object if all of them are already."""
+    """The same value with every quantity in canonical form, and defaults for the zeros that mean nothing was sent.
+
+    It is the very same object if there is nothing to change.
+    """
     cls: Any = type(value)
     rewrite = _rewriter(cls)
     rewritten: T = value if rewrite is None else rewrite(value)
@@ -27,16 +30,21 @@ def canonical(value: T) -> T:
 
 @cache
 def _rewriter(cls: Any) -> Any:
-    """A function that makes the quantities inside a struct canonical, or None where there are none."""
+    """A function that makes canonical what is inside a struct, or None where there is nothing of the sort."""
     if not (isinstance(cls, type) and issubclass(cls, msgspec.Struct)):
         return None
     hints = get_type_hints(cls, include_extras=True)
     parts = tuple((name, made) for name, hint in hints.items() if (made := _annotation_rewriter(hint, cls)) is not None)
-    if not parts:
+    defaults = tuple(
+        (one.name, one.default_factory.value)
+        for one in msgspec.structs.fields(cls)
+        if isinstance(one.default_factory, InsteadOfZero)
+    )
+    if not parts and not defaults:
         return None
 
     def rewrite(value: Any) -> Any:
-        changes = {}
+        changes = {name: default for name, default in defaults if not getattr(value, name)}
         for name, part in parts:
             before = getattr(value, name)
             if before is None or before == () or before == {}:

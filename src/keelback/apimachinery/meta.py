@@ -93,6 +93,17 @@ class _Constant:
         return self.value
 
 
+@dataclass(frozen=True, slots=True)
+class InsteadOfZero(_Constant):
+    """Marks a field whose Go zero value stands for the default: a client that sends "" or 0 has sent nothing."""
+
+
+def defaulted(default: T) -> T:
+    """Like `written`, for a field that is no pointer upstream, so that its zero value cannot be told from none."""
+    made: T = msgspec.field(default_factory=InsteadOfZero(default))
+    return made
+
+
 def written(default: T) -> T:
     """A field that is always on the wire, with the API's default (or Go's zero value) when a client left it out."""
     # msgspec omits a field that *is* its default, but cannot know that of a factory's product: that is what writes it.
