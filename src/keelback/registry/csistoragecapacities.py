@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.storage_v1 import CSIStorageCapacity
+from keelback.apimachinery import names, quantity
 from keelback.apimachinery.errors import FieldError, invalid
+from keelback.registry import label_selectors
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
@@ -19,8 +21,17 @@ class CSIStorageCapacityStrategy(Strategy[CSIStorageCapacity]):
         AGE,
     )
 
+    def validate(self, new: CSIStorageCapacity) -> Iterator[FieldError]:
+        yield from label_selectors.validate(new.node_topology, "nodeTopology")
+        for complaint in names.dns1123_subdomain(new.storage_class_name):
+            yield invalid("storageClassName", new.storage_class_name, complaint)
+        for path, amount in (("capacity", new.capacity), ("maximumVolumeSize", new.maximum_volume_size)):
+            if amount is not None and quantity.parse(amount).nanos < 0:
+                yield invalid(path, amount, "must be greater than or equal to 0")
+
     def validate_update(self, new: CSIStorageCapacity, old: CSIStorageCapacity) -> Iterator[FieldError]:
-        if new.storage_class_name != old.storage_class_name:
-            yield invalid("storageClassName", new.storage_class_name, "field is immutable")
+        yield from self.validate(new)
         if new.node_topology != old.node_topology:
             yield invalid("nodeTopology", new.node_topology, "field is immutable")
+        if new.storage_class_name != old.storage_class_name:
+            yield invalid("storageClassName", new.storage_class_name, "field is immutable")

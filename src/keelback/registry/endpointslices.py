@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from keelback.api.discovery_v1 import EndpointSlice
-from keelback.apimachinery import names
+from keelback.api.discovery_v1 import EndpointSlice, ForNode, ForZone
+from keelback.apimachinery import names, validation
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required, too_many
 from keelback.apimachinery.meta import replace
 from keelback.registry import addresses_of_endpoints
@@ -16,6 +16,10 @@ from keelback.registry.workloads import text
 
 _TYPES = ("FQDN", "IPv4", "IPv6")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
+_MOST_ENDPOINTS = 1000
+_MOST_ADDRESSES = 100
+_MOST_TOPOLOGY = 16
+_MOST_HINTS = 8
 
 
 def _ports(endpoint_slice: EndpointSlice) -> str:
@@ -44,14 +48,7 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
             yield required("addressType")
         elif new.address_type not in _TYPES:
             yield not_supported("addressType", new.address_type, _TYPES)
-        if len(new.endpoints or ()) > 1000:
-            yield too_many("endpoints", len(new.endpoints or ()), 1000)
-        for index, endpoint in enumerate(new.endpoints or ()):
-            path = f"endpoints[{index}].addresses"
-            if not endpoint.addresses:
-                yield required(path, "must contain at least 1 address")
-            for place, address in enumerate(endpoint.addresses):
-                yield from _address(new.address_type, address, f"{path}[{place}]")
+        yield from _endpoint_problems(new)
         yield from _validate_ports(new)
 
     def prepare_for_update(self, new: EndpointSlice, old: EndpointSlice) -> EndpointSlice:
@@ -69,6 +66,47 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
         return ()
 
 
+def _endpoint_problems(new: EndpointSlice) -> Iterator[FieldError]:
+    endpoints = new.endpoints or ()
+    if len(endpoints) > _MOST_ENDPOINTS:
+        yield too_many("endpoints", len(endpoints), _MOST_ENDPOINTS)
+        return
+    for index, endpoint in enumerate(endpoints):
+        path = f"endpoints[{index}]"
+        if not endpoint.addresses:
+            yield required(f"{path}.addresses", "must contain at least 1 address")
+        elif len(endpoint.addresses) > _MOST_ADDRESSES:
+            yield too_many(f"{path}.addresses", len(endpoint.addresses), _MOST_ADDRESSES)
+        for place, address in enumerate(endpoint.addresses):
+            yield from _address(new.address_type, address, f"{path}.addresses[{place}]")
+        if endpoint.node_name is not None:
+            for complaint in names.dns1123_subdomain(endpoint.node_name):
+                yield invalid(f"{path}.nodeName", endpoint.node_name, complaint)
+        topology = endpoint.deprecated_topology
+        if len(topology) > _MOST_TOPOLOGY:
+            yield too_many(f"{path}.deprecatedTopology", len(topology), _MOST_TOPOLOGY)
+        yield from validation.label_map(topology, f"{path}.deprecatedTopology")
+        if endpoint.hostname is not None:
+            for complaint in names.dns1123_label(endpoint.hostname):
+                yield invalid(f"{path}.hostname", endpoint.hostname, complaint)
+        if endpoint.hints is not None:
+            yield from _hints(endpoint.hints.for_zones, f"{path}.hints.forZones", names.label_value)
+            yield from _hints(endpoint.hints.for_nodes, f"{path}.hints.forNodes", names.dns1123_subdomain)
+
+
+def _hints(
+    hints: Sequence[ForZone | ForNode], path: str, check: Callable[[str], names.Complaints]
+) -> Iterator[FieldError]:
+    if len(hints) > _MOST_HINTS:
+        yield too_many(path, len(hints), _MOST_HINTS)
+        return
+    for index, hint in enumerate(hints):
+        if hint.name in {one.name for one in hints[:index]}:
+            yield duplicate(f"{path}[{index}].name", hint.name)
+        for complaint in check(hint.name):
+            yield invalid(f"{path}[{index}].name", hint.name, complaint)
+
+
 def _address(kind: str, address: str, path: str) -> Iterator[FieldError]:
     if kind == "FQDN":
         for complaint in names.dns1123_subdomain(address):
@@ -84,6 +122,7 @@ def _validate_ports(new: EndpointSlice) -> Iterator[FieldError]:
     ports = new.ports or ()
     if len(ports) > 20000:
         yield too_many("ports", len(ports), 20000)
+        return
     for index, port in enumerate(ports):
         path = f"ports[{index}]"
         if port.name:
@@ -94,3 +133,6 @@ def _validate_ports(new: EndpointSlice) -> Iterator[FieldError]:
         seen.add(port.name)
         if port.protocol not in _PROTOCOLS:
             yield not_supported(f"{path}.protocol", port.protocol, _PROTOCOLS)
+        if port.app_protocol is not None:
+            for complaint in names.qualified_name(port.app_protocol):
+                yield invalid(f"{path}.appProtocol", port.app_protocol, complaint)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.node_v1 import RuntimeClass
-from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, invalid
+from keelback.apimachinery import names, validation
+from keelback.apimachinery.errors import FieldError, duplicate, invalid
+from keelback.registry import container_resources, placement
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
@@ -19,6 +20,15 @@ class RuntimeClassStrategy(Strategy[RuntimeClass]):
     def validate(self, new: RuntimeClass) -> Iterator[FieldError]:
         for complaint in names.dns1123_label(new.handler):
             yield invalid("handler", new.handler, complaint)
+        if new.overhead is not None:
+            yield from container_resources.validate_overhead(new.overhead.pod_fixed, "overhead.podFixed")
+        if new.scheduling is not None:
+            yield from validation.label_map(new.scheduling.node_selector, "scheduling.nodeSelector")
+            tolerations, path = new.scheduling.tolerations, "scheduling.tolerations"
+            yield from placement.validate_tolerations(tolerations, path)
+            for index, toleration in enumerate(tolerations):
+                if toleration in tolerations[:index]:
+                    yield duplicate(f"{path}[{index}]", toleration)
 
     def validate_update(self, new: RuntimeClass, old: RuntimeClass) -> Iterator[FieldError]:
         if new.handler != old.handler:

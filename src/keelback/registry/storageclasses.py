@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from keelback.api.core_v1 import TopologySelectorTerm
 from keelback.api.storage_v1 import StorageClass
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
+from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
+
+_MOST_PARAMETERS = 512
+_LONGEST_PARAMETERS = 256 * 1024
 
 
 class StorageClassStrategy(Strategy[StorageClass]):
@@ -29,10 +33,15 @@ class StorageClassStrategy(Strategy[StorageClass]):
         else:
             for complaint in names.qualified_name(new.provisioner.lower()):
                 yield invalid("provisioner", new.provisioner, complaint)
+        yield from _parameters(new.parameters)
         if new.reclaim_policy not in ("Delete", "Retain"):
             yield not_supported("reclaimPolicy", new.reclaim_policy, ("Delete", "Retain"))
         if new.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
             yield not_supported("volumeBindingMode", new.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
+        for index, term in enumerate(new.allowed_topologies):
+            yield from _term(term, "allowedTopologies")
+            if term in new.allowed_topologies[:index]:
+                yield duplicate(f"allowedTopologies[{index}].matchLabelExpressions", "")
 
     def validate_update(self, new: StorageClass, old: StorageClass) -> Iterator[FieldError]:
         yield from self.validate(new)
@@ -44,3 +53,30 @@ class StorageClassStrategy(Strategy[StorageClass]):
             yield forbidden("reclaimPolicy", "updates to reclaimPolicy are forbidden.")
         if new.volume_binding_mode != old.volume_binding_mode:
             yield invalid("volumeBindingMode", new.volume_binding_mode, "field is immutable")
+
+
+def _parameters(parameters: Mapping[str, str]) -> Iterator[FieldError]:
+    if len(parameters) > _MOST_PARAMETERS:
+        yield too_long("parameters", _MOST_PARAMETERS)
+        return
+    for name in parameters:
+        if not name:
+            yield invalid("parameters", name, "field can not be empty.")
+    if sum(len(name.encode()) + len(value.encode()) for name, value in parameters.items()) > _LONGEST_PARAMETERS:
+        yield too_long("parameters", _LONGEST_PARAMETERS)
+
+
+def _term(term: TopologySelectorTerm, path: str) -> Iterator[FieldError]:
+    # As upstream says the path: without the term's place.
+    expressions = term.match_label_expressions
+    for index, one in enumerate(expressions):
+        here = f"{path}.matchLabelExpressions[{index}]"
+        if not one.values:
+            yield required(f"{here}.values")
+        for place, value in enumerate(one.values):
+            if value in one.values[:place]:
+                yield duplicate(f"{here}.values[{place}]", value)
+        for complaint in names.qualified_name(one.key):
+            yield invalid(f"{here}.key", one.key, complaint)
+        if any(one.key == other.key for other in expressions[:index]):
+            yield duplicate(f"{here}.key", one.key)
