@@ -7,7 +7,7 @@ import ipaddress
 import random
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -118,6 +118,7 @@ class RunningAPIServer:
         self._store = store
         self._clock = clock
         self._followers: list[Callable[[], Any]] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
         self._running: set[asyncio.Task[Any]] = set()
 
     async def handle(self, request: Request) -> AnyResponse:
@@ -136,6 +137,9 @@ class RunningAPIServer:
     def follow(self, work: Callable[[], Any]) -> None:
         self._followers.append(work)
 
+    def at_close(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._closers.append(work)
+
     async def run(self) -> NoReturn:
         """Return never; raise what a background task raised, and end them all when cancelled."""
         try:
@@ -152,6 +156,9 @@ class RunningAPIServer:
             one.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
+        closers, self._closers = self._closers, []
+        for close in closers:
+            await close()
 
 
 async def start(
@@ -190,6 +197,7 @@ class _Assembly:
         self._binder = AdmissionBinder()
         self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
+        self._webhooks = HTTPSWebhookCaller(self._service_address)
         self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
         self._addresses = ServiceAddresses(
             self._lookup,
@@ -215,6 +223,7 @@ class _Assembly:
         openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock)
+        running.at_close(self._webhooks.close)
         await self._follow_policy(running)
         custom = self._custom_resources(openapi)
         await custom.load()
@@ -293,7 +302,7 @@ class _Assembly:
             chance=self._chance,
             clock=self._clock,
             quota_status=_QuotaStatus(self._handlers["", "resourcequotas"].store),
-            webhooks=HTTPSWebhookCaller(self._service_address),
+            webhooks=self._webhooks,
             new_uid=self._new_uid,
             resource_of=self._resource_of,
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
@@ -374,7 +383,7 @@ class _Assembly:
             store=self._store,
             feed=self._feed,
             binder=self._binder,
-            caller=HTTPSWebhookCaller(self._service_address),
+            caller=self._webhooks,
             clock=self._clock,
             chance=self._chance,
             new_uid=self._new_uid,
