@@ -7,18 +7,23 @@ import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from keelback.api.core_v1 import Node, Pod, Service
 from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Kind
+from keelback.apiserver import connect_options
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.lookup import CacheLookup
 from keelback.client.https import HTTPSTransport, client_context
 from keelback.client.upgrade_proxy import pass_on
-from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, Writer, parse_query, query_flag
+from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, Writer, parse_query
 from keelback.concurrency.clock import Clock
+
+OptionsT = TypeVar("OptionsT")
 
 KUBELET_PORT = 10250
 _DIAL_SECONDS = 30.0
@@ -55,7 +60,7 @@ class KubeletProxy:
     async def pod_log(self, context: RequestContext) -> AnyResponse:
         """GET …/pods/NAME/log"""
         pod = await self._pod(context)
-        container = self._container(pod, context, "")
+        container = self._container(pod, context.query.get("container", ""), "")
         if pod.spec.node_name == "":
             return Response(200, {"content-type": "text/plain"}, b"")
         query = [(name, value) for name, value in parse_query(context.request.query) if name != "container"]
@@ -66,34 +71,40 @@ class KubeletProxy:
 
     async def pod_exec(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/exec"""
-        return await self._remote_command(context, "exec")
+        options = await self._admitted(context, Pod.__kind__, connect_options.exec_options(context))
+        return await self._remote_command(context, "exec", options)
 
     async def pod_attach(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/attach"""
-        return await self._remote_command(context, "attach")
+        options = await self._admitted(context, Pod.__kind__, connect_options.attach_options(context))
+        return await self._remote_command(context, "attach", options)
 
     async def pod_portforward(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/portforward"""
+        await self._admitted(context, Pod.__kind__, connect_options.port_forward_options(context))
         pod = await self._running(context)
         path = f"/portForward/{pod.metadata.namespace}/{pod.metadata.name}"
         return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, context.request.query)
 
-    async def _remote_command(self, context: RequestContext, verb: str) -> AnyResponse:
+    async def _remote_command(
+        self, context: RequestContext, verb: str, options: connect_options.Streams
+    ) -> AnyResponse:
         pod = await self._running(context)
-        container = self._container(pod, context, verb)
-        query = []
-        for name, value in parse_query(context.request.query):
-            if name in ("stdin", "stdout", "stderr", "tty"):
-                # The kubelet's parameters have other names and know only 1.
-                if query_flag(value):
-                    query.append(({"stdin": "input", "stdout": "output", "stderr": "error"}.get(name, name), "1"))
-            elif name == "command":
-                query.append((name, value))
+        container = self._container(pod, options.container, verb)
         path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
-        return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, urlencode(query))
+        query = urlencode(connect_options.kubelet_query(options))
+        return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, query)
+
+    async def _admitted(self, context: RequestContext, kind: Kind, options: OptionsT) -> OptionsT:
+        """The options of a connection as admission leaves them. Raises StatusError where it is refused."""
+        bound = self._binder.bind(context, kind, subresource=context.info.subresource, dry_run=False)
+        admitted: OptionsT = await bound.admit("CONNECT", options, None)
+        await bound.validate("CONNECT", admitted, None)
+        return admitted
 
     async def pod_proxy(self, context: RequestContext) -> AnyResponse:
         """…/pods/[SCHEME:]NAME[:PORT]/proxy/PATH"""
+        await self._admitted(context, Pod.__kind__, connect_options.PodProxyOptions(path=_path(context)))
         scheme, name, port = _target(context.info.name)
         pod = await self._lookup.get(Pod, name, context.info.namespace)
         if not port:
@@ -105,6 +116,7 @@ class KubeletProxy:
 
     async def service_proxy(self, context: RequestContext) -> AnyResponse:
         """…/services/[SCHEME:]NAME[:PORT]/proxy/PATH"""
+        await self._admitted(context, Service.__kind__, connect_options.ServiceProxyOptions(path=_path(context)))
         scheme, name, port = _target(context.info.name)
         service = await self._lookup.get(Service, name, context.info.namespace)
         chosen = next((one for one in service.spec.ports if not port or port in (one.name, str(one.port))), None)
@@ -127,6 +139,7 @@ class KubeletProxy:
 
     async def node_proxy(self, context: RequestContext) -> AnyResponse:
         """/nodes/NAME/proxy/PATH: the kubelet's own API."""
+        await self._admitted(context, Node.__kind__, connect_options.NodeProxyOptions(path=_path(context)))
         _, name, _ = _target(context.info.name)
         request = self._outgoing(context)
         if "upgrade" in context.request.headers:
@@ -214,13 +227,10 @@ class KubeletProxy:
             raise errors.BadRequest(
                 f"cannot exec into a container in a completed pod; current phase is {pod.status.phase}"
             )
-        bound = self._binder.bind(context, Pod.__kind__, subresource=context.info.subresource, dry_run=False)
-        await bound.validate("CONNECT", pod, None)
         return pod
 
     @staticmethod
-    def _container(pod: Pod, context: RequestContext, verb: str) -> str:
-        wanted = context.query.get("container", "")
+    def _container(pod: Pod, wanted: str, verb: str) -> str:
         spec = pod.spec
         names = [one.name for one in (*spec.containers, *spec.init_containers)]
         names.extend(one.name for one in spec.ephemeral_containers)
@@ -249,6 +259,11 @@ def _refusal(code: int, text: str) -> errors.StatusError:
             return errors.InternalError(f"Internal error occurred: {text}")
         case _:
             return errors.StatusError(text, code=code, reason="NotFound" if code == 404 else "Unknown")
+
+
+def _path(context: RequestContext) -> str:
+    """The path behind the proxy, as its options have it."""
+    return f"/{context.info.rest}" if context.info.rest else ""
 
 
 def _target(name: str) -> tuple[str, str, str]:
