@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from keelback.cel.equality import equal
+from keelback.cel.errors import EvaluationError
+from keelback.cel.libraries import kubernetes
 from keelback.cel.merging_lists import MergingList
 from keelback.cel.operations import add
 from keelback.cel.schema_values import conversion
+from keelback.cel.schemas import declared
 from keelback.cel.values import Duration, Timestamp, Value
 
 _SECOND = 10**9
@@ -116,3 +119,20 @@ def test_maps_in_lists_are_equal_in_any_order_and_added_the_later_replace_the_ea
 def test_true_and_one_are_different_elements() -> None:
     schema = {"type": "array", "x-kubernetes-list-type": "set", "items": {"x-kubernetes-int-or-string": True}}
     assert not equal(converted(schema, [True]), converted(schema, [1]))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "rule"),
+    [
+        ({"type": "array", "items": {"type": "integer"}}, {"a": 1}, "self.distinct() == self"),
+        ({"type": "string"}, ["a"], "self.indexOf(self) == 0"),
+        ({"type": "integer"}, "1", "self + 1 == 2"),
+    ],
+)
+def test_an_expression_fails_on_data_that_no_longer_conforms(schema: dict[str, Any], value: Any, rule: str) -> None:
+    """What was stored before its schema changed is there as `oldSelf`."""
+    known = declared(schema, "self")
+    assert known is not None
+    program = kubernetes.kubernetes().extend(variables={"self": known.type}).compile(rule)
+    with pytest.raises(EvaluationError, match="no such overload"):
+        program.evaluate({"self": converted(schema, value)})

@@ -187,7 +187,7 @@ class Program:
             frame[LIMIT] = budget.per_call
         try:
             value = self._code.run(frame)
-        except TypeError:
+        except (AttributeError, LookupError, TypeError):
             # A value was not of the type declared.
             raise no_such_overload() from None
         except RecursionError:
