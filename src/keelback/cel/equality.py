@@ -29,6 +29,7 @@ from keelback.cel.values import Duration, OpaqueValue, OptionalValue, Timestamp,
 
 _NUMBERS = frozenset({int, UInt, float})
 _PLAIN = frozenset({str, int, float, bool, bytes, UInt, type(None), Timestamp, Duration})
+_SIMPLE = _PLAIN - {float}
 _TYPES: dict[type, Type] = {
     bool: BOOL,
     int: INT,
@@ -90,7 +91,13 @@ def equal(left: Value, right: Value) -> bool:
             return left.equal_to(right, equal)
         if isinstance(right, MergingList):
             return right.equal_to(left, equal)
-        return len(left) == len(right) and all(map(equal, left, right))
+        if len(left) != len(right):
+            return False
+        kinds = set(map(type, left))
+        # Where Python compares as the language does, it does so far faster. (Of NaN it says that it is itself.)
+        if len(kinds) == 1 and kinds <= _SIMPLE and kinds == set(map(type, right)):
+            return bool(left == right)
+        return all(map(equal, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
         return len(left) == len(right) and all(_same_entry(key, value, right) for key, value in left.items())
     if isinstance(left, OptionalValue) and isinstance(right, OptionalValue):
