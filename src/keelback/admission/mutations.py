@@ -65,7 +65,7 @@ def applied(tree: Tree, configuration: Value, schema: Schema) -> Tree:
 
 def _atomics(value: Any, schema: Schema, path: str) -> Iterator[str]:
     """The places where a configuration would replace a list or map as a whole."""
-    if isinstance(value, Mapping) and schema.shape is Shape.MAP:
+    if isinstance(value, Mapping) and schema.shape in (Shape.STRUCT, Shape.MAP):
         if schema.atomic:
             yield path
         for name, member in value.items():
