@@ -14,11 +14,13 @@ from typing import Any, NoReturn
 import msgspec
 
 from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
+from keelback.api.apiregistration_v1 import APIService
 from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.apiserver import custom_resource_status as status
 from keelback.apiserver import subresources
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.custom_api_services import CustomAPIServices
 from keelback.apiserver.custom_resource_versions import ServedVersion, VersionMaker
 from keelback.apiserver.custom_scale import CustomScaleHandler
 from keelback.apiserver.discovery import Discovery, Served
@@ -90,6 +92,7 @@ class CustomResources:
         # The cache may be behind this object's own writes: two definitions must not both get a name.
         self._names = status.AcceptedNames()
         self._refused: dict[str, str] = {}
+        self._api_services = CustomAPIServices(handlers["apiregistration.k8s.io", "apiservices"].store, lookup)
         self._definitions: ResourceStore[CustomResourceDefinition] = handlers[
             "apiextensions.k8s.io", "customresourcedefinitions"
         ].store
@@ -98,6 +101,7 @@ class CustomResources:
         """Serve what is established already, before the first request is answered."""
         for definition in self._lookup.scan(CustomResourceDefinition):
             self._names.put(definition)
+            self._api_services.load(definition)
             if status.is_true(definition, status.ESTABLISHED):
                 await self._serve(definition)
 
@@ -105,6 +109,7 @@ class CustomResources:
         """Follow the definitions until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._restore_api_services())
                 while True:
                     await self._follow(group)
                     await self._clock.sleep(RETRY_SECONDS)
@@ -123,6 +128,21 @@ class CustomResources:
                     definition = codecs.decode(CustomResourceDefinition, record.object)
                     await self._reconcile(definition, group, is_gone=record.type == "DELETED")
 
+    async def _restore_api_services(self) -> NoReturn:
+        """Those that are needed are there again as soon as somebody deletes them."""
+        while True:
+            try:
+                await self._api_services.take_back_orphans(self._write(""))
+                watcher = await self._lookup.cache(APIService.__kind__).watch(WatchOptions())
+                while records := await watcher.next_records():
+                    for record in records:
+                        if record.type == "DELETED":
+                            gone = codecs.decode(APIService, record.object)
+                            await self._api_services.restore(gone, self._write(""))
+            except (errors.StatusError, StorageError) as error:
+                log.warning("The APIServices of custom resources cannot be kept up", error=str(error))
+            await self._clock.sleep(RETRY_SECONDS)
+
     def _end_what_is_gone(self) -> None:
         """A watch that starts again does not tell what was deleted meanwhile."""
         for name in list(self._served):
@@ -139,6 +159,7 @@ class CustomResources:
                 self._end(name)
                 self._names.remove(name)
                 self._refused.pop(name, None)
+                await self._api_services.remove(name, self._write(""))
                 await self._reconsider(definition.spec.group)
             elif definition.metadata.deletion_timestamp is not None:
                 await self._begin_to_terminate(definition, group)
@@ -168,6 +189,7 @@ class CustomResources:
             self._refused[name] = definition.spec.group
         if status.is_true(accepted, status.ESTABLISHED):
             await self._serve(accepted)
+        await self._api_services.put(definition, self._write(""))
         if wanted == definition.status:
             return
 

@@ -55,16 +55,22 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
 _LABELS = {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
 
 
-def plan(existing: Iterable[APIService], now: datetime, served: Container[tuple[str, str]]) -> Iterator[APIService]:
-    """Those that are missing of the versions that are served, with the status that they always have."""
-    known = {(one.spec.group, one.spec.version) for one in existing}
+def always_available(now: datetime) -> APIServiceStatus:
+    """The status of an APIService that is this server's own."""
     available = APIServiceCondition(
         type="Available",
         status="True",
         reason="Local",
         message="Local APIServices are always available",
-        last_transition_time=now,
+        last_transition_time=now.replace(microsecond=0),
     )
+    return APIServiceStatus(conditions=(available,))
+
+
+def plan(existing: Iterable[APIService], now: datetime, served: Container[tuple[str, str]]) -> Iterator[APIService]:
+    """Those that are missing of the versions that are served, with the status that they always have."""
+    known = {(one.spec.group, one.spec.version) for one in existing}
+    status = always_available(now)
     for (group, version), (group_priority, version_priority) in PRIORITIES.items():
         if (group, version) not in known and (group, version) in served:
             yield APIService(
@@ -75,7 +81,7 @@ def plan(existing: Iterable[APIService], now: datetime, served: Container[tuple[
                     group_priority_minimum=group_priority,
                     version_priority=version_priority,
                 ),
-                status=APIServiceStatus(conditions=(available,)),
+                status=status,
             )
 
 
