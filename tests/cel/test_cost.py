@@ -95,3 +95,4 @@ def test_estimates_stop_at_the_largest_number() -> None:
 
     assert huge.plus(huge) == huge.by(huge) == huge.scaled(3.0) == huge
     assert Estimate(1, 71).scaled(0.1) == (1, 8)
+    assert Estimate(1, 71).scaled(-2.0) == (0, 0)

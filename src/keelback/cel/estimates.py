@@ -13,7 +13,8 @@ def _saturated(number: int) -> int:
 
 
 def _times(number: int, factor: float) -> int:
-    product = number * factor
+    # A factor that an expression gives may be below nothing; what it is for then fails.
+    product = max(number * factor, 0.0)
     return MAXIMUM if product > MAXIMUM else min(math.ceil(product), MAXIMUM)
 
 
