@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.resource_v1 import DeviceClass
-from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, invalid, required, too_many
+from keelback.apimachinery.errors import FieldError, required, too_many
+from keelback.registry.resource_claims import opaque_problems
 from keelback.registry.strategy import Strategy
 
 _MOST = 32
@@ -28,14 +28,4 @@ class DeviceClassStrategy(Strategy[DeviceClass]):
         if len(spec.config) > _MOST:
             yield too_many("spec.config", len(spec.config), _MOST)
         for index, config in enumerate(spec.config):
-            path = f"spec.config[{index}].opaque"
-            if config.opaque is None:
-                yield required(path)
-                continue
-            if not config.opaque.driver:
-                yield required(f"{path}.driver")
-            else:
-                for complaint in names.dns1123_subdomain(config.opaque.driver):
-                    yield invalid(f"{path}.driver", config.opaque.driver, complaint)
-            if not bytes(config.opaque.parameters):
-                yield required(f"{path}.parameters")
+            yield from opaque_problems(config.opaque, f"spec.config[{index}].opaque")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.networking_v1 import IPAddress, ParentReference
-from keelback.apimachinery import names
+from keelback.apimachinery import go_addresses, names
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
@@ -45,4 +45,8 @@ class IPAddressStrategy(Strategy[IPAddress]):
             yield invalid("spec.parentRef", new.spec.parent_ref, "field is immutable")
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
-        return names.ip_address(name)
+        try:
+            address = go_addresses.parse(name)
+        except go_addresses.AddressError as error:
+            return (str(error),)
+        return () if str(address) == name else ("must be a canonical form IP address",)

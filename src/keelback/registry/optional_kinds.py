@@ -19,6 +19,7 @@ from keelback.registry import (
     deviceclasses,
     ipaddresses,
     resource_claims,
+    resourceslices,
     servicecidrs,
     volumeattributesclasses,
 )
@@ -79,7 +80,7 @@ def _resource_strategies(version: str) -> Iterator[Strategy[Any]]:
             yield in_version(DeviceTaintRuleStrategy, version)
             yield in_version(resource_claims.ResourceClaimStrategy, version)
             yield in_version(resource_claims.ResourceClaimTemplateStrategy, version)
-            yield in_version(resource_claims.ResourceSliceStrategy, version)
+            yield in_version(resourceslices.ResourceSliceStrategy, version)
         case _:
             raise KeyError(f"resource.k8s.io/{version}")
 
@@ -310,8 +311,8 @@ class ResourceSliceV1beta1Strategy(Strategy[resource_v1beta1.ResourceSlice]):
     kind = resource_v1beta1.ResourceSlice
     answers_deleted_object = True
     storage_kind = resource_v1.ResourceSlice
-    columns = resource_claims.ResourceSliceStrategy.columns
-    _stored = resource_claims.ResourceSliceStrategy()
+    columns = resourceslices.ResourceSliceStrategy.columns
+    _stored = resourceslices.ResourceSliceStrategy()
 
     def from_storage(self, data: bytes) -> bytes:
         return codecs.encode_stored(resource_v1beta1.slice_from_v1(self._stored.decode(data)))
