@@ -137,7 +137,7 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
                 if bound.evaluator.fails_closed:
                     refusals.append(_Refusal(bound.name, binding.name, f"failed to configure binding: {error}"))
                 continue
-            namespace = namespace_tree(await namespace_of(self._reader, request))
+            namespace = await given.namespace(self._reader)
             for params in found:
                 values = given.values(kind, params)
                 self._decide(bound, binding, values, namespace, request, refusals, annotations)
@@ -183,6 +183,15 @@ class _Given:
         self._authorizer = authorizer
         self._resources = resources
         self._values: dict[Kind, dict[str, Value]] = {}
+        self._namespace: Mapping[str, Any] | None = None
+        self._has_namespace = False
+
+    async def namespace(self, reader: Reader) -> Mapping[str, Any] | None:
+        """What `namespaceObject` is. Raises NotFound."""
+        if not self._has_namespace:
+            self._namespace = namespace_tree(await namespace_of(reader, self.request))
+            self._has_namespace = True
+        return self._namespace
 
     def values(self, kind: Kind, params: Mapping[str, Any] | None) -> dict[str, Value]:
         """The variables of an expression."""
@@ -256,6 +265,8 @@ def _denials(evaluator: _Evaluator, values: Mapping[str, Value]) -> list[_Denial
         except ExpressionFailure as failure:
             if evaluator.fails_closed:
                 failed.append((index, str(failure)))
+    if not failed:
+        return []
     # Messages are computed only where they are needed, from what the validations left of the budget.
     messages = Evaluation(
         {name: value for name, value in values.items() if not name.startswith("authorizer")},
@@ -286,6 +297,8 @@ def _usable(value: Value) -> str:
 
 
 def _annotations(evaluator: _Evaluator, values: Mapping[str, Value]) -> list[tuple[str, str, str]]:
+    if not evaluator.annotations:
+        return []
     evaluation = Evaluation(values, evaluator.variables.compiled, Budget(RUNTIME_BUDGET))
     found: list[tuple[str, str, str]] = []
     for key, expression in evaluator.annotations:
