@@ -48,6 +48,7 @@ def test_they_follow_the_definitions() -> None:
             assert (condition.type, condition.status, condition.reason) == ("Available", "True", "Local")
             async with asyncio.timeout(20):
                 while not any(one.type == "Established" for one in widgets.status.conditions or ()):
+                    await asyncio.sleep(0)
                     widgets = await client.get(CustomResourceDefinition, "widgets.example.com")
             first, second = widgets.spec.versions
             unserved = (first, replace(second, served=False))
