@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,5 +178,20 @@ def test_the_lower_part_of_a_range_is_left_to_those_who_ask() -> None:
                 service("asked", type="NodePort", ports=(ServicePort(port=1, node_port=30001),))
             )
             assert asked.spec.ports[0].node_port == 30001
+
+    asyncio.run(main())
+
+
+def test_a_server_that_starts_again_finds_its_services_as_they_are(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = SystemClock()
+        seen = []
+        for _ in range(2):
+            store = await open_store(tmp_path / "store.db", clock)
+            async with asyncio.timeout(30), api_server(clock, store=store) as api:
+                services = (await api.client(ADMINISTRATOR).list(Service)).items
+                seen.append({one.metadata.name: (one.metadata.uid, one.spec.cluster_ip) for one in services})
+                assert (await addresses(api)).keys() == {"10.96.0.1", "10.96.0.10"}
+        assert seen[0] == seen[1]
 
     asyncio.run(main())

@@ -62,6 +62,14 @@ async def _ensure(client: Client, obj: Object) -> None:
         await client.create(obj)
 
 
+async def _ensure_service(client: Client, service: core_v1.Service) -> None:
+    """As `_ensure`, but for what is refused, before its name is looked at, because it has its address already."""
+    try:
+        await client.get(core_v1.Service, service.metadata.name, service.metadata.namespace)
+    except errors.NotFound:
+        await _ensure(client, service)
+
+
 async def _ensure_all(client: Client, objects: Iterable[Object]) -> None:
     """Several at a time: the store writes them in groups."""
     waiting = list(objects)
@@ -115,7 +123,7 @@ async def _ensure_policy(client: Client) -> None:
 async def _ensure_services(client: Client, service_ip: str, dns_ip: str, endpoint: tuple[str, int]) -> None:
     labels = {"component": "apiserver", "provider": "kubernetes"}
     port = core_v1.ServicePort(name="https", port=443, target_port=endpoint[1])
-    await _ensure(
+    await _ensure_service(
         client,
         core_v1.Service(
             metadata=ObjectMeta(name="kubernetes", namespace="default", labels=labels),
@@ -126,7 +134,7 @@ async def _ensure_services(client: Client, service_ip: str, dns_ip: str, endpoin
         core_v1.ServicePort(name="dns", port=53, protocol="UDP", target_port=53),
         core_v1.ServicePort(name="dns-tcp", port=53, target_port=53),
     )
-    await _ensure(
+    await _ensure_service(
         client,
         core_v1.Service(
             metadata=ObjectMeta(
