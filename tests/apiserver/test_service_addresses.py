@@ -24,6 +24,8 @@ from keelback.apimachinery.meta import Condition, ObjectMeta, replace
 from keelback.apiserver import service_addresses
 from keelback.apiserver.allocators import first_dynamic_port
 from keelback.apiserver.assembly import RunningAPIServer
+from keelback.concurrency.clock import SystemClock
+from keelback.storage.sqlite import open_store
 from keelback.testing.api import ADMINISTRATOR, api_server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
