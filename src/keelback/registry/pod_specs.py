@@ -127,9 +127,10 @@ def _with_source(volume: Volume) -> Volume:
 
 def _with_image_defaults(volume: Volume) -> Volume:
     image = volume.image
-    if image is None or image.pull_policy or not image.reference:
+    if image is None or image.pull_policy:
         return volume
-    return replace(volume, image=replace(image, pull_policy=pull_policy(image.reference)))
+    policy = pull_policy(image.reference) if image.reference else "IfNotPresent"
+    return replace(volume, image=replace(image, pull_policy=policy))
 
 
 def _with_claim_defaults(volume: Volume) -> Volume:
