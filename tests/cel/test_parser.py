@@ -57,6 +57,7 @@ SYNTAX = {
     ],
     "f(missing])": ["1:10: Syntax error: extraneous input ']' expecting ')'"],
     "(1": ["1:3: Syntax error: missing ')' at '<EOF>'"],
+    "Object{": ["1:8: Syntax error: mismatched input '<EOF>' expecting {'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}"],
     "{1:305 2:569}": ["1:8: Syntax error: mismatched input '2' expecting {'}', ','}"],
     "{": [
         "1:2: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '}', '(', '.', ',', '-', '!', '?', 'true', "

@@ -78,9 +78,11 @@ _IN_LIST = _BEGINNINGS.format_map({**_ABSENT, "square": "'[', ']', ", "comma": "
 _IN_MAP = _BEGINNINGS.format_map(
     {**_ABSENT, "square": "'[', ", "brace": "'}', ", "comma": "',', ", "question": "'?', "}
 )
+_IN_OBJECT = "'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER"
 _IN_CALL = _BEGINNINGS.format_map({**_ABSENT, "square": "'[', ", "round": "')', "})
 _LITERALS = frozenset({"string", "bytes", "int", "uint", "double", "true", "false", "null"})
 _BEGIN_OPERANDS = _LITERALS | {"identifier", ".", "(", "[", "{", "!", "-"}
+_BEGIN_FIELDS = frozenset({"identifier"})
 _CONTINUE_OPERANDS = frozenset({*_PRECEDENCE, ".", "[", "?"})
 
 MacroKey = tuple[str, bool, int]
@@ -361,7 +363,7 @@ class _Parser:
 
     def _entries(self, *, is_map: bool) -> tuple[Entry, ...]:
         entries: list[Entry] = []
-        goes_on = self._first("}", _IN_MAP if is_map else "'}', ',', '?', IDENTIFIER", is_map=is_map)
+        goes_on = self._first("}", _IN_MAP if is_map else _IN_OBJECT, is_map=is_map)
         while goes_on:
             is_optional = self._accept("?")
             key = self._expression() if is_map else self._expect("identifier", "IDENTIFIER").text
@@ -380,8 +382,8 @@ class _Parser:
         if self._accept(","):
             self._expect(closing, f"'{closing}'")
             return False
-        if is_map and self._tokens[self._next].kind != "?":
-            self._begin(expected)
+        if self._tokens[self._next].kind != "?":
+            self._begin(expected, _BEGIN_OPERANDS if is_map else _BEGIN_FIELDS)
         return True
 
     def _another(self, closing: str) -> bool:
@@ -447,12 +449,12 @@ class _Parser:
         is_closing = kind in (")", "]")
         return is_closing and (token.kind in _CONTINUE_OPERANDS or (token.kind == END and self._open == 1))
 
-    def _begin(self, expected: str) -> None:
-        """See to it that an operand begins here; one token that does not belong is left out."""
+    def _begin(self, expected: str, beginnings: frozenset[str] = _BEGIN_OPERANDS) -> None:
+        """See to it that an operand (or a field) begins here; one token that does not belong is left out."""
         token = self._tokens[self._next]
-        if token.kind in _BEGIN_OPERANDS:
+        if token.kind in beginnings:
             return
-        if token.kind != END and self._tokens[self._next + 1].kind in _BEGIN_OPERANDS:
+        if token.kind != END and self._tokens[self._next + 1].kind in beginnings:
             self._source.report(
                 f"Syntax error: extraneous input '{token.text}' expecting {{{expected}}}", token.position
             )
