@@ -7,6 +7,7 @@ import json
 
 from keelback.api.coordination_v1 import Lease, LeaseSpec
 from keelback.apimachinery.meta import ObjectMeta
+from keelback.auth.users import UserInfo
 from keelback.component.http import Request, Response
 from keelback.concurrency.clock import SystemClock
 from keelback.reconcile.leader_election import micro_time
@@ -45,6 +46,9 @@ def test_a_component_is_healthy_while_its_leader_renews_its_lease() -> None:
             _, one, _ = await read(f"{PATH}/etcd-0")
             assert one["conditions"] == [{"type": "Healthy", "status": "True", "message": "ok"}]
             assert (await read(f"{PATH}/nothing"))[0] == 404
+            api.client(UserInfo("system:kube-controller-manager"))
+            _, one, _ = await read(f"{PATH}/controller-manager")
+            assert one["conditions"] == [{"type": "Healthy", "status": "True", "message": "ok"}]
             _, selected, _ = await read(PATH)
             assert selected["kind"] == "ComponentStatusList"
 

@@ -112,7 +112,9 @@ class APIServerConfig:
 class RunningAPIServer:
     """A server that answers. `run` keeps its caches in step with the store."""
 
-    def __init__(self, server: APIServer, feed: CacheFeed, store: Store, clock: Clock) -> None:
+    def __init__(self, server: APIServer, feed: CacheFeed, store: Store, clock: Clock, in_process: set[str]) -> None:
+        """`in_process` is where the names of those are put who have a client in this process."""
+        self._in_process = in_process
         self._server = server
         self._feed = feed
         self._store = store
@@ -127,6 +129,7 @@ class RunningAPIServer:
 
     def client(self, identity: UserInfo, user_agent: str = "keelback") -> Client:
         """A client in this process, acting as the identity."""
+        self._in_process.add(identity.name)
         return Client(InProcessTransport(self._server.handle, identity, {"user-agent": user_agent}))
 
     def begin(self) -> None:
@@ -194,6 +197,7 @@ class _Assembly:
             client_ca_pem=config.client_ca_pem, tokens=self._tokens, clock=clock
         )
         self._server = APIServer(authenticator, self._authorizer, clock, metrics)
+        self._in_process: set[str] = set()
         self._binder = AdmissionBinder()
         self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
@@ -222,7 +226,7 @@ class _Assembly:
         self._add_reviews()
         openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
-        running = RunningAPIServer(self._server, self._feed, self._store, self._clock)
+        running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process)
         running.at_close(self._webhooks.close)
         await self._follow_policy(running)
         custom = self._custom_resources(openapi)
@@ -352,7 +356,7 @@ class _Assembly:
         route("", "v1", "bindings", "", parts.bind)
         route("", "v1", "pods", "eviction", parts.evict)
         self._discovery.add(Served(core_v1.Binding.__kind__, ("create",), is_stored=False))
-        statuses = ComponentStatuses(self._lookup, self._store)
+        statuses = ComponentStatuses(self._lookup, self._store, self._in_process)
         route("", "v1", "componentstatuses", "", statuses.handle)
         self._discovery.add(Served(core_v1.ComponentStatus.__kind__, statuses.strategy.verbs, is_stored=False))
         tokens = TokenRequests(self._issuer, self._lookup)

@@ -34,6 +34,11 @@ class ComponentStatusStrategy(Strategy[ComponentStatus]):
     )
 
 
+def healthy(component: str) -> ComponentStatus:
+    """The status of a component that is known to live."""
+    return _status(component, "ok", "")
+
+
 def of_store(*, is_answering: bool) -> ComponentStatus:
     """The store's status, under the name that it has upstream."""
     return _status("etcd-0", "ok" if is_answering else "", "" if is_answering else "the store does not answer")
@@ -47,7 +52,7 @@ def of_lease(component: str, lease: Lease | None, now: datetime) -> ComponentSta
     age = (now - datetime.fromisoformat(spec.renew_time)).total_seconds()
     if age > (spec.lease_duration_seconds or 0):
         return _status(component, "", f"the leader has not renewed its lease for {int(age)} seconds")
-    return _status(component, "ok", "")
+    return healthy(component)
 
 
 def _status(name: str, message: str, error: str) -> ComponentStatus:
