@@ -8,9 +8,9 @@ import random
 import pytest
 
 from keelback.api.builtin import STORED
-from keelback.component.http import Response
+from keelback.component.http import Request, Response, StreamingResponse, Writer
 from keelback.testing.api import api_server
-from keelback.testing.fuzz_api import Outcome, run_round
+from keelback.testing.fuzz_api import Finding, Outcome, Watches, run_round
 from keelback.testing.fuzzing import RequestMaker
 
 
@@ -23,11 +23,37 @@ def test_no_request_hits_a_defect(seed: int) -> None:
     # Were they all refused at the door, nothing would have been tried.
     assert outcome.statuses[200] > 50
     assert outcome.statuses[422] > 50
+    assert outcome.events > 10
 
 
 def test_the_same_seed_makes_the_same_requests() -> None:
     first, second = (RequestMaker(random.Random(7)) for _ in range(2))
     assert [first.next() for _ in range(200)] == [second.next() for _ in range(200)]
+
+
+def test_the_rules_and_policies_that_requests_run_into_are_there() -> None:
+    async def main() -> list[int]:
+        async with api_server() as api:
+            return [(await api.handle(request)).status for request in RequestMaker(random.Random(1)).armed()]  # type: ignore[union-attr]
+
+    assert set(asyncio.run(main())) == {201}
+
+
+def test_a_stream_of_what_is_no_event_is_found() -> None:
+    async def main() -> Outcome:
+        async def serve(writer: Writer) -> None:
+            writer.write(b'{"type":"NEWS","object":{}}\n')
+            await writer.wait_closed()
+
+        outcome = Outcome()
+        watches = Watches(outcome)
+        await watches.add(StreamingResponse(200, {}, serve), Finding(1, 2, "", Request("GET", "/")))
+        await watches.end()
+        return outcome
+
+    (found,) = asyncio.run(main()).findings
+    assert (found.seed, found.number) == (1, 2)
+    assert "no event" in found.problem
 
 
 def test_what_is_spoilt_was_valid_before() -> None:

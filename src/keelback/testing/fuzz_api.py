@@ -12,21 +12,28 @@ import random
 import re
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from keelback.api.builtin import STORED
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.component import logs
-from keelback.component.http import AnyResponse, Request, Response, StreamingResponse
+from keelback.component.http import Request, Response, StreamingResponse
 from keelback.testing.api import api_server
 from keelback.testing.fuzzing import RequestMaker
 
 ROUND = 2000
 """Requests to one server; each round has a seed of its own and begins anew."""
 HANG_SECONDS = 30.0
+CPU_SECONDS = 5.0
+"""More of the processor's time than this for one request is a finding."""
+WATCHES = 20
+"""How many watches run at once; the next one ends the oldest."""
 _SHOWN = 2000
+_EVENT_TYPES = frozenset(("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"))
 # Where Kubernetes itself answers 5xx.
 _UPSTREAM = re.compile(
     "|".join(
@@ -54,6 +61,9 @@ _UPSTREAM = re.compile(
         )
     )
 )
+_UPSTREAM_INTERNAL = re.compile(
+    r"Internal error occurred: (failed to allocate a serviceIP: range is full|the spec replicas field )"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,8 @@ class Outcome:
     statuses: Counter[int] = field(default_factory=Counter)
     slowest: float = 0.0
     slowest_request: Request | None = None
+    events: int = 0
+    """What watches were sent."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -96,19 +108,72 @@ class _Log:
         return None
 
 
-class _ClosedWriter:
-    """The client of a stream that goes at once."""
+class _Client:
+    """The client of a stream: takes everything, and sees that each event is whole."""
 
-    closed = True
+    def __init__(self) -> None:
+        self.closed = False
+        self.events = 0
+        self._gone = asyncio.Event()
 
     def write(self, data: bytes) -> None:
-        """Drop it."""
+        """Take some events. Raises ValueError for what is none."""
+        for line in data.splitlines():
+            event = msgspec.json.decode(line)
+            if event["type"] not in _EVENT_TYPES or not isinstance(event["object"], dict):
+                raise ValueError(f"no event: {line[:200]!r}")
+            self.events += 1
 
     async def drain(self) -> None:
         """Nothing waits."""
 
     async def wait_closed(self) -> None:
-        """It is gone already."""
+        await self._gone.wait()
+
+    def leave(self) -> None:
+        """Go away."""
+        self.closed = True
+        self._gone.set()
+
+
+class Watches:
+    """The watches that run beside the requests. What is wrong with one is a finding when it ends."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._running: deque[tuple[_Client, asyncio.Task[None], Finding]] = deque()
+
+    async def add(self, response: StreamingResponse, about: Finding) -> None:
+        """Watch beside the others; the oldest makes room."""
+        client = _Client()
+        self._running.append((client, asyncio.ensure_future(_served(response, client)), about))
+        await asyncio.sleep(0)
+        if len(self._running) > WATCHES:
+            await self._end_oldest()
+
+    async def end(self) -> None:
+        """End them all."""
+        while self._running:
+            await self._end_oldest()
+
+    async def _end_oldest(self) -> None:
+        client, task, about = self._running.popleft()
+        client.leave()
+        problem = ""
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                await task
+        except TimeoutError:
+            problem = f"a watch did not end in {HANG_SECONDS} seconds"
+        except Exception as error:  # whatever gets out is a finding
+            problem = f"a watch failed: {error!r}"
+        self._outcome.events += client.events
+        if problem:
+            self._outcome.findings.append(replace(about, problem=problem))
+
+
+async def _served(response: StreamingResponse, client: _Client) -> None:
+    await response.serve(client)
 
 
 async def run_round(seed: int, requests: int, outcome: Outcome) -> None:
@@ -118,47 +183,53 @@ async def run_round(seed: int, requests: int, outcome: Outcome) -> None:
     try:
         async with api_server(seed=seed) as api:
             maker = RequestMaker(random.Random(seed))
-            for kind in STORED:
-                await _ask(api, maker.valid(kind, "fuzz"))
+            for request in [*(maker.valid(kind, "fuzz") for kind in STORED), *maker.armed()]:
+                await api.handle(request)
+            watches = Watches(outcome)
             for number in range(requests):
-                await _one(api, maker.next(), log, outcome, (seed, number))
+                await _one(api, maker.next(), log, outcome, watches, (seed, number))
+            await watches.end()
     finally:
         logs.configure(level=logs.WARNING)
 
 
-async def _one(api: RunningAPIServer, request: Request, log: _Log, outcome: Outcome, at: tuple[int, int]) -> None:
+async def _one(
+    api: RunningAPIServer, request: Request, log: _Log, outcome: Outcome, watches: Watches, at: tuple[int, int]
+) -> None:
     log.lines.clear()
-    started = time.perf_counter()
+    started = time.process_time()
     problem = ""
     try:
         async with asyncio.timeout(HANG_SECONDS):
-            response = await _ask(api, request)
+            response = await api.handle(request)
+            if isinstance(response, StreamingResponse):
+                await watches.add(response, Finding(*at, "", request))
     except TimeoutError:
         problem = f"no answer in {HANG_SECONDS} seconds"
     except Exception as error:  # whatever gets out is a finding
         problem = f"raised {error!r}"
     else:
-        status = response.status if isinstance(response, Response | StreamingResponse) else 101
+        status = int(response.status) if isinstance(response, Response | StreamingResponse) else 101
         outcome.statuses[status] += 1
         if isinstance(response, Response) and status >= 500:
             text = " ".join(response.content().decode("utf-8", "replace").split())  # YAML breaks lines
-            is_upstream = _UPSTREAM.search(text) is not None and "Internal error occurred" not in text
-            problem = "" if is_upstream else f"{status}: {text[:400]}"
+            problem = "" if _is_upstreams(text) else f"{status}: {text[:400]}"
     if log.lines:
         problem = f"{problem}\nlogged: {''.join(log.lines)[-3000:]}"
     outcome.requests += 1
-    took = time.perf_counter() - started
+    took = time.process_time() - started
     if took > outcome.slowest:
         outcome.slowest, outcome.slowest_request = took, request
+    if took > CPU_SECONDS:
+        problem = f"{problem}\ntook {took:.1f} seconds of the processor".strip()
     if problem:
         outcome.findings.append(Finding(*at, problem, request))
 
 
-async def _ask(api: RunningAPIServer, request: Request) -> AnyResponse:
-    response = await api.handle(request)
-    if isinstance(response, StreamingResponse):
-        await response.serve(_ClosedWriter())
-    return response
+def _is_upstreams(text: str) -> bool:
+    """Whether this is a failure Kubernetes has too."""
+    known = _UPSTREAM_INTERNAL if "Internal error occurred" in text else _UPSTREAM
+    return known.search(text) is not None
 
 
 def resident_bytes() -> int:
@@ -172,20 +243,24 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000, help="how many in all (20000)")
     parser.add_argument("--seed", type=int, default=1, help="the first round's seed; each round of 2000 has the next")
     parser.add_argument("--findings", type=int, default=20, help="stop after so many (20)")
+    parser.add_argument("--memory", type=int, default=600, help="the MiB that may be resident between rounds (600)")
     options = parser.parse_args()
     outcome = Outcome()
-    seed = options.seed
+    seed, shown = options.seed, 0
     while outcome.requests < options.requests and len(outcome.findings) < options.findings:
         asyncio.run(run_round(seed, min(ROUND, options.requests - outcome.requests), outcome))
         gc.collect()
         sys.stdout.write(
             f"seed {seed}: {outcome.requests} requests, {len(outcome.findings)} findings, slowest "
-            f"{outcome.slowest:.2f} s, {resident_bytes() >> 20} MiB resident\n"
+            f"{outcome.slowest:.2f} s, {outcome.events} events, {resident_bytes() >> 20} MiB resident\n"
         )
+        sys.stdout.writelines(f"\n{one}\n" for one in outcome.findings[shown:])
+        shown = len(outcome.findings)
         sys.stdout.flush()
         seed += 1
-    for one in outcome.findings:
-        sys.stdout.write(f"\n{one}\n")
+        if resident_bytes() > options.memory << 20:
+            sys.stdout.write(f"more than {options.memory} MiB are resident\n")
+            return 1
     slowest = outcome.slowest_request
     if slowest is not None:
         sys.stdout.write(

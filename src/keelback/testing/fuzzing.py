@@ -16,7 +16,7 @@ from keelback.api.builtin import STORED
 from keelback.apimachinery.meta import Object
 from keelback.apimachinery.shapes import Shape, shape_of
 from keelback.component.http import Request
-from keelback.testing import protobuf_bodies
+from keelback.testing import fuzzing_rules, protobuf_bodies
 from keelback.testing.api import ADMINISTRATOR
 from keelback.testing.fuzzing_samples import collection, sample
 from keelback.testing.fuzzing_values import (
@@ -49,10 +49,12 @@ class RequestMaker:
             (14, self._replace),
             (24, self._patch),
             (10, self._read),
+            (4, self._watch),
             (6, self._delete),
             (6, self._subresource),
             (5, self._review),
-            (5, self._custom),
+            (4, self._custom),
+            (8, self._ruled),
             (5, self._odd_path),
         )
 
@@ -60,6 +62,12 @@ class RequestMaker:
         """A create that should succeed: what the others work on."""
         headers = {"accept": "application/json", "content-type": "application/json"}
         return Request("POST", collection(kind), "", headers, _json(sample(kind, name)), identity=ADMINISTRATOR)
+
+    def armed(self) -> list[Request]:
+        """Creates of what later requests run into: rules, and policies that match them."""
+        headers = {"accept": "application/json", "content-type": "application/json"}
+        wanted = (*fuzzing_rules.ARMED, (fuzzing_rules.PATH, fuzzing_rules.ruled("fuzz")))
+        return [Request("POST", path, "", headers, _json(tree), identity=ADMINISTRATOR) for path, tree in wanted]
 
     def next(self) -> Request:
         """The next request."""
@@ -117,6 +125,42 @@ class RequestMaker:
         names += ("timeoutSeconds", "sendInitialEvents", "allowWatchBookmarks", "pretty", "includeObject")
         query = self._query(self._chance.sample(names, 4), likely=0.6)
         return self._request(self._chance.choice(("GET", "GET", "GET", "HEAD")), path, query, "", b"")
+
+    def _watch(self) -> Request:
+        chance = self._chance
+        path = collection(self._kind()) if chance.random() < 0.8 else fuzzing_rules.PATH
+        names = ["resourceVersion", "resourceVersionMatch", "labelSelector", "fieldSelector", "timeoutSeconds"]
+        names += ["sendInitialEvents", "allowWatchBookmarks", "limit", "continue", "includeObject"]
+        query = self._query(names, likely=0.25)
+        if chance.random() < 0.3:
+            query += "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        if chance.random() < 0.2:
+            return self._request("GET", path.replace("/v1/", "/v1/watch/", 1), query.lstrip("&"), "", b"")
+        return self._request("GET", path, f"{query}&watch=1".lstrip("&"), "", b"")
+
+    def _ruled(self) -> Request:
+        chance = self._chance
+        tree = fuzzing_rules.ruled(chance.choice(("fuzz", "fuzz-1", "fuzz-2")))
+        query = self._query(("dryRun", "fieldValidation"))
+        path = fuzzing_rules.PATH
+        name = tree["metadata"]["name"]
+        match chance.randrange(5):
+            case 0:
+                content_type, body = self._written(self._spoiled(tree, None))
+                return self._request("POST", path, query, content_type, body)
+            case 1:
+                content_type, body = self._written(self._spoiled(tree, None))
+                return self._request("PUT", f"{path}/{name}", query, content_type, body)
+            case 2:
+                part = chance.choice(("status", "scale"))
+                scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": name}}
+                sent = tree if part == "status" else {**scale, "spec": {"replicas": 2}}
+                content_type, body = self._written(self._spoiled(sent, None))
+                return self._request("PUT", f"{path}/{name}/{part}", query, content_type, body)
+        content_type = chance.choice(PATCHES)
+        patch = self._operations(tree) if content_type == JSON_PATCH else self._partial(self._spoiled(tree, None))
+        query = f"{query}&fieldManager=m".lstrip("&")
+        return self._request("PATCH", f"{path}/{name}", query, content_type, self._spoiled_bytes(_json(patch)))
 
     def _delete(self) -> Request:
         kind = self._kind()

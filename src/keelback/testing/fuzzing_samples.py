@@ -41,6 +41,14 @@ _CLAIM = {
     "accessModes": ["ReadWriteOnce"],
     "resources": {"requests": {"storage": "1Gi"}},
 }
+# Jane's, for a key that nobody keeps.
+_SIGNING_REQUEST = (
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlISU1IRUNBUUF3RHpFTk1Bc0dBMVVFQXd3RWFtRnVaVEJaTUJN"
+    "R0J5cUdTTTQ5QWdFR0NDcUdTTTQ5QXdFSApBMElBQkhNWEIrWGd3blVQRURYdkZzUHUzQXExUGpoeitMYWJpVUNoOGV1eE5wbjUy"
+    "ckMxaUJNaUN5WElmWXdiCjlnQmRxZW1yc1llWGt3ajhNUjMwSE9GQUQ2MmdBREFLQmdncWhrak9QUVFEQWdOSEFEQkVBaUFjMnVz"
+    "UXozWnUKdDFzRE1PSkFrcTdCaFZ3RzVxOVZRSncwUjlPVWhYeDNpd0lnWlVLdWRYVy9hbW9iQ3JHUHpUOEJqalRGZ3JBTApmeGFU"
+    "VlZqN2pLQzdTVnM9Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo="
+)
 _PROBE_SCHEMA = {
     "type": "object",
     "properties": {"spec": {"type": "object", "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}}},
@@ -168,14 +176,14 @@ _CONTENT: Mapping[str, Mapping[str, Any]] = {
         "spec": {"group": "g.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}
     },
     "certificates.k8s.io/v1/CertificateSigningRequest": {
-        "spec": {"request": "AAAA", "signerName": "example.com/s", "usages": ["client auth"]}
+        "spec": {"request": _SIGNING_REQUEST, "signerName": "example.com/s", "usages": ["client auth"]}
     },
     "scheduling.k8s.io/v1/PriorityClass": {"value": 5},
     "storage.k8s.io/v1/CSINode": {"spec": {"drivers": [{"name": "d", "nodeID": "n"}]}},
     "storage.k8s.io/v1/CSIStorageCapacity": {"storageClassName": "fuzz", "capacity": "1Gi"},
     "storage.k8s.io/v1/StorageClass": {"provisioner": "example.com/p"},
     "storage.k8s.io/v1/VolumeAttachment": {
-        "spec": {"attacher": "example.com/a", "nodeName": "n", "source": {"persistentVolumeName": "v"}}
+        "spec": {"attacher": "example.com", "nodeName": "n", "source": {"persistentVolumeName": "v"}}
     },
     "storage.k8s.io/v1/VolumeAttributesClass": {"driverName": "example.com/d", "parameters": {"a": "b"}},
     "node.k8s.io/v1/RuntimeClass": {"handler": "runc", "scheduling": {"nodeSelector": {"a": "b"}}},
