@@ -179,3 +179,13 @@ def test_a_version_that_was_stored_stays() -> None:
         "version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 "
         "and removes v1 from status.storedVersions"
     ]
+
+
+def test_formats_that_nobody_enforces_are_warned_of() -> None:
+    def with_formats(*formats: str) -> CustomResourceDefinition:
+        properties = {form: {"type": "string", "format": form} for form in formats}
+        return definition(version(schema={"openAPIV3Schema": {"type": "object", "properties": properties}}))
+
+    old = with_formats("date-time", "int64", "quantity")
+    assert list(STRATEGY.warnings(old, None)) == ['unrecognized format "quantity"']
+    assert list(STRATEGY.warnings(with_formats("quantity", "double"), old)) == ['unrecognized format "double"']

@@ -198,7 +198,7 @@ class ResourceHandler:
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         chosen = options.write_options(context, "PatchOptions")
         written = await self.patch_with(context, chosen)
-        self._warn(context, written.obj, None)
+        self._warn(context, written.obj, written.old)
         return self._respond_object(201 if written.is_created else 200, written.wire, context, accepted)
 
     async def patch_with(

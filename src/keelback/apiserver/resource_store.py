@@ -84,6 +84,8 @@ class Written(Generic[T]):
     is_created: bool = False
     is_gone: bool = False
     """The write removed the object."""
+    old: T | None = None
+    """What an update changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,19 +346,19 @@ class ResourceStore(Generic[T]):
         stored = self.strategy.encode(new)
         kept = self.strategy.to_storage(stored)
         if kept == current.value and self.strategy.ttl_seconds is None:
-            return Written(old, self.wire(stored, current.mod_revision))
+            return Written(old, self.wire(stored, current.mod_revision), old=old)
         if self._is_finished(new):
             if not write.dry_run:
                 revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
-                return Written(self._versioned(new, revision), self.wire(stored, revision), is_gone=True)
-            return Written(new, self.wire(stored, current.mod_revision), is_gone=True)
+                return Written(self._versioned(new, revision), self.wire(stored, revision), is_gone=True, old=old)
+            return Written(new, self.wire(stored, current.mod_revision), is_gone=True, old=old)
         if write.dry_run:
-            return Written(new, self.wire(stored, current.mod_revision))
+            return Written(new, self.wire(stored, current.mod_revision), old=old)
         _check_size(kept)
         revision = await self._store.put(
             key, kept, expected_revision=current.mod_revision, ttl_seconds=self.strategy.ttl_seconds
         )
-        return Written(self._versioned(new, revision), self.wire(stored, revision))
+        return Written(self._versioned(new, revision), self.wire(stored, revision), old=old)
 
     def _is_finished(self, obj: T) -> bool:
         """Whether a deleted object has nothing left to wait for."""

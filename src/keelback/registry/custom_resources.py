@@ -15,6 +15,7 @@ from keelback.apimachinery import schema as managed_schema
 from keelback.apimachinery import structural_schema as structural
 from keelback.apimachinery import structural_schema_validation as validation
 from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import ObjectMeta, make_kind, replace
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.apimachinery.unstructured import Unstructured, with_content
@@ -212,6 +213,17 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         if not self.has_status:
             return new.content != old.content
         return _with_status(new.content, {}) != _with_status(old.content, {})
+
+    def warnings(self, new: Unstructured, old: Unstructured | None) -> Iterator[str]:
+        """Finalizers that may be another's, and rules that are broken but were so before."""
+        known = old.metadata.finalizers if old is not None else ()
+        for one in sorted(set(new.metadata.finalizers) - set(known)):
+            if "/" not in one and one not in ("orphan", "foregroundDeletion", "kubernetes"):
+                told = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts"
+                yield f"metadata.finalizers: {go_quoted(one)}: {told} with other finalizer writers"
+        if old is not None and self._rules is not None:
+            _, ratcheted = self._rules.validate(_whole(new), _whole(old))
+            yield from (f"{one.field}: {one.body}" for one in ratcheted)
 
     # Validation.
 

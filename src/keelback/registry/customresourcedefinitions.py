@@ -20,7 +20,9 @@ from keelback.api.apiextensions_v1 import (
 )
 from keelback.apimachinery import names, structural_schema
 from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import replace, with_metadata
+from keelback.apimachinery.structural_schema_formats import is_enforced
 from keelback.apimachinery.validation import immutable_field
 from keelback.registry import custom_resource_definition_parts as parts
 from keelback.registry import custom_resource_internal_form, custom_resource_rules, custom_resource_schemas
@@ -84,6 +86,13 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
             deletion_grace_period_seconds=None,
         )
 
+    def warnings(self, new: CustomResourceDefinition, old: CustomResourceDefinition | None) -> Iterator[str]:
+        """Formats that nobody enforces."""
+        if old is not None and old.spec.versions == new.spec.versions:
+            return
+        known = frozenset[str]() if old is None else _formats(old)
+        yield from (f"unrecognized format {go_quoted(one)}" for one in sorted(_formats(new) - known))
+
     def validate(self, new: CustomResourceDefinition) -> Iterator[FieldError]:
         yield from _name(new)
         yield from _Spec(new, takes_any_bundle=True).problems()
@@ -116,6 +125,28 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
 
 
 _PRESERVING = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+
+
+def _formats(definition: CustomResourceDefinition) -> frozenset[str]:
+    """The formats in all schemas that are neither enforced nor those of integers."""
+    found: set[str] = set()
+
+    def look(schema: Any) -> None:
+        if isinstance(schema, Mapping):
+            form = schema.get("format")
+            if isinstance(form, str) and form not in ("", "int32", "int64") and not is_enforced(form):
+                found.add(form)
+            for name in ("items", "additionalProperties", "not"):
+                look(schema.get(name))
+            for below in (schema.get("properties") or {}).values():
+                look(below)
+            for name in ("allOf", "anyOf", "oneOf"):
+                for below in schema.get(name) or ():
+                    look(below)
+
+    for one in definition.spec.versions:
+        look(open_api_of(one))
+    return frozenset(found)
 
 
 def _is_established(definition: CustomResourceDefinition) -> bool:
