@@ -3,21 +3,24 @@ Services."""
 
 from __future__ import annotations
 
+import ipaddress
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from keelback.api.core_v1 import Node, Pod, Service
 from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import errors
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import Kind
 from keelback.apiserver import connect_options
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.proxied_links import MAX_HTML_BYTES, Seen, decoded
 from keelback.client.https import HTTPSTransport, client_context
 from keelback.client.upgrade_proxy import pass_on
 from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, Writer, parse_query
@@ -30,6 +33,9 @@ _DIAL_SECONDS = 30.0
 _HOP_HEADERS = frozenset(
     ("connection", "host", "transfer-encoding", "content-length", "authorization", "upgrade", "keep-alive", "te")
 )
+_PATH_SAFE = "/$&+,:;=@"  # besides the unreserved: as Go writes paths
+# A proxied server must not open the API server's origin to others.
+_CORS_HEADERS = frozenset(f"access-control-allow-{name}" for name in ("credentials", "headers", "methods", "origin"))
 
 
 class KubeletProxy:
@@ -105,28 +111,28 @@ class KubeletProxy:
     async def pod_proxy(self, context: RequestContext) -> AnyResponse:
         """…/pods/[SCHEME:]NAME[:PORT]/proxy/PATH"""
         await self._admitted(context, Pod.__kind__, connect_options.PodProxyOptions(path=_path(context)))
-        scheme, name, port = _target(context.info.name)
+        scheme, name, port = _target(context.info.name, "pod")
         pod = await self._lookup.get(Pod, name, context.info.namespace)
         if not port:
             ports = [one.container_port for container in pod.spec.containers for one in container.ports]
             port = str(ports[0]) if ports else "80"
-        if not pod.status.pod_ip:
-            raise errors.ServiceUnavailable("no endpoints available for pod")
-        return await self._forward(context, scheme, pod.status.pod_ip, int(port))
+        return await self._forward(context, scheme, pod.status.pod_ip, port)
 
     async def service_proxy(self, context: RequestContext) -> AnyResponse:
         """…/services/[SCHEME:]NAME[:PORT]/proxy/PATH"""
         await self._admitted(context, Service.__kind__, connect_options.ServiceProxyOptions(path=_path(context)))
-        scheme, name, port = _target(context.info.name)
+        scheme, name, port = _target(context.info.name, "service")
         service = await self._lookup.get(Service, name, context.info.namespace)
-        chosen = next((one for one in service.spec.ports if not port or port in (one.name, str(one.port))), None)
-        if chosen is None:
-            raise errors.ServiceUnavailable(f'no service port "{port}" found for service "{name}"')
+        if port.isdecimal():
+            named = next((one.name for one in service.spec.ports if one.port == int(port)), None)
+            if named is None:
+                raise errors.ServiceUnavailable(f'no service port {port} found for service "{name}"')
+            port = named
         found: list[tuple[str, int]] = []
         for one in await self._lookup.list(EndpointSlice, context.info.namespace):
             if one.metadata.labels.get("kubernetes.io/service-name") != name:
                 continue
-            number = next((p.port for p in one.ports or () if (p.name or "") == chosen.name), None)
+            number = next((p.port for p in one.ports or () if (p.name or "") == port), None)
             found.extend(
                 (endpoint.addresses[0], number)
                 for endpoint in one.endpoints or ()
@@ -135,39 +141,62 @@ class KubeletProxy:
         if not found:
             raise errors.ServiceUnavailable(f'no endpoints available for service "{name}"')
         host, number = self._chance.choice(found)
-        return await self._forward(context, scheme, host, number)
+        return await self._forward(context, scheme, host, str(number))
 
     async def node_proxy(self, context: RequestContext) -> AnyResponse:
-        """/nodes/NAME/proxy/PATH: the kubelet's own API."""
+        """/nodes/[SCHEME:]NAME[:PORT]/proxy/PATH: the kubelet's own API, or another port of the node."""
         await self._admitted(context, Node.__kind__, connect_options.NodeProxyOptions(path=_path(context)))
-        _, name, _ = _target(context.info.name)
-        request = self._outgoing(context)
-        if "upgrade" in context.request.headers:
-            return await self._pass_on(self._kubelet(name), context, request.path, request.query)
-        return await self._stream(self._kubelet(name), request)
+        scheme, name, port = _target(context.info.name, "node")
+        transport = self._kubelet(name)
+        host, _, own_port = transport.address.rpartition(":")
+        if port and port != own_port:
+            return await self._forward(context, scheme, host, port)
+        return await self._proxied(context, transport)
 
-    def _outgoing(self, context: RequestContext) -> Request:
-        given = context.request
-        headers = {name: value for name, value in given.headers.items() if name not in _HOP_HEADERS}
-        headers["x-forwarded-for"] = given.remote or "127.0.0.1"
-        rest = context.info.rest
-        path = f"/{rest}" + ("/" if rest and given.path.endswith("/") else "")
-        return Request(given.method, path, given.query, headers, given.body)
-
-    async def _forward(self, context: RequestContext, scheme: str, host: str, port: int) -> AnyResponse:
+    async def _forward(self, context: RequestContext, scheme: str, host: str, port: str) -> AnyResponse:
+        if not may_be_proxied(host):
+            raise errors.BadRequest("address not allowed")
+        if not port.isdecimal() or int(port) >= 1 << 16:
+            raise errors.ServiceUnavailable(f"error trying to reach service: dial tcp: address {port}: invalid port")
         tls = client_context(insecure=True) if scheme == "https" else None
+        address = f"[{host}]" if ":" in host else host
         transport = HTTPSTransport(
-            f"{scheme or 'http'}://{host}:{port}", tls, make_socket=self._make_socket, clock=self._clock
+            f"{scheme or 'http'}://{address}:{port}", tls, make_socket=self._make_socket, clock=self._clock
         )
-        request = self._outgoing(context)
-        if "upgrade" in context.request.headers:
-            return await self._pass_on(transport, context, request.path, request.query)
-        return await self._stream(transport, request, close=True)
+        return await self._proxied(context, transport, close=True)
+
+    async def _proxied(self, context: RequestContext, transport: HTTPSTransport, *, close: bool = False) -> AnyResponse:
+        given = context.request
+        prefix, path = _proxy_path(context)
+        if "upgrade" in given.headers:
+            return await self._pass_on(transport, context, path or "/", given.query, all_headers=True)
+        if not path and given.method in ("GET", "HEAD"):
+            # Relative links would lead astray (upstream's issue 4958).
+            query = f"?{given.query}" if given.query else ""
+            return Response(301, {"location": f"{quote(given.path, safe=_PATH_SAFE)}/{query}"}, b"")
+        headers = {name: value for name, value in given.headers.items() if name not in _HOP_HEADERS}
+        seen = Seen("https", given.headers.get("host", ""), prefix, transport.address)
+        earlier = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
+        headers["x-forwarded-for"] = ", ".join([*earlier, given.remote or "127.0.0.1"])
+        headers |= {
+            "x-forwarded-uri": quote(prefix + path, safe=_PATH_SAFE),
+            "x-forwarded-host": seen.host,
+            "x-forwarded-proto": seen.scheme,
+        }
+        request = Request(given.method, path or "/", given.query, headers, given.body)
+        return await self._stream(transport, request, close=close, seen=seen)
 
     async def _stream(
-        self, transport: HTTPSTransport, request: Request, *, close: bool = False, tells_why: bool = False
+        self,
+        transport: HTTPSTransport,
+        request: Request,
+        *,
+        close: bool = False,
+        tells_why: bool = False,
+        seen: Seen | None = None,
     ) -> AnyResponse:
-        """Another server's answer, as it comes; with `tells_why` a refusal in plain text becomes a Status."""
+        """Another server's answer, as it comes; with `tells_why` a refusal in plain text becomes a Status, with `seen`
+        its links lead through the proxy."""
         stack = transport.stream(request, timeout_seconds=_DIAL_SECONDS)
         try:
             answer = await stack.__aenter__()
@@ -178,10 +207,26 @@ class KubeletProxy:
             await stack.__aexit__(None, None, None)
             raise _refusal(answer.status, text)
         headers = {name: value for name, value in answer.headers.items() if name not in _HOP_HEADERS}
+        if request.method == "HEAD" and "content-length" in answer.headers:
+            headers["content-length"] = answer.headers["content-length"]
+        chunks = answer.chunks()
+        held: list[bytes] = []
+        if seen is not None:
+            headers = {name: value for name, value in headers.items() if name not in _CORS_HEADERS}
+            if "location" in headers:
+                headers["location"] = seen.url(headers["location"])
+            elif headers.get("content-type", "").partition(";")[0].strip() == "text/html":
+                held, is_whole = await _held(chunks)
+                plain = decoded(b"".join(held), headers.get("content-encoding", "")) if is_whole else None
+                if plain is not None:
+                    headers.pop("content-encoding", None)
+                    held = [seen.document(plain)]
 
         async def serve(writer: Writer) -> None:
             try:
-                async for chunk in answer.chunks():
+                for piece in held:
+                    writer.write(piece)
+                async for chunk in chunks:
                     writer.write(chunk)
                     await writer.drain()
             finally:
@@ -191,9 +236,17 @@ class KubeletProxy:
 
         return StreamingResponse(answer.status, headers, serve)
 
-    async def _pass_on(self, transport: HTTPSTransport, context: RequestContext, path: str, query: str) -> AnyResponse:
+    async def _pass_on(
+        self,
+        transport: HTTPSTransport,
+        context: RequestContext,
+        path: str,
+        query: str,
+        *,
+        all_headers: bool = False,
+    ) -> AnyResponse:
         try:
-            return await pass_on(transport, context.request, path, query)
+            return await pass_on(transport, context.request, path, query, all_headers=all_headers)
         except (OSError, TimeoutError) as error:
             raise errors.InternalError(f"error dialing backend: {error}") from error
 
@@ -266,11 +319,47 @@ def _path(context: RequestContext) -> str:
     return f"/{context.info.rest}" if context.info.rest else ""
 
 
-def _target(name: str) -> tuple[str, str, str]:
+def _target(name: str, kind: str) -> tuple[str, str, str]:
     """`[scheme:]name[:port]` taken apart."""
     parts = name.split(":")
-    if len(parts) == 3:
-        return parts[0], parts[1], parts[2]
-    if len(parts) == 2:
-        return "", parts[0], parts[1]
-    return "", name, ""
+    match parts:
+        case [str(plain)] if plain:
+            return "", plain, ""
+        case [str(plain), port] if plain:
+            return "", plain, port
+        case ["" | "http" | "https" as scheme, str(plain), port] if plain:
+            return scheme, plain, port
+        case _:
+            raise errors.BadRequest(f"invalid {kind} request {go_quoted(name)}")
+
+
+def may_be_proxied(host: str) -> bool:
+    """Whether an address may be a proxy's target: those of this machine and of its link are none of a client's business
+    (upstream's IsProxyableIP)."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    is_here = address.is_loopback or address.is_unspecified or address.is_link_local
+    return not (is_here or address.is_multicast or host == "255.255.255.255")
+
+
+def _proxy_path(context: RequestContext) -> tuple[str, str]:
+    """The path up to the proxy, and what follows it: nothing, or from the slash on."""
+    # /api/v1/nodes/NAME/proxy, or with namespaces/NAME before the resource.
+    parts = context.request.path.split("/")
+    count = 8 if context.info.namespace else 6
+    prefix, rest = parts[:count], parts[count:]
+    return "/".join(prefix), "".join(f"/{part}" for part in rest)
+
+
+async def _held(chunks: AsyncIterator[bytes]) -> tuple[list[bytes], bool]:
+    """The beginning of a body, and whether it is all of it; no more than must be kept to rewrite a document."""
+    held: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > MAX_HTML_BYTES:
+            return held, False
+    return held, True

@@ -20,17 +20,26 @@ _PASSED_ON: Final = (
     "user-agent",
     "accept",
 )
+_OWN: Final = frozenset(("host", "authorization", "content-length", "transfer-encoding"))
 
 
 async def pass_on(
-    transport: Transport, request: Request, path: str, query: str, *, timeout_seconds: float = 30.0
+    transport: Transport,
+    request: Request,
+    path: str,
+    query: str,
+    *,
+    timeout_seconds: float = 30.0,
+    all_headers: bool = False,
 ) -> AnyResponse:
-    """Ask `transport`'s server for what `request` asks, under another path.
+    """Ask `transport`'s server for what `request` asks, under another path; with `all_headers` (a proxy to who knows
+    what) with all it says but who it is.
 
     Where that server switches protocols the two connections are joined; otherwise its answer is the answer.
     Raises OSError or TimeoutError where the server is not reached.
     """
-    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    kept = request.headers.keys() - _OWN if all_headers else _PASSED_ON
+    headers = {name: value for name, value in request.headers.items() if name in kept}
     asked = Request(request.method, path, query, headers, request.body)
     answer, upstream = await transport.upgrade(asked, timeout_seconds=timeout_seconds)
     if upstream is None:
