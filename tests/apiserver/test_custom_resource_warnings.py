@@ -48,8 +48,8 @@ def test_finalizers_without_a_path_and_rules_that_were_broken_before() -> None:
                 await asyncio.sleep(0)
                 status, told = await ask("POST", WIDGETS, made)
             assert told == (
-                '299 - "metadata.finalizers: \\"mine\\": prefer a domain-qualified finalizer name including a path (/) to '
-                'avoid accidental conflicts with other finalizer writers"'
+                '299 - "metadata.finalizers: \\"mine\\": prefer a domain-qualified finalizer name including a path (/) '
+                'to avoid accidental conflicts with other finalizer writers"'
             )
             patch = {"spec": definition(RULE)["spec"]}
             assert await ask("PATCH", f"{DEFINITIONS}/widgets.example.com", patch) == (200, "")

@@ -23,9 +23,15 @@ _IMMUTABLE: Final = "field is immutable"
 
 
 def object_meta(
-    meta: ObjectMeta, *, namespaced: bool, name_problems: NameValidator, path: str = "metadata"
+    meta: ObjectMeta,
+    *,
+    namespaced: bool,
+    name_problems: NameValidator,
+    path: str = "metadata",
+    bare_finalizers: bool = False,
 ) -> Iterator[FieldError]:
-    """What is wrong with the metadata of an object to be created."""
+    """What is wrong with the metadata of an object to be created. Finalizers without a group may be `bare_finalizers`:
+    custom resources have them."""
     if meta.generate_name:
         for complaint in name_problems(meta.generate_name, is_prefix=True):
             yield invalid(f"{path}.generateName", meta.generate_name, complaint)
@@ -42,10 +48,12 @@ def object_meta(
                 yield invalid(f"{path}.namespace", meta.namespace, complaint)
     elif meta.namespace:
         yield forbidden(f"{path}.namespace", "not allowed on this type")
-    yield from _shared(meta, path)
+    yield from _shared(meta, path, bare_finalizers=bare_finalizers)
 
 
-def object_meta_update(new: ObjectMeta, old: ObjectMeta, path: str = "metadata") -> Iterator[FieldError]:
+def object_meta_update(
+    new: ObjectMeta, old: ObjectMeta, path: str = "metadata", *, bare_finalizers: bool = False
+) -> Iterator[FieldError]:
     """What is wrong with the metadata an object would get by an update."""
     if new.finalizers is not old.finalizers and old.deletion_timestamp is not None:
         yield from no_new_finalizers(new.finalizers, old.finalizers, f"{path}.finalizers")
@@ -65,7 +73,7 @@ def object_meta_update(new: ObjectMeta, old: ObjectMeta, path: str = "metadata")
         yield invalid(f"{path}.deletionTimestamp", _shown_time(new.deletion_timestamp), _IMMUTABLE)
     if new.deletion_grace_period_seconds != old.deletion_grace_period_seconds:
         yield invalid(f"{path}.deletionGracePeriodSeconds", new.deletion_grace_period_seconds, _IMMUTABLE)
-    yield from _shared(new, path)
+    yield from _shared(new, path, bare_finalizers=bare_finalizers)
 
 
 def immutable_field(new: Any, old: Any, path: str) -> Iterator[FieldError]:
@@ -96,10 +104,10 @@ def annotation_map(values: Mapping[str, str], path: str) -> Iterator[FieldError]
         yield too_long(path, TOTAL_ANNOTATIONS_MAX_BYTES)
 
 
-def finalizers(values: Sequence[str], path: str) -> Iterator[FieldError]:
+def finalizers(values: Sequence[str], path: str, *, may_be_bare: bool = False) -> Iterator[FieldError]:
     """What is wrong with a list of finalizers."""
     for finalizer in values:
-        yield from finalizer_name(finalizer, path)
+        yield from finalizer_name(finalizer, path, may_be_bare=may_be_bare)
     if ORPHAN_FINALIZER in values and FOREGROUND_FINALIZER in values:
         yield invalid(
             path,
@@ -108,11 +116,11 @@ def finalizers(values: Sequence[str], path: str) -> Iterator[FieldError]:
         )
 
 
-def finalizer_name(finalizer: str, path: str) -> Iterator[FieldError]:
-    """What is wrong with one finalizer: it is qualified, or one of the standard ones."""
+def finalizer_name(finalizer: str, path: str, *, may_be_bare: bool = False) -> Iterator[FieldError]:
+    """What is wrong with one finalizer: it is qualified, or one of the standard ones, or may be bare."""
     for complaint in names.qualified_name(finalizer):
         yield invalid(path, finalizer, complaint)
-    if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+    if not may_be_bare and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
         yield invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")
 
 
@@ -167,7 +175,7 @@ def managed_fields(entries: Sequence[ManagedFieldsEntry], path: str) -> Iterator
             yield too_long(f"{here}.subresource", 256)
 
 
-def _shared(meta: ObjectMeta, path: str) -> Iterator[FieldError]:
+def _shared(meta: ObjectMeta, path: str, *, bare_finalizers: bool) -> Iterator[FieldError]:
     if meta.generation < 0:
         yield invalid(f"{path}.generation", meta.generation, "must be greater than or equal to 0")
     if meta.labels:
@@ -177,7 +185,7 @@ def _shared(meta: ObjectMeta, path: str) -> Iterator[FieldError]:
     if meta.owner_references:
         yield from owner_references(meta.owner_references, f"{path}.ownerReferences")
     if meta.finalizers:
-        yield from finalizers(meta.finalizers, f"{path}.finalizers")
+        yield from finalizers(meta.finalizers, f"{path}.finalizers", may_be_bare=bare_finalizers)
     if meta.managed_fields:
         yield from managed_fields(meta.managed_fields, f"{path}.managedFields")
 

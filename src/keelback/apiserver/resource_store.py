@@ -231,7 +231,10 @@ class ResourceStore(Generic[T]):
 
     def _metadata_problems(self, obj: T) -> Iterable[errors.FieldError]:
         return validation.object_meta(
-            obj.metadata, namespaced=self.kind.namespaced, name_problems=self.strategy.validate_name
+            obj.metadata,
+            namespaced=self.kind.namespaced,
+            name_problems=self.strategy.validate_name,
+            bare_finalizers=self.strategy.bare_finalizers,
         )
 
     async def update(
@@ -329,7 +332,8 @@ class ResourceStore(Generic[T]):
         """Raises Invalid, and what admission refuses with."""
         strategy = self.strategy
         before = old.metadata
-        of_metadata = list(validation.object_meta_update(new.metadata, before))
+        bare = strategy.bare_finalizers
+        of_metadata = list(validation.object_meta_update(new.metadata, before, bare_finalizers=bare))
         # Upstream checks metadata in general and again in each kind's validation, and lists the causes twice.
         problems = [*of_metadata, *of_metadata, *self._metadata_problems(new)]
         if write.subresource == "status":

@@ -39,6 +39,7 @@ class CustomResourceStrategy(Strategy[Unstructured]):
 
     verbs = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     needs_resource_version_to_update = True
+    bare_finalizers = True
     takes_strategic_merge_patches = False
     field_type: ClassVar[Any] = dict
     has_status: ClassVar[bool] = False

@@ -126,6 +126,9 @@ class Strategy(Generic[T]):
     needs_resource_version_to_update: ClassVar[bool] = False
     """A PUT without resourceVersion is refused instead of being unconditional."""
 
+    bare_finalizers: ClassVar[bool] = False
+    """Finalizers need no group in their name."""
+
     answers_deleted_object: ClassVar[bool] = False
     """DELETE answers the object, not a Status."""
 
