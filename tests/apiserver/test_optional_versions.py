@@ -6,7 +6,11 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
+
+from keelback.apimachinery import protobuf
 from keelback.component.http import Request, Response
+from keelback.registry import optional_kinds
 from keelback.registry.runtime_config import OPTIONAL
 from keelback.testing.api import ADMINISTRATOR, api_server
 
@@ -94,6 +98,35 @@ def test_kinds_that_exist_in_no_default_version_are_checked_and_kept() -> None:
             assert made["spec"] == migration["spec"]
 
     asyncio.run(main())
+
+
+def test_a_body_of_a_version_that_exists_is_told_where_it_was_sent() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), api_server() as api:
+            body = {
+                "apiVersion": "storage.k8s.io/v1beta1",
+                "kind": "VolumeAttributesClass",
+                "metadata": {"name": "gold"},
+                "driverName": "d",
+            }
+            status, refused = await ask(api, "POST", "/apis/storage.k8s.io/v1/volumeattributesclasses", body)
+            assert (status, refused["message"]) == (
+                400,
+                "the API version in the data (storage.k8s.io/v1beta1) does not match the expected API version "
+                "(storage.k8s.io/v1)",
+            )
+
+    asyncio.run(main())
+
+
+def test_typed_clients_may_send_each_of_them_in_protobuf() -> None:
+    for group, version in OPTIONAL:
+        for strategy in optional_kinds.strategies(group, version):
+            kind = strategy.kind.__kind__
+            known = {one.encode_name for one in msgspec.structs.fields(strategy.kind)}
+            named = {row.split(" ")[1] for row in protobuf.rows_of_kind(kind.api_version, kind.kind)}
+            assert named <= known, kind
+            assert "spec" in named or kind.plural == "volumeattributesclasses"
 
 
 def test_they_are_not_there_unless_asked_for() -> None:

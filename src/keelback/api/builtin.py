@@ -90,7 +90,19 @@ STORED: tuple[type[Object], ...] = (
 )
 
 _REGISTERED = {(one.__kind__.api_version, one.__kind__.kind) for one in STORED}
-_VERSIONS = frozenset(version for version, _ in _REGISTERED) | {"extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"}
+_OTHER_VERSIONS = frozenset(
+    {
+        *("extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"),
+        *("admissionregistration.k8s.io/v1beta1", "admissionregistration.k8s.io/v1alpha1"),
+        *("certificates.k8s.io/v1beta1", "certificates.k8s.io/v1alpha1"),
+        *("coordination.k8s.io/v1beta1", "coordination.k8s.io/v1alpha2"),
+        *("networking.k8s.io/v1beta1", "storage.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha2"),
+        *("resource.k8s.io/v1beta2", "resource.k8s.io/v1beta1", "resource.k8s.io/v1alpha3"),
+        *("internal.apiserver.k8s.io/v1alpha1", "storagemigration.k8s.io/v1beta1"),
+    }
+)
+"""Those that are gone, and those that are served only when asked for."""
+_VERSIONS = frozenset(version for version, _ in _REGISTERED) | _OTHER_VERSIONS
 
 
 def is_registered(api_version: str, kind_name: str) -> bool:

@@ -398,6 +398,18 @@ _FINISHERS: Final[dict[str, Callable[[dict[str, Any], int], Any]]] = {
     "apiextensions.v1.JSONSchemaPropsOrStringArray": _schema_or_strings,
 }
 
+_SAME_SHAPE = {
+    "admissionregistration.v1alpha1": ("admissionregistration.v1",),
+    "admissionregistration.v1beta1": ("admissionregistration.v1",),
+    "certificates.v1alpha1": ("certificates.v1beta1",),
+    "coordination.v1alpha2": ("coordination.v1beta1",),
+    "networking.v1beta1": ("networking.v1",),
+    "resource.v1beta1": ("resource.v1",),
+    "resource.v1beta2": ("resource.v1", "resource.v1alpha3"),
+    "storage.v1beta1": ("storage.v1",),
+}
+"""Versions whose messages, but for those that stand in the table themselves, are those of another version."""
+
 _messages: dict[str, _Message] = {}
 _TYPE_META = _Message("runtime.TypeMeta", ["1 apiVersion string", "2 kind string"])
 _UNKNOWN = _Message("runtime.Unknown", ["2 raw bytes", "3 contentEncoding string", "4 contentType string"])
@@ -415,7 +427,8 @@ def _message_of(api_version: str, kind: str) -> _Message:
     """The message that encodes a kind. The kinds of meta/v1, such as DeleteOptions, belong to every group."""
     group, _, version = api_version.rpartition("/")
     package = f"{group.partition('.')[0] or 'core'}.{version}"
-    for candidate in (f"{package}.{kind}", f"meta.v1.{kind}"):
+    same = (f"{other}.{kind}" for other in _SAME_SHAPE.get(package, ()))
+    for candidate in (f"{package}.{kind}", *same, f"meta.v1.{kind}"):
         try:
             return _message(candidate)
         except KeyError:

@@ -7,6 +7,7 @@ from typing import Any
 
 from keelback.api import autoscaling_v1 as v1
 from keelback.api import autoscaling_v2 as v2
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.apimachinery.meta import replace
 from keelback.registry import autoscaler_metrics, conversions
@@ -146,10 +147,11 @@ def _validate(scaler: v1.HorizontalPodAutoscaler | v2.HorizontalPodAutoscaler) -
     if spec.max_replicas < spec.min_replicas:
         yield invalid("spec.maxReplicas", spec.max_replicas, "must be greater than or equal to `minReplicas`")
     reference = spec.scale_target_ref
-    if not reference.kind:
-        yield required("spec.scaleTargetRef.kind")
-    if not reference.name:
-        yield required("spec.scaleTargetRef.name")
+    for field, value in (("kind", reference.kind), ("name", reference.name)):
+        if not value:
+            yield required(f"spec.scaleTargetRef.{field}")
+        for complaint in names.path_segment(value) if value else ():
+            yield invalid(f"spec.scaleTargetRef.{field}", value, complaint)
     # Among the kinds that can be scaled, only ReplicationControllers have no group.
     if "/" not in reference.api_version and reference.kind != "ReplicationController":
         yield invalid("spec.scaleTargetRef.apiVersion", reference.api_version, "apiVersion must specify API group")
