@@ -38,6 +38,17 @@ spec:
     - {name: main, image: IMAGE, stdin: true, command: [sh, -c, "echo started; while read x; do echo got $x; done"]}
 """
 
+# The protocol each minor agrees on with the server: of exec, and of port-forward.
+TUNNEL = "SPDY/3.1+portforward.k8s.io"
+PROTOCOLS = {
+    21: ("v4.channel.k8s.io", "SPDY/3.1"),
+    27: ("v4.channel.k8s.io", "SPDY/3.1"),
+    29: ("v4.channel.k8s.io", "SPDY/3.1"),
+    30: ("v5.channel.k8s.io", "SPDY/3.1"),
+    32: ("v5.channel.k8s.io", TUNNEL),
+    37: ("v5.channel.k8s.io", TUNNEL),
+}
+
 pytestmark = pytest.mark.timeout(300)
 NewNamespace = Callable[[Cluster, str], str]
 
@@ -134,14 +145,16 @@ def test_streams(containers: Cluster, new_namespace: NewNamespace, minor: int, t
     work.kubectl("apply", "-f", "-", text=(DEPLOYMENT + "---" + SHELL).replace("IMAGE", SAMPLE))
     work.kubectl("rollout", "status", "deploy/web", "--timeout=60s")
     work.kubectl("wait", "pod/shell", "--for=condition=Ready", "--timeout=60s")
-    runs_commands(work)
+    runs_commands(work, PROTOCOLS[minor][0])
     copies_both_ways(work, tmp_path)
     types_into_a_running_container(work)
-    forwards_a_port(work)
+    forwards_a_port(work, PROTOCOLS[minor][1])
     debugs(work, minor)
 
 
-def runs_commands(work: Cluster) -> None:
+def runs_commands(work: Cluster, protocol: str) -> None:
+    told = work.kubectl("exec", "shell", "-v=8", "--", "true", may_fail=True)
+    assert re.search(rf"Protocol(-Version)?: {protocol}\s", told), told
     assert work.kubectl("exec", "-i", "shell", "--", "cat", text="hello\n") == "hello\n"
     assert "exit code 7" in work.kubectl("exec", "shell", "--", "sh", "-c", "exit 7", may_fail=True)
     large = work.kubectl("exec", "deploy/web", "--", "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x")
@@ -170,7 +183,10 @@ def types_into_a_running_container(work: Cluster) -> None:
         following.read_until("got input")
 
 
-def forwards_a_port(work: Cluster) -> None:
+def forwards_a_port(work: Cluster, protocol: str) -> None:
+    with work.at_terminal("port-forward", "deploy/web", ":8080", "-v=8") as telling:
+        told = telling.read_until("-> 8080")
+    assert re.search(rf"(Upgrade|Protocol): {re.escape(protocol)}\s", told), told
     with work.at_terminal("port-forward", "deploy/web", ":8080") as forwarding:
         found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", forwarding.read_until("-> 8080"))
         assert found is not None
