@@ -60,3 +60,9 @@ def given(path: str, value: Any) -> Any:
 def test_a_zero_is_a_default_where_it_says_nothing(resource: str, path: str, zero: Any, wanted: Any) -> None:
     tree = {"metadata": {"name": "x"}, **given(path, zero)}
     assert at(codecs.to_tree(codecs.convert(KINDS[resource], tree)), path) == wanted
+
+
+def test_there_is_no_less_of_a_resource_than_a_thousandth() -> None:
+    tree = {"spec": {"containers": [{"resources": {"requests": {"cpu": "100u", "memory": "1.0001"}}}]}}
+    made = codecs.to_tree(codecs.convert(KINDS["pods"], {"metadata": {"name": "x"}, **tree}))
+    assert at(made, "spec.containers.0.resources.requests") == {"cpu": "1m", "memory": "1001m"}

@@ -73,6 +73,8 @@ def _annotation_rewriter(annotation: Any, owner: type) -> Any:
         return None if item is None else lambda value: _rewrite_tuple(value, item)
     if origin is not None and len(get_args(annotation)) == 2:
         item = _annotation_rewriter(get_args(annotation)[1], owner)
+        if item is _canonical_quantity:
+            item = _canonical_resource
         return None if item is None else lambda value: _rewrite_map(value, item)
     if isinstance(annotation, type) and annotation is not owner:
         return _rewriter(annotation)
@@ -87,6 +89,13 @@ def _rewrite_tuple(value: tuple[Any, ...], item: Any) -> tuple[Any, ...]:
 def _rewrite_map(value: dict[str, Any], item: Any) -> dict[str, Any]:
     made = {key: item(one) for key, one in value.items()}
     return value if all(made[key] is one for key, one in value.items()) else made
+
+
+@lru_cache(maxsize=4096)
+def _canonical_resource(text: str) -> str:
+    """The amount of a resource: thousandths are the least there is of it (upstream's SetDefaults_ResourceList)."""
+    made = _canonical_quantity(text)
+    return str(quantity.parse(made).rounded_up(-3)) if made.endswith(("n", "u")) else made
 
 
 @lru_cache(maxsize=4096)

@@ -76,6 +76,7 @@ def _source(event: Event, _now: datetime) -> str:
 
 class EventStrategy(Strategy[Event]):
     kind = Event
+    is_created_by_update = True
     counts_generations = False
     ttl_seconds = TTL_SECONDS
     leads_with_name = False

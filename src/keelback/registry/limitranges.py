@@ -16,6 +16,7 @@ from keelback.registry.strategy import Strategy
 
 class LimitRangeStrategy(Strategy[LimitRange]):
     kind = LimitRange
+    is_created_by_update = True
     counts_generations = False
     columns = (CREATED_AT,)
 
