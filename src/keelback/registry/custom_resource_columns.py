@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -73,11 +74,18 @@ def cell(value: Any, kind: str, now: datetime) -> Any:
     return None
 
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([.,]\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
 def _since(value: Any, now: datetime) -> str | None:
     if not isinstance(value, str):
         return None
+    if value in ("", "null"):
+        return "<unknown>"
     try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if _TIME.fullmatch(value) is None:
+            return "<invalid>"
+        moment = datetime.fromisoformat(value.replace(",", ".").upper())
     except ValueError:
         return "<invalid>"
     return human_duration((now - moment).total_seconds())
