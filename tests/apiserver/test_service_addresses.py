@@ -142,6 +142,21 @@ def test_a_range_that_is_ready_gives_addresses_too() -> None:
     asyncio.run(main())
 
 
+def test_an_address_that_is_deleted_under_its_service_comes_back() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), api_server() as api:
+            client = api.client(ADMINISTRATOR)
+            listed = await client.list(IPAddress)
+            events = client.watch(IPAddress, resource_version=listed.metadata.resource_version)
+            await client.delete(IPAddress, "10.96.0.1")
+            seen = [(event.type, event.object.metadata.name) for event in [await anext(events), await anext(events)]]
+            await events.aclose()
+            assert seen == [("DELETED", "10.96.0.1"), ("ADDED", "10.96.0.1")]
+            assert (await addresses(api))["10.96.0.1"] == "kubernetes"
+
+    asyncio.run(main())
+
+
 def test_what_a_crash_left_behind_is_put_right() -> None:
     other = ParentReference(resource="services", namespace="default", name="gone")
     labels = service_addresses.MANAGED_BY

@@ -17,10 +17,11 @@ from typing import Any, Final, NoReturn, TypeAlias
 from keelback.api import conditions
 from keelback.api.core_v1 import Service
 from keelback.api.networking_v1 import IPAddress, IPAddressSpec, ParentReference, ServiceCIDR
-from keelback.apimachinery import errors
+from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import ObjectMeta, StatusCause, StatusDetails
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
+from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 
@@ -31,6 +32,7 @@ MANAGED_BY: Final = {"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}
 _FAMILY: Final = "ipaddress.kubernetes.io/ip-family"
 _ATTEMPTS: Final = 64
 _REPAIR_SECONDS: Final = 180.0
+_RETRY_SECONDS: Final = 0.1
 _GRACE: Final = timedelta(seconds=60)
 """How long an address may be without its Service: the Service is written after it."""
 _log = logger("service-addresses")
@@ -158,10 +160,36 @@ class ServiceAddresses:
                 )
 
     async def run(self) -> NoReturn:
-        """Repair from time to time, as kube-apiserver does: whatever happened, it is in step again within minutes."""
+        """Put back at once what somebody deletes while a Service has it, and repair from time to time: whatever
+        happened, it is in step again within minutes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repair_again_and_again())
+            group.create_task(self._follow_deletions())
+        raise AssertionError("unreachable")
+
+    async def _repair_again_and_again(self) -> NoReturn:
         while True:
             await self._clock.sleep(_REPAIR_SECONDS)
             await self.repair()
+
+    async def _follow_deletions(self) -> NoReturn:
+        cache = self._lookup.cache(IPAddress.__kind__)
+        while True:
+            watcher = await cache.watch(WatchOptions())
+            while records := await watcher.next_records():
+                for record in records:
+                    if record.type == "DELETED":
+                        await self._put_back(codecs.decode(IPAddress, record.object))
+            await self._clock.sleep(_RETRY_SECONDS)
+
+    async def _put_back(self, deleted: IPAddress) -> None:
+        parent = deleted.spec.parent_ref
+        if (parent.group, parent.resource) != ("", "services"):
+            return
+        # The caches follow one watch of the store: a Service that let go of its address is seen to have done so.
+        service = self._lookup.peek(Service, parent.name, parent.namespace)
+        if service is not None and deleted.metadata.name in held_by(service):
+            await self._claim(deleted.metadata.name, service)
 
     async def _take_wanted(self, wanted: str, service: Service, *, dry_run: bool) -> str:
         address = ipaddress.ip_address(wanted)
