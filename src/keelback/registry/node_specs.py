@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from keelback.api.core_v1 import ConfigMapNodeConfigSource, Node, NodeConfigSource, Taint
+from keelback.api.core_v1 import ConfigMapNodeConfigSource, Node, NodeConfigSource, NodeSpec, Taint
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import DUPLICATE, FieldError, duplicate, forbidden, invalid, required
+from keelback.apimachinery.meta import replace
 from keelback.registry import container_resources, placement
 from keelback.registry.internal_forms import internal
 
@@ -48,6 +49,15 @@ def validate_update(new: Node, old: Node) -> Iterator[FieldError]:
     yield from _taints(new.spec.taints)
     if new.spec.external_id != old.spec.external_id:
         yield forbidden("spec.externalID", "may not be updated")
+
+
+def with_same_subnets(spec: NodeSpec) -> NodeSpec:
+    """A spec whose podCIDR is the first of its podCIDRs: where they differ, the older field is right."""
+    subnet, subnets = spec.pod_cidr, spec.pod_cidrs
+    first = subnets[0] if subnets else ""
+    if subnet == first:
+        return spec
+    return replace(spec, pod_cidrs=(subnet,)) if subnet else replace(spec, pod_cidr=first)
 
 
 def _family(cidr: str) -> int:

@@ -76,10 +76,12 @@ class NodeStrategy(Strategy[Node]):
         return new
 
     def default(self, new: Node, old: Node | None = None) -> Node:
-        status = new.status
+        spec, status = node_specs.with_same_subnets(new.spec), new.status
         if status.capacity and not status.allocatable:
-            return replace(new, status=replace(status, allocatable=status.capacity))
-        return new
+            status = replace(status, allocatable=status.capacity)
+        if spec is new.spec and status is new.status:
+            return new
+        return replace(new, spec=spec, status=status)
 
     def validate(self, new: Node) -> Iterator[FieldError]:
         yield from node_specs.validate(new)

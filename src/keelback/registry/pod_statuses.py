@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from keelback.api import pods
-from keelback.api.core_v1 import ContainerStatus, Pod, PodStatus
+from keelback.api.core_v1 import ContainerStatus, Pod, PodIP, PodStatus
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid
-from keelback.apimachinery.meta import Value
+from keelback.apimachinery.meta import Value, replace
 from keelback.registry.internal_forms import internal
 
 _SYSTEM_CONDITIONS: Final = ("PodScheduled", "Ready", "Initialized")
@@ -36,6 +36,17 @@ def validate_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     if after.pod_ips:
         yield from _addresses([one.ip for one in after.pod_ips], after.pod_ips, "status.podIPs")
     yield from _host_addresses(after)
+
+
+def with_same_addresses(status: PodStatus) -> PodStatus:
+    """A status whose podIP is the first of its podIPs: where they differ, the older field is right."""
+    address, addresses = status.pod_ip, status.pod_ips
+    first = addresses[0].ip if addresses else ""
+    if address == first:
+        return status
+    if address:
+        return replace(status, pod_ips=(PodIP(ip=address),))
+    return replace(status, pod_ip=first)
 
 
 def _transitions(new: Pod, old: Pod) -> Iterator[FieldError]:

@@ -184,7 +184,7 @@ def _names(spec: PodSpec, path: str) -> Iterator[FieldError]:
         for complaint in names.dns1123_label(value) if value else ():
             yield invalid(f"{path}.{field}", value, complaint)
     if spec.hostname_override is not None:
-        yield from _hostname_override(spec.hostname_override, f"{path}.hostnameOverride")
+        yield from _hostname_override(spec, spec.hostname_override, f"{path}.hostnameOverride")
     if spec.tolerations:
         yield from placement.validate_tolerations(spec.tolerations, f"{path}.tolerations")
     if spec.host_aliases:
@@ -204,7 +204,12 @@ def _names(spec: PodSpec, path: str) -> Iterator[FieldError]:
         yield from windows_options.validate_os(spec, path)
 
 
-def _hostname_override(name: str, path: str) -> Iterator[FieldError]:
+def _hostname_override(spec: PodSpec, name: str, path: str) -> Iterator[FieldError]:
+    # There is one host name: on the host's network it is the host's (KEP-4762).
+    if spec.host_network:
+        yield forbidden(path, "may not be specified when `hostNetwork` is true")
+    if spec.set_hostname_as_fqdn:
+        yield forbidden(path, "may not be specified when `setHostnameAsFQDN` is true")
     for complaint in names.dns1123_subdomain(name):
         yield invalid(path, name, complaint)
     if len(name) > _MAX_HOSTNAME:

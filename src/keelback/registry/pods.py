@@ -104,7 +104,7 @@ class PodStrategy(Strategy[Pod]):
         return replace(new, spec=spec, status=old.status)
 
     def prepare_for_status_update(self, new: Pod, old: Pod) -> Pod:
-        status = disabled_fields.dropped_from_status(new.status)
+        status = pod_statuses.with_same_addresses(disabled_fields.dropped_from_status(new.status))
         if not status.qos_class:
             status = replace(status, qos_class=old.status.qos_class)
         # Old kubelets spoil owner references, which the garbage collector lives by.
