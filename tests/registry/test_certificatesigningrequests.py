@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
@@ -94,3 +95,13 @@ def test_a_certificate_that_was_issued_is_not_exchanged() -> None:
     issued = replace(request(), status=CertificateSigningRequestStatus(certificate=b"old"))
     found = said(STRATEGY.validate_status_update(replace(issued, status=CertificateSigningRequestStatus()), issued))
     assert found[-1] == "status.certificate: Forbidden: updates may not modify existing certificate content"
+
+
+def test_conditions_say_since_when_they_hold() -> None:
+    first, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    approved = STRATEGY.with_times(decided("Approved"), request(), first)
+    (said_first,) = approved.status.conditions
+    assert (said_first.last_update_time, said_first.last_transition_time) == (first, first)
+    (said_again,) = STRATEGY.with_times(decided("Approved"), approved, later).status.conditions
+    assert (said_again.last_update_time, said_again.last_transition_time) == (later, first)
+    assert STRATEGY.with_times(approved, approved, later) is approved

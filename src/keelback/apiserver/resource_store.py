@@ -322,6 +322,7 @@ class ResourceStore(Generic[T]):
             new = strategy.prepare_for_status_update(new, old)
         elif not write.subresource:
             new = strategy.prepare_for_update(new, old)
+        new = strategy.with_times(new, old, write.now)
         if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
             new = with_metadata(new, generation=before.generation + 1)
         if self._allocator is not None and not write.subresource:

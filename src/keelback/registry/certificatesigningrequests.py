@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -10,7 +11,11 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from keelback.api import conditions
-from keelback.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestStatus
+from keelback.api.certificates_v1 import (
+    CertificateSigningRequest,
+    CertificateSigningRequestCondition,
+    CertificateSigningRequestStatus,
+)
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
 from keelback.registry import signer_names
@@ -123,6 +128,12 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
             return replace(new, spec=old.spec)
         return replace(new, spec=old.spec, status=replace(new.status, conditions=(*kept, *others)))
 
+    def with_times(
+        self, new: CertificateSigningRequest, old: CertificateSigningRequest, now: datetime
+    ) -> CertificateSigningRequest:
+        held = tuple(_timed(one, old.status.conditions, now.replace(microsecond=0)) for one in new.status.conditions)
+        return new if held == new.status.conditions else replace(new, status=replace(new.status, conditions=held))
+
     def validate(self, new: CertificateSigningRequest) -> Iterator[FieldError]:
         spec = new.spec
         if problem := _request_problem(bytes(spec.request)):
@@ -161,6 +172,20 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
     ) -> Iterator[FieldError]:
         yield from _conditions(new)
         yield from _kept(new, old)
+
+
+def _timed(
+    condition: CertificateSigningRequestCondition,
+    before: Sequence[CertificateSigningRequestCondition],
+    now: datetime,
+) -> CertificateSigningRequestCondition:
+    """The condition with the times it lacks: when it was written, and since when it has been so."""
+    changed = condition.last_transition_time
+    if changed is None:
+        same = (one for one in before if (one.type, one.status) == (condition.type, condition.status))
+        changed = next((one.last_transition_time for one in same if one.last_transition_time is not None), now)
+    updated = now if condition.last_update_time is None else condition.last_update_time
+    return replace(condition, last_update_time=updated, last_transition_time=changed)
 
 
 def _request_problem(request: bytes) -> str:

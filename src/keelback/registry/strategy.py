@@ -227,6 +227,10 @@ class Strategy(Generic[T]):
             return replace(new, spec=old.spec)  # type: ignore[attr-defined]
         return new
 
+    def with_times(self, new: T, old: T, now: datetime) -> T:
+        """A changed object with the times that the server notes in it; by default none."""
+        return new
+
     def without_status(self, new: T) -> T:
         if "status" not in self.subresources or not hasattr(new, "status"):
             return new
