@@ -418,3 +418,31 @@ def test_an_indexed_job_leaves_room_for_its_indexes() -> None:
 def test_a_statefulset_is_named_like_its_hosts() -> None:
     assert STRATEGIES["statefulsets.apps"].validate_name("a.b", is_prefix=False) != ()
     assert STRATEGIES["deployments.apps"].validate_name("a.b", is_prefix=False) == ()
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"involvedObject": {"namespace": "d"}}, []),
+        (
+            {"involvedObject": {"namespace": "other"}},
+            ['involvedObject.namespace: Invalid value: "other": does not match event.namespace'],
+        ),
+        (
+            {"involvedObject": {"namespace": "d"}, "eventTime": "2026-01-01T00:00:00.000000Z", "action": "a" * 129},
+            [
+                "reportingComponent: Required value",
+                'reportingComponent: Invalid value: "": name part must be non-empty',
+                'reportingComponent: Invalid value: "": name part must consist of alphanumeric characters, '
+                "'-', '_' or "
+                "'.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+                "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                "reportingInstance: Required value",
+                'action: Invalid value: "": can have at most 128 characters',
+                "reason: Required value",
+            ],
+        ),
+    ],
+)
+def test_what_an_event_may_say(event: dict[str, Any], expected: list[str]) -> None:
+    assert problems("events", {**event, "metadata": {"namespace": "d"}}) == expected

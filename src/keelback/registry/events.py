@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from keelback.api.core_v1 import Event
-from keelback.apimachinery.errors import FieldError, invalid
+from keelback.apimachinery import names
+from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry.cells import UNKNOWN, since, wide
 from keelback.registry.strategy import Column, Strategy, human_duration
 
@@ -124,8 +125,38 @@ class EventStrategy(Strategy[Event]):
         }
 
     def validate(self, new: Event) -> Iterator[FieldError]:
-        namespace = new.involved_object.namespace
-        # Events about cluster-wide objects live in `default`, and those of the control plane in `kube-system`.
-        at_home = namespace == new.metadata.namespace
-        if not at_home and (namespace or new.metadata.namespace not in ("", "default", "kube-system")):
-            yield invalid("involvedObject.namespace", namespace, "does not match event.namespace")
+        if new.event_time:
+            yield from _new_style(new)
+        else:
+            # Events about what has no namespace live in `default`.
+            about, own = new.involved_object.namespace, new.metadata.namespace
+            if about != own and (about or own not in ("", "default")):
+                yield invalid("involvedObject.namespace", about, _MISMATCH)
+        for complaint in names.dns1123_subdomain(new.metadata.namespace):
+            yield invalid("namespace", new.metadata.namespace, complaint)
+
+
+_MISMATCH: Final = "does not match event.namespace"
+_MAX_LENGTH: Final = 128
+_MAX_MESSAGE_BYTES: Final = 1024
+
+
+def _new_style(event: Event) -> Iterator[FieldError]:
+    """What is wrong with an event that says when it happened, as those of events.k8s.io do."""
+    if not event.involved_object.namespace and event.metadata.namespace not in ("default", "kube-system"):
+        yield invalid("involvedObject.namespace", "", _MISMATCH)
+    if not event.reporting_component:
+        yield required("reportingComponent")
+    for complaint in names.qualified_name(event.reporting_component):
+        yield invalid("reportingComponent", event.reporting_component, complaint)
+    for path, given in (
+        ("reportingInstance", event.reporting_instance),
+        ("action", event.action),
+        ("reason", event.reason),
+    ):
+        if not given:
+            yield required(path)
+        elif len(given.encode()) > _MAX_LENGTH:
+            yield invalid(path, "", f"can have at most {_MAX_LENGTH} characters")
+    if len(event.message.encode()) > _MAX_MESSAGE_BYTES:
+        yield invalid("message", "", f"can have at most {_MAX_MESSAGE_BYTES} bytes")
