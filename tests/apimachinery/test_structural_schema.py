@@ -53,6 +53,10 @@ def test_an_embedded_object_keeps_what_makes_it_one() -> None:
         (of(a={"type": "array", "items": of(b={"default": 1})}), {"a": [{}, {"b": 2}]}, {"a": [{"b": 1}, {"b": 2}]}),
         ({"type": "object", "additionalProperties": of(b={"default": 1})}, {"k": {}}, {"k": {"b": 1}}),
         (of(a={"type": "boolean", "default": False}), {}, {"a": False}),
+        (of(a={"type": "array", "items": {"type": "integer", "default": 1}}), {"a": [None, 2]}, {"a": [1, 2]}),
+        (of(a={"type": "array", "items": INTEGER}), {"a": [None, 2]}, {"a": [None, 2]}),
+        (of(a={**structural.PRESERVING, "properties": {}}), {"a": None}, {}),
+        (structural.PRESERVING, {"a": None}, {"a": None}),
     ],
 )
 def test_defaults_stand_where_nothing_does(schema: Any, value: Any, made: Any) -> None:

@@ -127,7 +127,7 @@ def defaulted(value: Any, schema: SchemaTree) -> Any:
     """The value with the schema's defaults, and without nulls where neither null nor a default may stand."""
     if isinstance(value, list):
         items = schema.get("items")
-        return [defaulted(one, items) for one in value] if isinstance(items, Mapping) else value
+        return [_defaulted_part(one, items) for one in value] if isinstance(items, Mapping) else value
     if not isinstance(value, dict):
         return value
     properties: SchemaTree = schema.get("properties") or {}
@@ -137,12 +137,21 @@ def defaulted(value: Any, schema: SchemaTree) -> Any:
         part = properties.get(key, others)
         if part is None or part is PRESERVING:
             made[key] = below
-        elif below is not None or part.get("nullable") or keeps_unknown_fields(part):
+        elif below is not None or part.get("nullable"):
             made[key] = defaulted(below, part)
+        elif key not in properties and part.get("default") is not None:
+            made[key] = _defaulted_part(below, part)
     for key, part in properties.items():
         if key not in made and part.get("default") is not None:
             made[key] = defaulted(copy.deepcopy(part["default"]), part)
     return made
+
+
+def _defaulted_part(value: Any, schema: SchemaTree) -> Any:
+    """An element of a list or map: where it is null and must not be, the default stands for it if there is one."""
+    if value is None and not schema.get("nullable") and schema.get("default") is not None:
+        value = copy.deepcopy(schema["default"])
+    return defaulted(value, schema)
 
 
 def has_defaults(schema: SchemaTree) -> bool:
