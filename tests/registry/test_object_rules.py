@@ -119,6 +119,14 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
         },
         [],
     ),
+    (
+        "deployments.apps",
+        {**SELECTED, "selector": {"matchExpressions": [{"key": "a", "operator": "x"}]}},
+        [
+            'spec.selector.matchExpressions[0].operator: Invalid value: "x": not a valid selector operator',
+            'spec.selector: Invalid value: {"matchExpressions":[{"key":"a","operator":"x"}]}: invalid label selector',
+        ],
+    ),
     ("replicationcontrollers", {}, ["spec.selector: Required value", "spec.template: Required value"]),
     # Jobs
     (
@@ -446,3 +454,24 @@ def test_a_statefulset_is_named_like_its_hosts() -> None:
 )
 def test_what_an_event_may_say(event: dict[str, Any], expected: list[str]) -> None:
     assert problems("events", {**event, "metadata": {"namespace": "d"}}) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("kubernetes.io/dockerconfigjson", {".dockerconfigjson": "e30="}, []),
+        (
+            "kubernetes.io/dockerconfigjson",
+            {".dockerconfigjson": "W10="},
+            [
+                'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": json: cannot unmarshal '
+                "array into "
+                "Go value of type map[string]interface {}"
+            ],
+        ),
+        ("kubernetes.io/ssh-auth", {"ssh-privatekey": ""}, ["data[ssh-privatekey]: Required value"]),
+        ("kubernetes.io/basic-auth", {}, ["data[username]: Required value", "data[password]: Required value"]),
+    ],
+)
+def test_what_a_secret_of_a_type_must_hold(kind: str, data: dict[str, str], expected: list[str]) -> None:
+    assert problems("secrets", {"type": kind, "data": data}) == expected

@@ -99,6 +99,14 @@ def _json_key(secret: Secret, key: str) -> Iterator[FieldError]:
         yield required(f"data[{key}]")
         return
     try:
-        codecs.loads(secret.data[key])
+        tree = codecs.loads(secret.data[key])
     except codecs.DecodeError as error:
         yield invalid(f"data[{key}]", "<secret contents redacted>", str(error))
+        return
+    if tree is not None and not isinstance(tree, dict):
+        word = "array" if isinstance(tree, list) else _JSON_WORDS.get(type(tree), "number")
+        why = f"json: cannot unmarshal {word} into Go value of type map[string]interface {{}}"
+        yield invalid(f"data[{key}]", "<secret contents redacted>", why)
+
+
+_JSON_WORDS = {bool: "bool", str: "string"}

@@ -60,6 +60,11 @@ def validate_not_empty(selector: LabelSelector | None, word: str) -> Iterator[Fi
 
 def validate_template(template: PodTemplateSpec, selector: LabelSelector | None, word: str) -> Iterator[FieldError]:
     """Everything wrong with the template of pods that run for good; `word` names the kind where upstream does."""
+    try:
+        labels.from_label_selector(selector)
+    except labels.LabelSelectorError:
+        yield invalid("spec.selector", selector, "" if word == "StatefulSet" else "invalid label selector")
+        return
     yield from validate_selected(template, selector)
     yield from pod_templates.validate(template, "spec.template")
     yield from validate_long_running(template, word)
