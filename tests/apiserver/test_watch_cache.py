@@ -539,3 +539,61 @@ async def test_when_the_feed_loses_its_watch_everything_starts_anew(world: World
     assert await world.names() == ["a", "b"]
     await world.put("c")
     assert await world.names() == ["a", "b", "c"]
+
+
+# After a restart.
+
+
+def test_a_watch_goes_on_where_it_was_before_a_restart() -> None:
+    async def main() -> list[tuple[str, str, int]]:
+        clock = HandClock()
+        async with memory.open_store(clock) as store:
+            since = await store.put(f"{PREFIX}default/a", pod("a"))
+            await store.put(f"{PREFIX}default/a", pod("a", labels={"x": "y"}))
+            await store.put("/registry/others/default/a", b"{}")
+            await store.delete(f"{PREFIX}default/a")
+            last = await store.put(f"{PREFIX}default/b", pod("b"))
+            # What began before is told of everything by a server that began after.
+            feed = CacheFeed(store, clock)
+            await feed.start()
+            pods = await feed.add(PODS)
+            return [*await events(await pods.watch(WatchOptions(resource_version=since)), 3), ("", "", last)]
+
+    found = asyncio.run(main())
+    last = found[-1][2]
+    assert found[:-1] == [("MODIFIED", "a", last - 3), ("DELETED", "a", last - 1), ("ADDED", "b", last)]
+
+
+def test_what_was_compacted_before_a_restart_has_expired_after_it() -> None:
+    async def main() -> None:
+        clock = HandClock()
+        async with memory.open_store(clock) as store:
+            revisions = [await store.put(f"{PREFIX}default/p{number}", pod(f"p{number}")) for number in range(5)]
+            await store.compact(revisions[2])
+            feed = CacheFeed(store, clock)
+            await feed.start()
+            pods = await feed.add(PODS)
+            with pytest.raises(Expired):
+                await pods.watch(WatchOptions(resource_version=revisions[1]))
+            watcher = await pods.watch(WatchOptions(resource_version=revisions[2]))
+            assert [name for _, name, _ in await events(watcher, 2)] == ["p3", "p4"]
+
+    asyncio.run(main())
+
+
+def test_a_resource_that_is_served_later_has_no_past() -> None:
+    async def main() -> None:
+        clock = HandClock()
+        async with memory.open_store(clock) as store, asyncio.TaskGroup() as group:
+            old = await store.put(f"{PREFIX}default/a", pod("a"))
+            await store.put(f"{PREFIX}default/b", pod("b"))
+            feed = CacheFeed(store, clock)
+            await feed.start()
+            running = group.create_task(feed.run())
+            await settle()
+            pods = await feed.add(PODS)
+            with pytest.raises(Expired):
+                await pods.watch(WatchOptions(resource_version=old))
+            running.cancel()
+
+    asyncio.run(main())

@@ -213,6 +213,17 @@ class WatchCache:
         self._snapshots.clear()
         self._last_snapshot = None
 
+    def recall(self, events: Iterable[Event], since: int) -> None:
+        """Know of these writes too, all there were after `since`: watches that began before this server go on."""
+        self._window_start = since
+        for event in events:
+            if event.kv.mod_revision > self._loaded:
+                break
+            old = None if event.prev is None else self._entry(event.prev)
+            new = self._entry(event.kv) if event.type == "put" else None
+            if old is not None or new is not None:
+                self._keep(Change(self.wire, event.kv.key, event.kv.mod_revision, old, new))
+
     def ingest(self, event: Event) -> None:
         """Take one change of the store."""
         kv = event.kv

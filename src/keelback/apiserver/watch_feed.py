@@ -12,10 +12,12 @@ from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.storage.protocol import Compacted, StorageError, Store, Watch, WatchBatch
+from keelback.storage.protocol import FIRST_REVISION, Compacted, Event, StorageError, Store, Watch, WatchBatch
 
 BOOKMARK_SECONDS = 60.0
 RESTART_SECONDS = 1.0
+RECALLED_REVISIONS = 4_096
+"""How many of the last writes a server that starts knows of, so that watches go on where they were before it."""
 # A cache that starts while the feed runs must not hear less than the feed does.
 _EVERYTHING = ""
 
@@ -38,6 +40,9 @@ class CacheFeed:
         self._caches: dict[str, tuple[WatchCache, ...]] = {}
         self._depths: tuple[int, ...] = ()
         self._watch: Watch | None = None
+        self._past: dict[str, list[Event]] = {}
+        self._past_span: tuple[int, int] | None = None
+        """After which and up to which revision `_past` has every write."""
         self.is_following = True
         """Whether the caches hear of changes; if not, they are about to start anew."""
 
@@ -47,8 +52,29 @@ class CacheFeed:
         return self._progress.revision
 
     async def start(self) -> None:
-        """Begin to watch the store. Raises what the store raises."""
-        self._progress.advance(await self._begin())
+        """Begin to watch the store, and read what was written last. Raises what the store raises."""
+        revision = await self._begin()
+        self._progress.advance(revision)
+        await self._read_past(max(revision - RECALLED_REVISIONS, FIRST_REVISION), revision)
+
+    async def _read_past(self, since: int, until: int) -> None:
+        """Keep the writes after `since`, or after what was compacted, for the caches that start before `run`."""
+        if since >= until:
+            return
+        watch = self._store.watch(_EVERYTHING, since + 1)
+        try:
+            async for batch in watch:
+                for event in batch.events:
+                    for folder in _folders(event.kv.key):
+                        self._past.setdefault(folder, []).append(event)
+                if batch.revision >= until:
+                    break
+            self._past_span = since, until
+        except Compacted as error:
+            self._past.clear()
+            await self._read_past(max(error.compact_revision, since + 1), until)
+        finally:
+            watch.close()
 
     async def _begin(self) -> int:
         revision = await self._store.current_revision()
@@ -84,6 +110,8 @@ class CacheFeed:
 
     async def run(self) -> NoReturn:
         """Follow the store until cancelled."""
+        # A cache that starts later is of a resource that is new: its past is another resource's.
+        self._past, self._past_span = {}, None
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_bookmarks())
             group.create_task(self._fanout.run())
@@ -125,6 +153,8 @@ class CacheFeed:
                 break
             # The feed was faster than the reading; what it has passed on would be missing.
         cache.load(result.kvs, result.revision)
+        if self._past_span is not None and self._past_span[1] == result.revision:
+            cache.recall(self._past.get(prefix, ()), self._past_span[0])
         self._join(cache)
 
     def _join(self, cache: WatchCache) -> None:
@@ -161,6 +191,11 @@ class CacheFeed:
 
     def _note_depths(self) -> None:
         self._depths = tuple(sorted({prefix.count("/") for prefix in self._caches}, reverse=True))
+
+
+def _folders(key: str) -> list[str]:
+    """Every prefix of the key that ends in a slash."""
+    return [key[: at + 1] for at, letter in enumerate(key) if letter == "/"]
 
 
 def _folder(key: str, depth: int) -> str:
