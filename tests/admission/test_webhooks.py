@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -313,9 +314,18 @@ def test_a_service_is_called_by_its_certificates_name(tmp_path: Path) -> None:
         async def resolve(namespace: str, name: str, asked_port: int) -> tuple[str, int]:
             return "127.0.0.1", port
 
-        caller = HTTPSWebhookCaller(resolve)
+        made: list[socket.socket] = []
+
+        def make_socket() -> socket.socket:
+            # Pods may be in another network than the server.
+            made.append(socket.socket())
+            made[-1].setblocking(False)
+            return made[-1]
+
+        caller = HTTPSWebhookCaller(resolve, make_socket)
         try:
             await check(caller, port)
+            assert made
         finally:
             await caller.close()
             await runner.cleanup()

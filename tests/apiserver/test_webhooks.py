@@ -263,6 +263,31 @@ def test_one_that_fails_refuses_unless_it_may_be_ignored(tmp_path: Path, answer:
     in_world(tmp_path, test, it=answer)
 
 
+def test_a_service_that_leads_nowhere_is_told_as_it_is(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        spec = {"ports": [{"port": 443}], "selector": {"app": "hook"}}
+        services = "/api/v1/namespaces/default/services"
+        await world.settle(services, (await world.ask("POST", services, {"metadata": {"name": "s"}, "spec": spec}))[1])
+        for name, port, why in (
+            ("none", 443, 'service "none" not found'),
+            ("s", 444, 'no service port 444 found for service "s"'),
+            ("s", 443, 'no endpoints available for service "s"'),
+        ):
+            webhook = world.hooks.webhook("it", timeoutSeconds=1)
+            webhook["clientConfig"] = {"service": {"name": name, "namespace": "default", "port": port}}
+            await world.register("validating", webhook)
+            status, answer = await world.create()
+            assert (status, answer["message"]) == (
+                500,
+                'Internal error occurred: failed calling webhook "it.example.com": failed to call webhook: Post '
+                f'"https://{name}.default.svc:{port}/?timeout=1s": {why}',
+            )
+            path = f"{GROUP}/validatingwebhookconfigurations"
+            assert (await world.ask("DELETE", f"{path}/w"))[0] == 200
+
+    in_world(tmp_path, test)
+
+
 def test_a_certificate_of_nobody_known_is_not_accepted(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         webhook = world.hooks.webhook("see")

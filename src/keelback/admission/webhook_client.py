@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -39,11 +40,12 @@ _SAID: Final = {
 
 
 class HTTPSWebhookCaller:
-    """Keeps connections between calls. `close` it when the server stops."""
+    """Keeps connections between calls. `close` it when the server stops. Services are reached by `make_socket`'s."""
 
-    def __init__(self, resolve_service: ResolveService) -> None:
+    def __init__(self, resolve_service: ResolveService, make_socket: Callable[[], socket.socket] | None = None) -> None:
         self._resolve_service = resolve_service
-        self._session: aiohttp.ClientSession | None = None
+        self._make_socket = make_socket
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._contexts: dict[bytes, ssl.SSLContext] = {}
 
     async def call(self, config: WebhookClientConfig, url: str, body: bytes, timeout_seconds: float) -> bytes:
@@ -61,13 +63,12 @@ class HTTPSWebhookCaller:
             address = f"[{host}]" if ":" in host else host
             target = urlunsplit(urlsplit(url)._replace(netloc=f"{address}:{port}"))
             server_name = f"{service.name}.{service.namespace}.svc"
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
+        session = self._session(to_service=config.service is not None)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if server_name is not None:
             headers["Host"] = server_name
         try:
-            async with self._session.post(
+            async with session.post(
                 target,
                 data=body,
                 headers=headers,
@@ -93,9 +94,21 @@ class HTTPSWebhookCaller:
 
     async def close(self) -> None:
         """Close the connections that are kept."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            await session.close()
+
+    def _session(self, *, to_service: bool) -> aiohttp.ClientSession:
+        """The connections to Services, or those to all else: pods may live in a network of their own."""
+        import aiohttp
+
+        session = self._sessions.get(to_service)
+        if session is None:
+            make_socket = self._make_socket if to_service else None
+            factory = None if make_socket is None else lambda address: make_socket()
+            connector = aiohttp.TCPConnector(socket_factory=factory)
+            session = self._sessions[to_service] = aiohttp.ClientSession(connector=connector)
+        return session
 
     def _context(self, ca_bundle: bytes) -> ssl.SSLContext:
         context = self._contexts.get(ca_bundle)

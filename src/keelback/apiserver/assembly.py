@@ -39,6 +39,7 @@ from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.watch_cache import WatchCache, WatchOptions
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
+from keelback.apiserver.webhook_services import WebhookServices
 from keelback.auth import builtin as authenticators
 from keelback.auth.attributes import Attributes
 from keelback.auth.escalation import EscalationChecker
@@ -201,7 +202,8 @@ class _Assembly:
         self._binder = AdmissionBinder()
         self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
-        self._webhooks = HTTPSWebhookCaller(self._service_address)
+        services = WebhookServices(self._lookup, chance)
+        self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket)
         self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
         self._addresses = ServiceAddresses(
             self._lookup,
@@ -342,10 +344,6 @@ class _Assembly:
             if (handler.kind.api_version, handler.kind.kind) == (api_version, kind_name):
                 return handler.kind.plural
         return None
-
-    async def _service_address(self, namespace: str, name: str, port: int) -> tuple[str, int]:
-        service = await self._lookup.get(Service, name, namespace)
-        return service.spec.cluster_ip, port
 
     def _add_subresources(self) -> None:
         pods = self._handlers["", "pods"]
