@@ -280,7 +280,8 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     def _validated(self, obj: Unstructured) -> dict[str, Any]:
         kind = obj.__kind__
         properties = self.open_api.get("properties") or {}
-        named = {"name": obj.metadata.name, "generateName": obj.metadata.generate_name}
+        given = {"name": obj.metadata.name, "generateName": obj.metadata.generate_name}
+        named = {name: value for name, value in given.items() if value}
         tree: dict[str, Any] = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": named, **obj.content}
         if "properties" not in (properties.get("metadata") or {}):
             tree["metadata"] = {}
