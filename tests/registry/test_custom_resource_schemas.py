@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -154,16 +153,3 @@ def test_a_root_with_a_status_subresource_says_nothing_that_would_be_lost() -> N
     assert list(found) == []
     (found_one,) = custom_resource_schemas.problems({"type": "object", "maxProperties": 3}, "s", has_status=True)
     assert found_one.detail.startswith("only [Description Type Format")
-
-
-def test_paths_lead_to_fields() -> None:
-    schema = of({"type": "object", "properties": {"a.b": {"type": "string"}}})
-    assert custom_resource_schemas.resolve(".f['a.b']", schema) == ("f.a.b", {"type": "string"})
-    for path, why in (
-        ("f", "expected [ or . but got: f"),
-        (".f[0]", "expected single quoted string but got 0"),
-        (".g", "does not refer to a valid field"),
-        (".", "unexpected end of JSON path"),
-    ):
-        with pytest.raises(ValueError, match=re.escape(why)):
-            custom_resource_schemas.resolve(path, schema)

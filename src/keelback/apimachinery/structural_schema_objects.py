@@ -57,4 +57,10 @@ def _resource(value: Mapping[str, Any], path: str) -> Iterator[FieldError]:
         yield invalid(place, value["metadata"], str(error))
         return
     named = metadata if metadata.name else replace(metadata, name="fakename")
-    yield from object_meta(named, namespaced=bool(metadata.namespace), name_problems=names.path_segment, path=place)
+    yield from object_meta(
+        named,
+        namespaced=bool(metadata.namespace),
+        name_problems=names.path_segment,
+        path=place,
+        bare_finalizers=True,
+    )

@@ -25,7 +25,7 @@ from keelback.api.apiextensions_v1 import (
 from keelback.apimachinery import go_urls, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
 from keelback.apimachinery.structural_schema import SchemaTree
-from keelback.registry import custom_resource_schemas
+from keelback.registry.custom_resource_field_paths import resolve
 
 APPROVAL_ANNOTATION = "api-approved.kubernetes.io"
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -146,7 +146,7 @@ def selectable_fields(given: Sequence[SelectableField], schema: SchemaTree, path
             yield required(place)
             continue
         try:
-            written, found = custom_resource_schemas.resolve(one.json_path, schema, takes_brackets=False)
+            written, found = resolve(one.json_path, schema, takes_brackets=False)
         except ValueError as error:
             yield invalid(place, one.json_path, f"is an invalid path: {error}")
             continue

@@ -36,8 +36,9 @@ from keelback.cel.schema_values import Convert, conversion
 from keelback.cel.schemas import Declared, declared
 from keelback.cel.types import BOOL, STRING, optional_of
 from keelback.cel.values import NONE, OptionalValue, Value
+from keelback.registry.custom_resource_field_paths import resolve
 from keelback.registry.custom_resource_internal_form import of_rule
-from keelback.registry.custom_resource_schemas import Node, resolve
+from keelback.registry.custom_resource_schemas import Node
 
 EXPRESSION_COST_LIMIT: Final = 10_000_000
 SCHEMA_COST_LIMIT: Final = 100_000_000
