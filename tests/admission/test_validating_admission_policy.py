@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 
+from keelback.admission.plugin import AdmissionRequest, Operation, Ruling
+from keelback.admission.validating_admission_policy import ValidatingAdmissionPolicyPlugin
+from keelback.api.admissionregistration_v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
+from keelback.api.core_v1 import ConfigMap, Namespace
+from keelback.apimachinery import codecs
+from keelback.apimachinery.meta import Object, ObjectMeta
+from keelback.apiserver.served_resources import ServedResources
 from keelback.testing.api import api_server
 from keelback.testing.clock import HandClock
 from keelback.testing.requests import Ask, asking
+
+T = TypeVar("T", bound=Object)
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 POLICIES = f"{GROUP}/validatingadmissionpolicies"
@@ -113,6 +122,75 @@ async def test_messages_are_computed_and_fall_back(world: World) -> None:
 async def test_warnings_reach_the_client_and_the_write_goes_through(world: World) -> None:
     await world.policy({"expression": "false", "message": "careful"}, bind={"validationActions": ["Warn", "Audit"]})
     assert await world.refusal() == (201, "")
+
+
+class _Joe:
+    name = "joe"
+    uid = ""
+    groups: tuple[str, ...] = ()
+    extra: dict[str, tuple[str, ...]] = {}
+
+
+class _Held:
+    """A reader of what it is given."""
+
+    def __init__(self, *held: Object) -> None:
+        self._held = held
+
+    async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
+        return next(one for one in self._held if isinstance(one, kind) and one.metadata.name == name)
+
+    async def list(self, kind: type[T], namespace: str = "") -> Sequence[T]:
+        return [one for one in self._held if isinstance(one, kind)]
+
+
+def test_what_is_to_be_audited_stands_in_the_annotations_of_the_request() -> None:
+    policy = codecs.convert(
+        ValidatingAdmissionPolicy,
+        {
+            "metadata": {"name": "p", "uid": "1"},
+            "spec": {
+                "matchConstraints": {"resourceRules": [rule()]},
+                "validations": [{"expression": "true"}, {"expression": "false", "message": "no"}],
+                "auditAnnotations": [
+                    {"key": "name", "valueExpression": "'it is ' + object.metadata.name"},
+                    {"key": "none", "valueExpression": "null"},
+                ],
+            },
+        },
+    )
+    spec = {"policyName": "p", "validationActions": ["Warn", "Audit"]}
+    binding = codecs.convert(ValidatingAdmissionPolicyBinding, {"metadata": {"name": "b", "uid": "2"}, "spec": spec})
+    reader = _Held(policy, binding, Namespace(metadata=ObjectMeta(name="default")))
+    request = AdmissionRequest(
+        operation=Operation.CREATE,
+        kind=ConfigMap.__kind__,
+        user=_Joe(),
+        namespace="default",
+        name="a",
+        obj=ConfigMap(metadata=ObjectMeta(name="a", namespace="default")),
+    )
+    plugin = ValidatingAdmissionPolicyPlugin(reader, ServedResources({}), lambda asked: Ruling(False), HandClock())
+    asyncio.run(plugin.validate(request))
+    assert request.warnings == ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
+    assert request.audit_annotations == {
+        "p/name": "it is a",
+        "validation.policy.admission.k8s.io/validation_failure": '[{"message":"no","policy":"p","binding":"b",'
+        '"expressionIndex":1,"validationActions":["Warn","Audit"]}]',
+    }
+
+
+@with_world
+async def test_a_namespace_is_in_itself(world: World) -> None:
+    await world.policy(
+        {"expression": "request.namespace == 'x' && namespaceObject == null", "message": "no"},
+        matchConstraints={"resourceRules": [rule("namespaces")], "namespaceSelector": {"matchLabels": {"a": "b"}}},
+    )
+    spaces = "/api/v1/namespaces"
+    for name, code in (("x", 201), ("y", 422)):
+        body = {"metadata": {"name": name, "labels": {"a": "b"}}}
+        assert (await world.ask("POST", f"{spaces}?dryRun=All", body))[0] == code
+    assert (await world.ask("POST", f"{spaces}?dryRun=All", {"metadata": {"name": "y"}}))[0] == 201
 
 
 @with_world

@@ -142,8 +142,8 @@ def request_tree(request: AdmissionRequest, kind: Kind) -> dict[str, Any]:
         tree["requestSubResource"] = request.subresource
     if request.name:
         tree["name"] = request.name
-    if request.namespace:
-        tree["namespace"] = request.namespace
+    if request.namespace_seen:
+        tree["namespace"] = request.namespace_seen
     tree |= {
         "operation": request.operation.value,
         "userInfo": user_info,
@@ -218,7 +218,7 @@ def authorizer_values(request: AdmissionRequest, rules: Rules) -> dict[str, Valu
         group=kind.group,
         resource=kind.plural,
         subresource=request.subresource,
-        namespace=request.namespace,
+        namespace=request.namespace_seen,
         name=request.name,
     )
     return {"authorizer": AuthorizerValue(decide), "authorizer.requestResource": ResourceCheckValue(decide, own)}

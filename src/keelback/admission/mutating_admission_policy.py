@@ -153,7 +153,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
             if await is_met(self._matcher, binding.criteria, request) is None:
                 continue
             try:
-                given = await parameters(self._resources, param_kind, binding.param_ref, request.namespace)
+                given = await parameters(self._resources, param_kind, binding.param_ref, request.namespace_seen)
             except ConfigurationError as error:
                 failures.add(bound, binding.name, f"failed to configure binding: {error}")
                 continue

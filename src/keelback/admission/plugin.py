@@ -90,6 +90,12 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if text not in self.warnings:
             self.warnings.append(text)
 
+    @property
+    def namespace_seen(self) -> str:
+        """The namespace as expressions and webhooks see it: that of a Namespace is itself."""
+        is_namespace = self.kind.plural == "namespaces" and not self.kind.group
+        return self.namespace or (self.name if is_namespace else "")
+
     def new(self, kind: type[ValueT]) -> ValueT:
         """The new object as what it must be."""
         assert isinstance(self.obj, kind)

@@ -132,7 +132,7 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
             if await is_met(self._matcher, binding.criteria, request) is None:
                 continue
             try:
-                found = await parameters(self._resources, param_kind, binding.param_ref, request.namespace)
+                found = await parameters(self._resources, param_kind, binding.param_ref, request.namespace_seen)
             except ConfigurationError as error:
                 if bound.evaluator.fails_closed:
                     refusals.append(_Refusal(bound.name, binding.name, f"failed to configure binding: {error}"))
