@@ -1,6 +1,7 @@
 """kr8s: objects of built-in and custom kinds, waiting, and streams. Arguments: a namespace and an image."""
 
 import sys
+import time
 
 import kr8s
 from kr8s.objects import ConfigMap, CustomResourceDefinition, Deployment, Pod, new_class
@@ -68,6 +69,11 @@ def custom_resources():
     )
     definition.create()
     try:
+        # At first a definition's conditions are null, as upstream's are, which kr8s cannot wait on.
+        deadline = time.monotonic() + 30
+        while not definition.status.get("conditions"):
+            assert time.monotonic() < deadline
+            definition.refresh()
         definition.wait("condition=Established", timeout=30)
         thing = new_class(kind="Thing", version=f"{group}/v1", namespaced=True)
         one = thing({"metadata": {"name": "one", "namespace": NAMESPACE}, "spec": {"size": 1}})
