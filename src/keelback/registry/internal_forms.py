@@ -77,8 +77,8 @@ _ORDERS: Final[dict[type, tuple[str, ...]]] = {
 }
 _OF_THE_HOST: Final = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
 """What the internal PodSpec keeps in its security context."""
-_MAX_LINES: Final = 10_000
-"""Past this, comparing would hold up everybody for the sake of a message."""
+_MAX_LINES: Final = 4_000
+"""Past this, comparing would hold up everybody (for some 50 ms) for the sake of a message."""
 
 
 def internal(value: Any) -> Any:
