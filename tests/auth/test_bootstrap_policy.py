@@ -41,6 +41,9 @@ def test_every_binding_refers_to_a_role_that_exists() -> None:
 
 def test_every_controller_has_a_role_of_its_own() -> None:
     accounts = {account for _, account in bootstrap_policy_controllers.service_accounts()}
+    accounts |= {
+        subject.name for _, _, _, subjects in bootstrap_policy_controllers.ROLE_BINDINGS for subject in subjects
+    }
     assert {entry.role for entry in BUILTIN} <= accounts
 
 

@@ -18,13 +18,16 @@ from urllib.parse import parse_qs
 import pytest
 
 from keelback.apimachinery.meta import Object
+from keelback.auth.users import UserInfo
 from keelback.client import Client, InProcessTransport
 from keelback.component.http import Request, Response, StreamingResponse
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Controller
+from keelback.reconcile.routine import Routine
 from keelback.reconcile.writer import Writer
+from keelback.testing.api import ADMINISTRATOR, api_server
 from keelback.testing.clock import HandClock
 
 NAMESPACED = "/namespaces/"
@@ -247,3 +250,67 @@ def manual_clock() -> HandClock:
 @pytest.fixture
 def world() -> Callable[..., World]:
     return World
+
+
+class ServedWorld:
+    """The real API server, and controllers that act as the service accounts they have in a cluster."""
+
+    def __init__(self, server: Any, clock: Clock) -> None:
+        self.client: Client = server.client(ADMINISTRATOR)
+        self.clock = clock
+        self.chance = random.Random(7)
+        self.events = HeardEvents()
+        self._server = server
+        manager = UserInfo("system:kube-controller-manager", groups=("system:authenticated",))
+        self._manager: Client = server.client(manager)
+        self.caches = SharedCaches(self._manager, clock, self.chance)
+        self.seen = SharedCaches(self.client, clock, self.chance)
+        self._changed = asyncio.Event()
+
+    def context(self, role: str) -> Context:
+        """What the controller of this role is given."""
+        if role == "kube-controller-manager":
+            client = self._manager
+        else:
+            groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
+            client = self._server.client(UserInfo(f"system:serviceaccount:kube-system:{role}", groups=groups))
+        return Context(Writer(client), self.caches, self.events, self.clock, self.chance)
+
+    @asynccontextmanager
+    async def running(self, *made: Any) -> AsyncIterator[None]:
+        """Controllers at work: reconcilers, or routines."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(
+                    one.run()
+                    if isinstance(one, Routine)
+                    else Controller(one, self.caches, self.clock, self.chance).run()
+                )
+                for one in made
+            ]
+            running += [tasks.create_task(self.caches.run()), tasks.create_task(self.seen.run())]
+            yield
+            for task in running:
+                task.cancel()
+
+    async def until(self, cls: type[Object], holds: Callable[[list[Any]], Any]) -> Any:
+        """What `holds` says of all objects of a type, as soon as that is true."""
+        self.seen.subscribe(cls, lambda change: self._changed.set())
+        async with asyncio.timeout(20):
+            await self.seen.informer(cls).wait_synced()
+            while not (result := holds(self.seen.store(cls).list())):
+                self._changed.clear()
+                await self._changed.wait()
+        return result
+
+
+@asynccontextmanager
+async def serve(clock: Clock | None = None, *versions: tuple[str, str]) -> AsyncIterator[ServedWorld]:
+    clock = clock or SystemClock()
+    async with api_server(clock, optional_versions=versions) as server:
+        yield ServedWorld(server, clock)
+
+
+@pytest.fixture
+def served_world() -> Callable[..., Any]:
+    return serve

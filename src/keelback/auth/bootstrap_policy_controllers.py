@@ -251,6 +251,22 @@ _RULES: Mapping[str, tuple[PolicyRule, ...]] = {
         rule("get patch update", "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
         EVENTS,
     ),
+    "podcertificaterequestcleaner": (rule("get list watch delete", _CERTIFICATES, "podcertificaterequests"),),
+    "kube-apiserver-serving-clustertrustbundle-publisher": (
+        rule("attest", _CERTIFICATES, "signers", "kubernetes.io/kube-apiserver-serving"),
+        rule("create update delete list watch", _CERTIFICATES, "clustertrustbundles"),
+        EVENTS,
+    ),
+    "storage-version-garbage-collector": (
+        rule(READ, "coordination.k8s.io", "leases"),
+        rule("get list watch patch update delete", "internal.apiserver.k8s.io", "storageversions"),
+        rule("get patch update", "internal.apiserver.k8s.io", "storageversions/status"),
+    ),
+    # It lists and applies objects of any resource. Creation, because applying asks for it: with a uid, none succeeds.
+    "storage-version-migrator-controller": (
+        rule("list watch create patch", "*", "*"),
+        rule("update", "storagemigration.k8s.io", "storageversionmigrations/status"),
+    ),
     "legacy-service-account-token-cleaner": (
         rule("get", "core", "configmaps", "kube-apiserver-legacy-service-account-token-tracking"),
         rule("patch delete", "core", "secrets"),

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from keelback.controllers.attach_detach import AttachDetachReconciler
+from keelback.controllers.bootstrap_tokens import BootstrapSignerReconciler, TokenCleanerReconciler
 from keelback.controllers.certificates import ApprovingReconciler, CleanerReconciler, SigningReconciler
 from keelback.controllers.cluster_roles import ClusterRoleAggregationReconciler
 from keelback.controllers.config import Config
 from keelback.controllers.cronjobs import CronJobReconciler
 from keelback.controllers.daemonsets import DaemonSetReconciler
 from keelback.controllers.deployments import DeploymentReconciler
+from keelback.controllers.device_taints import DeviceTaintEvictionReconciler
 from keelback.controllers.disruptions import DisruptionReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
 from keelback.controllers.endpointslice_mirroring import EndpointSliceMirroringReconciler
@@ -19,22 +22,30 @@ from keelback.controllers.endpointslices import EndpointSliceReconciler
 from keelback.controllers.ephemeral_volumes import EphemeralVolumeReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
 from keelback.controllers.jobs import JobReconciler
+from keelback.controllers.legacy_token_cleaner import LegacyTokenCleaner
 from keelback.controllers.namespaces import NamespaceReconciler
 from keelback.controllers.node_ipam import NodeIPAMReconciler
 from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
 from keelback.controllers.persistent_volumes import ClaimBindingReconciler, VolumePhaseReconciler
 from keelback.controllers.pod_garbage_collector import PodGarbageCollector
+from keelback.controllers.podcertificaterequests import PodCertificateRequestCleaner
 from keelback.controllers.replicasets import ReplicaSetReconciler
 from keelback.controllers.replicationcontrollers import ReplicationControllerReconciler
+from keelback.controllers.resource_claims import ClaimUseReconciler, PodClaimsReconciler
 from keelback.controllers.resourcequotas import ResourceQuotaReconciler
 from keelback.controllers.root_ca import RootCAReconciler
+from keelback.controllers.serviceaccount_tokens import ServiceAccountTokenReconciler
 from keelback.controllers.serviceaccounts import ServiceAccountReconciler
 from keelback.controllers.servicecidrs import ServiceCIDRReconciler
 from keelback.controllers.statefulsets import StatefulSetReconciler
+from keelback.controllers.storage_version_migrator import StorageVersionMigrationReconciler
+from keelback.controllers.storage_versions import StorageVersionReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
+from keelback.controllers.trust_bundles import TrustBundlePublisher
 from keelback.controllers.ttl import TTLReconciler
 from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
 from keelback.controllers.validatingadmissionpolicy_status import ValidatingAdmissionPolicyStatusReconciler
+from keelback.controllers.volume_expansion import ExpandReconciler
 from keelback.controllers.volume_protection import (
     ClaimProtectionReconciler,
     ClassProtectionReconciler,
@@ -56,19 +67,35 @@ class Entry:
     component: str
     make: Callable[[Context, Config], Made]
     workers: int = 5
+    needs: str = ""
+    """The group version without which there is nothing to control, where not every server serves it."""
 
 
-def _plain(cls: Any, workers: int = 5) -> Entry:
+def _plain(cls: Any, workers: int = 5, needs: str = "") -> Entry:
     """A controller that needs no configuration."""
-    return _configured(cls, lambda context, config: cls(context), workers)
+    return _configured(cls, lambda context, config: cls(context), workers, needs)
 
 
-def _configured(cls: Any, make: Callable[[Context, Config], Made], workers: int = 5) -> Entry:
-    return Entry(cls.name, cls.role, cls.component, make, workers)
+def _configured(cls: Any, make: Callable[[Context, Config], Made], workers: int = 5, needs: str = "") -> Entry:
+    return Entry(cls.name, cls.role, cls.component, make, workers, needs)
 
 
 def _root_ca(context: Context, config: Config) -> Any:
     return RootCAReconciler(context, config.root_ca) if config.root_ca else None
+
+
+def _account_tokens(context: Context, config: Config) -> Any:
+    if config.tokens is None:
+        return None
+    return ServiceAccountTokenReconciler(context, config.root_ca, config.tokens)
+
+
+def _legacy_token_cleaner(context: Context, config: Config) -> Any:
+    return LegacyTokenCleaner(context, config.legacy_service_account_token_clean_up_period_seconds)
+
+
+def _trust_bundles(context: Context, config: Config) -> Any:
+    return TrustBundlePublisher(context, config.root_ca) if config.root_ca else None
 
 
 def _node_ipam(context: Context, config: Config) -> Any:
@@ -122,6 +149,20 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(ClassProtectionReconciler, 1),
     _plain(ValidatingAdmissionPolicyStatusReconciler),
     _plain(ServiceCIDRReconciler, 1),
+    _configured(ServiceAccountTokenReconciler, _account_tokens),
+    _configured(LegacyTokenCleaner, _legacy_token_cleaner),
+    _plain(BootstrapSignerReconciler, 1),
+    _plain(TokenCleanerReconciler, 1),
+    _plain(AttachDetachReconciler),
+    _plain(ExpandReconciler, 1),
+    # One controller upstream, two kinds here.
+    _plain(PodClaimsReconciler, 10),
+    _plain(ClaimUseReconciler, 10),
+    _plain(DeviceTaintEvictionReconciler, 8),
+    _plain(PodCertificateRequestCleaner, 1, needs="certificates.k8s.io/v1beta1"),
+    _configured(TrustBundlePublisher, _trust_bundles, needs="certificates.k8s.io/v1beta1"),
+    _plain(StorageVersionReconciler, 1, needs="internal.apiserver.k8s.io/v1alpha1"),
+    _plain(StorageVersionMigrationReconciler, 1, needs="storagemigration.k8s.io/v1beta1"),
 )
 
-OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller", "selinux-warning-controller"})
+OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller"})

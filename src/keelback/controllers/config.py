@@ -7,12 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from keelback.apimachinery.meta import ObjectMeta
+
 
 class Signer(Protocol):
     """A certificate authority that signs what a CertificateSigningRequest asks for."""
 
     def sign(self, request_pem: bytes, usages: tuple[str, ...], duration: timedelta, now: datetime) -> bytes:
         """The certificate (and, where there are any, intermediates) as PEM. Raises ValueError for a bad request."""
+        ...
+
+
+class TokenMaker(Protocol):
+    """Signs tokens of ServiceAccounts that last as long as the Secret that holds them."""
+
+    def issue_legacy(self, service_account: ObjectMeta, secret_name: str) -> str:
+        """The token of this account in this Secret."""
         ...
 
 
@@ -30,6 +40,9 @@ class Config:
     root_ca: str = ""
     """The PEM bundle that pods verify the API server with; empty publishes none."""
     signer: Signer | None = None
+    tokens: TokenMaker | None = None
+    """Signs what Secrets of type kubernetes.io/service-account-token ask for."""
+    legacy_service_account_token_clean_up_period_seconds: float = 365 * 24 * 3600.0
     cluster_signing_duration_seconds: int = 365 * 24 * 3600
 
     allocate_node_cidrs: bool = False

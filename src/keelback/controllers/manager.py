@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+from keelback.apimachinery import errors
 from keelback.client import Client
 from keelback.client.events import EventRecorder
 from keelback.component import logs
@@ -85,10 +86,13 @@ async def _run(
     metrics: QueueMetrics,
     entries: Sequence[Entry],
 ) -> None:
-    caches = SharedCaches(client_for(COMPONENT), clock, chance)
+    own = client_for(COMPONENT)
+    caches = SharedCaches(own, clock, chance)
     made: list[tuple[Entry, Made]] = []
-    for entry in entries:
-        if is_enabled(entry.name, config.controllers):
+    enabled = [entry for entry in entries if is_enabled(entry.name, config.controllers)]
+    served = {version: await _is_served(own, version) for version in {entry.needs for entry in enabled}}
+    for entry in enabled:
+        if served[entry.needs]:
             client = client_for(entry.role)
             events = EventRecorder(client, entry.component, config.host, clock)
             made.append((entry, entry.make(Context(Writer(client), caches, events, clock, chance), config)))
@@ -106,6 +110,17 @@ async def _run(
             tasks.create_task(loop.run(), name=entry.name)
         tasks.create_task(caches.run(), name="caches")
         _log.info("Started controllers", count=sum(controller is not None for _, controller in made))
+
+
+async def _is_served(client: Client, group_version: str) -> bool:
+    """Whether the server has the group version. Raises StatusError, OSError."""
+    if not group_version:
+        return True
+    try:
+        await client.request("GET", f"/apis/{group_version}")
+    except errors.NotFound:
+        return False
+    return True
 
 
 def _one_for_all(client: Client) -> Callable[[str], Client]:

@@ -12,6 +12,7 @@ import msgspec
 
 from keelback.api.core_v1 import (
     Affinity,
+    AttachedVolume,
     ConfigMap,
     ContainerPort,
     ContainerState,
@@ -22,6 +23,9 @@ from keelback.api.core_v1 import (
     Pod,
     PodCondition,
     PodIP,
+    PodResourceClaim,
+    PodResourceClaimStatus,
+    Secret,
     Taint,
     Toleration,
 )
@@ -57,6 +61,7 @@ class PodSpecView(Value):
     containers: tuple[ContainerView, ...] = ()
     init_containers: tuple[ContainerView, ...] = ()
     volumes: tuple[VolumeView, ...] = ()
+    resource_claims: tuple[PodResourceClaim, ...] = ()
 
 
 class ContainerStatusView(Value):
@@ -75,6 +80,7 @@ class PodStatusView(Value):
     conditions: tuple[PodCondition, ...] = ()
     container_statuses: tuple[ContainerStatusView, ...] = ()
     init_container_statuses: tuple[ContainerStatusView, ...] = ()
+    resource_claim_statuses: tuple[PodResourceClaimStatus, ...] = ()
 
 
 @narrow(Pod)
@@ -98,6 +104,8 @@ class NodeStatusView(Value):
     allocatable: Mapping[str, str] = {}
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[NodeCondition, ...] = ()
+    volumes_attached: tuple[AttachedVolume, ...] = ()
+    volumes_in_use: tuple[str, ...] = ()
 
 
 @narrow(Node)
@@ -114,3 +122,15 @@ class ConfigMapName(Object):
     """A ConfigMap without its data, which may be large: all that matters is that one was made, changed or deleted."""
 
     metadata: HeldMeta = written(HeldMeta())
+
+
+SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105 - a type's name, no secret
+BOOTSTRAP_TOKEN = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type's name, no secret
+
+
+@narrow(Secret)
+class SecretType(Object):
+    """A Secret without its data: what it is for decides who must read the rest."""
+
+    metadata: HeldMeta = written(HeldMeta())
+    type: str = ""

@@ -14,6 +14,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object
 from keelback.client import MergePatch
 from keelback.controllers.observed import PodView
+from keelback.controllers.pod_volumes import claims_of
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
@@ -21,13 +22,6 @@ from keelback.reconcile.result import DONE, Result
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 CLASS_FINALIZER = "kubernetes.io/vac-protection"
-
-
-def claims_of(pod: PodView) -> tuple[str, ...]:
-    """The names of the claims a pod uses, those of its ephemeral volumes included."""
-    named = [one.persistent_volume_claim.claim_name for one in pod.spec.volumes if one.persistent_volume_claim]
-    made = [f"{pod.metadata.name}-{one.name}" for one in pod.spec.volumes if one.ephemeral is not None]
-    return (*named, *made)
 
 
 def classes_of_claim(claim: PersistentVolumeClaim) -> frozenset[str]:
