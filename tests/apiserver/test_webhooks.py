@@ -427,6 +427,36 @@ def test_custom_resources_are_changed_pruned_and_seen_in_the_version_that_is_ask
     in_world(tmp_path, test, add=lambda request: changes)
 
 
+def test_where_a_webhook_converts_it_converts_for_admission_too(tmp_path: Path) -> None:
+    def convert(request: dict[str, Any]) -> web.Response:
+        wanted = request["desiredAPIVersion"]
+        converted = [
+            {**one, "apiVersion": wanted, "known": f"{one.get('known', '')}>{wanted.rpartition('/')[2]}"}
+            for one in request["objects"]
+        ]
+        response = {"uid": request["uid"], "convertedObjects": converted, "result": {"status": "Success"}}
+        body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}
+        return web.json_response(body)
+
+    async def test(world: World) -> None:
+        client = world.hooks.webhook("convert")["clientConfig"]
+        webhook = {"conversionReviewVersions": ["v1"], "clientConfig": client}
+        conversion = {"strategy": "Webhook", "webhook": webhook}
+        body = {**DEFINITION, "spec": {**DEFINITION["spec"], "conversion": conversion}}
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        assert (await world.ask("POST", path, body))[0] == 201
+        await served(world.ask, "/apis/example.com/v2/widgets")
+        rule = {"apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["widgets"]}
+        await world.register("validating", world.hooks.webhook("see", rules=[rule]))
+        widget = {"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"name": "w"}, "known": "v2"}
+        status, made = await world.ask("POST", "/apis/example.com/v2/namespaces/default/widgets", widget)
+        assert status == 201, made
+        seen = next(review["request"]["object"] for name, review in world.hooks.asked if name == "see")
+        assert (seen["apiVersion"], seen["known"]) == ("example.com/v1", "v2>v1")
+
+    in_world(tmp_path, test, convert=convert, see=lambda request: {})
+
+
 def test_the_older_review_is_spoken_with_those_who_know_no_other(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         await world.register("mutating", world.hooks.webhook("old", admissionReviewVersions=["v2", "v1beta1"]))

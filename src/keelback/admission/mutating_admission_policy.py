@@ -174,7 +174,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
             conditions_of_policy = one.bound.evaluator.conditions
             if conditions_of_policy is not None:
                 try:
-                    seen = {**self._values(one.kind, request), **values}
+                    seen = {**await self._values(one.kind, request), **values}
                     if not conditions_of_policy.hold(seen, one.bound.evaluator.variables.compiled):
                         continue
                 except MatchConditionFailure as failure:
@@ -184,7 +184,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
                 continue
             before = request.obj
             if before is not None:
-                request = self._mutate(one, {**values, "namespaceObject": namespace}, request, failures)
+                request = await self._mutate(one, {**values, "namespaceObject": namespace}, request, failures)
             if request.obj != before:
                 kept.changed(reinvocation)
             if one.bound.policy.spec.reinvocation_policy == _IF_NEEDED:
@@ -194,18 +194,18 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         kept.output = request.obj
         return request
 
-    def _values(self, kind: Kind, request: AdmissionRequest) -> dict[str, Value]:
-        obj = in_version(request.obj, request.kind, kind, self._resources)
-        old = in_version(request.old_obj, request.kind, kind, self._resources)
+    async def _values(self, kind: Kind, request: AdmissionRequest) -> dict[str, Value]:
+        obj = await in_version(request.obj, request.kind, kind, self._resources)
+        old = await in_version(request.old_obj, request.kind, kind, self._resources)
         return request_values(request, kind, tree_of(obj), tree_of(old))
 
-    def _mutate(
+    async def _mutate(
         self, one: _Invocation, values: Mapping[str, Value], request: AdmissionRequest, failures: _Failures
     ) -> AdmissionRequest:
         """The request after all mutations of a policy, each seeing what those before it did."""
         for is_json_patch, expression in one.bound.evaluator.mutations:
             try:
-                changed = self._mutated(one, is_json_patch, expression, values, request)
+                changed = await self._mutated(one, is_json_patch, expression, values, request)
             except (MutationError, ExpressionFailure, OutOfBudgetError) as error:
                 failures.add(one.bound, one.binding.name, str(error), "Invalid")
                 continue
@@ -213,7 +213,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
                 request = request.with_object(changed)
         return request
 
-    def _mutated(
+    async def _mutated(
         self,
         one: _Invocation,
         is_json_patch: bool,
@@ -223,11 +223,11 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
     ) -> Any:
         if expression.program is None:
             raise MutationError(expression.problem)
-        seen = {**self._values(one.kind, request), **values}
+        seen = {**await self._values(one.kind, request), **values}
         tree: Tree = seen["object"]
         evaluation = Evaluation(seen, one.bound.evaluator.variables.compiled, Budget(RUNTIME_BUDGET))
         value = evaluation.value(expression)
-        shown = in_version(request.obj, request.kind, one.kind, self._resources)
+        shown = await in_version(request.obj, request.kind, one.kind, self._resources)
         if is_json_patch:
             patched = mutations.json_patched(tree, value)
             unknown = self._resources.strict_errors(patched, shown)
@@ -244,7 +244,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
             changed = self._resources.from_tree(patched, shown, request.old_obj)
         except codecs.DecodeError as error:
             raise errors.InternalError(f"Internal error occurred: {error}") from error
-        return self._resources.convert(changed, request.kind) if shown is not request.obj else changed
+        return await self._resources.convert(changed, request.kind) if shown is not request.obj else changed
 
 
 def _compile_policy(policy: MutatingAdmissionPolicy) -> _Evaluator:

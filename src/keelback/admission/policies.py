@@ -149,11 +149,11 @@ class Policies(Generic[EvaluatorT]):
         )
 
 
-def in_version(obj: Any, own: Kind, kind: Kind, resources: Resources) -> Any:
+async def in_version(obj: Any, own: Kind, kind: Kind, resources: Resources) -> Any:
     """A request's object in the version of the resource it was matched by; that of a subresource as it is."""
     if obj is None or kind is own or getattr(obj, "__kind__", None) is not own:
         return obj
-    return resources.convert(obj, kind)
+    return await resources.convert(obj, kind)
 
 
 async def namespace_of(reader: Reader, request: AdmissionRequest) -> Namespace | None:

@@ -20,8 +20,8 @@ class Resources(Protocol):
         """The other versions (and groups) that show the same objects as a resource."""
         ...
 
-    def convert(self, obj: Any, kind: Kind) -> Any:
-        """An object in another of these versions."""
+    async def convert(self, obj: Any, kind: Kind) -> Any:
+        """An object in another of these versions. Raises StatusError if a conversion webhook fails."""
         ...
 
     def from_tree(self, tree: Mapping[str, Any], like: Any, old: Any) -> Any:

@@ -139,7 +139,7 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
                 continue
             namespace = await given.namespace(self._reader)
             for params in found:
-                values = given.values(kind, params)
+                values = await given.values(kind, params)
                 self._decide(bound, binding, values, namespace, request, refusals, annotations)
         for key, texts in annotations.items():
             request.audit_annotations[f"{bound.name}/{key}"] = ", ".join(texts)
@@ -193,7 +193,7 @@ class _Given:
             self._has_namespace = True
         return self._namespace
 
-    def values(self, kind: Kind, params: Mapping[str, Any] | None) -> dict[str, Value]:
+    async def values(self, kind: Kind, params: Mapping[str, Any] | None) -> dict[str, Value]:
         """The variables of an expression."""
         known = self._values.get(kind)
         if known is None:
@@ -202,8 +202,8 @@ class _Given:
                 **request_values(
                     request,
                     kind,
-                    tree_of(in_version(request.obj, request.kind, kind, self._resources)),
-                    tree_of(in_version(request.old_obj, request.kind, kind, self._resources)),
+                    tree_of(await in_version(request.obj, request.kind, kind, self._resources)),
+                    tree_of(await in_version(request.old_obj, request.kind, kind, self._resources)),
                 ),
                 **self._authorizer,
             }

@@ -113,7 +113,7 @@ class _Dispatcher:
             return kind
         conditions = match_conditions.conditions(webhook.match_conditions, Scope(), webhook.failure_policy)
         assert conditions is not None
-        obj, old = self._seen(request, kind)
+        obj, old = await self._seen(request, kind)
         values = {
             **request_values(request, kind, tree_of(obj), tree_of(old)),
             **authorizer_values(request, self._rules),
@@ -123,10 +123,10 @@ class _Dispatcher:
         except MatchConditionFailure as failure:
             raise request.forbidden(str(failure)) from failure
 
-    def _seen(self, request: AdmissionRequest, kind: Kind) -> tuple[Any, Any]:
+    async def _seen(self, request: AdmissionRequest, kind: Kind) -> tuple[Any, Any]:
         return (
-            in_version(request.obj, request.kind, kind, self.resources),
-            in_version(request.old_obj, request.kind, kind, self.resources),
+            await in_version(request.obj, request.kind, kind, self.resources),
+            await in_version(request.old_obj, request.kind, kind, self.resources),
         )
 
     async def ask(self, webhook: Webhook, request: AdmissionRequest, kind: Kind) -> Answer:
@@ -135,7 +135,7 @@ class _Dispatcher:
             raise errors.BadRequest(f'admission webhook "{webhook.name}" does not support dry run')
         version = webhook_reviews.version_for(webhook)
         uid = self._new_uid()
-        obj, old = self._seen(request, kind)
+        obj, old = await self._seen(request, kind)
         body = webhook_reviews.review(request, kind, obj, old, uid=uid, version=version)
         answer = webhook_reviews.read(
             await self._call(webhook, body), uid=uid, version=version, is_mutating=self._is_mutating
@@ -208,7 +208,7 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
             answer = await self._dispatcher.ask(webhook, request, kind)
             patch = answer.patch or b""
             if patch:
-                changed = self._patched(webhook, answer, request, kind)
+                changed = await self._patched(webhook, answer, request, kind)
         except WebhookFailure as failure:
             _fail(webhook, failure)
             request.audit_annotations[f"failed-open.mutation.webhook.admission.k8s.io/{call}"] = webhook.name
@@ -222,7 +222,7 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
             )
         return changed
 
-    def _patched(self, webhook: Webhook, answer: Answer, request: AdmissionRequest, kind: Kind) -> Any:
+    async def _patched(self, webhook: Webhook, answer: Answer, request: AdmissionRequest, kind: Kind) -> Any:
         """The object after the answer's patch. Raises WebhookFailure, InternalError."""
         try:
             operations = msgspec.json.decode(answer.patch or b"", type=list[dict[str, Any]])
@@ -238,14 +238,14 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
         if answer.patch_type != "JSONPatch":
             raise WebhookFailure(f'unsupported patch type "{answer.patch_type}"')
         resources = self._dispatcher.resources
-        shown = in_version(request.obj, request.kind, kind, resources)
+        shown = await in_version(request.obj, request.kind, kind, resources)
         try:
             tree = json_patch.apply(codecs.to_tree(shown), operations)
             changed = resources.from_tree(tree, shown, request.old_obj)
         except (json_patch.JSONPatchError, codecs.DecodeError) as error:
             raise errors.InternalError(f"Internal error occurred: {error}") from error
         if shown is not request.obj:
-            changed = resources.convert(changed, request.kind)
+            changed = await resources.convert(changed, request.kind)
         return request.obj if changed == request.obj else changed
 
 

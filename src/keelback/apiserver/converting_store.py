@@ -96,7 +96,7 @@ class ConvertingStore:
     ) -> None:
         """`as_read` gives a stored object the defaults of its version; the others write what a webhook answered."""
         self._store = store
-        self._webhook = webhook
+        self.webhook = webhook
         self._prefix = prefix
         self._served = served
         self._stored = stored
@@ -125,7 +125,7 @@ class ConvertingStore:
     async def put(
         self, key: str, value: bytes, *, expected_revision: int | None = None, ttl_seconds: float | None = None
     ) -> int:
-        (made,) = await self._webhook.convert([msgspec.json.decode(value)], self._stored)
+        (made,) = await self.webhook.convert([msgspec.json.decode(value)], self._stored)
         return await self._store.put(
             key, self._as_stored(made), expected_revision=expected_revision, ttl_seconds=ttl_seconds
         )
@@ -156,7 +156,7 @@ class ConvertingStore:
         if not values:
             return []
         trees = [self._as_read(msgspec.json.decode(one)) for one in values]
-        return [self._as_served(one) for one in await self._webhook.convert(trees, self._served)]
+        return [self._as_served(one) for one in await self.webhook.convert(trees, self._served)]
 
 
 class _ConvertingWatch:

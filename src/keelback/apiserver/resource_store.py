@@ -124,6 +124,11 @@ class ResourceStore(Generic[T]):
         self._new_uid = new_uid
         self._chance = chance
 
+    @property
+    def backend(self) -> Store:
+        """Where the objects are."""
+        return self._store
+
     def key(self, namespace: str, name: str) -> str:
         return f"{self.prefix}{namespace}/{name}" if self.kind.namespaced else f"{self.prefix}{name}"
 

@@ -10,6 +10,7 @@ import msgspec
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Kind, Object, with_metadata
 from keelback.apimachinery.schema import Schema, schema_of
+from keelback.apiserver.converting_store import ConvertingStore
 from keelback.apiserver.resource_handler import ResourceHandler
 
 Handlers = Mapping[tuple[str, str], ResourceHandler]
@@ -51,11 +52,15 @@ class ServedResources:
         for sharing in self._sharing.values():
             sharing.sort(key=lambda one: (one.group, one.version))
 
-    def convert(self, obj: Any, kind: Kind) -> Any:
-        """An object in another version of its resource."""
+    async def convert(self, obj: Any, kind: Kind) -> Any:
+        """An object in another version of its resource. Raises ConversionFailed if a webhook does."""
         source, target = self._handler(obj.__kind__), self._handler(kind)
         if source is None or target is None or source is target:
             return obj
+        for backend in (source.store.backend, target.store.backend):
+            if isinstance(backend, ConvertingStore):
+                (tree,) = await backend.webhook.convert([codecs.to_tree(obj)], kind.api_version)
+                return target.strategy.from_tree(tree)
         stored = source.strategy.to_storage(source.strategy.encode(obj))
         converted = target.strategy.decode(target.strategy.from_storage(stored))
         # The store knows an object's version by itself; here the object must keep it.
