@@ -54,6 +54,7 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         self._stored_name = version.name if is_converted else storage.name
         self._is_converted = is_converted
         self._is_stored_version = self._stored_name == version.name
+        self._last_ratcheted: tuple[Mapping[str, Any], list[FieldError]] = ({}, [])
         self._structural_of: dict[str, SchemaTree | None] = {}
         kind = self.kind.__kind__
         self._head = kind.head
@@ -222,9 +223,13 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             if "/" not in one and one not in ("orphan", "foregroundDeletion", "kubernetes"):
                 told = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts"
                 yield f"metadata.finalizers: {go_quoted(one)}: {told} with other finalizer writers"
-        if old is not None and self._rules is not None:
+        if old is None or self._rules is None:
+            return
+        content, ratcheted = self._last_ratcheted
+        if content is not new.content:
+            # Other requests were judged since this one.
             _, ratcheted = self._rules.validate(_whole(new), _whole(old))
-            yield from (f"{one.field}: {one.body}" for one in ratcheted)
+        yield from (f"{one.field}: {one.body}" for one in ratcheted)
 
     # Validation.
 
@@ -269,7 +274,8 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             yield blocked
             return
         before = validation.MISSING if old is None else _whole(old)
-        broken, _ = self._rules.validate(_whole(new), before)
+        broken, ratcheted = self._rules.validate(_whole(new), before)
+        self._last_ratcheted = new.content, ratcheted
         yield from broken
 
     def _unratcheted(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:
