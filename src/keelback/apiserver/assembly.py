@@ -7,7 +7,7 @@ import ipaddress
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,13 +20,22 @@ from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object
-from keelback.apiserver import initial_objects, kubelet_proxy, local_api_services, reviews, subresources, system_paths
+from keelback.apiserver import (
+    extensions,
+    initial_objects,
+    kubelet_proxy,
+    local_api_services,
+    reviews,
+    subresources,
+    system_paths,
+)
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
 from keelback.apiserver.component_statuses import ComponentStatuses
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
+from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
@@ -166,10 +175,18 @@ class RunningAPIServer:
 
 
 async def start(
-    store: Store, config: APIServerConfig, clock: Clock, chance: random.Random, metrics: Registry
+    store: Store,
+    config: APIServerConfig,
+    clock: Clock,
+    chance: random.Random,
+    metrics: Registry,
+    others: Sequence[Extension] = (),
 ) -> RunningAPIServer:
-    """A server over the store, with everything that each cluster has from its start. Raises what the store raises."""
-    return await _Assembly(store, config, clock, chance, metrics).start()
+    """A server over the store, with everything that each cluster has from its start. Raises what the store raises.
+
+    `others` answer for API groups that are not in the store.
+    """
+    return await _Assembly(store, config, clock, chance, metrics).start(others)
 
 
 class _Assembly:
@@ -213,7 +230,7 @@ class _Assembly:
             clock,
         )
 
-    async def start(self) -> RunningAPIServer:
+    async def start(self, others: Sequence[Extension]) -> RunningAPIServer:
         await self._feed.start()
         for strategy in strategies():
             await self._add_resource(strategy)
@@ -227,6 +244,8 @@ class _Assembly:
         self._add_subresources()
         self._add_reviews()
         openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
+        for one in others:
+            await extensions.serve(one, self._server, self._discovery, openapi)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process)
         running.at_close(self._webhooks.close)

@@ -51,6 +51,8 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
     ("resource.k8s.io", "v1beta1"): (15900, 10),
     ("resource.k8s.io", "v1alpha3"): (15900, 9),
     ("storagemigration.k8s.io", "v1beta1"): (15800, 9),
+    # As metrics-server's own: after all that is built in.
+    ("metrics.k8s.io", "v1beta1"): (100, 100),
 }
 _LABELS = {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
 

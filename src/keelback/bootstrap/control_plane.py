@@ -160,14 +160,21 @@ class ControlPlane:
     async def _serve(self, tasks: asyncio.TaskGroup, keys: ClusterPKI) -> None:
         # What is imported here takes longer than the rest of the start: nodes are on their way meanwhile.
         from keelback.apiserver import assembly
+        from keelback.apiserver.extensions import Extension
         from keelback.apiserver.server import too_large
         from keelback.component.metrics import Registry
         from keelback.component.serving import Server, server_context
+        from keelback.metrics import answers
+        from keelback.metrics.server import ResourceMetrics
         from keelback.storage.sqlite import open_store
 
         store = await open_store(self._place.data / "store" / "state.db", self._clock)
         try:
-            api = await assembly.start(store, self._api_config(keys), self._clock, self._chance, Registry())
+            usage = ResourceMetrics(self._clock)
+            extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
+            api = await assembly.start(
+                store, self._api_config(keys), self._clock, self._chance, Registry(), (extension,)
+            )
             context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
             servers = [Server(api.handle, context, "127.0.0.1", self._settings.port, too_large=too_large)]
             if self._fabric is not None:
@@ -179,7 +186,7 @@ class ControlPlane:
             self.reporter.api_ready()
             _log.info("The API server answers", port=self._settings.port)
             try:
-                await self._run_components(api, keys)
+                await self._run_components(api, keys, usage)
             finally:
                 async with asyncio.TaskGroup() as closing:
                     for server in servers:
@@ -187,11 +194,13 @@ class ControlPlane:
         finally:
             await store.close()
 
-    async def _run_components(self, api: Any, keys: ClusterPKI) -> None:
+    async def _run_components(self, api: Any, keys: ClusterPKI, usage: Any) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(api.run(), name="apiserver")
             if self._settings.simulated:
-                tasks.create_task(self._keep("simulated nodes", lambda: self._run_fleet(api)))
+                tasks.create_task(self._keep("simulated nodes", lambda: self._run_fleet(api, usage)))
+            else:
+                tasks.create_task(self._keep("metrics", lambda: self._run_metrics(api, keys, usage)))
             tasks.create_task(self._keep("scheduler", lambda: self._run_scheduler(api)))
             tasks.create_task(self._keep("controller-manager", lambda: self._run_controllers(api, keys)))
             tasks.create_task(self._keep("readiness", lambda: self._follow_nodes(api), once=True))
@@ -210,16 +219,41 @@ class ControlPlane:
             await self._clock.sleep(delay_seconds)
             delay_seconds = min(delay_seconds * 2, most_seconds)
 
-    async def _run_fleet(self, api: Any) -> None:
+    async def _run_metrics(self, api: Any, keys: ClusterPKI, usage: Any) -> None:
+        from keelback.auth import users
+        from keelback.bootstrap.resource_metrics import KubeletReader
+        from keelback.metrics import access
+
+        fabric = self._fabric
+        maker = api.client(
+            users.UserInfo("system:metrics-setup", groups=(users.MASTERS_GROUP, users.AUTHENTICATED_GROUP)), "keelback"
+        )
+        await access.ensure(maker)
+        make_socket = None if fabric is None else lambda: namespaces.socket_in(fabric.path)
+        kubelets = KubeletReader(maker, keys.ca.certificate_pem, make_socket, self._clock)
+        try:
+            await usage.run(_account_client(api, access.ACCOUNT, access.ACCOUNT), kubelets.fetch)
+        finally:
+            await kubelets.close()
+
+    async def _run_fleet(self, api: Any, usage: Any) -> None:
+        """The simulated nodes, and the metrics API that reads their usage in this process: they have no server."""
         from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
         from keelback.kubelet import simulated
+        from keelback.metrics import access
 
         nodes = tuple(
             replace(node, pod_cidr=self._addresses.node_pods(index))
             for index, node in enumerate(simulated.nodes(self._settings.nodes))
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
-        await simulated.run(simulated.SimulatedConfig(nodes=nodes), api.client(identity, "kubelet"), self._clock)
+        client = api.client(identity, "kubelet")
+        fleet = simulated.Fleet(simulated.SimulatedConfig(nodes=nodes), client, self._clock)
+        await access.ensure(client)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fleet.run())
+            reader = _account_client(api, access.ACCOUNT, access.ACCOUNT)
+            tasks.create_task(usage.run(reader, lambda node: fleet.resource_metrics(node.metadata.name)))
 
     async def _run_scheduler(self, api: Any) -> None:
         from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
@@ -230,7 +264,7 @@ class ControlPlane:
         await scheduler.run(client, config, self._clock, self._derived_chance(), host=socket.gethostname())
 
     async def _run_controllers(self, api: Any, keys: ClusterPKI) -> None:
-        from keelback.auth import users
+        from keelback.auth.service_accounts import TokenIssuer
         from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
         from keelback.controllers import manager
         from keelback.controllers.certificate_signer import CASigner
@@ -238,16 +272,17 @@ class ControlPlane:
         def client_for(name: str) -> Any:
             if name == manager.COMPONENT:
                 identity = UserInfo("system:kube-controller-manager", groups=(AUTHENTICATED_GROUP,))
-            else:
-                groups = (*users.service_account_groups("kube-system"), AUTHENTICATED_GROUP)
-                identity = UserInfo(users.service_account_user_name("kube-system", name), groups=groups)
-            return api.client(identity, f"kube-controller-manager/{name}")
+                return api.client(identity, f"kube-controller-manager/{name}")
+            return _account_client(api, name, f"kube-controller-manager/{name}")
 
         options: ControllerManagerOptions = components.parse(
             "kube-controller-manager", self._arguments("kube-controller-manager")
         )
-        signer = CASigner(keys.ca.certificate_pem, keys.ca.key_pem)
-        config = replace(controller_config(options, keys.ca.certificate_pem.decode()), signer=signer)
+        config = replace(
+            controller_config(options, keys.ca.certificate_pem.decode()),
+            signer=CASigner(keys.ca.certificate_pem, keys.ca.key_pem),
+            tokens=TokenIssuer(keys.service_account.key_pem),
+        )
         await manager.run(client_for, config, self._clock, self._derived_chance())
 
     async def _follow_nodes(self, api: Any) -> None:
@@ -296,6 +331,15 @@ class ControlPlane:
         with contextlib.suppress(FileNotFoundError):
             self._place.kubeconfig.unlink()
         kubeconfig.write(self._place.kubeconfig, tree)
+
+
+def _account_client(api: Any, name: str, user_agent: str) -> Any:
+    """A client that acts as a service account of kube-system."""
+    from keelback.auth import users
+
+    groups = (*users.service_account_groups("kube-system"), users.AUTHENTICATED_GROUP)
+    identity = users.UserInfo(users.service_account_user_name("kube-system", name), groups=groups)
+    return api.client(identity, user_agent)
 
 
 def scheduler_config(options: SchedulerOptions) -> Any:

@@ -19,10 +19,12 @@ from keelback.concurrency.clock import Clock
 from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode, nodes
 from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
 from keelback.kubelet.simulated_pods import SimulatedPod, Step, finished_status, plan, running_status
+from keelback.kubelet.simulated_usage import SimulatedUsage
 
 __all__ = ["Fleet", "SimulatedConfig", "SimulatedNode", "node_object", "nodes", "run"]
 
 WORKERS = 32
+_BY_NODE = "by-node"
 
 _log = logger("kubelet.simulated")
 
@@ -77,7 +79,9 @@ class Fleet:
         }
         # A node may see its own pods only; one that is alone must not ask for more.
         selector = f"spec.nodeName={config.nodes[0].name}" if len(config.nodes) == 1 else "spec.nodeName!="
-        self._informer = Informer(client, SimulatedPod, field_selector=selector, clock=clock)
+        by_node = {_BY_NODE: lambda pod: (pod.spec.node_name,)}
+        self._informer = Informer(client, SimulatedPod, field_selector=selector, indexes=by_node, clock=clock)
+        self._usage = SimulatedUsage()
         self._planned: dict[tuple[str, str], tuple[str, Step]] = {}
         self._due: list[tuple[float, int, tuple[str, str], Step]] = []
         self._order = itertools.count()
@@ -97,6 +101,14 @@ class Fleet:
             tasks.create_task(self._release_due())
             for _ in range(WORKERS):
                 tasks.create_task(self._carry_out_forever())
+
+    async def resource_metrics(self, node_name: str) -> bytes:
+        """What the node's kubelet would serve as `/metrics/resource`. Raises NotFound for a node of somebody else's."""
+        node = self._nodes.get(node_name)
+        if node is None:
+            raise NotFound(f"node {node_name} is not simulated here")
+        on_node = self._informer.store.by_index(_BY_NODE, node_name)
+        return self._usage.exposition(node, on_node, self._clock.now().timestamp())
 
     def _observe(self, event: Change[SimulatedPod]) -> None:
         pod = event.object

@@ -13,6 +13,7 @@ from keelback.apimachinery.errors import AlreadyExists
 from keelback.apimachinery.meta import Object, ObjectMeta, with_metadata
 from keelback.apiserver import assembly
 from keelback.apiserver.assembly import RunningAPIServer
+from keelback.apiserver.extensions import Extension
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
 from keelback.client import Client, InProcessTransport
@@ -32,6 +33,7 @@ async def api_server(
     disable_admission_plugins: tuple[str, ...] = ("ServiceAccount",),
     store: Store | None = None,
     optional_versions: tuple[tuple[str, str], ...] = (),
+    others: tuple[Extension, ...] = (),
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off."""
     used = clock or SystemClock()
@@ -49,7 +51,7 @@ async def api_server(
             disable_admission_plugins=disable_admission_plugins,
             optional_versions=optional_versions,
         )
-        running = await assembly.start(store, config, used, random.Random(seed), Registry())
+        running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)
         try:
             yield running
         finally:
