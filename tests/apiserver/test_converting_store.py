@@ -181,6 +181,15 @@ def test_a_webhook_that_fails_fails_requests_and_nothing_else(tmp_path: Path) ->
         status, failed = await client.ask("PUT", widgets("v2", "a"), {"metadata": {"name": "a"}, "kind": "Widget"})
         status, seen = await client.ask("GET", widgets("v1", "a"))
         assert (status, seen["hostPort"]) == (200, "here:80")
+        # Neither a change of the definition nor a new start of its caches needs the webhook.
+        names = {"plural": "widgets", "kind": "Widget", "shortNames": ["w"]}
+        path = f"{DEFINITIONS}/{NAME}"
+        await client.ask("PATCH", path, {"spec": {"names": names}}, "application/merge-patch+json")
+        await client.until(path, lambda _, made: made["status"]["acceptedNames"].get("shortNames") == ["w"])
+        status, seen = await client.ask("GET", widgets("v1", "a"))
+        assert (status, seen["hostPort"]) == (200, "here:80")
+        status, failed = await client.ask("GET", widgets("v2"))
+        assert (status, failed["message"]) == (500, told)
         webhook.is_broken = False
         page = await client.until(widgets("v2"), lambda status, page: status == 200 and bool(page["items"]))
         assert page["items"][0]["host"] == "here"

@@ -88,7 +88,8 @@ class VersionMaker:
         feed = self.feed
         if converting is not None:
             feed = CacheFeed(converting, self.clock, self.chance)
-            await feed.start()
+            # What was written before would have to be converted, by a webhook that may not be there.
+            await feed.start(recalls=False)
         cache = await feed.add(_cached(definition, strategy, resources.prefix), may_fail=converting is not None)
         return ServedVersion(
             ResourceHandler(strategy, resources, cache, self.binder, self.clock),

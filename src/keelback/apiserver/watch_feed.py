@@ -51,11 +51,12 @@ class CacheFeed:
         """What every cache has seen."""
         return self._progress.revision
 
-    async def start(self) -> None:
-        """Begin to watch the store, and read what was written last. Raises what the store raises."""
+    async def start(self, *, recalls: bool = True) -> None:
+        """Begin to watch the store and, if it `recalls`, read what was written last. Raises what the store raises."""
         revision = await self._begin()
         self._progress.advance(revision)
-        await self._read_past(max(revision - RECALLED_REVISIONS, FIRST_REVISION), revision)
+        if recalls:
+            await self._read_past(max(revision - RECALLED_REVISIONS, FIRST_REVISION), revision)
 
     async def _read_past(self, since: int, until: int) -> None:
         """Keep the writes after `since`, or after what was compacted, for the caches that start before `run`."""
