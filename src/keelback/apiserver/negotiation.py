@@ -10,7 +10,12 @@ import msgspec
 from keelback.apimachinery import codecs, yaml
 from keelback.apimachinery.errors import NotAcceptable, StatusError
 from keelback.apiserver import status_protobuf
-from keelback.component.http import Response
+from keelback.component.http import AnyResponse, Request, Response, parse_bool, query_values
+
+# More than this nobody reads, and indenting it would hold up the requests of others.
+_MOST_INDENTED_BYTES = 8 << 20
+# Those that people read with, as upstream lists them.
+_READERS = ("curl", "Wget", "Mozilla/5.0")
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -23,7 +28,6 @@ class Accepted(msgspec.Struct, frozen=True):
     media_type: str
     transform: str = ""
     transform_version: str = "v1"
-    pretty: bool = False
     stream: bool = False
 
 
@@ -93,6 +97,29 @@ def _quality(clause: str) -> float:
 def _split(clause: str) -> tuple[str, dict[str, str]]:
     media_type, *parameters = (part.strip() for part in clause.split(";"))
     return media_type, dict(one.split("=", 1) for one in parameters if "=" in one)
+
+
+def wants_indentation(request: Request) -> bool:
+    """Whether a person will read the answer: they say so with `pretty`, or use a browser, curl or Wget."""
+    if "pretty" in request.query:
+        wanted = query_values(request.query).get("pretty", "")
+        if wanted:
+            try:
+                return parse_bool(wanted)
+            except ValueError:
+                return False
+    headers = request.headers
+    return headers.get("user-agent", "").startswith(_READERS) or "pretty=1" in headers.get("accept", "")
+
+
+def indented(response: AnyResponse) -> AnyResponse:
+    """A complete answer in JSON with line breaks; any other as it is."""
+    if type(response) is not Response or response.headers.get("content-type") != JSON:
+        return response
+    size = len(response.body) if isinstance(response.body, bytes) else sum(map(len, response.body))
+    if not 0 < size <= _MOST_INDENTED_BYTES:
+        return response
+    return Response(response.status, response.headers, msgspec.json.format(response.content(), indent=2))
 
 
 def warning_header(warnings: list[str]) -> str:

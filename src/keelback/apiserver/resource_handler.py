@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -24,6 +24,8 @@ from keelback.concurrency.clock import Clock
 from keelback.registry.strategy import Strategy
 
 DEFAULT_WATCH_SECONDS = 1800
+LAST_BOOKMARK_SECONDS = 2.0
+"""How long before its end a watch gets its last bookmark, where it wants any."""
 _ACCEPTED_FOR_CUSTOM = (
     "only the following media types are accepted: application/json, application/yaml, "
     "application/vnd.kubernetes.protobuf"
@@ -145,11 +147,21 @@ class ResourceHandler:
         transform = self._transformer(context, accepted)
 
         async def serve(writer: Writer) -> None:
-            await _pump(watcher, writer, self._clock, timeout, transform)
+            await _pump(watcher, writer, self._ending(watcher, timeout), transform)
 
         if context.request.headers.get("upgrade", "").lower() == "websocket":
             return websocket_watch.respond(context.request, serve)
         return StreamingResponse(200, _STREAM_HEADERS, serve)
+
+    async def _ending(self, watcher: Watcher, timeout: float) -> None:
+        """End the watch in time, after a last bookmark."""
+        left = timeout
+        if watcher.wants_bookmarks and timeout > LAST_BOOKMARK_SECONDS:
+            left = LAST_BOOKMARK_SECONDS
+            await self._clock.sleep(timeout - left)
+            self.cache.send_bookmark(watcher)
+        await self._clock.sleep(left)
+        watcher.close("timeout")
 
     def _transformer(self, context: RequestContext, accepted: negotiation.Accepted) -> _Transform | None:
         if not accepted.transform:
@@ -375,19 +387,17 @@ class _Transform:
         )
 
 
-async def _pump(watcher: Watcher, writer: Writer, clock: Clock, timeout: float, transform: _Transform | None) -> None:
+async def _pump(
+    watcher: Watcher, writer: Writer, ending: Coroutine[Any, Any, None], transform: _Transform | None
+) -> None:
     """Write a watch's events until it ends, the client goes, or its time is up."""
-
-    async def end_in_time() -> None:
-        await clock.sleep(timeout)
-        watcher.close("timeout")
 
     async def end_with_client() -> None:
         await writer.wait_closed()
         watcher.close("closed")
 
     async with asyncio.TaskGroup() as group:
-        enders = [group.create_task(end_in_time()), group.create_task(end_with_client())]
+        enders = [group.create_task(ending), group.create_task(end_with_client())]
         try:
             while True:
                 if transform is None:

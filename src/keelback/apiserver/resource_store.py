@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from keelback.apimachinery import errors, go_numbers, protobuf_size, validation
-from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, with_metadata
+from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, replace, with_metadata
 from keelback.apiserver.watch_wire import with_version
 from keelback.registry.strategy import Strategy
 from keelback.storage.protocol import CompareFailed, KeyValue, Store
@@ -161,9 +161,11 @@ class ResourceStore(Generic[T]):
             named = self._with_generated_name(obj) if generated else obj
             try:
                 return await self._create_named(named, write)
-            except errors.AlreadyExists:
-                if not generated or attempt == _GENERATE_ATTEMPTS - 1:
+            except errors.AlreadyExists as error:
+                if not obj.metadata.generate_name:
                     raise
+                if not generated or attempt == _GENERATE_ATTEMPTS - 1:
+                    raise _no_unique_name(error) from None
         raise AssertionError("unreachable")
 
     async def _create_named(self, obj: T, write: Write) -> Written[T]:
@@ -482,6 +484,15 @@ class ResourceStore(Generic[T]):
 
     def _versioned(self, obj: T, revision: int) -> T:
         return with_metadata(obj, resource_version=str(revision))
+
+
+def _no_unique_name(error: errors.AlreadyExists) -> errors.AlreadyExists:
+    """What upstream says wherever generateName is set, even where the name was given as well."""
+    details = error.status.details
+    return errors.AlreadyExists(
+        f"{error.message}, the server was not able to generate a unique name for the object",
+        details=None if details is None else replace(details, retry_after_seconds=1),
+    )
 
 
 def _check_size(kept: bytes) -> None:

@@ -93,6 +93,8 @@ class APIServer:
             response = self._failed(context, errors.InternalError(f"Internal error occurred: {error}"))
         if isinstance(response, negotiation.ToBeYAML):
             response = await self._yaml_bodies.write(response)
+        elif negotiation.wants_indentation(request) and _is_of_api(request.path):
+            response = negotiation.indented(response)
         if info.is_resource_request:
             self._count(info, response, time.perf_counter() - started)
         return response
@@ -154,13 +156,15 @@ class APIServer:
         if info.is_resource_request:
             found = self._resources.get((info.group, info.version, info.resource, info.subresource))
             if found is not None:
+                if context.request.method == "HEAD" and info.subresource != "proxy":
+                    raise errors.MethodNotSupported(_METHOD_NOT_ALLOWED)
                 return found
             if (info.group, info.version) in self._versions:
                 raise self._unknown_resource(info)
             if info.group in self.custom_groups:
                 return _not_found
         path = info.path
-        if context.request.method not in ("GET", "HEAD") and self._can_only_be_read(path):
+        if context.request.method != "GET" and self._can_only_be_read(path):
             raise errors.MethodNotSupported(_METHOD_NOT_ALLOWED)
         found = self._paths.get(path) or (self._paths.get(path.rstrip("/")) if path != "/" else None)
         if found is not None:
@@ -200,6 +204,11 @@ _NOBODY = UserInfo("")
 def too_large(limit_bytes: int) -> Response:
     """The answer to a body that is too large to be read: a request's front door gives it."""
     return negotiation.respond_error(errors.RequestEntityTooLarge(f"Request entity too large: limit is {limit_bytes}"))
+
+
+def _is_of_api(path: str) -> bool:
+    """Whether what stands there are objects, which a person may want to read."""
+    return path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis")
 
 
 async def _not_found(context: RequestContext) -> AnyResponse:

@@ -191,9 +191,17 @@ class WatchCache:
         """Tell the watchers that want it how far the cache has come."""
         watchers = [watcher for watcher in self._dispatcher.watchers if watcher.wants_bookmarks]
         if watchers:
-            record = WatchRecord("BOOKMARK", self.wire, self.wire.bookmark(self.revision), self.revision)
+            record = self._bookmark()
             for watcher in watchers:
                 watcher.push(record)
+
+    def send_bookmark(self, watcher: Watcher) -> None:
+        """Tell one watcher, as is done shortly before its time is up, so that it goes on from as late as can be."""
+        if not watcher.end_reason:
+            watcher.push(self._bookmark())
+
+    def _bookmark(self) -> WatchRecord:
+        return WatchRecord("BOOKMARK", self.wire, self.wire.bookmark(self.revision), self.revision)
 
     def close(self, reason: str = "reset") -> None:
         """End every watch."""

@@ -12,6 +12,8 @@ from keelback.apiserver.watch_selection import Filter
 from keelback.apiserver.watch_wire import EventType, WatchRecord, WireForm
 
 BUFFER_RECORDS = 8_192
+BUFFER_BYTES = 32 << 20
+"""What a slow reader may be behind by, in events and in bytes."""
 BATCH_BYTES = 32 << 10
 
 
@@ -70,6 +72,7 @@ class Watcher:
         self._wire = wire
         self._after = after
         self._buffer: deque[WatchRecord] = deque()
+        self._buffered_bytes = 0
         self._initial: Iterator[Entry] | None = None
         self._ends_initial_events = False
         self._waiter: asyncio.Future[None] | None = None
@@ -100,6 +103,7 @@ class Watcher:
             record = buffer.popleft()
             records.append(record)
             size += record.size
+        self._buffered_bytes -= size
         return records
 
     async def next_bytes(self) -> bytes:
@@ -136,10 +140,11 @@ class Watcher:
         """Keep an event until the watcher is woken, or reads of its own accord."""
         if record.revision <= self._after:
             return
-        if len(self._buffer) >= BUFFER_RECORDS:
+        if len(self._buffer) >= BUFFER_RECORDS or self._buffered_bytes >= BUFFER_BYTES:
             self.close("slow")
             return
         self._buffer.append(record)
+        self._buffered_bytes += record.size
 
     def wake(self) -> None:
         """Let the reader have what is kept."""
