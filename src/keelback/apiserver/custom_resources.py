@@ -330,7 +330,8 @@ class CustomResources:
         async def change(old: CustomResourceDefinition) -> CustomResourceDefinition:
             kept = tuple(one for one in old.metadata.finalizers if one != status.FINALIZER)
             told = replace(old, status=status.with_condition(old.status, done, now))
-            return with_metadata(told, finalizers=kept)
+            # Whatever else is written meanwhile: this is done on top of it.
+            return with_metadata(told, finalizers=kept, resource_version="")
 
         # Unserved first: who sees the definition gone must not find its resource.
         self._end(name)
