@@ -365,6 +365,22 @@ def test_ordered_pods_start_one_after_another_and_stop_from_the_end() -> None:
     assert [one.metadata.name for one in statefulset_plan.plan(wanted, five, "r1", "r1", NOW).delete] == ["db-4"]
 
 
+def test_scaling_down_in_order_halts_while_more_than_the_last_to_go_is_unwell() -> None:
+    none_wanted = stateful_set(0)
+    unwell = {number: member(number, ready=False) for number in range(3)}
+    assert statefulset_plan.plan(none_wanted, unwell, "r1", "r1", NOW).delete == []
+    only_the_last = {0: member(0), 1: member(1), 2: member(2, ready=False)}
+    gone = statefulset_plan.plan(none_wanted, only_the_last, "r1", "r1", NOW).delete
+    assert [one.metadata.name for one in gone] == ["db-2"]
+    at_once = statefulset_plan.plan(stateful_set(0, "Parallel"), unwell, "r1", "r1", NOW).delete
+    assert len(at_once) == 3
+
+
+def test_an_update_waits_for_a_pod_that_is_going_even_if_another_is_unwell() -> None:
+    held = {0: member(0), 1: member(1, ready=False), 2: member(2, deleting=True)}
+    assert statefulset_plan.plan(stateful_set(3, "Parallel"), held, "r1", "r2", NOW).delete == []
+
+
 def test_an_update_goes_from_the_last_to_the_partition_and_a_lost_pod_below_it_is_restored_as_it_was() -> None:
     wanted = stateful_set(3)
     strategy = StatefulSetUpdateStrategy(rolling_update=RollingUpdateStatefulSetStrategy(partition=1))

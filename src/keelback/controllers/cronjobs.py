@@ -164,7 +164,7 @@ class CronJobReconciler:
             await self.context.events.event(cron_job, "Warning", "TooManyMissedTimes", message)
         deadline = cron_job.spec.starting_deadline_seconds
         if deadline is not None and scheduled + timedelta(seconds=deadline) < now:
-            message = f"Missed scheduled time to start a job: {scheduled:%a, %d %b %Y %H:%M:%S} UTC"
+            message = f"Missed scheduled time to start a job: {scheduled:%a, %d %b %Y %H:%M:%S} +0000"
             await self.context.events.event(cron_job, "Warning", "MissSchedule", message)
             return status
         if status.active and cron_job.spec.concurrency_policy == "Forbid":

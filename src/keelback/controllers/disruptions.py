@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -11,16 +11,19 @@ from keelback.api import conditions, owners, pods
 from keelback.api.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from keelback.api.core_v1 import ReplicationController
 from keelback.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetStatus
+from keelback.apimachinery import labels
 from keelback.apimachinery.int_or_string import scaled_value
 from keelback.apimachinery.meta import Condition, Object, OwnerReference, replace
 from keelback.controllers import adoption
 from keelback.controllers.observed import PodView
+from keelback.controllers.scales import Scales
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result, again_after
 
 # An evicted pod that has not begun to go after this long is taken to have been kept after all.
 _DELETION_TIMEOUT = timedelta(minutes=2)
+_RETRY_SECONDS = 30.0
 ALLOWED = "DisruptionAllowed"
 
 
@@ -46,6 +49,30 @@ def expectation(budget: PodDisruptionBudget, found: int, scales: Mapping[str, in
     if spec.min_available is not None:
         return Expectation(total, scaled_value(spec.min_available, total, round_up=True))
     return Expectation(found, 0)
+
+
+def needs_scales(budget: PodDisruptionBudget) -> bool:
+    """Whether the budget counts what the pods' controllers want: a plain number of pods to keep does not."""
+    spec = budget.spec
+    return spec.max_unavailable is not None or isinstance(spec.min_available, str)
+
+
+def failed_status(budget: PodDisruptionBudget, why: str, now: datetime) -> PodDisruptionBudgetStatus:
+    """The status where nobody can tell how many pods there should be: none may go."""
+    condition = Condition(
+        type=ALLOWED,
+        status="False",
+        reason="SyncFailed",
+        message=why,
+        observed_generation=budget.metadata.generation,
+        last_transition_time=now,
+    )
+    return replace(
+        budget.status,
+        disruptions_allowed=0,
+        observed_generation=budget.metadata.generation,
+        conditions=conditions.set_in_place(budget.status.conditions, condition),
+    )
 
 
 def pending_disruptions(
@@ -105,6 +132,10 @@ class DisruptionReconciler:
     kind: ClassVar = PodDisruptionBudget
     owns: ClassVar = ()
     reads: ClassVar = (ReplicationController,)
+    scales: Scales = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", Scales(self.context.client.client))
 
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(PodView, "by-namespace", lambda one: [one.metadata.namespace])
@@ -125,7 +156,14 @@ class DisruptionReconciler:
             if selects(pod.metadata.labels) and not pods.is_terminal(pod)
         ]
         now = self.context.now()
-        wanted = expectation(budget, len(mine), self._scales(mine))
+        try:
+            scales = await self._scales(budget, mine) if needs_scales(budget) else {}
+        except _NoScale as failure:
+            message = f"Failed to calculate the number of expected pods: {failure}"
+            await self.context.events.event(budget, "Warning", "CalculateExpectedPodCountFailed", message)
+            await self._write(budget, failed_status(budget, str(failure), now))
+            return again_after(_RETRY_SECONDS)
+        wanted = expectation(budget, len(mine), scales)
         disrupted, left = pending_disruptions(budget, mine, now)
         status = compute_status(budget, mine, wanted, disrupted, now)
         if not mine:
@@ -142,39 +180,59 @@ class DisruptionReconciler:
         if budget.status.observed_generation != budget.metadata.generation:
             await self.context.events.event(budget, "Normal", "NoPods", "No matching pods found")
 
-    def _scales(self, mine: Iterable[PodView]) -> dict[str, int]:
-        """The sizes that the pods' controllers are told to have, by the uid of who is told."""
+    async def _scales(self, budget: PodDisruptionBudget, mine: Iterable[PodView]) -> dict[str, int]:
+        """The sizes that the pods' controllers are told to have, by the uid of who is told. Raises _NoScale."""
         scales: dict[str, int] = {}
+        unmanaged = False
+        seen: set[str] = set()
         for pod in mine:
             reference = owners.controller_of(pod)
             if reference is None:
-                scales[pod.metadata.uid] = 1
+                unmanaged = True
                 continue
+            if reference.uid in seen:
+                continue
+            seen.add(reference.uid)
             top = self._scaled_by(pod.metadata.namespace, reference)
-            if top is None:
-                # A controller without a known scale: each of its pods speaks for itself.
-                scales[pod.metadata.uid] = 1
-            else:
+            if top is not None:
                 scales[top.metadata.uid] = top.spec.replicas
+                continue
+            scale = await self.scales.read(pod.metadata.namespace, reference)
+            if scale is None:
+                raise _NoScale(f'found no controllers for pod "{pod.metadata.name}"')
+            scales[reference.uid] = scale
+        if unmanaged:
+            await self._say_unmanaged(budget)
         return scales
+
+    async def _say_unmanaged(self, budget: PodDisruptionBudget) -> None:
+        selector = labels.from_label_selector(budget.spec.selector)
+        message = (
+            f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. "
+            "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined "
+            'behavior. To account for these pods please set ".spec.minAvailable" field of the PDB to an integer value.'
+        )
+        await self.context.events.event(budget, "Warning", "UnmanagedPods", message)
 
     def _scaled_by(
         self, namespace: str, reference: OwnerReference
     ) -> Deployment | ReplicaSet | StatefulSet | ReplicationController | None:
+        """The controller of a built-in kind that is told a size: above a ReplicaSet its Deployment."""
         caches = self.context.caches
-        match reference.kind:
-            case "ReplicaSet":
-                replica_set = caches.store(ReplicaSet).get(namespace, reference.name)
-                above = owners.controller_of(replica_set) if replica_set is not None else None
+        found: ReplicaSet | StatefulSet | ReplicationController | None
+        match (owners.group_of(reference), reference.kind):
+            case ("apps", "ReplicaSet"):
+                found = caches.store(ReplicaSet).get(namespace, reference.name)
+                above = owners.controller_of(found) if found is not None else None
                 if above is not None and above.kind == "Deployment":
-                    return caches.store(Deployment).get(namespace, above.name) or replica_set
-                return replica_set
-            case "StatefulSet":
-                return caches.store(StatefulSet).get(namespace, reference.name)
-            case "ReplicationController":
-                return caches.store(ReplicationController).get(namespace, reference.name)
+                    return caches.store(Deployment).get(namespace, above.name) or found
+            case ("apps", "StatefulSet"):
+                found = caches.store(StatefulSet).get(namespace, reference.name)
+            case ("", "ReplicationController"):
+                found = caches.store(ReplicationController).get(namespace, reference.name)
             case _:
                 return None
+        return found if found is not None and found.metadata.uid == reference.uid else None
 
     def _budgets_of(self, pod: PodView) -> list[tuple[str, str]]:
         return [
@@ -186,3 +244,7 @@ class DisruptionReconciler:
     def _all_of_namespace(self, obj: Object) -> list[tuple[str, str]]:
         store = self.context.caches.store(PodDisruptionBudget)
         return [(one.metadata.namespace, one.metadata.name) for one in store.list(obj.metadata.namespace)]
+
+
+class _NoScale(Exception):
+    """A pod's controller has no size that anyone could read."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from keelback.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
@@ -26,7 +27,9 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+_DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def class_of(obj: PersistentVolume | PersistentVolumeClaim) -> str:
@@ -69,6 +72,13 @@ def find_volume(claim: PersistentVolumeClaim, volumes: Iterable[PersistentVolume
     return best
 
 
+def default_class(classes: Iterable[StorageClass]) -> StorageClass | None:
+    """The class of claims that name none: of several defaults the newest, then the first by name."""
+    defaults = [one for one in classes if any(one.metadata.annotations.get(key) == "true" for key in _DEFAULT_CLASS)]
+    by_name = sorted(defaults, key=lambda one: one.metadata.name)
+    return max(by_name, key=lambda one: one.metadata.creation_timestamp or _NEVER, default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimBindingReconciler:
     """One claim at a time: two workers could promise one volume twice."""
@@ -90,6 +100,8 @@ class ClaimBindingReconciler:
         if BIND_COMPLETED in claim.metadata.annotations:
             await self._check(claim)
             return DONE
+        if await self._give_default_class(claim):
+            return DONE  # the claim is looked at again as it is now
         volumes = self.context.caches.store(PersistentVolume)
         if claim.spec.volume_name:
             named = volumes.get("", claim.spec.volume_name)
@@ -109,6 +121,18 @@ class ClaimBindingReconciler:
         else:
             await self._ask_for_one(claim, storage_class)
         return DONE
+
+    async def _give_default_class(self, claim: PersistentVolumeClaim) -> bool:
+        """A claim made when there was no default class gets the one there is now (https://kep.k8s.io/3333)."""
+        if claim.spec.storage_class_name is not None or _BETA_CLASS in claim.metadata.annotations:
+            return False
+        found = default_class(self.context.caches.store(StorageClass).list())
+        if found is None:
+            return False
+        name, namespace = claim.metadata.name, claim.metadata.namespace
+        changed = {"metadata": {"uid": claim.metadata.uid}, "spec": {"storageClassName": found.metadata.name}}
+        await self.context.client.patch(PersistentVolumeClaim, name, namespace, MergePatch(changed))
+        return True
 
     async def _bind(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
         client = self.context.client
@@ -188,7 +212,7 @@ class ClaimBindingReconciler:
         return self._pending(class_of(volume))
 
     def _pending_of_class(self, storage_class: StorageClass) -> list[tuple[str, str]]:
-        return self._pending(storage_class.metadata.name)
+        return [*self._pending(storage_class.metadata.name), *self._pending("")]
 
     def _pending(self, class_name: str) -> list[tuple[str, str]]:
         store = self.context.caches.store(PersistentVolumeClaim)

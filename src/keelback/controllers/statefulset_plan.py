@@ -68,8 +68,12 @@ def plan(
         if is_ordered:
             return result
     condemned = sorted((ordinal for ordinal in by_ordinal if ordinal not in wanted), reverse=True)
+    # In order, the only unhealthy pod that may go is the lowest: else it is not sure that the set bears the loss.
+    unhealthy = [one for one in condemned if not _is_healthy(stateful_set, by_ordinal[one], now)]
     for ordinal in condemned:
         pod = by_ordinal[ordinal]
+        if is_ordered and ordinal in unhealthy and ordinal != unhealthy[-1]:
+            return result
         if not pods.is_terminating(pod):
             result.delete.append(pod)
         if is_ordered:
@@ -93,6 +97,8 @@ def _plan_update(
     for ordinal in reversed(wanted[partition(stateful_set) :]):
         pod = by_ordinal.get(ordinal)
         if pod is None or pods.is_terminating(pod):
+            if limit == 1:
+                return  # one at a time, and this one is not back yet
             continue
         is_healthy = _is_healthy(stateful_set, pod, now)
         if pod.metadata.labels.get(HASH_LABEL) != update:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from keelback.api import owners
+from keelback.api import owners, pods
 from keelback.api.apps_v1 import ControllerRevision, StatefulSet, StatefulSetStatus
 from keelback.api.core_v1 import (
     PersistentVolumeClaim,
@@ -17,6 +18,7 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta, OwnerReference, replace
+from keelback.client import MergePatch
 from keelback.controllers import adoption, revisions, statefulset_plan
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import (
@@ -142,6 +144,7 @@ class StatefulSetReconciler:
         }
         update = history.current.metadata.name
         current = self._current(stateful_set, history)
+        await self._own_claims(stateful_set)
         outcome = await self._step(stateful_set, by_ordinal, current, history)
         live = frozenset({one.metadata.labels.get(HASH_LABEL, "") for one in mine} | {current, update})
         await revisions.clean_up(self.context, _by_name(history), live, stateful_set.spec.revision_history_limit)
@@ -175,12 +178,47 @@ class StatefulSetReconciler:
                 template = revisions.restored_template(templates[revision])
             await self._create_claims(stateful_set, ordinal)
             wanted.append(make_pod(stateful_set, template, ordinal, revision))
+        await self._say_recreating(stateful_set, decided.delete)
         words = _words(stateful_set)
         made = await create_pods(self.context, stateful_set, wanted, words)
         deleted = await delete_pods(self.context, stateful_set, decided.delete, words)
         if stateful_set.spec.persistent_volume_claim_retention_policy.when_scaled == "Delete":
             await self._delete_claims_beyond(stateful_set, by_ordinal)
         return Outcome(made.count + deleted.count, made.error or deleted.error)
+
+    async def _say_recreating(self, stateful_set: StatefulSet, doomed: Sequence[PodView]) -> None:
+        metadata = stateful_set.metadata
+        for pod in doomed:
+            if not pods.is_terminal(pod):
+                continue
+            where = f"StatefulSet {metadata.namespace}/{metadata.name} is recreating"
+            event, name = self.context.events.event, pod.metadata.name
+            if pod.status.phase == "Failed":
+                await event(stateful_set, "Warning", "RecreatingFailedPod", f"{where} failed Pod {name}")
+            else:
+                await event(stateful_set, "Normal", "RecreatingTerminatedPod", f"{where} terminated Pod {name}")
+
+    async def _own_claims(self, stateful_set: StatefulSet) -> None:
+        """Claims go with the set where its policy says so now, whatever it said when they were made."""
+        wanted = stateful_set.spec.persistent_volume_claim_retention_policy.when_deleted == "Delete"
+        reference = _owner_of_claims(stateful_set)
+        for ordinal in statefulset_plan.ordinals(stateful_set):
+            for template in stateful_set.spec.volume_claim_templates:
+                name, namespace = claim_name(stateful_set, template, ordinal), stateful_set.metadata.namespace
+                claim = self.context.caches.store(PersistentVolumeClaim).get(namespace, name)
+                if claim is None:
+                    continue
+                held = claim.metadata.owner_references
+                if wanted == any(one.uid == reference.uid for one in held):
+                    continue
+                # A claim that another manages is not ours to give away.
+                if wanted and owners.controller_of(claim) is not None:
+                    continue
+                kept = (*held, reference) if wanted else owners.without(held, reference.uid)
+                changed = {"ownerReferences": [patches.tree(one) for one in kept] or None}
+                version = claim.metadata.resource_version
+                patch = MergePatch({"metadata": changed | {"resourceVersion": version}})
+                await self.context.client.patch(PersistentVolumeClaim, name, namespace, patch)
 
     async def _create_claims(self, stateful_set: StatefulSet, ordinal: int) -> None:
         store = self.context.caches.store(PersistentVolumeClaim)
