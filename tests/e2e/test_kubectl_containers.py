@@ -103,9 +103,10 @@ def test_exec_at_a_terminal_has_its_size_and_its_interrupt(web: Cluster) -> None
         shell.read_until("# ")
         shell.type("stty size\n")
         shell.read_until(f"{ROWS} {COLUMNS}")
-        shell.type("echo be''gun; sleep 300\n")
-        shell.read_until("begun")
+        shell.type("""sh -c 'echo be""gun; exec sleep 300'\n""")  # one process: it can be interrupted at any moment
+        shown = len(shell.read_until("begun"))
         shell.type("\x03")
+        shell.read_until("# ", after=shown)
         shell.type("echo interrupted $?\n")
         shell.read_until("interrupted 130")
         shell.type("exit 5\n")
