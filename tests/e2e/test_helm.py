@@ -195,7 +195,8 @@ def test_a_failing_upgrade_goes_back_by_itself(helm: Helm) -> None:
     assert selector == ""
     helm("upgrade", "--install", "back", helm.chart, "--no-hooks", "--server-side=false", "--set=size=5", "--wait")
     helm("uninstall", "back", "--no-hooks", "--cascade=foreground", "--wait", "--timeout=60s")
-    assert "back" not in helm.names("deployments")
+    # Helm takes what its own watches have not shown it yet for gone, so it may return before that.
+    helm.cluster.kubectl("wait", "deployment/back", "--for=delete", "--timeout=60s")
 
 
 def test_what_the_server_refuses_fails_the_install(helm: Helm) -> None:
