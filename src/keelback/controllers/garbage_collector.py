@@ -28,7 +28,6 @@ _IGNORED = frozenset({("", "events"), ("events.k8s.io", "events")})
 _NEEDED_VERBS = frozenset({"delete", "list", "watch"})
 _RESYNC_SECONDS = 300.0
 _SETTLE_SECONDS = 0.5
-_WORKERS = 20
 
 _log = logs.logger("garbage-collector-controller")
 
@@ -58,6 +57,7 @@ class GarbageCollector:
     """Runs for as long as the manager does."""
 
     context: Context
+    workers: int = 20
     name: ClassVar = "garbage-collector-controller"
     role: ClassVar = "generic-garbage-collector"
     component: ClassVar = "garbage-collector-controller"
@@ -80,7 +80,7 @@ class GarbageCollector:
             for uid in list(self.graph.absent_owners()):
                 self._queue.add((Work.DELETE, uid))
             tasks.create_task(self._queue.run_timers())
-            for _ in range(_WORKERS):
+            for _ in range(self.workers):
                 tasks.create_task(self._work())
             while True:
                 await self._wait_resync()

@@ -12,6 +12,7 @@ from keelback.client.events import EventRecorder
 from keelback.component import logs
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
+from keelback.controllers import names
 from keelback.controllers.builtin import BUILTIN, OFF_BY_DEFAULT, Entry, Made
 from keelback.controllers.config import Config
 from keelback.reconcile.caches import SharedCaches
@@ -29,6 +30,7 @@ _log = logs.logger(COMPONENT)
 
 def is_enabled(name: str, controllers: Sequence[str]) -> bool:
     """What `--controllers` says of a controller: its name, `-name`, or `*` for all that are on by default."""
+    controllers = names.canonical(controllers)
     if name in controllers:
         return True
     return f"-{name}" not in controllers and "*" in controllers and name not in OFF_BY_DEFAULT
@@ -37,7 +39,7 @@ def is_enabled(name: str, controllers: Sequence[str]) -> bool:
 def unknown_names(controllers: Sequence[str], entries: Sequence[Entry] = BUILTIN) -> list[str]:
     """The words of `--controllers` that name no controller."""
     known = {entry.name for entry in entries} | OFF_BY_DEFAULT
-    return [word for word in controllers if word != "*" and word.removeprefix("-") not in known]
+    return [word for word in names.canonical(controllers) if word != "*" and word.removeprefix("-") not in known]
 
 
 async def run(
