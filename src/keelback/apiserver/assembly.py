@@ -382,6 +382,7 @@ class _Assembly:
         proxy = kubelet_proxy.KubeletProxy(
             self._lookup,
             self._binder,
+            self._authorizer,
             certificate=self._config.kubelet_client_certificate,
             key=self._config.kubelet_client_key,
             ca_pem=self._config.kubelet_ca_pem,

@@ -8,6 +8,7 @@ from typing import Any
 
 from keelback.apimachinery.yaml import YAMLError
 from keelback.apiserver.request_info import RequestInfo
+from keelback.auth.attributes import Attributes
 from keelback.auth.users import UserInfo
 from keelback.component.http import Request, query_values
 
@@ -31,6 +32,24 @@ class RequestContext:
         if self._query is None:
             self._query = query_values(self.request.query)
         return self._query
+
+    def attributes(self) -> Attributes:
+        """The action that this request is, for authorizers."""
+        info = self.info
+        return Attributes(
+            user=self.user,
+            verb=info.verb,
+            group=info.group,
+            version=info.version,
+            resource=info.resource,
+            subresource=info.subresource,
+            namespace=info.namespace,
+            name=info.name,
+            path=info.path,
+            is_resource_request=info.is_resource_request,
+            label_selector=info.label_selector,
+            field_selector=info.field_selector,
+        )
 
     @property
     def media_type(self) -> str:

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from keelback.api.core_v1 import Node, Pod, Service
 from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
-from keelback.apimachinery.meta import Kind
+from keelback.apimachinery.meta import Kind, StatusDetails
 from keelback.apiserver import connect_options
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.proxied_links import MAX_HTML_BYTES, Seen, decoded
+from keelback.auth.attributes import Authorizer
 from keelback.client.https import HTTPSTransport, client_context
 from keelback.client.upgrade_proxy import pass_on
 from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, Writer, parse_query
@@ -45,6 +48,7 @@ class KubeletProxy:
         self,
         lookup: CacheLookup,
         binder: AdmissionBinder,
+        authorizer: Authorizer,
         *,
         certificate: Path,
         key: Path,
@@ -55,6 +59,7 @@ class KubeletProxy:
     ) -> None:
         self._lookup = lookup
         self._binder = binder
+        self._authorizer = authorizer
         self._certificate = certificate
         self._key = key
         self._ca_pem = ca_pem
@@ -78,16 +83,19 @@ class KubeletProxy:
     async def pod_exec(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/exec"""
         options = await self._admitted(context, Pod.__kind__, connect_options.exec_options(context))
+        self._check_may_create(context)
         return await self._remote_command(context, "exec", options)
 
     async def pod_attach(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/attach"""
         options = await self._admitted(context, Pod.__kind__, connect_options.attach_options(context))
+        self._check_may_create(context)
         return await self._remote_command(context, "attach", options)
 
     async def pod_portforward(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/portforward"""
         await self._admitted(context, Pod.__kind__, connect_options.port_forward_options(context))
+        self._check_may_create(context)
         pod = await self._running(context)
         path = f"/portForward/{pod.metadata.namespace}/{pod.metadata.name}"
         return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, context.request.query)
@@ -100,6 +108,18 @@ class KubeletProxy:
         path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
         query = urlencode(connect_options.kubelet_query(options))
         return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, query)
+
+    def _check_may_create(self, context: RequestContext) -> None:
+        """Over WebSocket these requests are GETs; the right to read must not be enough. Raises Forbidden."""
+        attributes = context.attributes()
+        if attributes.verb == "create":
+            return
+        verdict = self._authorizer.authorize(msgspec.structs.replace(attributes, verb="create"))
+        if not verdict.is_allowed:
+            name = context.info.name
+            raise errors.Forbidden(
+                f'pods "{name}" is forbidden: {verdict.reason}', details=StatusDetails(name=name, kind="pods")
+            )
 
     async def _admitted(self, context: RequestContext, kind: Kind, options: OptionsT) -> OptionsT:
         """The options of a connection as admission leaves them. Raises StatusError where it is refused."""

@@ -12,7 +12,7 @@ from keelback.apiserver import negotiation, request_info
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
 from keelback.apiserver.yaml_bodies import YAMLBodies
-from keelback.auth.attributes import Attributes, Authorizer, denial
+from keelback.auth.attributes import Authorizer, denial
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
 from keelback.auth.impersonation import impersonate
 from keelback.auth.users import UserInfo
@@ -108,12 +108,12 @@ class APIServer:
 
     async def _answer(self, context: RequestContext) -> AnyResponse:
         context.user = await self._authenticated(context.request)
-        attributes = self._attributes(context)
+        attributes = context.attributes()
         if any(one.startswith("impersonate-") for one in context.request.headers):
             other = impersonate(context.user, context.request.headers, attributes, self._authorizer)
             if other is not None:
                 context.user = other
-                attributes = self._attributes(context)
+                attributes = context.attributes()
         verdict = self._authorizer.authorize(attributes)
         if not verdict.is_allowed:
             raise denial(attributes, verdict.reason)
@@ -132,24 +132,6 @@ class APIServer:
         if known is None:
             raise errors.Unauthorized
         return known.user
-
-    @staticmethod
-    def _attributes(context: RequestContext) -> Attributes:
-        info = context.info
-        return Attributes(
-            user=context.user,
-            verb=info.verb,
-            group=info.group,
-            version=info.version,
-            resource=info.resource,
-            subresource=info.subresource,
-            namespace=info.namespace,
-            name=info.name,
-            path=info.path,
-            is_resource_request=info.is_resource_request,
-            label_selector=info.label_selector,
-            field_selector=info.field_selector,
-        )
 
     def _route(self, context: RequestContext) -> ResourceRoute:
         info = context.info
