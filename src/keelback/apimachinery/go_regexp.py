@@ -9,8 +9,6 @@ import re
 from functools import lru_cache
 from typing import Protocol, cast
 
-import re2
-
 _LONGEST_SHOWN = 1000
 # RE2's complaints in Go's words, where they differ (regexp/syntax, ErrorCode).
 _GO_WORDS = {
@@ -48,20 +46,19 @@ class RegexpError(ValueError):
     """Not an expression of Go's syntax; the message is the one of Go's `regexp.Compile`."""
 
 
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.log_errors = False
-    return options
-
-
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> Pattern:
     """The expression, ready to use. Raises RegexpError."""
     any_byte = _ANY_BYTE.search(pattern)
     if any_byte is not None:
         raise RegexpError(_message("invalid escape sequence", any_byte[1]))
+    # 2.5 MB, and many a cluster has no pattern.
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
     try:
-        return cast("Pattern", re2.compile(pattern, _options()))
+        return cast("Pattern", re2.compile(pattern, options))
     except re2.error as error:
         raw = error.args[0]
         problem, _, part = (raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)).partition(": ")

@@ -5,15 +5,11 @@ As upstream's proxy does it (apimachinery's `util/proxy`), so that file listings
 
 from __future__ import annotations
 
-import contextlib
-import html
 import posixpath
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html.parser import HTMLParser
-from itertools import accumulate
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -80,15 +76,20 @@ class Seen:
 
     def document(self, content: bytes) -> bytes:
         """An HTML document with its links as the client must follow them; everything else byte for byte as it was."""
+        # A megabyte, and a server through which nobody looks at HTML does without.
+        from keelback.apiserver import html_tags
+
         text = content.decode(errors="surrogateescape")
         pieces, done = [], 0
-        for start, tag, raw in _start_tags(text):
+        for start, tag, raw in html_tags.start_tags(text):
             if (wanted := _LINKS.get(tag)) is not None:
                 pieces += [text[done:start], self._tag(raw, wanted)]
                 done = start + len(raw)
         return "".join([*pieces, text[done:]]).encode(errors="surrogateescape")
 
     def _tag(self, raw: str, wanted: frozenset[str]) -> str:
+        import html
+
         def attribute(found: re.Match[str]) -> str:
             if found[1].lower() not in wanted:
                 return found[0]
@@ -112,27 +113,3 @@ def decoded(content: bytes, encoding: str) -> bytes | None:
     except zlib.error:
         return None
     return plain if inflater.eof else None
-
-
-class _StartTags(HTMLParser):
-    """Where start tags are. The parser knows what is script, comment or text."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=False)
-        self.found: list[tuple[int, int, str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        line, column = self.getpos()
-        self.found.append((line, column, tag, self.get_starttag_text() or ""))
-
-
-def _start_tags(text: str) -> Iterator[tuple[int, str, str]]:
-    """The offset, name and text of each start tag."""
-    parser = _StartTags()
-    # It gives up by AssertionError at declarations that HTML does not have: links behind one stay as they are.
-    with contextlib.suppress(AssertionError):
-        parser.feed(text)
-        parser.close()
-    lines = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
-    for line, column, tag, raw in parser.found:
-        yield lines[line - 1] + column, tag, raw

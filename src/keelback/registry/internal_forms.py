@@ -4,7 +4,6 @@ left out. What differs between two of them is shown as a unified diff of that pr
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -107,6 +106,9 @@ def difference(old: Any, new: Any) -> str:
     before, after = _lines(old), _lines(new)
     if len(before) + len(after) > _MAX_LINES:
         return ""
+    # Few servers ever say what has changed.
+    import difflib
+
     lines = difflib.unified_diff(before, after, n=3, lineterm="\n")
     # Without names of files there is no header.
     return "".join(list(lines)[2:])
