@@ -158,13 +158,13 @@ _is_port_charset = re.compile("[-a-z0-9]+").fullmatch
 _has_letter = re.compile("[a-z]").search
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def dns1123_label(value: str) -> Complaints:
     """Complaints about a value that should be an RFC 1123 label: a namespace, a container's name."""
     return _checked(value, DNS1123_LABEL_MAX_LENGTH, bool(_is_dns1123_label(value)), _DNS1123_LABEL_ERROR)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def dns1123_subdomain(value: str) -> Complaints:
     """Complaints about a value that should be an RFC 1123 subdomain: most objects' names."""
     return _checked(value, DNS1123_SUBDOMAIN_MAX_LENGTH, bool(_is_dns1123_subdomain(value)), _DNS1123_SUBDOMAIN_ERROR)
@@ -180,7 +180,7 @@ def dns1123_subdomain_with_underscore(value: str) -> Complaints:
     )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def dns1035_label(value: str) -> Complaints:
     """Complaints about a value that should be an RFC 1035 label: a CRD's plural, a list kind."""
     return _checked(value, DNS1035_LABEL_MAX_LENGTH, bool(_is_dns1035_label(value)), _DNS1035_LABEL_ERROR)
