@@ -89,14 +89,15 @@ def test_a_node_that_is_silent_keeps_its_own_figures_until_it_is_gone() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.1, 60), st.floats(0, 8)), min_size=2, max_size=20),
+    # Kubelets count milliseconds.
+    st.lists(st.tuples(st.integers(100, 60_000), st.integers(0, 8000)), min_size=2, max_size=20),
 )
-def test_usage_is_never_negative_and_what_the_counter_grew_by(steps: list[tuple[float, float]]) -> None:
+def test_usage_is_never_negative_and_what_the_counter_grew_by(steps: list[tuple[int, int]]) -> None:
     readings = Readings(15.0)
-    at, cpu = 0.0, 0.0
-    for seconds, cores in steps:
-        at, cpu = at + seconds, cpu + cores * seconds
-        readings.take("a", Reading(node=Point(at, cpu, 1)))
+    at, cpu = 0, 0
+    for milliseconds, millicores in steps:
+        at, cpu = at + milliseconds, cpu + millicores * milliseconds
+        readings.take("a", Reading(node=Point(at / 1e3, cpu / 1e6, 1)))
     usage = readings.node("a")
     assert usage is not None
-    assert abs(usage.cpu_nanocores / 1e9 - steps[-1][1]) < 1e-6
+    assert abs(usage.cpu_nanocores / 1e9 - steps[-1][1] / 1e3) < 1e-6

@@ -59,11 +59,14 @@ async def serve(extension: Extension, server: APIServer, discovery: Discovery, o
     answer = await client.request("GET", f"/apis/{group}/{version}")
     described = await client.request("GET", f"/openapi/v3/apis/{group}/{version}")
     schemas = msgspec.json.decode(described.content(), type=_Document).components.schemas
-    for one in msgspec.json.decode(answer.content(), type=_ResourceList).resources:
+    listed = msgspec.json.decode(answer.content(), type=_ResourceList).resources
+    names = {one.name for one in listed}
+    for one in listed:
         resource, _, part = one.name.partition("/")
         server.route_resource(group, version, resource, part, _passing_on(extension.handler))
-        if part:
+        if part and resource in names:
             continue
+        # Metrics of other groups' objects are parts of nothing that is served here: services/requests-per-second.
         kind = make_kind(
             f"{group}/{version}",
             one.kind,

@@ -49,6 +49,17 @@ class ControllerManagerOptions:
     node_startup_grace_period: Annotated[Duration, "How long a node that starts may be silent."] = 60.0
     node_eviction_rate: Annotated[float, "Nodes per second whose pods are evicted."] = 0.1
     terminated_pod_gc_threshold: Annotated[int, "How many ended pods may stay."] = 12500
+    horizontal_pod_autoscaler_sync_period: Annotated[Duration, "How often autoscalers measure."] = 15.0
+    horizontal_pod_autoscaler_downscale_stabilization: Annotated[
+        Duration, "How long autoscalers remember that they wanted more."
+    ] = 300.0
+    horizontal_pod_autoscaler_tolerance: Annotated[float, "How far off its target usage may be, as a part of it."] = 0.1
+    horizontal_pod_autoscaler_cpu_initialization_period: Annotated[
+        Duration, "How long after its start a pod's CPU may be that of its start."
+    ] = 300.0
+    horizontal_pod_autoscaler_initial_readiness_delay: Annotated[
+        Duration, "How long after its start a pod that becomes unready was never ready."
+    ] = 30.0
     cluster_signing_duration: Annotated[Duration, "How long certificates that are signed are good."] = 31_536_000.0
 
 

@@ -365,6 +365,17 @@ def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:
         node_startup_grace_period_seconds=options.node_startup_grace_period,
         node_eviction_rate=options.node_eviction_rate,
         terminated_pod_gc_threshold=options.terminated_pod_gc_threshold,
+        horizontal_pod_autoscaler_sync_period_seconds=options.horizontal_pod_autoscaler_sync_period,
+        horizontal_pod_autoscaler_downscale_stabilization_seconds=(
+            options.horizontal_pod_autoscaler_downscale_stabilization
+        ),
+        horizontal_pod_autoscaler_tolerance=options.horizontal_pod_autoscaler_tolerance,
+        horizontal_pod_autoscaler_cpu_initialization_period_seconds=(
+            options.horizontal_pod_autoscaler_cpu_initialization_period
+        ),
+        horizontal_pod_autoscaler_initial_readiness_delay_seconds=(
+            options.horizontal_pod_autoscaler_initial_readiness_delay
+        ),
         cluster_signing_duration_seconds=int(options.cluster_signing_duration),
         host=socket.gethostname(),
     )

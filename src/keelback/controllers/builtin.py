@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from keelback.controllers.attach_detach import AttachDetachReconciler
@@ -21,6 +22,8 @@ from keelback.controllers.endpointslice_mirroring import EndpointSliceMirroringR
 from keelback.controllers.endpointslices import EndpointSliceReconciler
 from keelback.controllers.ephemeral_volumes import EphemeralVolumeReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
+from keelback.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscalerReconciler
+from keelback.controllers.horizontal_pod_autoscaler_plan import Settings
 from keelback.controllers.jobs import JobReconciler
 from keelback.controllers.legacy_token_cleaner import LegacyTokenCleaner
 from keelback.controllers.namespaces import NamespaceReconciler
@@ -106,6 +109,17 @@ def _signing(context: Context, config: Config) -> Any:
     return SigningReconciler(context, config) if config.signer is not None else None
 
 
+def _horizontal_pod_autoscaler(context: Context, config: Config) -> Any:
+    settings = Settings(
+        timedelta(seconds=config.horizontal_pod_autoscaler_sync_period_seconds),
+        timedelta(seconds=config.horizontal_pod_autoscaler_downscale_stabilization_seconds),
+        config.horizontal_pod_autoscaler_tolerance,
+        timedelta(seconds=config.horizontal_pod_autoscaler_cpu_initialization_period_seconds),
+        timedelta(seconds=config.horizontal_pod_autoscaler_initial_readiness_delay_seconds),
+    )
+    return HorizontalPodAutoscalerReconciler(context, settings)
+
+
 def _node_lifecycle(context: Context, config: Config) -> Any:
     return NodeLifecycleReconciler(context, config)
 
@@ -125,6 +139,7 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(DaemonSetReconciler, 2),
     _plain(StatefulSetReconciler),
     _plain(CronJobReconciler),
+    _configured(HorizontalPodAutoscalerReconciler, _horizontal_pod_autoscaler),
     _plain(DisruptionReconciler, 2),
     _plain(ClusterRoleAggregationReconciler),
     _configured(NodeLifecycleReconciler, _node_lifecycle, 8),

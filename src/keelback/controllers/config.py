@@ -60,3 +60,9 @@ class Config:
     large_cluster_size_threshold: int = 50
 
     terminated_pod_gc_threshold: int = 12500
+
+    horizontal_pod_autoscaler_sync_period_seconds: float = 15.0
+    horizontal_pod_autoscaler_downscale_stabilization_seconds: float = 300.0
+    horizontal_pod_autoscaler_tolerance: float = 0.1
+    horizontal_pod_autoscaler_cpu_initialization_period_seconds: float = 300.0
+    horizontal_pod_autoscaler_initial_readiness_delay_seconds: float = 30.0

@@ -87,12 +87,14 @@ def between(before: Point | None, last: Point, resolution_seconds: float) -> Usa
         if not last.started or not _FRESH_SECONDS <= age < resolution_seconds:
             return None
         before = Point(last.started, 0.0, 0)
-    window = last.at - before.at
-    if window <= 0:
+    # Whole numbers, as the kubelets count: the noise of floats would be rounded up to a whole nanocore.
+    microseconds = round((last.at - before.at) * 1e6)
+    if microseconds <= 0:
         return None
+    nanoseconds = round((last.cpu_seconds - before.cpu_seconds) * 1e9)
     # Upstream rounds up: what runs is never told to use nothing.
-    nanocores = -int(-(last.cpu_seconds - before.cpu_seconds) * 1e9 // window)
-    return Usage(last.at, window, nanocores, last.memory_bytes)
+    nanocores = -(-nanoseconds * 10**6 // microseconds)
+    return Usage(last.at, microseconds / 1e6, nanocores, last.memory_bytes)
 
 
 @dataclass(slots=True)
