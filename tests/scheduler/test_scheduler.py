@@ -37,7 +37,7 @@ def test_why_a_pod_fits_nowhere_is_in_its_condition_and_an_event_until_it_does(m
             await world.add_pod("big", cpu="2")
             await world.until(lambda: world.messages("big", "FailedScheduling"))
             text = (
-                "0/5 nodes are available: 2 node(s) had untolerated taint {dedicated: gpu}, 3 Insufficient cpu. "
+                "0/5 nodes are available: 2 node(s) had untolerated taint(s), 3 Insufficient cpu. "
                 "preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."
             )
             assert world.messages("big", "FailedScheduling") == [text]

@@ -323,7 +323,7 @@ class Oracle:
             if taint.effect == "PreferNoSchedule":
                 continue
             if not any(taints.tolerates(one, taint) for one in self.pod.spec.tolerations):
-                return [f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"]
+                return ["node(s) had untolerated taint(s)"]
         return []
 
     def selected(self, node: NodeInfo) -> bool:

@@ -8,12 +8,12 @@ from keelback.scheduling.framework import Unschedulable
 
 def test_reasons_are_counted_over_nodes_and_sorted_as_text() -> None:
     both = Unschedulable(("Insufficient cpu", "Insufficient memory"))
-    tainted = Unschedulable(("node(s) had untolerated taint {k: v}",), unresolvable=True)
+    tainted = Unschedulable(("node(s) had untolerated taint(s)",), unresolvable=True)
     diagnosis = Diagnosis(12, {**{f"a{number}": both for number in range(10)}, "b": tainted, "c": tainted})
     text = diagnosis.message(preemption_message(12, {f"a{number}": Unschedulable(("Nope",)) for number in range(10)}))
     assert text == (
         "0/12 nodes are available: 10 Insufficient cpu, 10 Insufficient memory, "
-        "2 node(s) had untolerated taint {k: v}. "
+        "2 node(s) had untolerated taint(s). "
         "preemption: 0/12 nodes are available: 10 Nope, 2 Preemption is not helpful for scheduling."
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,15 @@ class ScorePlugin(Protocol):
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         """The scores of the feasible rows, brought to 0..100."""
+        ...
+
+
+@runtime_checkable
+class RemedyPlugin(Protocol):
+    """A filter that can also say what would have to change for a node to pass it: read by people alone."""
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """Of a row for which `filter`, asked with the same state, was False: all that has to change, each a phrase."""
         ...
 
 

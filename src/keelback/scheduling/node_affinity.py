@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from keelback.api import nodes as api_nodes
@@ -54,6 +56,18 @@ class NodeAffinity:
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         return _REASON
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """The labels that the node selector misses; of required affinity, what each of its terms misses."""
+        node = nodes.nodes[row]
+        wishes = [
+            f"label the node {key}={value}" for key, value in pod.node_selector.items() if node.labels.get(key) != value
+        ]
+        required = _required(pod)
+        if required is not None and not selector_mask(nodes, required)[row]:
+            missed = (_missed(node.name, node.labels, term) for term in required.node_selector_terms)
+            wishes.append(f"fulfil a term of the required node affinity: {', or '.join(missed)}")
+        return tuple(wishes)
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The sum of the weights of the preferred terms that pick the node."""
@@ -151,3 +165,11 @@ def _name_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) -> Mask:
         if row is not None:
             mask[row] = True
     return mask if requirement.operator == "In" else ~mask
+
+
+def _missed(name: str, labels: Mapping[str, str], term: NodeSelectorTerm) -> str:
+    broken = [one for one in term.match_expressions if not api_nodes.matches_requirement(labels, one)]
+    broken += [one for one in term.match_fields if not api_nodes.matches_requirement({"metadata.name": name}, one)]
+    if not broken:
+        return "an empty term, which picks no node"
+    return " and ".join(f"{one.key} {one.operator}{' ' if one.values else ''}{', '.join(one.values)}" for one in broken)

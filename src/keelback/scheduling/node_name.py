@@ -29,3 +29,7 @@ class NodeName:
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         return _REASON
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """Nothing but another pod."""
+        return (f"the pod's spec.nodeName insists on {pod.node_name}",)

@@ -31,3 +31,17 @@ class NodePorts:
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         return _REASON
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """Each host port that is taken, and by whom."""
+        wishes = []
+        for ip, protocol, port in pod.host_ports:
+            holders = sorted(
+                f"{one.namespace}/{one.name}"
+                for one in nodes.pods_on(nodes.nodes[row].name)
+                for their_ip, their_protocol, their_port in one.info.host_ports
+                if (their_protocol, their_port) == (protocol, port) and (ip == their_ip or _ANY in (ip, their_ip))
+            )
+            if holders:
+                wishes.append(f"free host port {port}/{protocol}, which {', '.join(holders)} has")
+        return tuple(wishes)

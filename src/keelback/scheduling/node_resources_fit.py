@@ -55,6 +55,22 @@ class NodeResourcesFit:
                 unresolvable |= wanted > offered
         return Unschedulable(tuple(reasons), unresolvable)
 
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """How much more of each scarce resource must become free, or how much more the node must have."""
+        wishes = []
+        pods = int(nodes.allocatable(resources.PODS)[row])
+        if nodes.pod_count[row] >= pods:
+            wishes.append(f"remove {int(nodes.pod_count[row]) - pods + 1} of its pods: it takes {pods}")
+        for name, wanted in sorted(pod.requests.items(), key=_in_upstream_order):
+            offered, used = int(nodes.allocatable(name)[row]), int(nodes.requested(name)[row])
+            if wanted > offered:
+                text = f"ask for {_amount(name, wanted - offered)} less {name} than {_amount(name, wanted)}"
+                wishes.append(f"{text}: the node has {_amount(name, offered)} in all")
+            elif wanted > offered - used:
+                text = f"free {_amount(name, wanted - (offered - used))} {name}, or ask for as much less"
+                wishes.append(f"{text}: {_amount(name, used)} of {_amount(name, offered)} are taken")
+        return tuple(wishes)
+
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The mean of the free shares of cpu and memory in percent, each rounded down."""
         total = np.zeros(1, np.int64)
@@ -76,3 +92,12 @@ def _in_upstream_order(request: tuple[str, int]) -> tuple[int, str]:
     known = (resources.CPU, resources.MEMORY, resources.EPHEMERAL_STORAGE)
     name = request[0]
     return (known.index(name) if name in known else len(known), name)
+
+
+def _amount(name: str, number: int) -> str:
+    if name == resources.CPU:
+        return f"{number}m" if number % 1000 else str(number // 1000)
+    for power, suffix in ((3, "Gi"), (2, "Mi"), (1, "Ki")):
+        if number and name in (resources.MEMORY, resources.EPHEMERAL_STORAGE) and number % 1024**power == 0:
+            return f"{number // 1024**power}{suffix}"
+    return str(number)

@@ -27,3 +27,7 @@ class NodeUnschedulable:
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         return _REASON
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """Uncordoning the node."""
+        return (f"uncordon node {nodes.nodes[row].name}, or tolerate {taints.UNSCHEDULABLE}:{taints.NO_SCHEDULE}",)

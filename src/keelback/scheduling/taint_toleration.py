@@ -20,6 +20,8 @@ from keelback.scheduling.framework import (
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
+_REASON = Unschedulable(("node(s) had untolerated taint(s)",), unresolvable=True)
+
 
 class TaintToleration:
     name = "TaintToleration"
@@ -36,10 +38,16 @@ class TaintToleration:
         return mask
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
-        """The first hard taint that is not tolerated."""
-        taint = taints.untolerated(nodes.nodes[row].taints, pod.tolerations)
-        assert taint is not None
-        return Unschedulable((f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}",), unresolvable=True)
+        """That some hard taint is not tolerated; which one is not for everybody who may read the pod (1.34.2)."""
+        return _REASON
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """Each hard taint that is not tolerated."""
+        return tuple(
+            f"tolerate {_written(taint)}, or remove this taint"
+            for taint in nodes.nodes[row].taints
+            if taint.effect != taints.PREFER_NO_SCHEDULE and not taints.tolerated(taint, pod.tolerations)
+        )
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """How many soft taints are not tolerated."""
@@ -56,3 +64,7 @@ class TaintToleration:
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         return default_normalize(scores, reverse=True)
+
+
+def _written(taint: Taint) -> str:
+    return f"{taint.key}{'=' if taint.value else ''}{taint.value}:{taint.effect}"
