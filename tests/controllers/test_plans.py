@@ -191,6 +191,20 @@ def test_an_indexed_job_runs_each_index_until_it_succeeds(
     assert done == set(range(completions))
 
 
+def test_indexes_that_fail_for_themselves_wait_for_themselves() -> None:
+    asked = job(completions=3, parallelism=3, completion_mode="Indexed", backoff_limit_per_index=2)
+    notes = {job_accounting.INDEX: "0", job_accounting.INDEX_FAILURES: "1"}
+    ended = NOW - timedelta(seconds=5)
+    failed = pod("p", phase="Failed", annotations=notes)
+    terminated = ContainerState(terminated=ContainerStateTerminated(exit_code=1, finished_at=ended))
+    status = replace(failed.status, container_statuses=(ContainerStatusView(name="c", state=terminated),))
+    waits = job_accounting.index_backoffs(asked, [replace(failed, status=status)], NOW)
+    assert waits == {0: 15.0}
+    nothing = jobs.Tally(0, 2, frozenset(), frozenset())
+    decided = jobs.plan(asked, nothing, [], 0, 0.0, NOW, waits)
+    assert (decided.indexes, decided.wait_seconds) == ((1, 2), 15.0)
+
+
 @given(st.sets(st.integers(0, 60)))
 def test_indexes_read_back_as_they_were_written(indexes: set[int]) -> None:
     assert job_indexes.parse(job_indexes.written(indexes), 61) == indexes

@@ -121,6 +121,23 @@ def backoff_left(job: Job, mine: Iterable[PodView], now: datetime) -> float:
     return max(0.0, (last + timedelta(seconds=delay) - now).total_seconds())
 
 
+def index_backoffs(job: Job, mine: Iterable[PodView], now: datetime) -> dict[int, float]:
+    """Where each index has failures of its own to use up: seconds until its next pod, for those that must wait."""
+    by_index: dict[int, list[PodView]] = {}
+    for pod in mine:
+        index = index_of(pod)
+        if index is not None and is_failed(pod, job):
+            by_index.setdefault(index, []).append(pod)
+    waits = {}
+    for index, failed in by_index.items():
+        last = max(failed, key=index_failures)
+        delay = min(_BACKOFF_SECONDS * 2.0 ** min(index_failures(last), 16), _MAX_BACKOFF_SECONDS)
+        left = (finish_time(last, now) + timedelta(seconds=delay) - now).total_seconds()
+        if left > 0:
+            waits[index] = left
+    return waits
+
+
 def find_failure(
     job: Job, failed: int, ended: Sequence[Ended], mine: Sequence[PodView], failed_indexes: set[int], now: datetime
 ) -> Failure | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import ClassVar
 
 from keelback.api import conditions, owners, pods
@@ -48,8 +49,19 @@ class Tally:
     failed_indexes: frozenset[int]
 
 
-def plan(job: Job, tally: Tally, active: Sequence[PodView], terminating: int, wait: float, now: datetime) -> Plan:
-    """Decide how many pods to run: as many as may run at once, but no more than are still needed."""
+def plan(
+    job: Job,
+    tally: Tally,
+    active: Sequence[PodView],
+    terminating: int,
+    wait: float,
+    now: datetime,
+    waits: Mapping[int, float] = MappingProxyType({}),
+) -> Plan:
+    """Decide how many pods to run: as many as may run at once, but no more than are still needed.
+
+    After failures all wait for so long, or, where indexes fail for themselves, those of `waits`.
+    """
     spec = job.spec
     if spec.suspend:
         return Plan(delete=tuple(active))
@@ -77,9 +89,10 @@ def plan(job: Job, tally: Tally, active: Sequence[PodView], terminating: int, wa
     if not job_accounting.is_indexed(job):
         return Plan(create=missing)
     taken = {job_accounting.index_of(pod) for pod in active} | tally.succeeded_indexes | tally.failed_indexes
-    free = (index for index in range(spec.completions or 0) if index not in taken)
+    free = (index for index in range(spec.completions or 0) if index not in taken and index not in waits)
     indexes = tuple(index for index, _ in zip(free, range(missing), strict=False))
-    return Plan(create=len(indexes), indexes=indexes)
+    left = min((seconds for index, seconds in waits.items() if index not in taken), default=0.0)
+    return Plan(create=len(indexes), indexes=indexes, wait_seconds=left)
 
 
 def is_foreign(job: Job) -> bool:
@@ -140,8 +153,12 @@ class JobReconciler:
         active = [pod for pod in mine if pods.is_active(pod)]
         terminating = [pod for pod in mine if pods.is_terminating(pod) and not pods.is_terminal(pod)]
         if verdict is None:
-            wait = job_accounting.backoff_left(current, mine, self.context.now())
-            decided = plan(current, tally, active, len(terminating), wait, self.context.now())
+            wait, waits, now = 0.0, {}, self.context.now()
+            if job.spec.backoff_limit_per_index is None:
+                wait = job_accounting.backoff_left(current, mine, now)
+            else:
+                waits = job_accounting.index_backoffs(current, mine, now)
+            decided = plan(current, tally, active, len(terminating), wait, now, waits)
         else:
             # Whatever the end is, what still runs is needed no longer.
             decided = Plan(delete=tuple(active))
