@@ -28,7 +28,7 @@ class Change:
         self.revision = revision
         self.old = old
         self.new = new
-        self._records: dict[EventType, WatchRecord] = {}
+        self._records: dict[EventType, WatchRecord] | None = None
 
     def record(self, old_matches: bool, new_matches: bool) -> WatchRecord | None:
         """The event for a watcher whose filter the old and new state match, or do not."""
@@ -44,9 +44,11 @@ class Change:
     def forget_records(self) -> None:
         """Let go of what was encoded: whoever listens has it. A change is kept for watches that begin later, which are
         few, and then encodes anew."""
-        self._records = {}
+        self._records = None
 
     def _made(self, type_: EventType, entry: Entry, revision: int) -> WatchRecord:
+        if self._records is None:
+            self._records = {}
         record = self._records.get(type_)
         if record is None:
             item = entry.item
