@@ -32,6 +32,8 @@ UNAUTHORIZED = {
 WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 PODS = "/api/v1/namespaces/default/pods"
+SECRETS = "/api/v1/namespaces/default/secrets"
+NODES = "/api/v1/nodes"
 
 
 class ShiftedClock(SystemClock):
@@ -46,8 +48,9 @@ class ShiftedClock(SystemClock):
 class World:
     """A server with a service account, a pod and a token bound to both."""
 
-    def __init__(self, handle: Callable[[Request], Awaitable[Any]], clock: ShiftedClock) -> None:
+    def __init__(self, handle: Callable[[Request], Awaitable[Any]], clock: ShiftedClock, signer: Signer) -> None:
         self._handle = handle
+        self.signer = signer
         self.clock = clock
         self.token = ""
 
@@ -95,10 +98,15 @@ def _claims(token: str) -> dict[str, Any]:
     return claims
 
 
-async def _by_another_key(world: World) -> str:
+def _new_key() -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return Signer(key.private_bytes(serialization.Encoding.PEM, form, plain)).sign(_claims(world.token))
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+async def _by_another_key(world: World) -> str:
+    return Signer(_new_key()).sign(_claims(world.token))
 
 
 async def _without_signature(world: World) -> str:
@@ -154,6 +162,55 @@ async def _of_an_account_made_anew(world: World) -> str:
     return world.token
 
 
+async def _of_a_deleted_secret(world: World) -> str:
+    secret = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "bound"}}
+    await world.ask("POST", SECRETS, secret)
+    token = await world.issue(boundObjectRef={"kind": "Secret", "apiVersion": "v1", "name": "bound"})
+    assert (await world.present(token))[0] == 201
+    await world.ask("DELETE", f"{SECRETS}/bound")
+    return token
+
+
+async def _of_a_secret_made_anew(world: World) -> str:
+    token = await _of_a_deleted_secret(world)
+    await world.ask("POST", SECRETS, {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "bound"}})
+    return token
+
+
+async def _of_a_deleted_node(world: World) -> str:
+    node = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "bound"}}
+    await world.ask("POST", NODES, node)
+    token = await world.issue(boundObjectRef={"kind": "Node", "apiVersion": "v1", "name": "bound"})
+    assert (await world.present(token))[0] == 201
+    await world.ask("DELETE", f"{NODES}/bound")
+    return token
+
+
+def _resigned(world: World, **claims: Any) -> str:
+    """The token with other claims, signed by the server's own key, as a flaw elsewhere might leave it."""
+    return world.signer.sign({**_claims(world.token), **claims})
+
+
+async def _of_another_issuer(world: World) -> str:
+    return _resigned(world, iss="https://elsewhere.example.com")
+
+
+async def _of_another_account(world: World) -> str:
+    return _resigned(world, sub="system:serviceaccount:kube-system:default")
+
+
+async def _without_an_end(world: World) -> str:
+    claims = _claims(world.token)
+    del claims["exp"]
+    return world.signer.sign(claims)
+
+
+async def _of_no_account(world: World) -> str:
+    claims = _claims(world.token)
+    del claims["kubernetes.io"]
+    return world.signer.sign(claims)
+
+
 async def _unknown_to_all(world: World) -> str:
     return "no-token-at-all"
 
@@ -161,8 +218,9 @@ async def _unknown_to_all(world: World) -> str:
 def _in_world(scenario: Callable[[World], Awaitable[None]]) -> None:
     async def main() -> None:
         clock = ShiftedClock()
-        async with api_server(clock) as api:
-            world = World(api.handle, clock)
+        key = _new_key()
+        async with api_server(clock, service_account_key_pem=key) as api:
+            world = World(api.handle, clock, Signer(key))
             await world.prepare()
             await scenario(world)
 
@@ -184,6 +242,13 @@ def _in_world(scenario: Callable[[World], Awaitable[None]]) -> None:
         _of_a_deleted_pod,
         _of_a_deleted_account,
         _of_an_account_made_anew,
+        _of_a_deleted_secret,
+        _of_a_secret_made_anew,
+        _of_a_deleted_node,
+        _of_another_issuer,
+        _of_another_account,
+        _of_no_account,
+        _without_an_end,
         _unknown_to_all,
     ],
 )

@@ -34,15 +34,19 @@ async def api_server(
     store: Store | None = None,
     optional_versions: tuple[tuple[str, str], ...] = (),
     others: tuple[Extension, ...] = (),
+    service_account_key_pem: bytes = b"",
 ) -> AsyncIterator[RunningAPIServer]:
-    """A server that is ready. Without controllers nobody makes service accounts, so their admission is off."""
+    """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
+
+    Who gives the key that tokens are signed with can sign some, too.
+    """
     used = clock or SystemClock()
     store = store or memory.open_store(used)
     with tempfile.TemporaryDirectory() as folder:
         keys = pki.ensure_cluster_pki(Path(folder), used.now())
         config = assembly.APIServerConfig(
             client_ca_pem=keys.ca.certificate_pem,
-            service_account_key_pem=keys.service_account.key_pem,
+            service_account_key_pem=service_account_key_pem or keys.service_account.key_pem,
             kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,
