@@ -159,11 +159,19 @@ async def prepare(ask: Ask) -> None:
             (f"{path}roles", role(user, *own, kind=kind)),
             (f"{path}rolebindings", binding(user, kind, user, user, kind.replace("Role", "RoleBinding"))),
         ]
+    addresses = {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
+    made.append(("/api/v1/nodes", simple("Node", "here", status=addresses)))
+    made += [(f"{API}/pods", pod(f"at-{number}", "n1", 1)) for number in range(len(HERE))]
     made.append((f"{RBAC}/clusterroles", role("strong", rule("*", "*", "*"), kind="ClusterRole")))
     made.append((CERTIFICATES, sample(CertificateSigningRequest, "csr")))
     for path, body in made:
         status, answer = await ask("POST", path, body)
         assert status == 201, (path, answer)
+    for number, address in enumerate(HERE):
+        patch = {"status": {"podIP": address, "podIPs": [{"ip": address}], "phase": "Running"}}
+        path = f"{API}/pods/at-{number}/status"
+        status, answer = await ask("PATCH", path, patch, kind="application/merge-patch+json")
+        assert status == 200, answer
 
 
 IMPERSONATIONS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -195,6 +203,7 @@ def _subject_access(path: str) -> dict[str, Any]:
 
 TOKEN = simple("TokenRequest", "", "authentication.k8s.io/v1", spec={})
 STRONG_RULE = rule("", "secrets", "*")
+HERE = ("127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "::")
 CASES: tuple[Case, ...] = (
     # Beyond one's namespace, verbs, names and kinds.
     Case(
@@ -895,6 +904,36 @@ CASES: tuple[Case, ...] = (
         403,
         'cannot create resource "tokenreviews"',
         simple("TokenReview", "", "authentication.k8s.io/v1", spec={"token": "x"}),
+    ),
+    # Addresses of the control plane's own machine and link, whoever asks.
+    *(
+        Case(
+            f"a pod at {address}",
+            ADMINISTRATOR,
+            "GET",
+            f"{API}/pods/at-{number}:8080/proxy/",
+            400,
+            "address not allowed",
+        )
+        for number, address in enumerate(HERE)
+    ),
+    Case("a pod at an odd port", ADMINISTRATOR, "GET", f"{API}/pods/p1:99999/proxy/", 400, "address not allowed"),
+    Case(
+        "another port of a node that is here",
+        ADMINISTRATOR,
+        "GET",
+        "/api/v1/nodes/here:6443/proxy/",
+        400,
+        "address not allowed",
+    ),
+    Case("that by its scheme", ADMINISTRATOR, "GET", "/api/v1/nodes/http:here:8080/proxy/", 400, "address not allowed"),
+    Case(
+        "a node by another scheme",
+        ADMINISTRATOR,
+        "GET",
+        "/api/v1/nodes/file:here:80/proxy/",
+        400,
+        "invalid node request",
     ),
     # A pod's account has no rights but what it is given.
     Case("an account's own Secrets", ROBOT, "GET", f"{API}/secrets", 403, denied(ROBOT.name, "list", "secrets")),

@@ -360,6 +360,8 @@ def may_be_proxied(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # Go's parser makes an IPv4 address of one written within IPv6.
+    address = getattr(address, "ipv4_mapped", None) or address
     is_here = address.is_loopback or address.is_unspecified or address.is_link_local
     return not (is_here or address.is_multicast or host == "255.255.255.255")
 
