@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from keelback.apiserver import watch_stream
 from keelback.apiserver.assembly import RunningAPIServer
-from keelback.component.http import Request, Response, StreamingResponse
+from keelback.component import websocket
+from keelback.component.connection import dial
+from keelback.component.http import AnyResponse, Request, Response, StreamingResponse
+from keelback.component.serving import Server
+from keelback.component.websocket import Opcode, WebSocket
 from keelback.testing.api import ADMINISTRATOR, api_server
 from keelback.testing.clock import HandClock
 from keelback.testing.requests import asking
@@ -435,3 +440,83 @@ async def test_many_watchers_of_everything_are_told_the_same(world: World) -> No
     assert len(set(told)) == 1
     assert told[0].startswith("ADDED m0,ADDED m1,ADDED m2,ADDED m3,MODIFIED m0")
     assert told[0].endswith("MODIFIED m3,DELETED m0")
+
+
+# Over WebSocket.
+
+
+@asynccontextmanager
+async def a_served_world() -> AsyncIterator[tuple[World, int]]:
+    clock = HandClock()
+    async with asyncio.timeout(60), api_server(clock) as api:
+
+        async def handle(request: Request) -> AnyResponse:
+            return await api.handle(msgspec.structs.replace(request, identity=ADMINISTRATOR))
+
+        async with Server(handle) as server:
+            yield World(api, clock), server.bound_port
+
+
+@asynccontextmanager
+async def a_socket(port: int, target: str) -> AsyncIterator[tuple[str, WebSocket]]:
+    """The head of the answer, and the socket."""
+    connection = await dial("127.0.0.1", port)
+    try:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in websocket.client_headers(()).items())
+        connection.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await connection.read_exactly(1)
+        yield head.decode(), WebSocket(connection, is_client=True)
+    finally:
+        connection.close()
+        await connection.wait_closed()
+
+
+async def messages(socket: WebSocket, count: int) -> list[str]:
+    found = []
+    while len(found) < count:
+        message = await socket.read()
+        assert message is not None
+        opcode, data = message
+        assert opcode == Opcode.TEXT
+        found.append(_word(json.loads(data)))
+    return found
+
+
+def test_a_watch_over_websocket_has_a_message_for_each_event() -> None:
+    async def main() -> None:
+        async with a_served_world() as (world, port):
+            await world.put("a")
+            await world.put("b")
+            paths = (f"{CONFIG_MAPS}?watch=1", "/api/v1/watch/namespaces/default/configmaps")
+            for number, target in enumerate(paths):
+                async with a_socket(port, target) as (head, socket):
+                    assert head.startswith("HTTP/1.1 101 ")
+                    assert await messages(socket, 2) == ["ADDED a", "ADDED b"]
+                    await world.put("a", n=str(number))
+                    assert await messages(socket, 1) == ["MODIFIED a"]
+                    socket.close()
+
+    asyncio.run(main())
+
+
+def test_a_watch_over_websocket_ends_when_its_time_is_up() -> None:
+    async def main() -> None:
+        async with a_served_world() as (world, port):
+            await world.put("a")
+            async with a_socket(port, f"{CONFIG_MAPS}?watch=1&timeoutSeconds=5") as (_, socket):
+                assert await messages(socket, 1) == ["ADDED a"]
+                await world.clock.pass_time(6)
+                assert await socket.read() is None
+
+    asyncio.run(main())
+
+
+def test_what_is_refused_is_refused_before_the_upgrade() -> None:
+    async def main() -> None:
+        target = f"{CONFIG_MAPS}?watch=1&resourceVersionMatch=Exact"
+        async with a_served_world() as (_, port), a_socket(port, target) as (head, _):
+            assert head.startswith("HTTP/1.1 422 ")
+
+    asyncio.run(main())
