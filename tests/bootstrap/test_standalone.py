@@ -261,7 +261,7 @@ def test_a_wrong_kubeconfig_is_said_in_a_line(tmp_path: Path, text: str, said: s
         (["kube-proxy"], 2, "--kubeconfig is needed"),
         (["kubelet"], 2, "--tls-cert-file is needed"),
         (["kubelet", "--simulated"], 1, "--simulated needs --pod-cidr"),
-        (["controller-manager", "--controllers=*,none-such"], 1, "there is no none-such"),
+        (["controller-manager", "--controllers=*,none-such"], 2, '"none-such" is not in the list of known controllers'),
         (["controller-manager", "--node-monitor-period=often"], 2, 'invalid argument "often"'),
         (["scheduler", "--kubeconfig=/not-there"], 1, "/not-there does not exist"),
     ],

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from keelback.bootstrap.cluster_state import ClusterError
+from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
+
+_LEAST_METRIC_RESOLUTION = 10.0
+"""As metrics-server: what is measured over less says little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +44,7 @@ class APIServerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControllerManagerOptions:
-    controllers: Annotated[tuple[str, ...], "Controllers to run: names, -names, or * for the default ones."] = ("*",)
+class ControllerManagerOptions(ControllerOptions):
     cluster_cidr: Annotated[str, "The addresses of pods (10.244.0.0/16 if not given, more for simulated nodes)."] = ""
     node_cidr_mask_size: Annotated[int, "The mask of each node's part of them."] = 24
     node_monitor_period: Annotated[Duration, "How often nodes are looked at."] = 5.0
@@ -86,12 +89,22 @@ class ProxyOptions:
     pass
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsServerOptions:
+    metric_resolution: Annotated[Duration, "How often kubelets are asked what is used; 10s at least."] = 15.0
+
+    def __post_init__(self) -> None:
+        if self.metric_resolution < _LEAST_METRIC_RESOLUTION:
+            raise flags.FlagError("metric-resolution should be a time duration at least 10s")
+
+
 OPTIONS: Mapping[str, type[Any]] = {
     "kube-apiserver": APIServerOptions,
     "kube-controller-manager": ControllerManagerOptions,
     "kube-scheduler": SchedulerOptions,
     "kubelet": KubeletOptions,
     "kube-proxy": ProxyOptions,
+    "metrics-server": MetricsServerOptions,
 }
 
 

@@ -21,7 +21,12 @@ import msgspec
 from keelback.bootstrap import components, failures, kubeconfigs, pki
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
-from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, SchedulerOptions
+from keelback.bootstrap.components import (
+    APIServerOptions,
+    ControllerManagerOptions,
+    MetricsServerOptions,
+    SchedulerOptions,
+)
 from keelback.bootstrap.containerd import ContainerdError
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.bootstrap.node_host import NodeHost, node_specs
@@ -170,7 +175,8 @@ class ControlPlane:
 
         store = await open_store(self._place.data / "store" / "state.db", self._clock)
         try:
-            usage = ResourceMetrics(self._clock)
+            options: MetricsServerOptions = components.parse("metrics-server", self._arguments("metrics-server"))
+            usage = ResourceMetrics(self._clock, options.metric_resolution)
             extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
             api = await assembly.start(
                 store, self._api_config(keys), self._clock, self._chance, Registry(), (extension,)
@@ -359,11 +365,16 @@ def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:
 
     return Config(
         controllers=options.controllers,
+        workers=options.workers(),
         root_ca=root_ca,
         node_monitor_period_seconds=options.node_monitor_period,
         node_monitor_grace_period_seconds=options.node_monitor_grace_period,
         node_startup_grace_period_seconds=options.node_startup_grace_period,
         node_eviction_rate=options.node_eviction_rate,
+        secondary_node_eviction_rate=options.secondary_node_eviction_rate,
+        unhealthy_zone_threshold=options.unhealthy_zone_threshold,
+        large_cluster_size_threshold=options.large_cluster_size_threshold,
+        legacy_service_account_token_clean_up_period_seconds=options.legacy_service_account_token_clean_up_period,
         terminated_pod_gc_threshold=options.terminated_pod_gc_threshold,
         horizontal_pod_autoscaler_sync_period_seconds=options.horizontal_pod_autoscaler_sync_period,
         horizontal_pod_autoscaler_downscale_stabilization_seconds=(

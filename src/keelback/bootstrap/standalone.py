@@ -145,14 +145,19 @@ def _write_kubeconfigs(keys: ClusterPKI, server: str) -> None:
 
 
 async def _controller_manager(options: StandaloneControllerManagerOptions) -> None:
+    from keelback.auth.service_accounts import TokenIssuer
     from keelback.bootstrap.service_account_clients import ServiceAccountToken, ServiceAccountTransport
     from keelback.controllers import manager
     from keelback.controllers.certificate_signer import CASigner
 
     clock = SystemClock()
     config = control_plane.controller_config(options, _text(options.root_ca_file))
-    if unknown := manager.unknown_names(options.controllers):
-        raise ClusterError(f"--controllers: there is no {', '.join(unknown)}")
+    if options.service_account_private_key_file:
+        try:
+            issuer = TokenIssuer(_text(options.service_account_private_key_file).encode())
+        except (ValueError, TypeError) as error:
+            raise ClusterError(f"--service-account-private-key-file: {error}") from error
+        config = replace(config, tokens=issuer)
     if options.cluster_signing_cert_file or options.cluster_signing_key_file:
         _need(
             cluster_signing_cert_file=options.cluster_signing_cert_file,

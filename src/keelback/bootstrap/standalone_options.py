@@ -32,6 +32,9 @@ class StandaloneControllerManagerOptions(ControllerManagerOptions, ClientOptions
     root_ca_file: Annotated[str, "The authority that pods verify the API server with."] = ""
     cluster_signing_cert_file: Annotated[str, "The authority that signs approved certificate requests."] = ""
     cluster_signing_key_file: Annotated[str, "Its key."] = ""
+    service_account_private_key_file: Annotated[
+        str, "The key that signs the tokens of Secrets that ask for one; without it none gets any."
+    ] = ""
     use_service_account_credentials: Annotated[
         bool, "Let each controller act as a service account of its own, with no more rights than it needs."
     ] = False

@@ -101,6 +101,11 @@ def _trust_bundles(context: Context, config: Config) -> Any:
     return TrustBundlePublisher(context, config.root_ca) if config.root_ca else None
 
 
+def _garbage_collector(context: Context, config: Config) -> Any:
+    workers = config.workers.get(GarbageCollector.name)
+    return GarbageCollector(context) if workers is None else GarbageCollector(context, workers)
+
+
 def _node_ipam(context: Context, config: Config) -> Any:
     return NodeIPAMReconciler(context, config) if config.allocate_node_cidrs and config.cluster_cidrs else None
 
@@ -147,7 +152,7 @@ BUILTIN: tuple[Entry, ...] = (
     _configured(
         PodGarbageCollector, lambda context, config: PodGarbageCollector(context, config.terminated_pod_gc_threshold)
     ),
-    _plain(GarbageCollector),
+    _configured(GarbageCollector, _garbage_collector),
     _plain(ResourceQuotaReconciler),
     # Two workers could give two nodes the same range.
     _configured(NodeIPAMReconciler, _node_ipam, 1),
