@@ -32,7 +32,7 @@ from keelback.api.core_v1 import (
     WeightedPodAffinityTerm,
 )
 from keelback.apimachinery.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta
-from keelback.scheduling import builtin
+from keelback.scheduling import builtin, explanation
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.framework import CycleState
@@ -298,7 +298,11 @@ class Oracle:
 
     def reasons(self, node: NodeInfo) -> list[str]:
         """Those of the first plugin that refuses the node."""
-        for check in (
+        return next((found for found in self.all_reasons(node) if found), [])
+
+    def all_reasons(self, node: NodeInfo) -> list[list[str]]:
+        """Those of each plugin."""
+        checks = (
             self.node_unschedulable,
             self.taint_toleration,
             self.node_affinity,
@@ -306,11 +310,8 @@ class Oracle:
             self.fit,
             self.spread,
             self.inter_pod_affinity,
-        ):
-            found = check(node)
-            if found:
-                return found
-        return []
+        )
+        return [check(node) for check in checks]
 
     def node_unschedulable(self, node: NodeInfo) -> list[str]:
         taint = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
@@ -685,6 +686,32 @@ def test_columns_spread_as_the_plain_scheduler_does(seed: int) -> None:
     chance = random.Random(seed)
     world = random_world(chance, spread=True)
     agree(world, Columns(world), random_pod(chance, "incoming", spread=True))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_an_explanation_has_what_every_plugin_of_the_plain_scheduler_says(seed: int, spread: bool) -> None:
+    chance = random.Random(seed)
+    world = random_world(chance, spread=spread)
+    columns = Columns(world)
+    pod = random_pod(chance, "incoming", spread=spread)
+    oracle = Oracle(world, pod)
+    explained = explanation.explain(builtin.DEFAULT, columns.shapes.of(pod), columns.table, columns.objects)
+    if explained.refusals:
+        assert [refusal.plugin for refusal in explained.refusals] == ["NodeAffinity"]
+    by_name = {node.name: node for node in explained.nodes}
+    for node in world.nodes:
+        said = [list(refusal.reasons) for refusal in by_name[node.name].refusals]
+        assert said == [found for found in oracle.all_reasons(node) if found]
+        for refusal in by_name[node.name].refusals:
+            may_not_know = refusal.plugin in ("PodTopologySpread", "InterPodAffinity")
+            assert may_not_know or refusal.remedies
+    feasible = [node for node in world.nodes if not by_name[node.name].refusals]
+    if feasible:
+        expected = oracle.totals(feasible)
+        offset = expected[0] - by_name[feasible[0].name].total
+        assert [total - offset for total in expected] == [by_name[node.name].total for node in feasible]
+        assert explained.nodes[0].total == max(by_name[node.name].total for node in feasible)
 
 
 @settings(max_examples=150, deadline=None)

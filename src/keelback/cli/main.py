@@ -14,7 +14,14 @@ from pathlib import Path
 from keelback import __version__
 from keelback.bootstrap.cluster_state import DEFAULT_NAME, KUBERNETES_VERSION, ClusterError
 
-COMPONENT_ARGUMENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+COMPONENT_ARGUMENTS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "metrics-server",
+)
 COMPONENTS = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns")
 
 
@@ -98,6 +105,14 @@ def parser() -> argparse.ArgumentParser:
         _name(link)
         link.set_defaults(run=_cluster(verb))
 
+    explain = commands.add_parser("explain", help="say of a pod why it is where it is, or why it waits")
+    explain.add_argument("kind", choices=("pod",), metavar="pod")
+    explain.add_argument("pod", metavar="NAME")
+    explain.add_argument("-n", "--namespace", default="", help="the pod's namespace (default: the context's)")
+    explain.add_argument("--nodes", type=int, default=0, metavar="N", help="of no more than N nodes (default: all)")
+    _access_flags(explain)
+    explain.set_defaults(run=_explain)
+
     doctor = commands.add_parser("doctor", help="say what this machine can do, and how to get what is missing")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)
@@ -114,6 +129,11 @@ def parser() -> argparse.ArgumentParser:
 def _name(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", default=DEFAULT_NAME, help=f"the cluster's name (default {DEFAULT_NAME})")
     command.add_argument("--data-dir", type=Path, default=None, help="where the cluster keeps its data")
+
+
+def _access_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--kubeconfig", default="", metavar="FILE", help="as kubectl has it")
+    command.add_argument("--context", default="", help="the kubeconfig's context (default: its current one)")
 
 
 def _start_flags(command: argparse.ArgumentParser) -> None:
@@ -159,6 +179,12 @@ def _doctor(given: argparse.Namespace) -> int:
     from keelback.cli import doctor
 
     return doctor.run(install=given.install)
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from keelback.cli import explain
+
+    return explain.run(given)
 
 
 def _node(given: argparse.Namespace) -> int:

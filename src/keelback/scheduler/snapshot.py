@@ -1,0 +1,165 @@
+"""A cluster's objects at one moment, in the scheduler's own form: to ask what it would decide, and change nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keelback.apimachinery.errors import NotFound
+from keelback.apimachinery.meta import Object
+from keelback.client import Client
+from keelback.client.informer import Change
+from keelback.concurrency.backoff import Backoff
+from keelback.scheduler.cycle import Assigned, Cycle, Refused
+from keelback.scheduler.observation import Observation
+from keelback.scheduler.observed_types import (
+    Budget,
+    Claim,
+    NamespaceLabels,
+    ReplicaSetSelector,
+    ReplicationControllerSelector,
+    ServiceSelector,
+    StatefulSetSelector,
+    Volume,
+    VolumeClass,
+)
+from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduling import builtin, explanation
+from keelback.scheduling.explanation import Explanation
+from keelback.scheduling.framework import Plugins
+from keelback.scheduling.node_info import NodeToPlaceOn
+from keelback.scheduling.pod_to_place import PodToPlace
+
+OBSERVED: Final[tuple[type[Any], ...]] = (
+    NodeToPlaceOn,
+    NamespaceLabels,
+    ServiceSelector,
+    ReplicaSetSelector,
+    StatefulSetSelector,
+    ReplicationControllerSelector,
+    Claim,
+    Volume,
+    VolumeClass,
+    Budget,
+    PodToPlace,
+)
+"""The kinds that a decision reads, in the order in which they are to be learnt: pods last."""
+
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PodExplanation:
+    """Why a pod is where it is, or nowhere."""
+
+    pod: PodToPlace
+    explanation: Explanation
+    node_name: str
+    """Where it would go, were it placed now; empty for nowhere."""
+    message: str
+    """The scheduler's own words, when it would go nowhere."""
+    victims: tuple[str, ...] = ()
+    """The pods that would be removed for it, by namespace and name."""
+    victims_node: str = ""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The objects of a cluster, and a scheduler's cycle over them."""
+
+    plugins: Plugins = builtin.DEFAULT
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    pods: dict[tuple[str, str], PodToPlace] = field(default_factory=dict)
+    observation: Observation = field(init=False)
+    _cycle: Cycle = field(init=False)
+
+    def __post_init__(self) -> None:
+        queue = SchedulingQueue(Backoff(1.0, 10.0), 300.0, {})
+        self.observation = Observation((), queue, lambda: 0.0, lambda: None)
+        self._cycle = Cycle(self.plugins, self.observation, self.chance)
+
+    def put(self, obj: Object) -> None:
+        """Learn of an object of one of the `OBSERVED` types, or of its new state."""
+        old = None
+        if isinstance(obj, PodToPlace):
+            key = (obj.metadata.namespace, obj.metadata.name)
+            old, self.pods[key] = self.pods.get(key), obj
+            if old is not None and old.spec.node_name and old.spec.node_name != obj.spec.node_name:
+                self.observation.nodes.remove_pod(old.spec.node_name, old.metadata.uid)
+        _LEARN[type(obj)](self.observation, Change("ADDED" if old is None else "MODIFIED", old, obj))
+        if isinstance(obj, PodToPlace) and not obj.spec.node_name and obj.metadata.deletion_timestamp is None:
+            # The picture keeps a queue for nobody: it would forget the promise with the pod.
+            self.observation.nominate(obj, obj.status.nominated_node_name)
+
+    def remove_pod(self, pod: PodToPlace) -> None:
+        """Suppose that the pod is gone."""
+        self.pods.pop((pod.metadata.namespace, pod.metadata.name), None)
+        self.observation.on_pod(Change("DELETED", pod, None))
+
+    def decide(self, pod: PodToPlace) -> Assigned | Refused:
+        """What the scheduler would do with the pod; one that gets a node is counted there from now on."""
+        return self._cycle.decide(QueuedPod(pod, self.observation.shapes.of(pod), 0.0, 0.0))
+
+    def explain(self, pod: PodToPlace) -> PodExplanation:
+        """Ask every plugin about every node, as if the pod were still to be placed. The snapshot is as it was."""
+        observation = self.observation
+        info = observation.shapes.of(pod)
+        nominated = [
+            one
+            for uid, one in observation.nominated.items()
+            if uid != pod.metadata.uid and one.info.priority >= info.priority
+        ]
+        own = observation.nodes.pod(pod.spec.node_name, pod.metadata.uid) if pod.spec.node_name else None
+        with observation.nodes.supposing(removed=() if own is None else (own,)):
+            found = explanation.explain(self.plugins, info, observation.nodes, observation.objects, nominated)
+            promised = observation.nominated.get(pod.metadata.uid)
+            decision = self.decide(pod)
+            if isinstance(decision, Assigned):
+                observation.nodes.remove_pod(decision.node_name, pod.metadata.uid)
+                observation.assumed.pop(pod.metadata.uid, None)
+                if promised is not None:
+                    observation.nominated[pod.metadata.uid] = promised
+                return PodExplanation(pod, found, decision.node_name, "")
+        candidate = decision.candidate
+        victims = tuple(f"{one.namespace}/{one.name}" for one in candidate.victims) if candidate else ()
+        return PodExplanation(pod, found, "", decision.message, victims, candidate.node_name if candidate else "")
+
+
+async def take(client: Client, plugins: Plugins = builtin.DEFAULT) -> Snapshot:
+    """Read all that a decision depends on from a cluster. Kinds that it does not serve are left out."""
+    snapshot = Snapshot(plugins)
+    for cls in OBSERVED:
+        for obj in await _all(client, cls):
+            snapshot.put(obj)
+    return snapshot
+
+
+async def _all(client: Client, cls: type[Any]) -> Iterable[Object]:
+    found: list[Object] = []
+    continue_ = ""
+    while True:
+        try:
+            page = await client.list(cls, limit=_PAGE, continue_=continue_)
+        except NotFound:
+            return found
+        found += page.items
+        continue_ = page.continue_
+        if not continue_:
+            return found
+
+
+_LEARN: Final[Mapping[type[Any], Any]] = {
+    NodeToPlaceOn: Observation.on_node,
+    NamespaceLabels: Observation.on_namespace,
+    ServiceSelector: Observation.on_service,
+    ReplicaSetSelector: Observation.on_owner,
+    StatefulSetSelector: Observation.on_owner,
+    ReplicationControllerSelector: Observation.on_replication_controller,
+    Claim: Observation.on_claim,
+    Volume: Observation.on_volume,
+    VolumeClass: Observation.on_class,
+    Budget: Observation.on_budget,
+    PodToPlace: Observation.on_pod,
+}
