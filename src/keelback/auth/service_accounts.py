@@ -32,6 +32,8 @@ from keelback.concurrency.clock import Clock
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+"""The label of Secrets whose tokens nobody has used for long: they sign nobody in, and are deleted later."""
 # The lifetime that admission asks for in pods. Clients that do not reload tokens get a year; a warning after this.
 WARN_AFTER_SECONDS = 3607
 EXTENDED_SECONDS = 365 * 24 * 60 * 60
@@ -283,6 +285,13 @@ class ServiceAccountAuthenticator:
         if secret.metadata.deletion_timestamp is not None or secret.data.get("token", b"") != token.encode():
             raise AuthenticationFailed("service account token has been invalidated")
         await self._must_be(_ServiceAccountIdentity, account, namespace)
+        if INVALID_SINCE in secret.metadata.labels:
+            raise AuthenticationFailed(
+                f"the token in secret {namespace}/{secret.metadata.name} for service account "
+                f"{namespace}/{account.name} has been marked invalid. Use tokens from the TokenRequest API or manually "
+                f"created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily "
+                "allow use of this token"
+            )
         return _user(namespace, account, {})
 
 
