@@ -7,6 +7,7 @@ is cut short. An event is a hint for people: one that cannot be written is logge
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -198,7 +199,7 @@ class EventRecorder:
     ) -> Event:
         nanoseconds = int(now.timestamp() * 1_000_000) * 1000
         # Two events of one object in one microsecond would collide: the key makes the name its own.
-        suffix = nanoseconds + abs(hash((reason, message))) % 1000
+        suffix = nanoseconds + zlib.crc32(f"{reason}\0{message}".encode()) % 1000
         return Event(
             metadata=ObjectMeta(name=f"{reference.name}.{suffix:x}", namespace=reference.namespace or "default"),
             involved_object=reference,

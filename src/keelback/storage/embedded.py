@@ -93,7 +93,8 @@ class EmbeddedStore:
 
         self._recent: dict[int, bytes] = {}
         self._recent_bytes = 0
-        self._watches: set[_StoreWatch] = set()
+        # Told in the order in which they came: a set's would be another in each process.
+        self._watches: dict[_StoreWatch, None] = {}
         self._compacting = asyncio.Lock()
         self._expiry = Expiry(clock, self._expire)
         records, _ = index.range("", "", 0, index.revision)
@@ -129,7 +130,7 @@ class EmbeddedStore:
     def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> _StoreWatch:
         self._check_open()
         watch = _StoreWatch(self, prefix, from_revision or self._index.revision + 1, with_previous)
-        self._watches.add(watch)
+        self._watches[watch] = None
         return watch
 
     # Writing.
@@ -396,7 +397,7 @@ class _StoreWatch:
 
     def close(self) -> None:
         self._is_closed = True
-        self._store._watches.discard(self)
+        self._store._watches.pop(self, None)
         self.wake()
 
     def wake(self) -> None:

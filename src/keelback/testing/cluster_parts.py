@@ -1,0 +1,289 @@
+"""The parts of a test's cluster on one loop: store, API server, controllers, scheduler, simulated nodes.
+
+Each may be stopped and started again. Certificates and keys are made once in a process, for all its clusters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from keelback.apiserver import assembly
+from keelback.apiserver.assembly import APIServerConfig, RunningAPIServer
+from keelback.apiserver.server import too_large
+from keelback.auth import users
+from keelback.auth.service_accounts import TokenIssuer
+from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
+from keelback.bootstrap import pki
+from keelback.bootstrap.pki import ClusterPKI
+from keelback.client import Client, InProcessTransport
+from keelback.component.logs import logger
+from keelback.component.metrics import Registry
+from keelback.component.serving import Server, server_context
+from keelback.concurrency.clock import Clock, SystemClock
+from keelback.controllers import manager
+from keelback.controllers.certificate_signer import CASigner
+from keelback.controllers.config import Config
+from keelback.kubelet import simulated
+from keelback.kubelet.simulated_config import SimulatedNode
+from keelback.scheduler import run as scheduler
+from keelback.scheduler.config import SchedulerConfig
+from keelback.storage import memory
+from keelback.storage.protocol import Store
+from keelback.testing.faults import Faults
+
+TOKEN: Final = "keelback-test-administrator"  # noqa: S105 - of clusters on loopback that live as long as a test
+TEST_CLIENT: Final = "keelback-test"
+_ADMINISTRATOR: Final = UserInfo("kubernetes-admin", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
+_RESTART_SECONDS: Final = 1.0
+_NODES_WITH_OWN_KUBELET: Final = 32
+
+_log = logger("testing")
+
+
+class NoSuchComponent(Exception):
+    """There is no part of that name; the text says which there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a test decides about its cluster. Times are in seconds."""
+
+    nodes: int | tuple[SimulatedNode, ...] = 3
+    controllers: bool = True
+    """Controllers, scheduler and nodes; without them it is an API server alone."""
+    seed: int = 0
+    real_time: bool = False
+    heartbeat_seconds: float = 10.0
+    """How often nodes renew their leases; what waits for them (40 and 50 seconds by default) grows with it."""
+    pod_start_seconds: float = 0.1
+    pod_stop_seconds: float = 0.1
+    job_seconds: float = 1.0
+    disable_admission_plugins: tuple[str, ...] = ()
+
+    @property
+    def simulated_nodes(self) -> tuple[SimulatedNode, ...]:
+        """The nodes, by their number or as they were given."""
+        return simulated.nodes(self.nodes) if isinstance(self.nodes, int) else self.nodes
+
+
+@functools.cache
+def shared_pki() -> ClusterPKI:
+    """Certificates and keys for every cluster of this process, valid by the machine's clock: clients judge them."""
+    folder = tempfile.mkdtemp(prefix="keelback-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return pki.ensure_cluster_pki(Path(folder), SystemClock().now())
+
+
+@dataclass(slots=True)
+class _Component:
+    work: Callable[[], Awaitable[None]]
+    task: asyncio.Task[None] | None = field(default=None)
+
+
+class Parts:
+    """One cluster. `start` returns when the API answers and nodes are registered; everything ends with `close`."""
+
+    def __init__(self, options: Options, clock: Clock, state: Mapping[str, bytes] | None = None) -> None:
+        self.options = options
+        self.clock = clock
+        self._state = state or {}
+        self._chance = random.Random(options.seed)
+        self.faults = Faults(clock, self._derived_chance())
+        self.nodes = options.simulated_nodes
+        self._components = self._named() if options.controllers else {}
+        self._front: Server | None = None
+
+    async def start(self) -> None:
+        """Begin with what was kept in `state`, or with nothing."""
+        self.keys = shared_pki()
+        self.store: Store = memory.open_store(self.clock)
+        for key, value in self._state.items():
+            await self.store.put(key, value)
+        await self._start_server()
+        for name in self._components:
+            await self.start_component(name)
+
+    async def close(self) -> None:
+        """End all of it."""
+        for name in reversed(self._components):
+            await self.stop_component(name)
+        if self._front is not None:
+            await self._front.shutdown(0.1)
+        await self.api.close()
+        await self.store.close()
+
+    def administrator(self) -> Client:
+        """The test's own client, which no fault touches."""
+        return self._client(_ADMINISTRATOR, TEST_CLIENT, spares=True)
+
+    async def serve(self) -> int:
+        """Serve HTTPS on a port of the loopback, from the first call on; the port."""
+        if self._front is None:
+            context = server_context(self.keys.apiserver.certificate_path, self.keys.apiserver.key_path)
+            self._front = Server(self.faults.around(lambda: self.api.handle), context, too_large=too_large)
+            await self._front.start()
+        return self._front.bound_port
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of the parts that may be stopped and started."""
+        return (*self._components, "apiserver")
+
+    async def stop_component(self, name: str) -> None:
+        """End it as a crash does: nothing is said to anybody. One that is stopped stays so."""
+        if name == "apiserver":
+            self.faults.is_down = True
+            self.faults.drop_watches()
+            return
+        component = self._component(name)
+        task, component.task = component.task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def start_component(self, name: str) -> None:
+        """Start it. One that runs goes on."""
+        if name == "apiserver":
+            if self.faults.is_down:
+                await self.api.close()
+                await self._start_server()
+                self.faults.is_down = False
+            return
+        component = self._component(name)
+        if component.task is None:
+            component.task = asyncio.create_task(self._keep(name, component.work), name=name)
+
+    def _component(self, name: str) -> _Component:
+        if name not in self._components:
+            raise NoSuchComponent(f"no component {name!r}: there are {', '.join(self.components)}")
+        return self._components[name]
+
+    def _named(self) -> dict[str, _Component]:
+        found = {
+            "controller-manager": _Component(self._run_controllers),
+            "scheduler": _Component(self._run_scheduler),
+        }
+        if not self.nodes:
+            return found
+        if len(self.nodes) > _NODES_WITH_OWN_KUBELET:
+            # A watch of pods for each of a thousand nodes is what one process should not pay.
+            return {**found, "kubelets": _Component(lambda: self._run_fleet(self.nodes, "kubelet"))}
+        kubelets = {
+            f"kubelet/{node.name}": _Component(functools.partial(self._run_fleet, (node,), f"kubelet/{node.name}"))
+            for node in self.nodes
+        }
+        return {**found, **kubelets}
+
+    async def _start_server(self) -> None:
+        disabled = self.options.disable_admission_plugins
+        if not self.options.controllers:
+            # Nobody makes service accounts: pods would wait for theirs for ever.
+            disabled = (*disabled, "ServiceAccount")
+        config = APIServerConfig(
+            client_ca_pem=self.keys.ca.certificate_pem,
+            service_account_key_pem=self.keys.service_account.key_pem,
+            kubelet_client_certificate=self.keys.apiserver_kubelet_client.certificate_path,
+            kubelet_client_key=self.keys.apiserver_kubelet_client.key_path,
+            kubelet_ca_pem=self.keys.ca.certificate_pem,
+            endpoint=("10.89.0.1", 6443),
+            token_file_text=f"{TOKEN},{_ADMINISTRATOR.name},{_ADMINISTRATOR.name},{MASTERS_GROUP}\n",
+            disable_admission_plugins=disabled,
+        )
+        self.api: RunningAPIServer = await assembly.start(
+            self.store, config, self.clock, self._derived_chance(), Registry()
+        )
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run one component; begin it again when it fails."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                _log.exception("A component failed and is started again", error, component=name)
+            await self.clock.sleep(_RESTART_SECONDS)
+
+    async def _run_scheduler(self) -> None:
+        client = self._client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
+        await scheduler.run(client, SchedulerConfig(), self.clock, self._derived_chance(), host="keelback")
+
+    async def _run_controllers(self) -> None:
+        slowness = self.options.heartbeat_seconds / 10.0
+        config = Config(
+            host="keelback",
+            root_ca=self.keys.ca.certificate_pem.decode(),
+            signer=CASigner(self.keys.ca.certificate_pem, self.keys.ca.key_pem),
+            tokens=TokenIssuer(self.keys.service_account.key_pem),
+            node_monitor_period_seconds=5.0 * slowness,
+            node_monitor_grace_period_seconds=50.0 * slowness,
+            node_startup_grace_period_seconds=60.0 * slowness,
+        )
+
+        def client_for(name: str) -> Client:
+            if name == manager.COMPONENT:
+                own = UserInfo("system:kube-controller-manager", groups=(AUTHENTICATED_GROUP,))
+                return self._client(own, f"kube-controller-manager/{name}")
+            groups = (*users.service_account_groups("kube-system"), AUTHENTICATED_GROUP)
+            account = UserInfo(users.service_account_user_name("kube-system", name), groups=groups)
+            return self._client(account, f"kube-controller-manager/{name}")
+
+        await manager.run(client_for, config, self.clock, self._derived_chance())
+
+    async def _run_fleet(self, nodes: tuple[SimulatedNode, ...], user_agent: str) -> None:
+        config = simulated.SimulatedConfig(
+            nodes=nodes,
+            start_seconds=self.options.pod_start_seconds,
+            stop_seconds=self.options.pod_stop_seconds,
+            job_seconds=self.options.job_seconds,
+            lease_duration_seconds=max(1, round(4 * self.options.heartbeat_seconds)),
+            lease_renew_seconds=self.options.heartbeat_seconds,
+            status_seconds=30 * self.options.heartbeat_seconds,
+        )
+        identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
+        await simulated.run(config, self._client(identity, user_agent), self.clock)
+
+    def _client(self, identity: UserInfo, user_agent: str, *, spares: bool = False) -> Client:
+        # The server must know that this name calls from within; the client goes by way of the faults.
+        self.api.client(identity, user_agent)
+        handler = self.faults.around(lambda: self.api.handle, spares=spares)
+        return Client(InProcessTransport(handler, identity, {"user-agent": user_agent}), clock=self.clock)
+
+    def _derived_chance(self) -> random.Random:
+        return random.Random(self._chance.getrandbits(64))
+
+    async def state(self) -> dict[str, bytes]:
+        """All that the store holds, in the order in which it was last written."""
+        held = await self.store.range("")
+        return {kv.key: kv.value for kv in sorted(held.kvs, key=lambda kv: kv.mod_revision)}
+
+    async def revisions(self) -> list[tuple[int, int, str, str]]:
+        """Of each object the revisions that made and last wrote it, its key, and its value.
+
+        The authority's certificate is another in each process: it is named in the place of its text.
+        """
+        held = await self.store.range("")
+        authority = json.dumps(self.keys.ca.certificate_pem.decode())[1:-1]
+        return [
+            (kv.create_revision, kv.mod_revision, kv.key, kv.value.decode().replace(authority, "the authority"))
+            for kv in held.kvs
+        ]
+
+    def disconnect(self, node: str) -> None:
+        """Let nothing pass between a node and the API server. Raises NoSuchComponent."""
+        self._component(f"kubelet/{node}")
+        self.faults.cut_off.add(f"kubelet/{node}")
+        self.faults.drop_watches(client=f"kubelet/{node}")
+
+    def connect(self, node: str) -> None:
+        """Let it pass again. Raises NoSuchComponent."""
+        self._component(f"kubelet/{node}")
+        self.faults.cut_off.discard(f"kubelet/{node}")

@@ -1,0 +1,218 @@
+"""Faults on demand: what stands between clients and the API server of a test's cluster, and what it spoils."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from keelback.apiserver import request_info
+from keelback.component.http import AnyResponse, Handler, Request, Response, StreamingResponse, Writer
+from keelback.concurrency.clock import Clock
+
+_REASONS: Final[Mapping[int, tuple[str, str]]] = {
+    403: ("Forbidden", "forbidden by a fault of the test"),
+    404: ("NotFound", "not found, by a fault of the test"),
+    409: ("Conflict", "the object has been modified; please apply your changes to the latest version and try again"),
+    410: ("Expired", "too old resource version, by a fault of the test"),
+    429: ("TooManyRequests", "too many requests, please try again later"),
+    500: ("InternalError", "Internal error occurred: a fault of the test"),
+    503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
+    504: ("Timeout", "the request did not complete within the allotted timeout"),
+}
+_REMEMBERED: Final = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """Which requests are spoiled, and how. What is left empty matches all; `times` 0 has no end.
+
+    `status` answers instead of the server (with `retry_after` seconds where given), `latency` (seconds of the cluster's
+    time) comes before whatever follows, `lost` carries the request out and loses its answer.
+    """
+
+    verb: str = ""  # get, list, watch, create, update, patch, delete, deletecollection
+    resource: str = ""  # as "pods" or "pods/status"
+    namespace: str = ""
+    name: str = ""
+    client: str = ""  # how the user agent begins: "kube-scheduler", "kube-controller-manager", "kubelet"
+    status: int = 0
+    retry_after: int = 0
+    latency: float = 0.0
+    lost: bool = False
+    times: int = 0
+    probability: float = 1.0
+    hits: int = field(default=0, init=False)
+    """How many requests it spoiled."""
+
+    def __post_init__(self) -> None:
+        if self.status and self.status not in _REASONS:
+            raise ValueError(f"status {self.status}: one of {', '.join(map(str, sorted(_REASONS)))}")
+        if not (self.status or self.latency or self.lost):
+            raise ValueError("a fault needs a status, a latency, or to lose answers")
+
+    def matches(self, asked: Asked) -> bool:
+        """Whether it would spoil this request."""
+        return all(
+            (
+                not self.times or self.hits < self.times,
+                self.verb in ("", asked.verb),
+                self.resource in ("", asked.resource),
+                self.namespace in ("", asked.namespace),
+                self.name in ("", asked.name),
+                asked.client.startswith(self.client),
+            )
+        )
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request as the faults and the report see it."""
+
+    at: datetime
+    client: str
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    path: str
+    status: int = 0
+
+
+class Faults:
+    """Stands before a server. The test's own requests pass unspoiled; everybody else's may not."""
+
+    def __init__(self, clock: Clock, chance: random.Random) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._active: list[Fault] = []
+        self._watches: list[tuple[Asked, asyncio.Event]] = []
+        self.requests: deque[Asked] = deque(maxlen=_REMEMBERED)
+        """The last requests, oldest first; watches and renewals of leases left out."""
+        self.is_down = False
+        """Whether the server is stopped: nobody reaches it."""
+        self.cut_off: set[str] = set()
+        """User agents that do not reach the server."""
+
+    def add(self, fault: Fault) -> Fault:
+        """From now on."""
+        self._active.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """No more faults; nodes that are cut off stay so."""
+        self._active.clear()
+
+    @contextmanager
+    def injected(self, fault: Fault) -> Iterator[Fault]:
+        """While the block lasts."""
+        self._active.append(fault)
+        try:
+            yield fault
+        finally:
+            self._active = [one for one in self._active if one is not fault]
+
+    def drop_watches(self, *, resource: str = "", client: str = "") -> int:
+        """End running watches as a broken connection does; how many."""
+        chosen = [
+            (asked, end)
+            for asked, end in self._watches
+            if resource in ("", asked.resource) and asked.client.startswith(client)
+        ]
+        for _, end in chosen:
+            end.set()
+        return len(chosen)
+
+    def around(self, handler: Callable[[], Handler], *, spares: bool = False) -> Handler:
+        """The handler behind the faults. `spares` is for the test's own requests, which reach what is up."""
+
+        async def handle(request: Request) -> AnyResponse:
+            asked = self._asked(request)
+            if self.is_down or asked.client in self.cut_off:
+                raise ConnectionRefusedError("the API server cannot be reached")
+            response = await self._answer(handler(), request, asked, spares=spares)
+            if isinstance(response, Response | StreamingResponse):
+                asked.status = response.status
+            if asked.verb != "watch" and asked.resource != "leases":
+                self.requests.append(asked)
+            return response
+
+        return handle
+
+    async def _answer(self, handler: Handler, request: Request, asked: Asked, *, spares: bool) -> AnyResponse:
+        spoiling = [] if spares else [one for one in self._active if self._hits(one, asked)]
+        for fault in spoiling:
+            if fault.latency:
+                await self._clock.sleep(fault.latency)
+            if fault.status:
+                return _failure(fault)
+        response = await handler(request)
+        if any(fault.lost for fault in spoiling):
+            raise ConnectionResetError("the answer was lost, by a fault of the test")
+        if isinstance(response, StreamingResponse) and asked.verb == "watch":
+            return self._droppable(response, asked)
+        return response
+
+    def _hits(self, fault: Fault, asked: Asked) -> bool:
+        if not fault.matches(asked):
+            return False
+        if fault.probability < 1.0 and self._chance.random() >= fault.probability:
+            return False
+        fault.hits += 1
+        return True
+
+    def _droppable(self, response: StreamingResponse, asked: Asked) -> StreamingResponse:
+        async def serve(writer: Writer) -> None:
+            end = asyncio.Event()
+            entry = (asked, end)
+            self._watches.append(entry)
+            serving = asyncio.ensure_future(response.serve(writer))
+            ending = asyncio.ensure_future(end.wait())
+            try:
+                await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
+                if serving.done():
+                    serving.result()
+            finally:
+                self._watches.remove(entry)
+                serving.cancel()
+                ending.cancel()
+                await asyncio.gather(serving, ending, return_exceptions=True)
+
+        return StreamingResponse(response.status, response.headers, serve)
+
+    def _asked(self, request: Request) -> Asked:
+        info = request_info.parse(request)
+        resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+        return Asked(
+            self._clock.now(),
+            request.headers.get("user-agent", ""),
+            info.verb,
+            resource,
+            info.namespace,
+            info.name,
+            request.path,
+        )
+
+
+def _failure(fault: Fault) -> Response:
+    reason, message = _REASONS[fault.status]
+    body: dict[str, object] = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": fault.status,
+    }
+    headers = {"content-type": "application/json"}
+    if fault.retry_after:
+        body["details"] = {"retryAfterSeconds": fault.retry_after}
+        headers["retry-after"] = str(fault.retry_after)
+    return Response(fault.status, headers, json.dumps(body).encode())

@@ -1,0 +1,202 @@
+"""An event loop whose time is virtual: while somebody waits for a call, it jumps from timer to timer; else it stands.
+
+Whatever waits on the loop (`asyncio.sleep`, `asyncio.timeout`, `call_later`, a `LoopClock`) keeps this time. Threads
+and sockets are of the real world: time does not pass while a thread works, and pauses for a connection that is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+START: Final = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+_SAME_INSTANT_SECONDS: Final = 1e-6
+_TURN_SECONDS: Final = 1e-10
+_TURNS: Final = 5000
+_PATIENCE_SECONDS: Final = 0.05
+"""How long, in real seconds, an answer over an open connection is waited for before time goes on without it."""
+_CLOSE_SECONDS: Final = 10.0
+
+
+class LoopClock:
+    """The clock of a loop: `start` is what it showed when the loop's time was zero."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, start: datetime = START) -> None:
+        self._loop = loop
+        self._start = start
+
+    def now(self) -> datetime:
+        """The start, and what has passed on the loop since."""
+        return self._start + timedelta(seconds=self._loop.time())
+
+    def monotonic(self) -> float:
+        """The loop's time."""
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for that much of the loop's time."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(slots=True)
+class _Call:
+    task: asyncio.Task[Any]
+    settled: concurrent.futures.Future[Any]
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Time passes only while a call of `submit` is under way, and then at once. Calls end when all is quiet."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._calls: list[_Call] = []
+        self._in_threads = 0
+        self._timers = 0
+        self._opened: list[socket.socket] = []
+        super().__init__(_IdleSelector(self._when_idle))
+        # The loop runs a timer that is due within its resolution: sums of floats need not be exact.
+        self._clock_resolution = _SAME_INSTANT_SECONDS
+
+    def time(self) -> float:
+        """How much virtual time has passed, in seconds."""
+        return self._now
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
+        """Do it, from any thread. The future is done once it has ended and all is quiet at that instant."""
+        settled: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def begin() -> None:
+            self._calls.append(_Call(self.create_task(work()), settled))
+
+        self.call_soon_threadsafe(begin)
+        return settled
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As of any loop; of two timers for one instant the one that was set first runs first."""
+        self._timers = (self._timers + 1) % _TURNS
+        # Less than the loop's resolution: they still run in one round.
+        return super().call_at(when + self._timers * _TURN_SECONDS, callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+        """As of any loop; time stands still until the thread is done."""
+        future = super().run_in_executor(executor, func, *args)
+        self._in_threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """As of any loop; the connection is remembered while it is open."""
+        self._opened.append(sock)
+        await super().sock_connect(sock, address)
+
+    def _thread_done(self, _future: asyncio.Future[Any]) -> None:
+        self._in_threads -= 1
+
+    def _when_idle(self, seconds: float | None, poll: Callable[[float | None], list[Any]]) -> list[Any]:
+        """Nothing is left to run, and the next timer is due in `seconds`: say what the selector should return."""
+        if self._in_threads:
+            return poll(None)
+        self._calls, ended = (
+            [one for one in self._calls if not one.task.done()],
+            [one for one in self._calls if one.task.done()],
+        )
+        for call in ended:
+            _pass_on(call)
+        if not self._calls:
+            return poll(None)
+        if self._is_talking() and (events := poll(_PATIENCE_SECONDS)):
+            return events
+        if seconds is None:
+            return poll(None)
+        self._now += seconds
+        return []
+
+    def _is_talking(self) -> bool:
+        if self._opened:
+            self._opened = [one for one in self._opened if one.fileno() != -1]
+        return bool(self._opened)
+
+
+def _pass_on(call: _Call) -> None:
+    if call.task.cancelled():
+        call.settled.cancel()
+    elif (error := call.task.exception()) is not None:
+        call.settled.set_exception(error)
+    else:
+        call.settled.set_result(call.task.result())
+
+
+class _IdleSelector(selectors.BaseSelector):
+    """Asks what to do whenever a loop would block."""
+
+    def __init__(self, when_idle: Callable[[float | None, Callable[[float | None], list[Any]]], list[Any]]) -> None:
+        self._real = selectors.DefaultSelector()
+        self._when_idle = when_idle
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        events = self._real.select(0)
+        if events or timeout == 0:
+            return events
+        return self._when_idle(timeout, self._real.select)
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class LoopThread:
+    """A loop in a thread of its own, for callers that have none. `is_real` keeps the machine's time."""
+
+    def __init__(self, *, is_real: bool = False) -> None:
+        self.loop: asyncio.SelectorEventLoop = asyncio.SelectorEventLoop() if is_real else VirtualTimeLoop()
+        self._thread = threading.Thread(target=self._serve, name="keelback-cluster", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
+        """Do it on the loop. In virtual time the future is done when all is quiet."""
+        if isinstance(self.loop, VirtualTimeLoop):
+            return self.loop.submit(work)
+        return asyncio.run_coroutine_threadsafe(work(), self.loop)
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do it on the loop, and wait for its result."""
+        return self.submit(work).result()
+
+    def close(self) -> None:
+        """End what still runs on the loop, then the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()

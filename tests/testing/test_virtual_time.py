@@ -1,0 +1,83 @@
+"""Time that jumps while somebody waits, and stands still else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from keelback.testing.virtual_time import START, LoopClock, LoopThread
+
+
+@pytest.fixture
+def thread() -> Iterator[LoopThread]:
+    made = LoopThread()
+    yield made
+    made.close()
+
+
+def test_a_wait_of_weeks_is_over_at_once_and_took_weeks(thread: LoopThread) -> None:
+    clock = LoopClock(thread.loop)
+
+    async def wait() -> None:
+        await clock.sleep(14 * 24 * 3600)
+
+    thread.run(wait)
+    assert (clock.now() - START).days == 14
+
+
+def test_time_stands_still_between_calls(thread: LoopThread) -> None:
+    woken: list[float] = []
+
+    async def begin() -> None:
+        thread.loop.call_later(10, lambda: woken.append(thread.loop.time()))
+
+    async def wait(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    thread.run(begin)
+    assert woken == []
+    thread.run(lambda: wait(9))
+    assert woken == []
+    thread.run(lambda: wait(2))
+    assert woken == [10]
+    assert thread.loop.time() == 11
+
+
+def test_a_call_returns_when_what_it_set_off_is_done(thread: LoopThread) -> None:
+    seen: list[int] = []
+
+    async def chain(left: int) -> None:
+        seen.append(left)
+        if left:
+            await asyncio.sleep(0)
+            running.append(asyncio.get_running_loop().create_task(chain(left - 1)))
+
+    running: list[asyncio.Task[None]] = []
+    thread.run(lambda: chain(50))
+    assert seen[-1] == 0
+
+
+def test_deadlines_keep_the_virtual_time(thread: LoopThread) -> None:
+    async def late() -> None:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(6)
+
+    with pytest.raises(TimeoutError):
+        thread.run(late)
+    assert thread.loop.time() == 5
+
+
+def test_time_does_not_pass_while_a_thread_works(thread: LoopThread) -> None:
+    def work() -> int:
+        time.sleep(0.05)
+        return 42
+
+    async def both() -> int:
+        asyncio.get_running_loop().call_later(1, lambda: None)
+        return await asyncio.to_thread(work)
+
+    assert thread.run(both) == 42
+    assert thread.loop.time() == 0
