@@ -206,7 +206,7 @@ def test_a_secrets_token_lasts_as_long_as_the_secret_holds_it() -> None:
     with pytest.raises(AuthenticationFailed):
         _authenticate(token, ACCOUNT, Secret(metadata=ObjectMeta(name="s", namespace="x"), data={"token": b"new"}))
     marked = ObjectMeta(name="s", namespace="x", labels={"kubernetes.io/legacy-token-invalid-since": "2026-01-01"})
-    with pytest.raises(AuthenticationFailed, match=r"^the token in secret x/s for service account x/small has been"):
+    with pytest.raises(AuthenticationFailed, match=r"the token in secret x/s for service account x/small has been"):
         _authenticate(token, ACCOUNT, Secret(metadata=marked, data={"token": token.encode()}))
 
 
