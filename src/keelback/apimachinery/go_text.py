@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -22,34 +23,26 @@ def go_printed(value: Any) -> str:
             return str(value)
 
 
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    '"': '\\"',
-    "\\": "\\\\",
-}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 
 
 def go_quoted(text: str) -> str:
-    """A text as Go's %q prints it."""
-    if text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return '"' + "".join(map(_go_escaped, text)) + '"'
+    """A text as Go's %q prints it. Texts may be whole objects: what is usual in them costs no step of its own."""
+    if not text.isprintable() or '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+        text = _CONTROLS.sub(_control_escaped, text)
+        if not text.isprintable():
+            text = "".join([one if one.isprintable() else _unprintable_escaped(one) for one in text])
+    return f'"{text}"'
 
 
-def _go_escaped(character: str) -> str:
-    if (known := _ESCAPES.get(character)) is not None:
-        return known
-    if character.isprintable():
-        return character
+def _control_escaped(found: re.Match[str]) -> str:
+    return _ESCAPES.get(found[0]) or f"\\x{ord(found[0]):02x}"
+
+
+def _unprintable_escaped(character: str) -> str:
     code = ord(character)
-    if code < 0x80:
-        return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
