@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keelback.api import conditions
 from keelback.api.autoscaling_v2 import HorizontalPodAutoscaler, MetricSpec, MetricStatus, MetricValueStatus
@@ -262,3 +264,27 @@ def test_selectors_are_written_as_go_writes_them() -> None:
         go_selector(LabelSelector(match_labels={"a": "b"}))
         == "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
     )
+
+
+answers_of_all_sorts = st.lists(st.one_of(st.integers(0, 60).map(wants), st.just(FAILED)), min_size=1, max_size=4)
+
+
+@given(st.integers(0, 40), answers_of_all_sorts, st.integers(1, 8), st.integers(8, 20))
+def test_sizes_stay_in_bounds_and_nothing_is_taken_away_where_something_cannot_be_measured(
+    size: int, answers: list[Proposal | Failure], least: int, most: int
+) -> None:
+    scaler = autoscaler(minReplicas=least, maxReplicas=most)
+    plan = planning.plan_by_bounds(scaler, size, History(), NOW)
+    assert (plan is None) == (least <= size <= most)
+    if plan is None:
+        plan = planning.plan(scaler, size, answers, History(), SETTINGS, NOW)
+        if FAILED in answers:
+            assert plan.replicas is None or plan.replicas > size
+    if plan.replicas is None:
+        assert size == 0 or least <= size <= most
+    else:
+        assert least <= plan.replicas <= most
+        assert plan.why
+    kinds = [one.type for one in plan.status.conditions]
+    assert len(kinds) == len(set(kinds))
+    assert plan.status.current_replicas == size

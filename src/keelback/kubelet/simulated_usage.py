@@ -51,7 +51,9 @@ class SimulatedUsage:
         kept: dict[tuple[str, str], _Counter] = {}
         total, memory_total = 0.0, 0
         lines: dict[str, list[str]] = {"cpu": [], "memory": [], "start": []}
+        # What is counted is what is stamped, to the millisecond: 250m must not become 251m.
         stamp = int(now * 1000)
+        now = stamp / 1000
         for pod in pods:
             if pod.status.phase != "Running" or pod.status.start_time is None:
                 continue
