@@ -1,4 +1,4 @@
-"""Protobuf request bodies as JSON: typed Go clients send built-in kinds that way.
+"""Protobuf request bodies as JSON: typed Go clients send built-in kinds that way. `protobuf_encoding` is the way back.
 
 The messages are data (`protobuf_fields.json`), read on first use; a decoder is made when its first message comes.
 """
@@ -45,6 +45,11 @@ def to_json(body: bytes) -> bytes:
 def rows_of_kind(api_version: str, kind: str) -> list[str]:
     """The fields of a kind's message, as `number name type` each. Raises ProtobufError where the kind has none."""
     return _message_of(api_version, kind).rows
+
+
+def name_of(api_version: str, kind: str) -> str:
+    """The name in the table of the message of a kind. Raises ProtobufError where the kind has none."""
+    return _message_of(api_version, kind).name
 
 
 def rows_of(name: str) -> list[str]:
@@ -403,6 +408,7 @@ _SAME_SHAPE = {
     "admissionregistration.v1beta1": ("admissionregistration.v1",),
     "certificates.v1alpha1": ("certificates.v1beta1",),
     "coordination.v1alpha2": ("coordination.v1beta1",),
+    "meta.v1beta1": ("meta.v1",),
     "networking.v1beta1": ("networking.v1",),
     "resource.v1beta1": ("resource.v1",),
     "resource.v1beta2": ("resource.v1", "resource.v1alpha3"),
