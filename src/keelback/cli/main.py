@@ -117,6 +117,11 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)
 
+    envtest = commands.add_parser("envtest", help="the programs that controller-runtime's envtest starts")
+    asked = envtest.add_subparsers(metavar="COMMAND", required=True)
+    assets = asked.add_parser("path", help="print their folder, for KUBEBUILDER_ASSETS")
+    assets.set_defaults(run=_envtest_path)
+
     version = commands.add_parser("version", help="print versions")
     version.set_defaults(run=_version)
 
@@ -179,6 +184,12 @@ def _doctor(given: argparse.Namespace) -> int:
     from keelback.cli import doctor
 
     return doctor.run(install=given.install)
+
+
+def _envtest_path(_given: argparse.Namespace) -> int:
+    from keelback.cli import envtest
+
+    return envtest.path()
 
 
 def _explain(given: argparse.Namespace) -> int:

@@ -129,8 +129,7 @@ class Parts:
     async def serve(self) -> int:
         """Serve HTTPS on a port of the loopback, from the first call on; the port."""
         if self._front is None:
-            context = server_context(self.keys.apiserver.certificate_path, self.keys.apiserver.key_path)
-            self._front = Server(self.faults.around(lambda: self.api.handle), context, too_large=too_large)
+            self._front = self.front()
             await self._front.start()
         return self._front.bound_port
 
@@ -185,11 +184,17 @@ class Parts:
         return {**found, **kubelets}
 
     async def _start_server(self) -> None:
+        self.api: RunningAPIServer = await assembly.start(
+            self.store, self.api_config(), self.clock, self._derived_chance(), Registry()
+        )
+
+    def api_config(self) -> APIServerConfig:
+        """How the API server is."""
         disabled = self.options.disable_admission_plugins
         if not self.options.controllers:
             # Nobody makes service accounts: pods would wait for theirs for ever.
             disabled = (*disabled, "ServiceAccount")
-        config = APIServerConfig(
+        return APIServerConfig(
             client_ca_pem=self.keys.ca.certificate_pem,
             service_account_key_pem=self.keys.service_account.key_pem,
             kubelet_client_certificate=self.keys.apiserver_kubelet_client.certificate_path,
@@ -199,9 +204,11 @@ class Parts:
             token_file_text=f"{TOKEN},{_ADMINISTRATOR.name},{_ADMINISTRATOR.name},{MASTERS_GROUP}\n",
             disable_admission_plugins=disabled,
         )
-        self.api: RunningAPIServer = await assembly.start(
-            self.store, config, self.clock, self._derived_chance(), Registry()
-        )
+
+    def front(self) -> Server:
+        """What serves HTTPS, not started yet."""
+        context = server_context(self.keys.apiserver.certificate_path, self.keys.apiserver.key_path)
+        return Server(self.faults.around(lambda: self.api.handle), context, too_large=too_large)
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run one component; begin it again when it fails."""

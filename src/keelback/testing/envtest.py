@@ -1,0 +1,172 @@
+"""The programs that controller-runtime's envtest starts: a `kube-apiserver` with its flags, and an `etcd` that is asked
+only how it is. The objects are kept in the API server's memory.
+
+`keelback envtest path` makes a folder with both; KUBEBUILDER_ASSETS is set to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from keelback.apiserver.assembly import APIServerConfig
+from keelback.apiserver.server import too_large
+from keelback.bootstrap.addresses import service_range
+from keelback.component import flags, logs
+from keelback.component.http import AnyResponse, Request, Response, text_response
+from keelback.component.serving import Server, server_context
+from keelback.concurrency.clock import SystemClock
+from keelback.testing.cluster_parts import Options, Parts
+
+CONTROLLERS: Final = "KEELBACK_ENVTEST_CONTROLLERS"
+"""An environment variable: with the value 1, controllers, scheduler and simulated nodes run too."""
+NODES: Final = "KEELBACK_ENVTEST_NODES"
+"""An environment variable: how many nodes then; 1 if it is not said."""
+_log = logs.logger("envtest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdOptions:
+    listen_client_urls: Annotated[str, "Where to answer /health."] = "http://localhost:2379"
+    advertise_client_urls: Annotated[str, "What others are told; nobody asks."] = ""
+    listen_peer_urls: Annotated[str, "For other members, which there are not."] = ""
+    data_dir: Annotated[str, "Where etcd would keep its data; nothing is written."] = ""
+    unsafe_no_fsync: Annotated[bool, "Nothing is written, and nothing flushed."] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class APIServerOptions:
+    """The flags that envtest gives, and those that suites commonly add."""
+
+    etcd_servers: Annotated[str, "The etcd of envtest; objects are kept in memory."] = ""
+    cert_dir: Annotated[str, "Where apiserver.crt and apiserver.key are, or are made."] = ""
+    tls_cert_file: Annotated[str, "The certificate to serve with, if not apiserver.crt in --cert-dir."] = ""
+    tls_private_key_file: Annotated[str, "Its key."] = ""
+    bind_address: Annotated[str, "The address to serve on."] = "127.0.0.1"
+    advertise_address: Annotated[str, "Where others reach this server."] = ""
+    secure_port: Annotated[int, "The port to serve on."] = 6443
+    client_ca_file: Annotated[str, "The authority of clients' certificates."] = ""
+    token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
+    authorization_mode: Annotated[tuple[str, ...], "RBAC and Node; both are on whatever is said."] = ("RBAC",)
+    service_account_issuer: Annotated[str, "The issuer of tokens; it is the cluster's own whatever is said."] = ""
+    service_account_key_file: Annotated[str, "What verifies tokens: the signing key's public half."] = ""
+    service_account_signing_key_file: Annotated[str, "What signs tokens."] = ""
+    service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.0.0.0/24"
+    allow_privileged: Annotated[bool, "Whether pods may be privileged; they may."] = True
+    enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
+    disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
+
+
+class _EnvtestParts(Parts):
+    """A cluster with the certificates, keys and addresses that envtest chose."""
+
+    def __init__(self, given: APIServerOptions, options: Options) -> None:
+        super().__init__(options, SystemClock())
+        self._given = given
+
+    def api_config(self) -> APIServerConfig:
+        given, made = self._given, super().api_config()
+        services = service_range(given.service_cluster_ip_range)
+        return replace(
+            made,
+            client_ca_pem=_read(given.client_ca_file) or made.client_ca_pem,
+            service_account_key_pem=_read(given.service_account_signing_key_file) or made.service_account_key_pem,
+            service_cidr=str(services),
+            service_ip=str(services[1]),
+            dns_ip=str(services[10]),
+            token_file_text=_read(given.token_auth_file).decode(),
+            enable_admission_plugins=given.enable_admission_plugins,
+            disable_admission_plugins=given.disable_admission_plugins,
+        )
+
+    def front(self) -> Server:
+        given = self._given
+        certificate, key = given.tls_cert_file, given.tls_private_key_file
+        if not certificate and Path(given.cert_dir, "apiserver.crt").exists():
+            certificate, key = f"{given.cert_dir}/apiserver.crt", f"{given.cert_dir}/apiserver.key"
+        context = server_context(
+            certificate or self.keys.apiserver.certificate_path,
+            key or self.keys.apiserver.key_path,
+            given.client_ca_file or self.keys.ca.certificate_path,
+        )
+        handler = self.faults.around(lambda: self.api.handle)
+        return Server(handler, context, given.bind_address, given.secure_port, too_large=too_large)
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes() if path else b""
+
+
+async def serve_etcd(given: EtcdOptions) -> None:
+    """Answer that all is well until cancelled. Raises OSError where an address is taken."""
+
+    async def handle(request: Request) -> AnyResponse:
+        if request.path == "/health":
+            return Response(200, {"content-type": "application/json"}, b'{"health":"true","reason":""}')
+        return text_response("objects are kept in the memory of Keelback's API server, not here\n", 404)
+
+    servers = []
+    for url in given.listen_client_urls.split(","):
+        where = urlsplit(url)
+        servers.append(Server(handle, None, where.hostname or "localhost", where.port or 2379))
+    for server in servers:
+        await server.start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for server in servers:
+            await server.shutdown(0.1)
+
+
+async def serve_api(given: APIServerOptions) -> None:
+    """Serve the API until cancelled. Raises OSError where the port is taken."""
+    wants_controllers = os.environ.get(CONTROLLERS, "") == "1"
+    nodes = int(os.environ.get(NODES, "1")) if wants_controllers else 0
+    parts = _EnvtestParts(given, Options(real_time=True, controllers=wants_controllers, nodes=nodes))
+    await parts.start()
+    try:
+        _log.info("The API server answers", port=await parts.serve())
+        await asyncio.Event().wait()
+    finally:
+        await parts.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Be `kube-apiserver` or `etcd`, by the first argument; the exit status."""
+    name, *arguments = sys.argv[1:] if argv is None else argv
+    options: type[APIServerOptions] | type[EtcdOptions] = EtcdOptions if name == "etcd" else APIServerOptions
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(f"{name} [flags]\n\n{flags.usage(options)}")
+        return 0
+    logs.configure()
+    try:
+        given = flags.parse(options, arguments)
+        work = serve_etcd(given) if isinstance(given, EtcdOptions) else serve_api(given)
+        asyncio.run(_until_told(lambda: work))
+    except flags.FlagError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 1
+    return 0
+
+
+async def _until_told(work: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.ensure_future(work())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
