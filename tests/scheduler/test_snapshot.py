@@ -15,10 +15,24 @@ from keelback.api.core_v1 import (
     PodSpec,
     ResourceRequirements,
     Taint,
+    TopologySelectorLabelRequirement,
+    TopologySelectorTerm,
 )
 from keelback.api.scheduling_v1 import PriorityClass
-from keelback.apimachinery.meta import ObjectMeta, Status
+from keelback.api.storage_v1 import (
+    CSIDriver,
+    CSIDriverSpec,
+    CSINode,
+    CSINodeDriver,
+    CSINodeSpec,
+    CSIStorageCapacity,
+    StorageClass,
+    VolumeNodeResources,
+)
+from keelback.apimachinery.meta import LabelSelector, ObjectMeta, Status
 from keelback.scheduler import snapshot
+from keelback.scheduling import label_selectors
+from keelback.scheduling.cluster_objects import CapacityInfo
 from keelback.testing.api import Administrator, administrator
 
 
@@ -120,5 +134,40 @@ def test_whom_a_pod_would_push_out_is_said() -> None:
             explained = taken.explain(taken.pods[("default", "urgent")])
             assert (explained.victims, explained.victims_node) == (("default/low",), "n1")
             assert explained.message == "0/1 nodes are available: 1 Insufficient cpu."
+
+    asyncio.run(scenario())
+
+
+def test_what_nodes_and_drivers_say_of_storage_is_read() -> None:
+    async def scenario() -> None:
+        async with administrator() as user:
+            drivers = (CSINodeDriver(name="disk.csi", node_id="n1", allocatable=VolumeNodeResources(count=2)),)
+            topology = LabelSelector(match_labels={"zone": "a"})
+            await user.put(CSINode(metadata=ObjectMeta(name="n1"), spec=CSINodeSpec(drivers=drivers)))
+            await user.put(CSIDriver(metadata=ObjectMeta(name="disk.csi"), spec=CSIDriverSpec(storage_capacity=True)))
+            await user.put(
+                CSIStorageCapacity(
+                    metadata=ObjectMeta(name="here", namespace="default"),
+                    capacity="10Gi",
+                    maximum_volume_size="1Gi",
+                    node_topology=topology,
+                    storage_class_name="fast",
+                )
+            )
+            terms = (
+                TopologySelectorTerm(
+                    match_label_expressions=(TopologySelectorLabelRequirement(key="zone", values=("a",)),)
+                ),
+            )
+            await user.put(
+                StorageClass(metadata=ObjectMeta(name="fast"), provisioner="disk.csi", allowed_topologies=terms)
+            )
+            objects = (await snapshot.take(user.client)).observation.objects
+            assert objects.volume_limits == {"n1": {"disk.csi": 2}}
+            assert objects.drivers_with_capacity == {"disk.csi": True}
+            selector = label_selectors.equals({"zone": "a"})
+            assert list(objects.capacities.values()) == [CapacityInfo("fast", selector, 1 << 30)]
+            assert objects.classes["fast"].allowed_topologies == ((("zone", ("a",)),),)
+            assert objects.classes["fast"].provisioner == "disk.csi"
 
     asyncio.run(scenario())

@@ -114,7 +114,7 @@ VOLUMES = st.builds(
 
 
 @given(st.lists(VOLUMES, max_size=5), st.integers(1, 3), st.sampled_from(("ReadWriteOnce", "ReadOnlyMany")))
-def test_the_smallest_fitting_volume_is_chosen_exactly_where_the_filter_says_yes(
+def test_the_best_fitting_volume_is_chosen_exactly_where_the_filter_says_yes(
     volumes: list[VolumeInfo], wanted: int, mode: str
 ) -> None:
     world = World()
@@ -124,7 +124,7 @@ def test_the_smallest_fitting_volume_is_chosen_exactly_where_the_filter_says_yes
     world.objects.volumes.update({f"pv{number}": volume for number, volume in enumerate(volumes)})
     for row, node in enumerate(world.table.nodes):
         fitting = [
-            volume.storage_bytes
+            (volume.claim is None, volume.storage_bytes)
             for volume in volumes
             if volume.phase == "Available"
             and volume.claim in (None, ("default", "data"))
@@ -134,6 +134,10 @@ def test_the_smallest_fitting_volume_is_chosen_exactly_where_the_filter_says_yes
             and picks((), volume.labels)
             and volume.node_affinity in (None, in_zone(node.labels["zone"]))
         ]
-        name = volume_binding.choose_volume(world.objects, ("default", "data"), claim, world.table, row)
+        key = ("default", "data")
+        name = volume_binding.choose_volumes(world.objects, [(key, claim)], world.table, row)[key]
         assert (node.name in world.feasible(using("data"))) == bool(fitting)
-        assert (world.objects.volumes[name].storage_bytes if name else None) == min(fitting, default=None)
+        found = world.objects.volumes[name] if name else None
+        # A volume that is reserved for the claim comes first.
+        best = (found.claim is None, found.storage_bytes) if found is not None else None
+        assert best == min(fitting, default=None)

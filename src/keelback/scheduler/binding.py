@@ -139,8 +139,12 @@ async def bind_volumes(
     waiting = unbound_claims(objects, pod.metadata.namespace, claims)
     if not waiting:
         return
-    for key in waiting:
-        await _start_binding(client, objects, nodes, key, node_name)
+    row = nodes.row_of.get(node_name)
+    if row is None:
+        raise VolumesNotBound(f"binding volumes: node {node_name} is gone")
+    chosen = volume_binding.choose_volumes(objects, [(key, objects.claims[key]) for key in waiting], nodes, row)
+    for key, volume in chosen.items():
+        await _start_binding(client, key, volume, node_name)
     deadline = clock.monotonic() + timeout_seconds
     while any(not claim.is_bound for key in waiting if (claim := objects.claims.get(key)) is not None):
         if clock.monotonic() >= deadline:
@@ -148,14 +152,8 @@ async def bind_volumes(
         await clock.sleep(_VOLUME_POLL_SECONDS)
 
 
-async def _start_binding(
-    client: Client, objects: ClusterObjects, nodes: NodeTable, key: tuple[str, str], node_name: str
-) -> None:
+async def _start_binding(client: Client, key: tuple[str, str], volume: str | None, node_name: str) -> None:
     namespace, name = key
-    claim, row = objects.claims[key], nodes.row_of.get(node_name)
-    if row is None:
-        raise VolumesNotBound(f"binding volumes: node {node_name} is gone")
-    volume = volume_binding.choose_volume(objects, key, claim, nodes, row)
     if volume is not None:
         current = await client.get(PersistentVolumeClaim, name, namespace)
         offered = await client.get(PersistentVolume, volume)

@@ -11,17 +11,27 @@ from keelback.client.informer import Change
 from keelback.scheduler.observed_types import (
     Budget,
     Claim,
+    Driver,
     NamespaceLabels,
+    NodeDrivers,
     ReplicaSetSelector,
     ReplicationControllerSelector,
     ServiceSelector,
     StatefulSetSelector,
+    StorageCapacity,
     Volume,
     VolumeClass,
 )
 from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduling import label_selectors
-from keelback.scheduling.cluster_objects import BudgetInfo, ClaimInfo, ClassInfo, ClusterObjects, VolumeInfo
+from keelback.scheduling.cluster_objects import (
+    BudgetInfo,
+    CapacityInfo,
+    ClaimInfo,
+    ClassInfo,
+    ClusterObjects,
+    VolumeInfo,
+)
 from keelback.scheduling.events import Event
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.node_table import NodeTable, PlacedPod
@@ -30,6 +40,7 @@ from keelback.scheduling.pod_to_place import PodToPlace
 
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+_FILESYSTEM: Final = "Filesystem"
 _NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 
 
@@ -121,8 +132,34 @@ class Observation:
             info = ClassInfo(
                 waits_for_consumer=new.volume_binding_mode == "WaitForFirstConsumer",
                 provisions=new.provisioner != _NO_PROVISIONER,
+                provisioner=new.provisioner,
+                allowed_topologies=tuple(
+                    tuple((one.key, one.values) for one in term.match_label_expressions)
+                    for term in new.allowed_topologies
+                ),
             )
         self._put(self.objects.classes, change.object.metadata.name, info)
+
+    def on_node_drivers(self, change: Change[NodeDrivers]) -> None:
+        """A node takes more or fewer volumes of a CSI driver."""
+        drivers = (change.new.spec.drivers or ()) if change.new is not None else ()
+        limits = {
+            one.name: one.allocatable.count
+            for one in drivers
+            if one.allocatable is not None and one.allocatable.count is not None
+        }
+        self._put(self.objects.volume_limits, change.object.metadata.name, limits or None)
+
+    def on_driver(self, change: Change[Driver]) -> None:
+        """A CSI driver publishes how much storage there is, or no longer does."""
+        publishes = change.new is not None and change.new.spec.storage_capacity
+        self._put(self.objects.drivers_with_capacity, change.object.metadata.name, publishes or None)
+
+    def on_capacity(self, change: Change[StorageCapacity]) -> None:
+        """There is more or less storage somewhere."""
+        metadata = change.object.metadata
+        info = compile_capacity(change.new) if change.new is not None else None
+        self._put(self.objects.capacities, (metadata.namespace, metadata.name), info)
 
     def on_budget(self, change: Change[Budget]) -> None:
         """A disruption budget came, went or has other numbers."""
@@ -239,6 +276,7 @@ def compile_claim(claim: Claim) -> ClaimInfo:
         is_bound=bool(spec.volume_name) and _BIND_COMPLETED in metadata.annotations,
         terminating=metadata.deletion_timestamp is not None,
         selected_node=metadata.annotations.get(_SELECTED_NODE, ""),
+        volume_mode=spec.volume_mode or _FILESYSTEM,
     )
 
 
@@ -253,6 +291,19 @@ def compile_volume(volume: Volume) -> VolumeInfo:
         storage_bytes=amount("storage", spec.capacity.get("storage", "0")),
         labels=volume.metadata.labels,
         claim=(spec.claim_ref.namespace, spec.claim_ref.name) if spec.claim_ref is not None else None,
+        volume_mode=spec.volume_mode or _FILESYSTEM,
+        driver=spec.csi.driver if spec.csi is not None else "",
+        handle=spec.csi.volume_handle if spec.csi is not None else "",
+    )
+
+
+def compile_capacity(capacity: StorageCapacity) -> CapacityInfo:
+    """What scheduling reads of a storage capacity."""
+    largest = capacity.maximum_volume_size or capacity.capacity
+    return CapacityInfo(
+        storage_class=capacity.storage_class_name,
+        node_topology=label_selectors.compile_selector(capacity.node_topology),
+        largest_bytes=amount("storage", largest) if largest is not None else -1,
     )
 
 

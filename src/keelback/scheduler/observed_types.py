@@ -13,10 +13,11 @@ from keelback.api.core_v1 import (
     PersistentVolumeClaim,
     ReplicationController,
     Service,
+    TopologySelectorTerm,
     VolumeNodeAffinity,
 )
 from keelback.api.policy_v1 import PodDisruptionBudget
-from keelback.api.storage_v1 import StorageClass
+from keelback.api.storage_v1 import CSIDriver, CSINode, CSINodeDriver, CSIStorageCapacity, StorageClass
 from keelback.apimachinery.meta import LabelSelector, Object, Value, narrow, written
 
 
@@ -84,6 +85,7 @@ class ClaimSpec(Value):
     resources: RequestedStorage = RequestedStorage()
     selector: LabelSelector | None = None
     storage_class_name: str | None = None
+    volume_mode: str | None = None
     volume_name: str = ""
 
 
@@ -101,14 +103,23 @@ class Claim(Object):
     status: ClaimStatus = written(ClaimStatus())
 
 
+class DriverVolume(Value):
+    """What a CSI driver knows a volume by."""
+
+    driver: str = ""
+    volume_handle: str = ""
+
+
 class VolumeSpec(Value):
     """What a volume offers, and to whom."""
 
     access_modes: tuple[str, ...] = ()
     capacity: Mapping[str, str] = {}
     claim_ref: ObjectReference | None = None
+    csi: DriverVolume | None = None
     node_affinity: VolumeNodeAffinity | None = None
     storage_class_name: str = ""
+    volume_mode: str | None = None
 
 
 class VolumeStatus(Value):
@@ -129,8 +140,45 @@ class Volume(Object):
 class VolumeClass(Object):
     """A StorageClass."""
 
+    allowed_topologies: tuple[TopologySelectorTerm, ...] = ()
     provisioner: str = ""
     volume_binding_mode: str | None = None
+
+
+class NodeDriversSpec(Value):
+    """The CSI drivers that a node has."""
+
+    drivers: tuple[CSINodeDriver, ...] | None = None
+
+
+@narrow(CSINode)
+class NodeDrivers(Object):
+    """A CSINode."""
+
+    spec: NodeDriversSpec = written(NodeDriversSpec())
+
+
+class DriverSpec(Value):
+    """What a CSI driver does for the scheduler."""
+
+    storage_capacity: bool = False
+
+
+@narrow(CSIDriver)
+class Driver(Object):
+    """A CSIDriver."""
+
+    spec: DriverSpec = written(DriverSpec())
+
+
+@narrow(CSIStorageCapacity)
+class StorageCapacity(Object):
+    """A CSIStorageCapacity."""
+
+    capacity: str | None = None
+    maximum_volume_size: str | None = None
+    node_topology: LabelSelector | None = None
+    storage_class_name: str = ""
 
 
 class BudgetSpec(Value):

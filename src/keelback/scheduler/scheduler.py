@@ -24,11 +24,14 @@ from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
     Budget,
     Claim,
+    Driver,
     NamespaceLabels,
+    NodeDrivers,
     ReplicaSetSelector,
     ReplicationControllerSelector,
     ServiceSelector,
     StatefulSetSelector,
+    StorageCapacity,
     Volume,
     VolumeClass,
 )
@@ -106,6 +109,9 @@ class Scheduler:
             (Claim, observation.on_claim),
             (Volume, observation.on_volume),
             (VolumeClass, observation.on_class),
+            (NodeDrivers, observation.on_node_drivers),
+            (Driver, observation.on_driver),
+            (StorageCapacity, observation.on_capacity),
             (Budget, observation.on_budget),
         )
         self._pods.subscribe(self._on_pod)

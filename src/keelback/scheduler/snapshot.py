@@ -17,11 +17,14 @@ from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
     Budget,
     Claim,
+    Driver,
     NamespaceLabels,
+    NodeDrivers,
     ReplicaSetSelector,
     ReplicationControllerSelector,
     ServiceSelector,
     StatefulSetSelector,
+    StorageCapacity,
     Volume,
     VolumeClass,
 )
@@ -42,6 +45,9 @@ OBSERVED: Final[tuple[type[Any], ...]] = (
     Claim,
     Volume,
     VolumeClass,
+    NodeDrivers,
+    Driver,
+    StorageCapacity,
     Budget,
     PodToPlace,
 )
@@ -160,6 +166,9 @@ _LEARN: Final[Mapping[type[Any], Any]] = {
     Claim: Observation.on_claim,
     Volume: Observation.on_volume,
     VolumeClass: Observation.on_class,
+    NodeDrivers: Observation.on_node_drivers,
+    Driver: Observation.on_driver,
+    StorageCapacity: Observation.on_capacity,
     Budget: Observation.on_budget,
     PodToPlace: Observation.on_pod,
 }

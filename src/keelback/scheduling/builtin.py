@@ -13,10 +13,12 @@ from keelback.scheduling.node_ports import NodePorts
 from keelback.scheduling.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_unschedulable import NodeUnschedulable
+from keelback.scheduling.node_volume_limits import NodeVolumeLimits
 from keelback.scheduling.pod_topology_spread import PodTopologySpread
 from keelback.scheduling.taint_toleration import TaintToleration
 from keelback.scheduling.volume_binding import VolumeBinding
 from keelback.scheduling.volume_restrictions import VolumeRestrictions
+from keelback.scheduling.volume_zone import VolumeZone
 
 _TAINT_TOLERATION = TaintToleration()
 _NODE_AFFINITY = NodeAffinity()
@@ -35,7 +37,9 @@ DEFAULT: Final = Plugins(
         NodePorts(),
         _NODE_RESOURCES_FIT,
         VolumeRestrictions(),
+        NodeVolumeLimits(),
         _VOLUME_BINDING,
+        VolumeZone(),
         _POD_TOPOLOGY_SPREAD,
         _INTER_POD_AFFINITY,
     ),

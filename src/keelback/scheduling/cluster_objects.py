@@ -27,6 +27,8 @@ class ClaimInfo:
     is_bound: bool = False
     terminating: bool = False
     selected_node: str = ""
+    """The node that a provisioner was told to make the volume for."""
+    volume_mode: str = "Filesystem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class VolumeInfo:
     storage_bytes: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     claim: tuple[str, str] | None = None
+    volume_mode: str = "Filesystem"
+    driver: str = ""
+    """The CSI driver; empty for volumes of other kinds."""
+    handle: str = ""
+    """What the driver knows the volume by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,19 @@ class ClassInfo:
     waits_for_consumer: bool
     provisions: bool
     """It has a provisioner that makes volumes, rather than `kubernetes.io/no-provisioner`."""
+    provisioner: str = ""
+    allowed_topologies: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = ()
+    """Where it makes them, if not everywhere: any term, in which every label has one of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityInfo:
+    """A CSIStorageCapacity: how large a volume of a class may be in a part of the cluster."""
+
+    storage_class: str
+    node_topology: Selector
+    largest_bytes: int
+    """Less than nothing where the driver did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,11 @@ class ClusterObjects:
         self.volumes: dict[str, VolumeInfo] = {}
         self.classes: dict[str, ClassInfo] = {}
         self.budgets: dict[tuple[str, str], BudgetInfo] = {}
+        self.capacities: dict[tuple[str, str], CapacityInfo] = {}
+        self.drivers_with_capacity: dict[str, bool] = {}
+        """The CSI drivers that publish `capacities`."""
+        self.volume_limits: dict[str, dict[str, int]] = {}
+        """By node, how many volumes of a CSI driver it takes, where its CSINode says so."""
         self.version = 0
         """Rises with every change, for answers that are kept."""
         self._services: dict[str, dict[str, Mapping[str, str]]] = {}

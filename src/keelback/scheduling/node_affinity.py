@@ -20,6 +20,7 @@ from keelback.scheduling.framework import (
     Unschedulable,
     default_normalize,
 )
+from keelback.scheduling.label_selectors import Selector
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
@@ -91,7 +92,7 @@ def selected(pod: PodInfo, nodes: NodeTable) -> Mask | None:
         return None
     mask = np.ones(len(nodes), np.bool_)
     for key, value in pod.node_selector.items():
-        mask &= _values_mask(nodes, key, (value,))
+        mask &= values_mask(nodes, key, (value,))
     if required is not None:
         anyone = np.zeros(len(nodes), np.bool_)
         for term in required.node_selector_terms:
@@ -132,9 +133,9 @@ def _requirement_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) ->
         return np.full(len(nodes), api_nodes.holds(None, operator, values))
     match operator:
         case "In":
-            return _values_mask(nodes, key, values)
+            return values_mask(nodes, key, values)
         case "NotIn":
-            return ~_values_mask(nodes, key, values)
+            return ~values_mask(nodes, key, values)
         case "Exists":
             return np.not_equal(label.ids, 0)
         case "DoesNotExist":
@@ -146,7 +147,18 @@ def _requirement_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) ->
             return mask
 
 
-def _values_mask(nodes: NodeTable, key: str, values: tuple[str, ...]) -> Mask:
+def requirements_mask(nodes: NodeTable, selector: Selector) -> Mask:
+    """Which nodes a label selector picks."""
+    if selector is None:
+        return np.zeros(len(nodes), np.bool_)
+    mask = np.ones(len(nodes), np.bool_)
+    for one in selector:
+        mask &= _requirement_mask(nodes, NodeSelectorRequirement(key=one.key, operator=one.operator, values=one.values))
+    return mask
+
+
+def values_mask(nodes: NodeTable, key: str, values: tuple[str, ...]) -> Mask:
+    """Which nodes have a label with one of the values."""
     label = nodes.labels.get(key)
     numbers = [label.numbers[value] for value in values if value in label.numbers] if label else []
     if label is None or not numbers:

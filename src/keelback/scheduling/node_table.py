@@ -79,6 +79,7 @@ class NodeTable:
         self._images: dict[str, dict[str, int]] = {}
         self._ports: dict[tuple[str, int], dict[str, dict[str, int]]] = {}
         self._claims: dict[tuple[str, str], dict[str, int]] = {}
+        self._claim_count = self._rows.column(np.int64)
         self._pods: dict[str, dict[str, PlacedPod]] = {}
         self._capacities: dict[str, tuple[int, Capacity]] = {}
         self._log: list[int] = []
@@ -137,6 +138,11 @@ class NodeTable:
     def claim_users(self, claim: tuple[str, str]) -> Mapping[str, int]:
         """The nodes with pods that use a claim (namespace and name), by name, with how many do."""
         return self._claims.get(claim, {})
+
+    @property
+    def claim_count(self) -> npt.NDArray[np.int64]:
+        """How many different claims the pods on each node use."""
+        return self._claim_count.values
 
     def pods_on(self, node_name: str) -> Iterable[PlacedPod]:
         """The pods on a node."""
@@ -327,6 +333,7 @@ class NodeTable:
             taken[ip] = taken.get(ip, 0) + 1
         for claim in info.claims:
             users = self._claims.setdefault((info.namespace, claim), {})
+            self._claim_count.data[row] += pod.node_name not in users
             users[pod.node_name] = users.get(pod.node_name, 0) + 1
         self.counts.add(info, pod.terminating, pod.node_name, row)
         self.priorities[info.priority] = self.priorities.get(info.priority, 0) + 1
@@ -342,7 +349,7 @@ class NodeTable:
         for ip, protocol, port in info.host_ports:
             self._release_port(pod.node_name, ip, protocol, port)
         for claim in info.claims:
-            self._release_claim(pod.node_name, (info.namespace, claim))
+            self._release_claim(pod.node_name, (info.namespace, claim), row)
         self.counts.remove(info, pod.terminating, pod.node_name, row)
         left = self.priorities[info.priority] - 1
         if left:
@@ -362,11 +369,12 @@ class NodeTable:
         if not holders:
             del self._ports[(protocol, port)]
 
-    def _release_claim(self, node_name: str, claim: tuple[str, str]) -> None:
+    def _release_claim(self, node_name: str, claim: tuple[str, str], row: int) -> None:
         users = self._claims[claim]
         users[node_name] -= 1
         if not users[node_name]:
             del users[node_name]
+            self._claim_count.data[row] -= 1
         if not users:
             del self._claims[claim]
 

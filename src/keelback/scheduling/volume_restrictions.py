@@ -30,3 +30,14 @@ class VolumeRestrictions:
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         return _REASON
+
+    def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
+        """Which claims are in use, and where."""
+        wishes = []
+        for name in pod.claims:
+            key = (pod.namespace, name)
+            claim = state.objects.claims.get(key)
+            if claim is not None and "ReadWriteOncePod" in claim.access_modes and nodes.claim_users(key):
+                users = ", ".join(sorted(nodes.claim_users(key)))
+                wishes.append(f"remove the pod on node {users} that uses claim {name}, which is for one pod at a time")
+        return tuple(wishes)
