@@ -217,6 +217,12 @@ def test_unknown_methods_paths_and_subresources() -> None:
             ("POST", "/version", None, 405, METHOD),
             ("DELETE", "/api/v1", None, 405, METHOD),
             ("PUT", "/apis/apps", None, 405, METHOD),
+            ("DELETE", "/api/v1/namespaces", None, 405, METHOD),
+            ("GET", "/api/v1/namespaces/default/finalize", None, 405, METHOD),
+            ("GET", "/api/v1/namespaces/default/bindings", None, 405, METHOD),
+            ("GET", f"{PODS}/p/eviction", None, 405, METHOD),
+            ("DELETE", f"{PODS}/p/status", None, 405, METHOD),
+            ("GET", "/apis/authentication.k8s.io/v1/tokenreviews", None, 405, METHOD),
             ("GET", "/api/v1/nope", None, 404, NOWHERE),
             ("GET", "/apis/apps/v9/deployments", None, 404, NOWHERE),
             ("GET", "/apis/nope.example.com/v1/things", None, 404, "404 page not found\n"),
@@ -353,3 +359,32 @@ def test_a_compressed_body_is_not_unpacked() -> None:
     answer = _answers(_POST + b"Connection: close\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\n" + packed)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"1f8b0800" in answer
+
+
+def test_logs_and_nodes_that_cannot_be_had() -> None:
+    node = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}}
+    invalid = 'PodLogOptions "p" is invalid: '
+    results = refused(
+        [
+            ("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}}, 0, ""),
+            ("POST", PODS, pod(), 0, ""),
+            ("POST", "/api/v1/nodes", node, 0, ""),
+            ("GET", f"{PODS}/p/log?tailLines=-1", None, 0, ""),
+            ("GET", f"{PODS}/p/log?sinceSeconds=0&limitBytes=0", None, 0, ""),
+            ("GET", f"{PODS}/p/log?tailLines=x", None, 0, ""),
+            ("GET", f"{PODS}/p/log", None, 0, ""),
+            ("GET", "/api/v1/nodes/n/proxy/healthz", None, 0, ""),
+        ]
+    )
+    assert [code for *_, code, _ in results[:3]] == [201, 201, 201]
+    assert [(code, message) for *_, code, message in results[3:]] == [
+        (422, f"{invalid}tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        (
+            422,
+            f"{invalid}[limitBytes: Invalid value: 0: must be greater than 0, "
+            "sinceSeconds: Invalid value: 0: must be greater than 0]",
+        ),
+        (400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        (200, ""),
+        (500, "no preferred addresses found; known addresses: []"),
+    ]

@@ -39,6 +39,7 @@ def test_a_namespace_is_held_until_its_content_is_gone():
     assert one.status.phase == "Active"
     assert of.is_held(one)
     assert of.prepare_for_deletion(one).status.phase == "Terminating"
+    assert of.prepare_for_deletion(one).metadata.deletion_grace_period_seconds is None
     assert not of.is_held(replace(one, spec=replace(one.spec, finalizers=())))
 
 

@@ -32,7 +32,7 @@ class SelfSubjectReview(Object):
 
 class TokenRequestSpec(Value):
     audiences: tuple[str, ...] = ()
-    bound_object_ref: BoundObjectReference | None = None
+    bound_object_ref: BoundObjectReference | None = written(None)
     expiration_seconds: int = written(3600)
 
 

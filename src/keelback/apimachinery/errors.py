@@ -80,6 +80,11 @@ class MethodNotSupported(StatusError):
     reason = "MethodNotAllowed"
     default_code = 405
 
+    @classmethod
+    def unrouted(cls) -> MethodNotSupported:
+        """For a path that is there, but not for this method: its details are there and empty."""
+        return cls("the server does not allow this method on the requested resource", details=StatusDetails())
+
 
 class NotAcceptable(StatusError):
     reason = "NotAcceptable"

@@ -243,6 +243,7 @@ class _Assembly:
         self._binder.chain = self._admission()
         self._add_subresources()
         self._add_reviews()
+        self._restrict_verbs()
         openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
         for one in others:
             await extensions.serve(one, self._server, self._discovery, openapi)
@@ -393,6 +394,15 @@ class _Assembly:
             route("", "v1", "pods", name, getattr(proxy, f"pod_{name}"))
         route("", "v1", "nodes", "proxy", proxy.node_proxy)
         route("", "v1", "services", "proxy", proxy.service_proxy)
+
+    def _restrict_verbs(self) -> None:
+        """What discovery says of a built-in resource is all that its paths take."""
+        for served in self._discovery.served():
+            place = (served.kind.group, served.kind.version, served.kind.plural)
+            self._server.restrict_resource(*place, "", served.verbs)
+            for name in served.subresources:
+                if name != "proxy":
+                    self._server.restrict_resource(*place, name, served.subresource(name).verbs)
 
     def _add_reviews(self) -> None:
         for kind, route in reviews.routes(self._authorizer, self._policy, self._tokens, (DEFAULT_ISSUER,)):

@@ -41,7 +41,7 @@ class ComponentStatuses:
                 return self._one(context, accepted, await self._observe(context.now))
             case "list":
                 return self._many(context, accepted, await self._observe(context.now))
-        raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+        raise errors.MethodNotSupported.unrouted()
 
     async def _observe(self, now: datetime) -> list[ComponentStatus]:
         found = [

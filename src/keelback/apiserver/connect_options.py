@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 
+from keelback.apimachinery import errors
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import Kind, Value, make_kind, written
 from keelback.apiserver.context import RequestContext
 from keelback.component.http import parse_query, query_flag
@@ -49,6 +52,10 @@ class NodeProxyOptions(Value):
     path: str = ""
 
 
+class PodLogOptions(Value):
+    __kind__: ClassVar[Kind] = make_kind("v1", "PodLogOptions", "podlogoptions")
+
+
 Streams = PodExecOptions | PodAttachOptions
 Proxied = PodProxyOptions | ServiceProxyOptions | NodeProxyOptions
 
@@ -78,6 +85,35 @@ def port_forward_options(context: RequestContext) -> PodPortForwardOptions:
     """The options of a port-forward."""
     given = (value for name, value in parse_query(context.request.query) if name == "ports")
     return PodPortForwardOptions(ports=tuple(int(one) for text in given for one in text.split(",") if one.isdigit()))
+
+
+def check_log_options(context: RequestContext) -> None:
+    """Refuse what no log can be asked for. Raises BadRequest for what is no number, Invalid for numbers too small."""
+    query = context.query
+    problems = []
+    for name, least, problem in _LOG_NUMBERS:
+        if name in query and _integer(query[name]) < least:
+            problems.append(errors.invalid(name, int(query[name]), problem))
+    if "sinceSeconds" in query and "sinceTime" in query:
+        problems.append(errors.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    if problems:
+        raise errors.Invalid.of(PodLogOptions.__kind__, context.info.name, problems)
+
+
+_LOG_NUMBERS = (
+    ("tailLines", 0, "must be greater than or equal to 0"),
+    ("limitBytes", 1, "must be greater than 0"),
+    ("sinceSeconds", 1, "must be greater than 0"),
+)
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise errors.BadRequest(f"strconv.ParseInt: parsing {go_quoted(text)}: invalid syntax")
+    return int(text)
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def _streams(given: Iterable[tuple[str, str]]) -> tuple[bool, bool, bool, bool]:

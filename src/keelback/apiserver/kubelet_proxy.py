@@ -70,6 +70,7 @@ class KubeletProxy:
 
     async def pod_log(self, context: RequestContext) -> AnyResponse:
         """GET …/pods/NAME/log"""
+        connect_options.check_log_options(context)
         pod = await self._pod(context)
         container = self._container(pod, context.query.get("container", ""), "")
         if pod.spec.node_name == "":
@@ -78,7 +79,7 @@ class KubeletProxy:
         meta = pod.metadata
         path = f"/containerLogs/{meta.namespace}/{meta.name}/{container}"
         request = Request("GET", path, urlencode(query), {"accept": "text/plain, */*"})
-        return await self._stream(self._kubelet(pod.spec.node_name), request, tells_why=True)
+        return await self._stream(await self._kubelet(pod.spec.node_name), request, tells_why=True)
 
     async def pod_exec(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/exec"""
@@ -98,7 +99,7 @@ class KubeletProxy:
         self._check_may_create(context)
         pod = await self._running(context)
         path = f"/portForward/{pod.metadata.namespace}/{pod.metadata.name}"
-        return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, context.request.query)
+        return await self._pass_on(await self._kubelet(pod.spec.node_name), context, path, context.request.query)
 
     async def _remote_command(
         self, context: RequestContext, verb: str, options: connect_options.Streams
@@ -107,7 +108,7 @@ class KubeletProxy:
         container = self._container(pod, options.container, verb)
         path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
         query = urlencode(connect_options.kubelet_query(options))
-        return await self._pass_on(self._kubelet(pod.spec.node_name), context, path, query)
+        return await self._pass_on(await self._kubelet(pod.spec.node_name), context, path, query)
 
     def _check_may_create(self, context: RequestContext) -> None:
         """Over WebSocket these requests are GETs; the right to read must not be enough. Raises Forbidden."""
@@ -167,7 +168,7 @@ class KubeletProxy:
         """/nodes/[SCHEME:]NAME[:PORT]/proxy/PATH: the kubelet's own API, or another port of the node."""
         await self._admitted(context, Node.__kind__, connect_options.NodeProxyOptions(path=_path(context)))
         scheme, name, port = _target(context.info.name, "node")
-        transport = self._kubelet(name)
+        transport = await self._kubelet(name)
         host, _, own_port = transport.address.rpartition(":")
         if port and port != own_port:
             return await self._forward(context, scheme, host, port)
@@ -270,15 +271,13 @@ class KubeletProxy:
         except (OSError, TimeoutError) as error:
             raise errors.InternalError(f"error dialing backend: {error}") from error
 
-    def _kubelet(self, node_name: str) -> HTTPSTransport:
-        node = self._lookup.peek(Node, node_name)
-        if node is None:
-            raise errors.NotFound.of(Node.__kind__, node_name)
+    async def _kubelet(self, node_name: str) -> HTTPSTransport:
+        node = await self._lookup.get(Node, node_name)
         if "node.keelback.dev/simulated" in node.metadata.labels:
             raise errors.BadRequest(
                 f"containers on node {node_name} are simulated: there is nothing to read or to enter"
             )
-        address = next((one.address for one in node.status.addresses if one.type == "InternalIP"), node_name)
+        address = _address(node)
         port = node.status.daemon_endpoints.kubelet_endpoint
         server = f"https://{address}:{(port.port if port else 0) or KUBELET_PORT}"
         known = self._kubelets.get(server)
@@ -321,6 +320,17 @@ class KubeletProxy:
         if spec.init_containers:
             problem += f" or one of the init containers: [{' '.join(one.name for one in spec.init_containers)}]"
         raise errors.BadRequest(problem)
+
+
+def _address(node: Node) -> str:
+    """Where to reach the kubelet: as kubeadm has the API server prefer."""
+    known = node.status.addresses
+    for wanted in ("InternalIP", "ExternalIP", "Hostname"):
+        for one in known:
+            if one.type == wanted:
+                return one.address
+    listed = " ".join(f"{{{one.type} {one.address}}}" for one in known)
+    raise errors.StatusError(f"no preferred addresses found; known addresses: [{listed}]", code=500)
 
 
 def _refusal(code: int, text: str) -> errors.StatusError:

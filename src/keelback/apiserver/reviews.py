@@ -62,7 +62,7 @@ def _route(kind: type[Any], answer: Answer) -> Route:
 
     async def route(context: RequestContext) -> AnyResponse:
         if context.info.verb != "create":
-            raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+            raise errors.MethodNotSupported.unrouted()
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         chosen = options.write_options(context, "CreateOptions")
         review = bodies.decode(context, strategy, chosen.field_validation)

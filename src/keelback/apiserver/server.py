@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from keelback.apimachinery import errors
@@ -23,7 +23,6 @@ from keelback.concurrency.clock import Clock
 
 ResourceRoute: TypeAlias = Callable[[RequestContext], Awaitable[AnyResponse]]
 
-_METHOD_NOT_ALLOWED = "the server does not allow this method on the requested resource"
 _log = logger("apiserver")
 _SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
@@ -41,6 +40,7 @@ class APIServer:
         self._paths: dict[str, ResourceRoute] = {}
         self._prefixes: dict[str, ResourceRoute] = {}
         self._resources: dict[tuple[str, str, str, str], ResourceRoute] = {}
+        self._verbs: dict[tuple[str, str, str, str], frozenset[str]] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self.custom_groups: set[str] = set()
         """Groups in which an unknown version is an unknown path."""
@@ -66,6 +66,12 @@ class APIServer:
         if key not in self._resources:
             self._versions[group, version] = self._versions.get((group, version), 0) + 1
         self._resources[key] = route
+
+    def restrict_resource(
+        self, group: str, version: str, resource: str, subresource: str, verbs: Iterable[str]
+    ) -> None:
+        """Refuse every verb but these: a path that only takes a POST has no other method, whatever it would answer."""
+        self._verbs[group, version, resource, subresource] = frozenset(verbs)
 
     def unroute_resource(self, group: str, version: str, resource: str, subresource: str) -> None:
         """Serve it no more."""
@@ -139,7 +145,10 @@ class APIServer:
             found = self._resources.get((info.group, info.version, info.resource, info.subresource))
             if found is not None:
                 if context.request.method == "HEAD" and info.subresource != "proxy":
-                    raise errors.MethodNotSupported(_METHOD_NOT_ALLOWED)
+                    raise errors.MethodNotSupported.unrouted()
+                verbs = self._verbs.get((info.group, info.version, info.resource, info.subresource))
+                if verbs is not None and info.verb not in verbs:
+                    raise errors.MethodNotSupported.unrouted()
                 return found
             if (info.group, info.version) in self._versions:
                 raise self._unknown_resource(info)
@@ -147,7 +156,7 @@ class APIServer:
                 return _not_found
         path = info.path
         if context.request.method != "GET" and self._can_only_be_read(path):
-            raise errors.MethodNotSupported(_METHOD_NOT_ALLOWED)
+            raise errors.MethodNotSupported.unrouted()
         found = self._paths.get(path) or (self._paths.get(path.rstrip("/")) if path != "/" else None)
         if found is not None:
             return found

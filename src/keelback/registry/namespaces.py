@@ -84,7 +84,9 @@ class NamespaceStrategy(Strategy[Namespace]):
         return bool(obj.spec.finalizers or obj.metadata.finalizers)
 
     def prepare_for_deletion(self, obj: Namespace) -> Namespace:
-        return replace(obj, status=replace(obj.status, phase="Terminating"))
+        # A namespace is deleted without grace, not with one of no seconds.
+        marked = replace(obj, status=replace(obj.status, phase="Terminating"))
+        return with_metadata(marked, deletion_grace_period_seconds=None)
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         return names.name_is_dns_label(name, is_prefix=is_prefix)
