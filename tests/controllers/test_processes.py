@@ -103,6 +103,7 @@ async def a_stateful_set_starts_in_order_with_its_claims(cluster: Any) -> None:
         assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == "data-db-0"
         status = next(cluster.all("statefulsets"))["status"]
         assert status["currentRevision"] == status["updateRevision"] == pod["metadata"]["labels"][HASH_LABEL]
+        assert (status["collisionCount"], pod["metadata"]["generateName"]) == (0, "db-")
     assert ("Normal", "SuccessfulCreate", "create Pod db-0 in StatefulSet db successful") in cluster.events.said
 
 
@@ -274,6 +275,10 @@ async def endpoints_follow_ready_pods(cluster: Any) -> None:
         endpoint = next(cluster.all("endpointslices"))["endpoints"][0]
         assert (endpoint["zone"], endpoint["nodeName"]) == ("z1", "a")
         assert len(list(cluster.all("endpointslices"))) == 1
+        for kind in ("endpoints", "endpointslices"):
+            assert (
+                "endpoints.kubernetes.io/last-change-trigger-time" in next(cluster.all(kind))["metadata"]["annotations"]
+            )
 
 
 async def the_garbage_collector_deletes_pods_after_their_replica_set(cluster: Any) -> None:

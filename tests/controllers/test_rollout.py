@@ -16,7 +16,7 @@ from keelback.api.apps_v1 import (
     RollingUpdateDeployment,
 )
 from keelback.apimachinery.meta import ObjectMeta, replace
-from keelback.controllers import rollout
+from keelback.controllers import rollout, rollout_status
 from keelback.controllers.rollout import DESIRED_REPLICAS, MAX_REPLICAS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,3 +133,9 @@ def test_history_beyond_its_limit_goes_from_the_lowest_revision() -> None:
         for number, one in zip((9, 10, 2), sets, strict=True)
     ]
     assert [one.metadata.name for one in rollout.superfluous(wanted, sets)] == ["rs-2", "rs-0"]
+
+
+def test_pods_that_could_not_be_made_are_unavailable_too() -> None:
+    refused = replace(replica_set("new", 3, 0), status=ReplicaSetStatus(replicas=1))
+    status = rollout_status.counted(deployment(3, 1, 0), [refused], refused, START)
+    assert (status.replicas, status.unavailable_replicas) == (1, 3)

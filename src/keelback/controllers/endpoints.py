@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from keelback.api import pods
 from keelback.api.core_v1 import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Service
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import ObjectMeta
+from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.client import MergePatch
-from keelback.controllers import pod_endpoints
+from keelback.controllers import pod_endpoints, trigger_times
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import is_namespace_terminating
+from keelback.controllers.trigger_times import TriggerTimes
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
@@ -89,6 +90,7 @@ class EndpointsReconciler:
     """Writes the object when it differs, and deletes it after its Service."""
 
     context: Context
+    times: TriggerTimes = field(default_factory=TriggerTimes)
     name: ClassVar = "endpoints-controller"
     role: ClassVar = "endpoint-controller"
     component: ClassVar = "endpoint-controller"
@@ -108,19 +110,23 @@ class EndpointsReconciler:
             return DONE
         namespace, name = service.metadata.namespace, service.metadata.name
         held = self.context.caches.store(Endpoints).get(namespace, name)
-        candidates = (
+        candidates = [
             pod
             for pod in self.context.caches.store(PodView).by_index("by-namespace", namespace)
             if pod_endpoints.selects(service.spec.selector, pod.metadata.labels)
-        )
+        ]
+        time = self.times.observe(service, candidates)
         wanted = make_endpoints(service, candidates, held)
+        annotations = trigger_times.annotated(wanted.metadata.annotations, time)
+        stamped = replace(wanted, metadata=replace(wanted.metadata, annotations=annotations))
         if held is None:
-            await self._create(service, wanted)
-        else:
-            await self._change(held, wanted)
+            await self._create(service, stamped)
+        elif patches.difference(_owned(held), _owned(wanted)):
+            await self._change(held, stamped)
         return DONE
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
+        self.times.forget(namespace, name)
         await self.context.client.delete(Endpoints, name, namespace)
         return DONE
 
@@ -138,9 +144,8 @@ class EndpointsReconciler:
 
     async def _change(self, held: Endpoints, wanted: Endpoints) -> None:
         changes = patches.difference(_owned(held), _owned(wanted))
-        if changes:
-            metadata = held.metadata
-            await self.context.client.patch(Endpoints, metadata.name, metadata.namespace, MergePatch(changes))
+        metadata = held.metadata
+        await self.context.client.patch(Endpoints, metadata.name, metadata.namespace, MergePatch(changes))
 
     def _services_of(self, pod: PodView) -> list[tuple[str, str]]:
         services = self.context.caches.store(Service).by_index("by-namespace", pod.metadata.namespace)

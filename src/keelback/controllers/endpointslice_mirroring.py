@@ -15,6 +15,7 @@ from keelback.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.client import MergePatch
+from keelback.controllers import trigger_times
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.controllers.pod_endpoints import family_of
 from keelback.reconcile import patches
@@ -28,7 +29,6 @@ MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 
 MAX_ENDPOINTS_PER_SUBSET = 1000
 
@@ -128,7 +128,9 @@ def _make_slice(
     metadata = endpoints.metadata
     labels = {**metadata.labels, SERVICE_NAME: metadata.name, MANAGED_BY: MANAGER}
     annotations = {
-        key: value for key, value in metadata.annotations.items() if key not in (_LAST_APPLIED, _TRIGGER_TIME)
+        key: value
+        for key, value in metadata.annotations.items()
+        if key not in (_LAST_APPLIED, trigger_times.ANNOTATION)
     }
     ports = tuple(
         EndpointPort(name=port.name, port=port.port, protocol=port.protocol, app_protocol=port.app_protocol)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import ClassVar, TypeAlias
 
 from keelback.api import nodes, owners, pods
@@ -20,9 +21,10 @@ from keelback.api.discovery_v1 import (
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.client import MergePatch
-from keelback.controllers import pod_endpoints
+from keelback.controllers import pod_endpoints, trigger_times
 from keelback.controllers.observed import NodeView, PodView
 from keelback.controllers.pod_control import is_namespace_terminating
+from keelback.controllers.trigger_times import TriggerTimes
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
@@ -68,6 +70,17 @@ def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice]) ->
     return result
 
 
+def stamped(decided: Plan, time: datetime | None) -> Plan:
+    """The plan with the time of what it answers to on each slice that is written."""
+
+    def stamp(one: EndpointSlice) -> EndpointSlice:
+        annotations = trigger_times.annotated(one.metadata.annotations, time)
+        return replace(one, metadata=replace(one.metadata, annotations=annotations))
+
+    updates = [(old, stamp(new)) for old, new in decided.update]
+    return Plan([stamp(one) for one in decided.create], updates, decided.delete)
+
+
 def make_endpoint(pod: PodView, service: Service, family: str, zone: str) -> Endpoint:
     """The endpoint a pod is for a Service."""
     serving = pods.is_ready(pod)
@@ -110,6 +123,7 @@ class EndpointSliceReconciler:
     """Observes pods and slices, and carries out what differs."""
 
     context: Context
+    times: TriggerTimes = field(default_factory=TriggerTimes)
     name: ClassVar = "endpointslice-controller"
     role: ClassVar = "endpointslice-controller"
     component: ClassVar = "endpoint-slice-controller"
@@ -129,22 +143,30 @@ class EndpointSliceReconciler:
     async def reconcile(self, service: Service) -> Result:
         if service.spec.type == "ExternalName" or not service.spec.selector or service.metadata.deletion_timestamp:
             return DONE
-        wanted, is_complete = self._observe(service)
+        namespace = service.metadata.namespace
+        selected = [
+            pod
+            for pod in self.context.caches.store(PodView).by_index("by-namespace", namespace)
+            if pod_endpoints.selects(service.spec.selector, pod.metadata.labels)
+        ]
+        time = self.times.observe(service, selected)
+        wanted, is_complete = self._observe(service, selected)
         key = (service.metadata.namespace, service.metadata.name)
         store = self.context.caches.index(EndpointSlice, "by-service", _service_key)
         existing = [one for one in store.by_index("by-service", key) if one.metadata.deletion_timestamp is None]
-        await self._carry_out(plan(service, wanted, existing))
+        await self._carry_out(stamped(plan(service, wanted, existing), time))
         return DONE if is_complete else again_after(_MISSING_NODE_SECONDS)
 
-    def _observe(self, service: Service) -> tuple[Wanted, bool]:
+    async def reconcile_absence(self, namespace: str, name: str) -> Result:
+        self.times.forget(namespace, name)
+        return DONE
+
+    def _observe(self, service: Service, selected: Iterable[PodView]) -> tuple[Wanted, bool]:
         """The endpoints wanted; and whether all nodes were known, for the zone of an endpoint is its node's."""
         families = pod_endpoints.families(service)
         wanted: dict[tuple[str, Ports], list[Endpoint]] = {}
         is_complete = True
-        namespace = service.metadata.namespace
-        for pod in self.context.caches.store(PodView).by_index("by-namespace", namespace):
-            if not pod_endpoints.selects(service.spec.selector, pod.metadata.labels):
-                continue
+        for pod in selected:
             if not pod_endpoints.is_candidate(pod):
                 continue
             node = self.context.caches.store(NodeView).get("", pod.spec.node_name)

@@ -36,12 +36,13 @@ def pod_from_template(
     annotations: Mapping[str, str] | None = None,
     finalizers: tuple[str, ...] = (),
 ) -> Pod:
-    """A pod of the owner's, named `name` or, without one, by the server after the owner."""
+    """A pod of the owner's, named `name` or, without one, by the server after the owner: upstream says how it would
+    be named in either case."""
     meta = template.metadata or ObjectMeta()
     return Pod(
         metadata=ObjectMeta(
             name=name,
-            generate_name="" if name else pod_name_prefix(owner.metadata.name),
+            generate_name=pod_name_prefix(owner.metadata.name),
             namespace=owner.metadata.namespace,
             labels={**meta.labels, **(labels or {})},
             annotations={**meta.annotations, **(annotations or {})},

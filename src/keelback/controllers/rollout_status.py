@@ -45,7 +45,8 @@ def counted(
         updated_replicas=new.status.replicas if new is not None else 0,
         ready_replicas=sum(one.status.ready_replicas for one in replica_sets),
         available_replicas=available,
-        unavailable_replicas=max(0, total - available),
+        # Also those that could not be made.
+        unavailable_replicas=max(0, rollout.wanted_total(replica_sets) - available),
         terminating_replicas=None if None in terminating else sum(one or 0 for one in terminating),
         conditions=conditions.changed_to(deployment.status.conditions, condition),
     )

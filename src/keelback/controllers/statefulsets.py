@@ -103,6 +103,7 @@ def compute_status(stateful_set: StatefulSet, counts: Counts, current: str, upda
         updated_replicas=counts.updated,
         current_revision=update if is_done else current,
         update_revision=update,
+        collision_count=stateful_set.status.collision_count or 0,
     )
 
 
