@@ -226,21 +226,11 @@ class ControlPlane:
             delay_seconds = min(delay_seconds * 2, most_seconds)
 
     async def _run_metrics(self, api: Any, keys: ClusterPKI, usage: Any) -> None:
-        from keelback.auth import users
-        from keelback.bootstrap.resource_metrics import KubeletReader
-        from keelback.metrics import access
+        from keelback.bootstrap import resource_metrics
 
         fabric = self._fabric
-        maker = api.client(
-            users.UserInfo("system:metrics-setup", groups=(users.MASTERS_GROUP, users.AUTHENTICATED_GROUP)), "keelback"
-        )
-        await access.ensure(maker)
         make_socket = None if fabric is None else lambda: namespaces.socket_in(fabric.path)
-        kubelets = KubeletReader(maker, keys.ca.certificate_pem, make_socket, self._clock)
-        try:
-            await usage.run(_account_client(api, access.ACCOUNT, access.ACCOUNT), kubelets.fetch)
-        finally:
-            await kubelets.close()
+        await resource_metrics.run(usage, api.client, keys.ca.certificate_pem, make_socket, self._clock)
 
     async def _run_fleet(self, api: Any, usage: Any) -> None:
         """The simulated nodes, and the metrics API that reads their usage in this process: they have no server."""

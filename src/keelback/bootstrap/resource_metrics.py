@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from keelback.apimachinery import errors
+from keelback.auth import users
+from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from keelback.bootstrap.service_account_clients import ServiceAccountToken, ServiceAccountTransport
 from keelback.client import Client
 from keelback.client.https import HTTPSTransport, client_context
@@ -14,10 +16,35 @@ from keelback.component.http import Request
 from keelback.concurrency.clock import Clock
 from keelback.metrics import access
 from keelback.metrics.observed import MeasuredNode
+from keelback.metrics.server import ResourceMetrics
 
+_SIMULATED_LABEL: Final = "node.keelback.dev/simulated"
 _PATH: Final = "/metrics/resource"
 _KUBELET_PORT: Final = 10250
 _SECONDS: Final = 10.0
+
+
+async def run(
+    usage: ResourceMetrics,
+    client_for: Callable[[UserInfo, str], Client],
+    ca_pem: bytes,
+    make_socket: Callable[[], socket.socket] | None,
+    clock: Clock,
+) -> None:
+    """Keep the API's figures fresh from real kubelets, until cancelled; `client_for` acts as anybody."""
+    maker = client_for(UserInfo("system:metrics-setup", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP)), "keelback")
+    await access.ensure(maker)
+    kubelets = KubeletReader(maker, ca_pem, make_socket, clock)
+    try:
+        await usage.run(client_for(account(), access.ACCOUNT), kubelets.fetch)
+    finally:
+        await kubelets.close()
+
+
+def account() -> UserInfo:
+    """Who reads nodes and pods for the metrics API."""
+    groups = (*users.service_account_groups(access.NAMESPACE), AUTHENTICATED_GROUP)
+    return UserInfo(users.service_account_user_name(access.NAMESPACE, access.ACCOUNT), groups=groups)
 
 
 class KubeletReader:
@@ -34,6 +61,9 @@ class KubeletReader:
 
     async def fetch(self, node: MeasuredNode) -> bytes:
         """The text of the node's metrics. Raises StatusError, OSError or TimeoutError where there is none."""
+        if _SIMULATED_LABEL in node.metadata.labels:
+            # Its address is made up: whoever has it on some network must not be called.
+            raise ConnectionError("the node's containers are simulated elsewhere: nobody serves what they use")
         transport = await self._transport(node)
         answer = await transport.send(Request("GET", _PATH), timeout_seconds=_SECONDS)
         if answer.status != 200:

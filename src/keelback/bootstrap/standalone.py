@@ -65,10 +65,13 @@ async def run(component: str, options: Any) -> None:
 async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.apiserver import assembly
     from keelback.apiserver.assembly import APIServerConfig
+    from keelback.apiserver.extensions import Extension
     from keelback.apiserver.server import too_large
-    from keelback.bootstrap import pki
+    from keelback.bootstrap import pki, resource_metrics
     from keelback.component.metrics import Registry
     from keelback.component.serving import Server, server_context
+    from keelback.metrics import answers
+    from keelback.metrics.server import ResourceMetrics
     from keelback.storage.sqlite import open_store
 
     _need(cert_dir=options.cert_dir, storage_file=options.storage_file)
@@ -97,12 +100,16 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     )
     store = await open_store(Path(options.storage_file), clock)
     try:
-        api = await assembly.start(store, config, clock, _chance(), Registry())
+        usage = ResourceMetrics(clock)
+        extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
+        api = await assembly.start(store, config, clock, _chance(), Registry(), (extension,))
         context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
         async with Server(api.handle, context, options.bind_address, options.secure_port, too_large=too_large):
             _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
             _log.info("The API server answers", address=local, port=options.secure_port)
-            await api.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(api.run())
+                tasks.create_task(resource_metrics.run(usage, api.client, keys.ca.certificate_pem, None, clock))
     finally:
         await store.close()
 
