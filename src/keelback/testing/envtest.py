@@ -7,29 +7,16 @@ only how it is. The objects are kept in the API server's memory.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from keelback.apiserver.assembly import APIServerConfig
-from keelback.apiserver.server import too_large
-from keelback.bootstrap.addresses import service_range
 from keelback.component import flags, logs
 from keelback.component.http import AnyResponse, Request, Response, text_response
-from keelback.component.serving import Server, server_context
-from keelback.concurrency.clock import SystemClock
-from keelback.testing.cluster_parts import Options, Parts
-
-CONTROLLERS: Final = "KEELBACK_ENVTEST_CONTROLLERS"
-"""An environment variable: with the value 1, controllers, scheduler and simulated nodes run too."""
-NODES: Final = "KEELBACK_ENVTEST_NODES"
-"""An environment variable: how many nodes then; 1 if it is not said."""
-_log = logs.logger("envtest")
+from keelback.component.serving import Server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,46 +51,6 @@ class APIServerOptions:
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
 
 
-class _EnvtestParts(Parts):
-    """A cluster with the certificates, keys and addresses that envtest chose."""
-
-    def __init__(self, given: APIServerOptions, options: Options) -> None:
-        super().__init__(options, SystemClock())
-        self._given = given
-
-    def api_config(self) -> APIServerConfig:
-        given, made = self._given, super().api_config()
-        services = service_range(given.service_cluster_ip_range)
-        return replace(
-            made,
-            client_ca_pem=_read(given.client_ca_file) or made.client_ca_pem,
-            service_account_key_pem=_read(given.service_account_signing_key_file) or made.service_account_key_pem,
-            service_cidr=str(services),
-            service_ip=str(services[1]),
-            dns_ip=str(services[10]),
-            token_file_text=_read(given.token_auth_file).decode(),
-            enable_admission_plugins=given.enable_admission_plugins,
-            disable_admission_plugins=given.disable_admission_plugins,
-        )
-
-    def front(self) -> Server:
-        given = self._given
-        certificate, key = given.tls_cert_file, given.tls_private_key_file
-        if not certificate and Path(given.cert_dir, "apiserver.crt").exists():
-            certificate, key = f"{given.cert_dir}/apiserver.crt", f"{given.cert_dir}/apiserver.key"
-        context = server_context(
-            certificate or self.keys.apiserver.certificate_path,
-            key or self.keys.apiserver.key_path,
-            given.client_ca_file or self.keys.ca.certificate_path,
-        )
-        handler = self.faults.around(lambda: self.api.handle)
-        return Server(handler, context, given.bind_address, given.secure_port, too_large=too_large)
-
-
-def _read(path: str) -> bytes:
-    return Path(path).read_bytes() if path else b""
-
-
 async def serve_etcd(given: EtcdOptions) -> None:
     """Answer that all is well until cancelled. Raises OSError where an address is taken."""
 
@@ -125,19 +72,6 @@ async def serve_etcd(given: EtcdOptions) -> None:
             await server.shutdown(0.1)
 
 
-async def serve_api(given: APIServerOptions) -> None:
-    """Serve the API until cancelled. Raises OSError where the port is taken."""
-    wants_controllers = os.environ.get(CONTROLLERS, "") == "1"
-    nodes = int(os.environ.get(NODES, "1")) if wants_controllers else 0
-    parts = _EnvtestParts(given, Options(real_time=True, controllers=wants_controllers, nodes=nodes))
-    await parts.start()
-    try:
-        _log.info("The API server answers", port=await parts.serve())
-        await asyncio.Event().wait()
-    finally:
-        await parts.close()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Be `kube-apiserver` or `etcd`, by the first argument; the exit status."""
     name, *arguments = sys.argv[1:] if argv is None else argv
@@ -148,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.configure()
     try:
         given = flags.parse(options, arguments)
-        work = serve_etcd(given) if isinstance(given, EtcdOptions) else serve_api(given)
-        asyncio.run(_until_told(lambda: work))
+        asyncio.run(_until_told(lambda: serve_etcd(given) if isinstance(given, EtcdOptions) else _serve_api(given)))
     except flags.FlagError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return 2
@@ -157,6 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{name}: {error}\n")
         return 1
     return 0
+
+
+async def _serve_api(given: APIServerOptions) -> None:
+    # Help and etcd answer at once: only the server needs all that a server is made of.
+    from keelback.testing import envtest_apiserver
+
+    await envtest_apiserver.serve(given)
 
 
 async def _until_told(work: Callable[[], Awaitable[None]]) -> None:
