@@ -236,7 +236,7 @@ async def remove_context(place: Place, settings: Settings | None) -> None:
     """Take the cluster's entries out of the user's kubeconfig."""
     from keelback.client import kubeconfig
 
-    path = Path(settings.kubeconfig) if settings and settings.kubeconfig else kubeconfig.default_path(os.environ)
+    path = Path(settings.kubeconfig) if settings and settings.kubeconfig else cluster_state.kubeconfig_path(os.environ)
     if path.exists():
         await kubeconfig.remove(path, place.context)
 

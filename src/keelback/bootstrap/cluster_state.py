@@ -164,6 +164,14 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "keelback"
 
 
+def kubeconfig_path(environment: Mapping[str, str]) -> Path:
+    """The user's kubeconfig, the file that kubectl would change: the first of $KUBECONFIG, or ~/.kube/config."""
+    for name in environment.get("KUBECONFIG", "").split(os.pathsep):
+        if name:
+            return Path(name)
+    return Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"
+
+
 def check_name(name: str) -> str:
     """The name, if it may be one: it becomes part of paths, host names and control groups."""
     if not _NAME.fullmatch(name):

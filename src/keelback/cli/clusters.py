@@ -242,8 +242,6 @@ async def _with_kubeconfig(work: Coroutine[object, object, None]) -> None:
 
 async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -> Settings:
     """The settings that the command line says, an earlier start's for what it does not say."""
-    from keelback.client import kubeconfig
-
     if not 0 <= given.api_port <= _LAST_PORT:
         raise ClusterError(f"--api-port {given.api_port}: from 1 to {_LAST_PORT}, or 0 for a free one")
     known = place.settings()
@@ -261,7 +259,7 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
         simulated=simulated,
         port=given.api_port,
         arguments=arguments,
-        kubeconfig=str(kubeconfig.default_path(os.environ).absolute()),
+        kubeconfig=str(cluster_state.kubeconfig_path(os.environ).absolute()),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from keelback.apimachinery import errors
-from keelback.bootstrap.cluster_state import ClusterError
+from keelback.bootstrap.cluster_state import ClusterError, kubeconfig_path
 from keelback.client import Client, kubeconfig
 from keelback.scheduler import snapshot
 from keelback.scheduler.snapshot import PodExplanation, Snapshot
@@ -27,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
 
 async def from_cluster(given: argparse.Namespace) -> tuple[Snapshot, str]:
     """The objects of the cluster that the kubeconfig names, and its context's namespace. Raises ClusterError."""
-    path = Path(given.kubeconfig) if given.kubeconfig else kubeconfig.default_path(os.environ)
+    path = Path(given.kubeconfig) if given.kubeconfig else kubeconfig_path(os.environ)
     try:
         access = kubeconfig.load(path, given.context)
         transport = kubeconfig.transport(access)

@@ -44,14 +44,6 @@ class Access:
     """What relative file names in the entries are relative to."""
 
 
-def default_path(environment: Mapping[str, str]) -> Path:
-    """The file that kubectl would change: the first of $KUBECONFIG, or ~/.kube/config."""
-    for name in environment.get("KUBECONFIG", "").split(os.pathsep):
-        if name:
-            return Path(name)
-    return Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"
-
-
 def load(path: Path, context: str = "") -> Access:
     """What the file says for a context (the current one if not named). Raises KubeconfigError."""
     if not path.exists():
