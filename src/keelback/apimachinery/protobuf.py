@@ -406,6 +406,7 @@ _FINISHERS: Final[dict[str, Callable[[dict[str, Any], int], Any]]] = {
 _SAME_SHAPE = {
     "admissionregistration.v1alpha1": ("admissionregistration.v1",),
     "admissionregistration.v1beta1": ("admissionregistration.v1",),
+    "apidiscovery.v2beta1": ("apidiscovery.v2",),
     "certificates.v1alpha1": ("certificates.v1beta1",),
     "coordination.v1alpha2": ("coordination.v1beta1",),
     "meta.v1beta1": ("meta.v1",),

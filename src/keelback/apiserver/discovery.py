@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from keelback.apimachinery import protobuf_encoding
 from keelback.apimachinery.meta import Kind
 from keelback.apiserver import negotiation
 from keelback.apiserver.context import RequestContext
@@ -227,9 +228,16 @@ class Discovery:
             parameters = dict(part.strip().split("=", 1) for part in clause.split(";")[1:] if "=" in part)
             if parameters.get("as") == "APIGroupDiscoveryList" and parameters.get("v") in ("v2", "v2beta1"):
                 return parameters["v"]
-            if clause.strip() in ("application/json", "*/*"):
+            if clause.strip() in (negotiation.JSON, negotiation.PROTOBUF, "*/*"):
                 return None
         return None
+
+    @staticmethod
+    def _media_type_of_aggregated(context: RequestContext) -> str:
+        for clause in context.request.headers.get("accept", "").split(","):
+            if "as=APIGroupDiscoveryList" in clause:
+                return negotiation.PROTOBUF if clause.strip().startswith(negotiation.PROTOBUF) else negotiation.JSON
+        return negotiation.JSON
 
     def _respond(self, context: RequestContext, name: str, make: Any) -> Response:
         cached = self._documents.get(name)
@@ -239,8 +247,11 @@ class Discovery:
         body, etag = cached
         if name.startswith("aggregated"):
             version = name.rpartition("-")[2]
+            media_type = self._media_type_of_aggregated(context)
+            if media_type == negotiation.PROTOBUF:
+                body = protobuf_encoding.from_json(body)
             headers = {
-                "content-type": f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList",
+                "content-type": f"{media_type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList",
                 "etag": etag,
                 "vary": "Accept",
                 "cache-control": "public",

@@ -1,4 +1,4 @@
-"""Which form an answer takes: JSON or YAML, the object itself, a Table or its metadata alone."""
+"""Which form an answer takes: JSON, YAML or protobuf, the object itself, a Table or its metadata alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from keelback.apimachinery import codecs, yaml
+from keelback.apimachinery import codecs, protobuf_encoding, yaml
 from keelback.apimachinery.errors import NotAcceptable, StatusError
-from keelback.apiserver import status_protobuf
 from keelback.component.http import AnyResponse, Request, Response, parse_bool, query_values
 
 # More than this nobody reads, and indenting it would hold up the requests of others.
@@ -44,10 +43,10 @@ class ToBeYAML(Response, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str) -> Accepted:
+def negotiate(accept: str, *, has_message: bool = True) -> Accepted:
     """The best form of those a client accepts. Raises NotAcceptable when none can be given.
 
-    Protobuf is answered with JSON wherever the client takes JSON too, as every known client does.
+    Tables have no protobuf. Neither have custom resources (`has_message`), except for their metadata.
     """
     if not accept or accept == "*/*" or accept == JSON:
         return _DEFAULT
@@ -59,11 +58,15 @@ def negotiate(accept: str) -> Accepted:
             known = transform in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
             if not known or version not in ("v1", "v1beta1"):
                 continue
+            if media_type == PROTOBUF and transform != "Table":
+                return Accepted(PROTOBUF, transform, version)
             if media_type in (JSON, YAML, "*/*", "application/*"):
                 return Accepted(YAML if media_type == YAML else JSON, transform, version)
             continue
         if media_type in (JSON, "*/*", "application/*"):
             return Accepted(JSON, stream=parameters.get("stream") == "watch")
+        if media_type == PROTOBUF and has_message and not transform:
+            return Accepted(PROTOBUF, stream=parameters.get("stream") == "watch")
         if media_type in (YAML, "text/yaml", "application/x-yaml"):
             return Accepted(YAML)
     if any("as=" in one for one in accept.split(",")):
@@ -132,11 +135,22 @@ def _escaped(text: str) -> str:
 
 
 def respond(status: int, wire: Any, accepted: Accepted = _DEFAULT, *, warnings: list[str] | None = None) -> Response:
-    """A response from wire bytes (one piece or several), in YAML when that was asked for."""
+    """A response from an object in JSON (one piece or several), in YAML or protobuf when that was asked for."""
+    if accepted.media_type == PROTOBUF:
+        whole = wire if isinstance(wire, bytes) else b"".join(wire)
+        return respond_protobuf(status, protobuf_encoding.from_json(whole), warnings=warnings)
     headers = {"content-type": JSON, "cache-control": "no-cache, private"}
     if warnings:
         headers["warning"] = warning_header(warnings)
     return Response(status, headers, wire) if accepted.media_type != YAML else ToBeYAML(status, headers, wire)
+
+
+def respond_protobuf(status: int, body: Any, *, warnings: list[str] | None = None) -> Response:
+    """A response from an object in protobuf (one piece or several)."""
+    headers = {"content-type": PROTOBUF, "cache-control": "no-cache, private"}
+    if warnings:
+        headers["warning"] = warning_header(warnings)
+    return Response(status, headers, body)
 
 
 def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] | None = None) -> Response:
@@ -147,9 +161,6 @@ def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] |
         accepted = Accepted(YAML) if YAML in accept else _DEFAULT
         if accept.startswith(PROTOBUF):
             accepted = Accepted(PROTOBUF)
-    if accepted.media_type == PROTOBUF:
-        headers = {"content-type": PROTOBUF, "cache-control": "no-cache, private"}
-        return Response(error.code, headers, status_protobuf.encode(error.status))
     response = respond(error.code, codecs.encode(error.status), accepted, warnings=warnings)
     details = error.status.details
     if details is not None and details.retry_after_seconds:

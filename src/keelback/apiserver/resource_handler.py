@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import msgspec
 
-from keelback.apimachinery import codecs, errors
+from keelback.apimachinery import codecs, errors, protobuf_encoding
 from keelback.apimachinery.meta import Kind, Status, StatusDetails, with_metadata
 from keelback.apiserver import bodies, negotiation, options, patching, tables, websocket_watch
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write, Written
-from keelback.apiserver.watch_cache import ListPage, WatchCache
+from keelback.apiserver.watch_cache import MESSAGES_AT_ONCE, WatchCache
 from keelback.apiserver.watch_stream import Watcher
 from keelback.apiserver.watch_wire import WatchRecord
 from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer
@@ -36,6 +38,8 @@ _STREAM_HEADERS = {
     "transfer-encoding": "chunked",
 }
 
+_WriteEvent: TypeAlias = Callable[[WatchRecord], bytes]
+
 
 class ResourceHandler:
     """One resource in one version."""
@@ -54,6 +58,16 @@ class ResourceHandler:
         self.cache = cache
         self._admission = admission
         self._clock = clock
+
+    @cached_property
+    def _has_message(self) -> bool:
+        is_custom = self.cache.resource.keeps_type
+        return not is_custom and protobuf_encoding.is_known(self.kind.api_version, self.kind.kind)
+
+    def accepted(self, context: RequestContext) -> negotiation.Accepted:
+        """The form of the answer. Raises NotAcceptable."""
+        accept = context.request.headers.get("accept", "")
+        return negotiation.negotiate(accept, has_message=self._has_message)
 
     async def handle(self, context: RequestContext) -> AnyResponse:
         """Answer a request for the resource itself, not for a subresource."""
@@ -84,23 +98,27 @@ class ResourceHandler:
                 return await self.delete(context)
             case "deletecollection":
                 return await self.delete_collection(context)
-        raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+        raise errors.MethodNotSupported.unrouted()
 
     async def get(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         version = context.query.get("resourceVersion", "") if context.request.query else ""
         at = options.version_number(version) if version else None
-        wire = await self.cache.get(context.info.namespace, context.info.name, at)
-        if wire is None:
+        entry = await self.cache.entry(context.info.namespace, context.info.name, at)
+        if entry is None:
             raise errors.NotFound.of(self.kind, context.info.name)
-        return self._respond_object(200, wire, context, accepted)
+        if accepted.media_type == negotiation.PROTOBUF and not accepted.transform:
+            return negotiation.respond_protobuf(200, self.cache.wire.protobuf(entry), warnings=context.warnings)
+        return self._respond_object(200, self.cache.wire.object(entry.item), context, accepted)
 
     async def list(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         page = await self.cache.list(options.list_options(context, self.strategy))
         if not accepted.transform:
+            if accepted.media_type == negotiation.PROTOBUF:
+                return negotiation.respond_protobuf(200, await page.encode_protobuf(), warnings=context.warnings)
             return negotiation.respond(200, page.encode(), accepted, warnings=context.warnings)
-        meta = _list_meta(page)
+        meta = page.meta()
         if accepted.transform == "Table":
             body = tables.table(
                 self.strategy,
@@ -111,13 +129,16 @@ class ResourceHandler:
                 list_meta=meta,
             )
             return negotiation.respond(200, body, accepted, warnings=context.warnings)
+        if accepted.media_type == negotiation.PROTOBUF:
+            pieces = await _metadata_list(page.objects(), meta, accepted.transform_version)
+            return negotiation.respond_protobuf(200, pieces, warnings=context.warnings)
         body = b"".join(
             tables.partial_metadata_list(page.objects(), msgspec.json.encode(meta), accepted.transform_version)
         )
         return negotiation.respond(200, body, accepted, warnings=context.warnings)
 
     async def watch(self, context: RequestContext) -> AnyResponse:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         if accepted.media_type == negotiation.YAML:
             raise errors.NotAcceptable(
                 "only the following media types are accepted: application/json;stream=watch, "
@@ -129,29 +150,31 @@ class ResourceHandler:
         try:
             watcher = await self.cache.watch(wanted)
         except errors.Expired as expired:
-            return self._expired_watch(expired)
+            return self._expired_watch(expired, accepted)
         return self._streamed(watcher, context, accepted, timeout)
 
-    def _expired_watch(self, expired: errors.Expired) -> StreamingResponse:
-        line = b'{"type":"ERROR","object":%b}\n' % codecs.encode(expired.status)
+    def _expired_watch(self, expired: errors.Expired, accepted: negotiation.Accepted) -> StreamingResponse:
+        event = _event("ERROR", codecs.encode(expired.status), accepted)
 
         async def serve(writer: Writer) -> None:
-            writer.write(line)
+            writer.write(event)
             await writer.drain()
 
-        return StreamingResponse(200, _STREAM_HEADERS, serve)
+        return StreamingResponse(200, _stream_headers(accepted), serve)
 
     def _streamed(
         self, watcher: Watcher, context: RequestContext, accepted: negotiation.Accepted, timeout: float
     ) -> AnyResponse:
-        transform = self._transformer(context, accepted)
+        write = self._event_writer(context, accepted)
 
         async def serve(writer: Writer) -> None:
-            await _pump(watcher, writer, self._ending(watcher, timeout), transform)
+            await _pump(watcher, writer, self._ending(watcher, timeout), write)
 
         if context.request.headers.get("upgrade", "").lower() == "websocket":
-            return websocket_watch.respond(context.request, serve)
-        return StreamingResponse(200, _STREAM_HEADERS, serve)
+            return websocket_watch.respond(
+                context.request, serve, is_protobuf=accepted.media_type == negotiation.PROTOBUF
+            )
+        return StreamingResponse(200, _stream_headers(accepted), serve)
 
     async def _ending(self, watcher: Watcher, timeout: float) -> None:
         """End the watch in time, after a last bookmark."""
@@ -163,13 +186,14 @@ class ResourceHandler:
         await self._clock.sleep(left)
         watcher.close("timeout")
 
-    def _transformer(self, context: RequestContext, accepted: negotiation.Accepted) -> _Transform | None:
-        if not accepted.transform:
-            return None
-        return _Transform(self.strategy, accepted, context.query.get("includeObject", "Metadata"), self._clock)
+    def _event_writer(self, context: RequestContext, accepted: negotiation.Accepted) -> _WriteEvent | None:
+        if accepted.transform:
+            include_object = context.query.get("includeObject", "Metadata")
+            return _Transform(self.strategy, accepted, include_object, self._clock).event
+        return attrgetter("frame") if accepted.media_type == negotiation.PROTOBUF else None
 
     async def create(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         chosen = options.write_options(context, "CreateOptions")
         obj = bodies.decode(context, self.strategy, chosen.field_validation)
         if obj.metadata.resource_version and obj.metadata.resource_version != "0":
@@ -181,7 +205,7 @@ class ResourceHandler:
         return self._respond_object(201, written.wire, context, accepted)
 
     async def update(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         chosen = options.write_options(context, "UpdateOptions")
         obj = bodies.decode(context, self.strategy, chosen.field_validation)
         obj = self._named(self._in_namespace(obj, context.info.namespace), context.info.name)
@@ -207,7 +231,7 @@ class ResourceHandler:
         return self._respond_object(201 if written.is_created else 200, written.wire, context, accepted)
 
     async def patch(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         chosen = options.write_options(context, "PatchOptions")
         written = await self.patch_with(context, chosen)
         self._warn(context, written.obj, written.old)
@@ -236,7 +260,7 @@ class ResourceHandler:
         )
 
     async def delete(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         chosen, dry_run = options.deletion(context)
         self._warn_of_orphans(context, chosen)
         written = await self.store.delete(
@@ -265,7 +289,7 @@ class ResourceHandler:
             )
 
     async def delete_collection(self, context: RequestContext) -> Response:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self.accepted(context)
         chosen, dry_run = options.deletion(context)
         page = await self.cache.list(options.list_options(context, self.strategy))
         write = self.write(context, dry_run=dry_run)
@@ -363,8 +387,8 @@ class _Transform:
         self._clock = clock
         self._is_first = True
 
-    def line(self, record: WatchRecord) -> bytes:
-        return b'{"type":"%b","object":%b}\n' % (record.type.encode(), self._object(record))
+    def event(self, record: WatchRecord) -> bytes:
+        return _event(record.type, self._object(record), self._accepted)
 
     def _object(self, record: WatchRecord) -> bytes:
         version = self._accepted.transform_version
@@ -387,10 +411,34 @@ class _Transform:
         )
 
 
-async def _pump(
-    watcher: Watcher, writer: Writer, ending: Coroutine[Any, Any, None], transform: _Transform | None
-) -> None:
-    """Write a watch's events until it ends, the client goes, or its time is up."""
+async def _metadata_list(wires: list[bytes], meta: dict[str, Any], version: str) -> list[bytes]:
+    """A PartialObjectMetadataList in protobuf, in pieces."""
+    api_version = f"meta.k8s.io/{version}"
+    encoder = protobuf_encoding.KindEncoder(api_version, "PartialObjectMetadata")
+    messages = []
+    for made, wire in enumerate(wires, 1):
+        messages.append(encoder.raw(tables.partial_metadata(wire, version)))
+        if not made % MESSAGES_AT_ONCE:
+            await asyncio.sleep(0)
+    list_encoder = protobuf_encoding.KindEncoder(api_version, "PartialObjectMetadataList")
+    return list_encoder.enveloped_list(meta, messages)
+
+
+def _event(type_: str, wire: bytes, accepted: negotiation.Accepted) -> bytes:
+    """An object as one event of a watch."""
+    if accepted.media_type == negotiation.PROTOBUF:
+        return protobuf_encoding.watch_frame(type_, protobuf_encoding.from_json(wire))
+    return b'{"type":"%b","object":%b}\n' % (type_.encode(), wire)
+
+
+def _stream_headers(accepted: negotiation.Accepted) -> dict[str, str]:
+    if accepted.media_type != negotiation.PROTOBUF:
+        return _STREAM_HEADERS
+    return {**_STREAM_HEADERS, "content-type": f"{negotiation.PROTOBUF};stream=watch"}
+
+
+async def _pump(watcher: Watcher, writer: Writer, ending: Coroutine[Any, Any, None], write: _WriteEvent | None) -> None:
+    """Write a watch's events until it ends, the client goes, or its time is up. Without `write` they go in JSON."""
 
     async def end_with_client() -> None:
         await writer.wait_closed()
@@ -400,10 +448,10 @@ async def _pump(
         enders = [group.create_task(ending), group.create_task(end_with_client())]
         try:
             while True:
-                if transform is None:
+                if write is None:
                     chunk = await watcher.next_bytes()
                 else:
-                    chunk = b"".join([transform.line(one) for one in await watcher.next_records()])
+                    chunk = b"".join([write(one) for one in await watcher.next_records()])
                 if not chunk or writer.closed:
                     break
                 writer.write(chunk)
@@ -412,12 +460,3 @@ async def _pump(
             watcher.close()
             for one in enders:
                 one.cancel()
-
-
-def _list_meta(page: ListPage) -> dict[str, Any]:
-    meta: dict[str, Any] = {"resourceVersion": str(page.revision)}
-    if page.continue_:
-        meta["continue"] = page.continue_
-    if page.remaining is not None:
-        meta["remainingItemCount"] = page.remaining
-    return meta

@@ -40,7 +40,7 @@ class PartHandler:
                 return await self._update(context)
             case "patch":
                 return await self._patch(context)
-        raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+        raise errors.MethodNotSupported.unrouted()
 
     async def _update(self, context: RequestContext) -> AnyResponse:
         chosen = options.write_options(context, "UpdateOptions")
@@ -73,7 +73,7 @@ class PartHandler:
         is_apply: bool = False,
         must_name_version: bool = False,
     ) -> AnyResponse:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = self._handler.accepted(context)
         write = self._handler.write(context, subresource=self._subresource, dry_run=dry_run, is_apply=is_apply)
         written = await self._handler.store.update(
             context.info.namespace, context.info.name, change, write, must_name_version=must_name_version
@@ -154,7 +154,7 @@ class ScaleHandler:
                 is_apply = patch.is_apply
                 wanted = lambda old: patch.apply(_owned_scale_of(old) if is_apply else scale_of(old))  # noqa: E731
             case _:
-                raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+                raise errors.MethodNotSupported.unrouted()
 
         async def change(old: Any) -> Any:
             scale = wanted(old)
@@ -279,7 +279,8 @@ class PodParts:
         stored = dataclasses.replace(write, admission=AdmittedAlready())
         await self._pods.store.update(context.info.namespace, name, change, stored)
         done = Status(status="Success", code=201)
-        return negotiation.respond(201, codecs.encode(done), warnings=context.warnings)
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        return negotiation.respond(201, codecs.encode(done), accepted, warnings=context.warnings)
 
     async def evict(self, context: RequestContext) -> AnyResponse:
         """POST …/pods/NAME/eviction: a deletion that the disruption budgets may refuse (policy/v1 Eviction)."""
@@ -305,7 +306,9 @@ class PodParts:
             ),
             dataclasses.replace(write, subresource="", admission=AdmittedAlready()),
         )
-        return negotiation.respond(201, codecs.encode(Status(status="Success", code=201)), warnings=context.warnings)
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        done = codecs.encode(Status(status="Success", code=201))
+        return negotiation.respond(201, done, accepted, warnings=context.warnings)
 
     @staticmethod
     def _needs_budget(pod: Any) -> bool:

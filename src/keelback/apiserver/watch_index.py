@@ -11,9 +11,9 @@ CHUNK = 256
 class Entry:
     """One object of the cache: its key, its item (see `watch_wire`) and revision. Never changed, only replaced.
 
-    `labels` and `fields` are filled in when first asked for; ask the cache."""
+    `labels`, `fields` and the item as a protobuf `message` are filled in when first asked for; ask the cache."""
 
-    __slots__ = ("fields", "item", "key", "labels", "revision")
+    __slots__ = ("fields", "item", "key", "labels", "message", "revision")
 
     def __init__(self, key: str, item: bytes, revision: int) -> None:
         self.key = key
@@ -21,6 +21,7 @@ class Entry:
         self.revision = revision
         self.labels: Mapping[str, str] | None = None
         self.fields: Mapping[str, str] | None = None
+        self.message: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<Entry {self.key} {self.revision}>"

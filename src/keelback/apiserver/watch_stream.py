@@ -51,10 +51,12 @@ class Change:
             self._records = {}
         record = self._records.get(type_)
         if record is None:
-            item = entry.item
-            if entry.revision != revision:
-                item = self._wire.at_revision(item, entry.revision, revision)
-            record = self._records[type_] = WatchRecord(type_, self._wire, item, revision)
+            if entry.revision == revision:
+                record = WatchRecord(type_, self._wire, entry.item, revision, entry)
+            else:
+                item = self._wire.at_revision(entry.item, entry.revision, revision)
+                record = WatchRecord(type_, self._wire, item, revision)
+            self._records[type_] = record
         return record
 
 
@@ -158,7 +160,7 @@ class Watcher:
         assert self._initial is not None
         records, size = [], 0
         for entry in self._initial:
-            records.append(WatchRecord("ADDED", self._wire, entry.item, entry.revision))
+            records.append(WatchRecord("ADDED", self._wire, entry.item, entry.revision, entry))
             size += len(entry.item)
             if size >= BATCH_BYTES:
                 return records

@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from keelback.apimachinery import protobuf_encoding
+from keelback.apiserver.watch_index import Entry
+
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 _METADATA = b'"metadata":{'
@@ -64,7 +67,9 @@ class WireForm:
         self._item_head = self._stored_head if resource.keeps_type else b"{" + _METADATA
         self._joined_records: list[WatchRecord] = []
         self._joined = b""
+        self._encoder: protobuf_encoding.KindEncoder | None = None
         list_kind = resource.list_kind or resource.kind + "List"
+        self._list_kind = list_kind
         self._list_head = b'{"kind":"%b","apiVersion":"%b","metadata":{"resourceVersion":"' % (
             list_kind.encode(),
             resource.api_version.encode(),
@@ -92,6 +97,36 @@ class WireForm:
         if self._resource.keeps_type:
             return b'{"type":"%b","object":%b}\n' % (type_.encode(), item)
         return b'{"type":"%b","object":%b%b}\n' % (type_.encode(), self._type, item[1:])
+
+    def message(self, entry: Entry) -> bytes:
+        """An entry's item as a protobuf message, written once. Raises ProtobufError for kinds that have none."""
+        message = entry.message
+        if message is None:
+            message = entry.message = self._kind_encoder().raw(entry.item)
+        return message
+
+    def protobuf(self, entry: Entry) -> bytes:
+        """An entry as the object that GET answers in protobuf. Raises ProtobufError."""
+        return self._kind_encoder().enveloped(self.message(entry))
+
+    def frame(self, type_: EventType, item: bytes) -> bytes:
+        """An item as a watch event in protobuf. Raises ProtobufError."""
+        encoder = self._kind_encoder()
+        return protobuf_encoding.watch_frame(type_, encoder.enveloped(encoder.raw(item)))
+
+    def frame_of_entry(self, type_: EventType, entry: Entry) -> bytes:
+        """An entry as a watch event in protobuf. Raises ProtobufError."""
+        return protobuf_encoding.watch_frame(type_, self.protobuf(entry))
+
+    def _kind_encoder(self) -> protobuf_encoding.KindEncoder:
+        if self._encoder is None:
+            self._encoder = protobuf_encoding.KindEncoder(self._resource.api_version, self._resource.kind)
+        return self._encoder
+
+    def protobuf_list(self, list_meta: dict[str, Any], messages: list[bytes]) -> list[bytes]:
+        """A whole list answer in protobuf, in pieces. Raises ProtobufError."""
+        encoder = protobuf_encoding.KindEncoder(self._resource.api_version, self._list_kind)
+        return encoder.enveloped_list(list_meta, messages)
 
     def lines(self, records: list[WatchRecord]) -> bytes:
         """Events as one write. Watchers that hear the same share it."""
@@ -126,14 +161,19 @@ class WireForm:
 class WatchRecord:
     """One event as watchers receive it, shared by all of them."""
 
-    __slots__ = ("_item", "_line", "_wire", "revision", "type")
+    __slots__ = ("_entry", "_frame", "_item", "_line", "_wire", "revision", "type")
 
-    def __init__(self, type_: EventType, wire: WireForm, item: bytes, revision: int) -> None:
+    def __init__(
+        self, type_: EventType, wire: WireForm, item: bytes, revision: int, entry: Entry | None = None
+    ) -> None:
+        """`entry` is whose item it is, where it is one's."""
         self.type = type_
         self.revision = revision
         self._wire = wire
         self._item = item
+        self._entry = entry
         self._line: bytes | None = None
+        self._frame: bytes | None = None
 
     @property
     def object(self) -> bytes:
@@ -152,6 +192,18 @@ class WatchRecord:
         if line is None:
             line = self._line = self._wire.line(self.type, self._item)
         return line
+
+    @property
+    def frame(self) -> bytes:
+        """The event for the wire in protobuf, encoded once. Raises ProtobufError for kinds that have no message."""
+        frame = self._frame
+        if frame is None:
+            if self._entry is None:
+                frame = self._wire.frame(self.type, self._item)
+            else:
+                frame = self._wire.frame_of_entry(self.type, self._entry)
+            self._frame = frame
+        return frame
 
     def __repr__(self) -> str:
         return f"<WatchRecord {self.type} {self.revision}>"
