@@ -28,7 +28,7 @@ from keelback.api.core_v1 import (
     Taint,
 )
 from keelback.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
-from keelback.apimachinery.meta import LabelSelector, ObjectMeta
+from keelback.apimachinery.meta import LabelSelector, ObjectMeta, OwnerReference
 from keelback.client import MergePatch
 from keelback.component.http import Response
 from keelback.controllers.config import Config
@@ -203,6 +203,17 @@ async def pods_orphaned_by_their_job_are_not_held_back(cluster: Any) -> None:
         await cluster.until(lambda: not cluster.server.objects[path]["metadata"].get("finalizers"))
 
 
+async def pods_of_a_job_that_had_the_name_before_are_let_go(cluster: Any) -> None:
+    owner = OwnerReference(api_version="batch/v1", kind="Job", name="sum", uid="another", controller=True)
+    metadata = ObjectMeta(name="old", namespace="default", finalizers=(FINALIZER,), owner_references=(owner,))
+    await cluster.client.create(Pod(metadata=metadata))
+    spec = JobSpec(completions=1, template=TEMPLATE, selector=SELECTOR)
+    await cluster.client.create(Job(metadata=ObjectMeta(name="sum", namespace="default"), spec=spec))
+    async with cluster.running(JobReconciler):
+        path = "/api/v1/namespaces/default/pods/old"
+        await cluster.until(lambda: not cluster.server.objects[path]["metadata"].get("finalizers"))
+
+
 async def a_failing_job_stops_at_its_backoff_limit(cluster: Any) -> None:
     async with cluster.running(JobReconciler):
         spec = JobSpec(completions=1, parallelism=1, backoff_limit=0, selector=SELECTOR, template=TEMPLATE)
@@ -315,6 +326,7 @@ async def every_namespace_gets_its_default_account(cluster: Any) -> None:
         a_quota_shows_as_replica_failure,
         a_job_completes_and_each_end_is_counted_once,
         pods_orphaned_by_their_job_are_not_held_back,
+        pods_of_a_job_that_had_the_name_before_are_let_go,
         a_failing_job_stops_at_its_backoff_limit,
         a_daemon_set_runs_on_each_node_and_rolls,
         a_daemon_that_fails_is_replaced_later_each_time,

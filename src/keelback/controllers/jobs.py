@@ -28,6 +28,9 @@ SUSPENDED = "Suspended"
 FAILURE_TARGET, SUCCESS_CRITERIA_MET = "FailureTarget", "SuccessCriteriaMet"
 _CONTROLLER = "kubernetes.io/job-controller"
 
+#: The index of pods that wait to be counted, by the key of the Job they name.
+_TRACKED = "tracked-by-job"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -137,11 +140,13 @@ class JobReconciler:
         return not is_foreign(job) and adoption.by_selector(job.spec.selector)(pod.metadata.labels)
 
     def sources(self) -> Sequence[Source]:
+        self.context.caches.index(PodView, _TRACKED, _job_of_tracked)
         return (Source(PodView, _job_of_tracked),)
 
     async def reconcile(self, job: Job) -> Result:
         if is_foreign(job):
             return DONE
+        await self._untrack(self._of_namesakes(job))
         mine = await self._observe(job)
         if is_finished(job) or job.metadata.deletion_timestamp is not None:
             await self._untrack([pod for pod in mine if job_accounting.is_tracked(pod)])
@@ -191,6 +196,12 @@ class JobReconciler:
                 left.append(pod)
         await self._untrack([pod for pod in left if job_accounting.is_tracked(pod)])
         return DONE
+
+    def _of_namesakes(self, job: Job) -> list[PodView]:
+        """Tracked pods of a Job that had this name before: nobody else will ever let them go."""
+        store = self.context.caches.index(PodView, _TRACKED, _job_of_tracked)
+        tracked = store.by_index(_TRACKED, (job.metadata.namespace, job.metadata.name))
+        return [pod for pod in tracked if not owners.is_controlled_by(pod, job)]
 
     async def _observe(self, job: Job) -> list[PodView]:
         store = self.context.caches.index_by_controller(PodView)
