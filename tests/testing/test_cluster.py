@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
@@ -207,6 +209,46 @@ def test_clients_of_any_kind_reach_it_by_its_kubeconfig(shared: Cluster) -> None
     request = urllib.request.Request(f"{server}/api/v1/nodes", headers={"authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, context=context, timeout=10) as response:
         assert len(json.load(response)["items"]) == 3
+
+
+class Operator(threading.Thread):
+    """A controller outside, which lives in real time: it answers each ConfigMap `question` with one `answer`."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self.ready = threading.Event()
+        authority = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+        self._server = config["clusters"][0]["cluster"]["server"].removeprefix("https://")
+        self._context = ssl.create_default_context(cadata=authority)
+        self._connection = self._connect()
+        self._headers = {"authorization": f"Bearer {config['users'][0]['user']['token']}"}
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._server, context=self._context, timeout=30)
+
+    def run(self) -> None:
+        maps = "/api/v1/namespaces/default/configmaps"
+        watch = f"{maps}?watch=1&fieldSelector=metadata.name%3Dquestion"
+        self._connection.request("GET", watch, headers=self._headers)
+        events = self._connection.getresponse()
+        self.ready.set()
+        events.readline()
+        answering = self._connect()
+        body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "answer"}})
+        answering.request("POST", maps, body, {**self._headers, "content-type": "application/json"})
+        answering.getresponse().read()
+        answering.close()
+        self._connection.close()
+
+
+def test_who_is_connected_gets_to_act_before_time_goes_on(cluster: Cluster) -> None:
+    operator = Operator(yaml.safe_load(cluster.kubeconfig().read_text()))
+    operator.start()
+    assert operator.ready.wait(10)
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "question"}})
+    cluster.wait("configmap/answer", "exists")
+    operator.join(10)
+    assert not operator.is_alive()
 
 
 def test_an_api_server_alone_leaves_objects_as_they_are(api_cluster: Cluster) -> None:

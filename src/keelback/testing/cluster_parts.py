@@ -40,6 +40,7 @@ from keelback.scheduler.config import SchedulerConfig
 from keelback.storage import memory
 from keelback.storage.protocol import Store
 from keelback.testing.faults import Faults
+from keelback.testing.virtual_time import PATIENCE_SECONDS, VirtualTimeLoop
 
 TOKEN: Final = "keelback-test-administrator"  # noqa: S105 - of clusters on loopback that live as long as a test
 TEST_CLIENT: Final = "keelback-test"
@@ -65,6 +66,8 @@ class Options:
     real_time: bool = False
     heartbeat_seconds: float = 10.0
     """How often nodes renew their leases; what waits for them (40 and 50 seconds by default) grows with it."""
+    patience_seconds: float = PATIENCE_SECONDS
+    """How much real time clients that are connected get before each jump of virtual time."""
     pod_start_seconds: float = 0.1
     pod_stop_seconds: float = 0.1
     job_seconds: float = 1.0
@@ -129,8 +132,12 @@ class Parts:
     async def serve(self) -> int:
         """Serve HTTPS on a port of the loopback, from the first call on; the port."""
         if self._front is None:
-            self._front = self.front()
-            await self._front.start()
+            front = self._front = self.front()
+            await front.start()
+            loop = asyncio.get_running_loop()
+            if isinstance(loop, VirtualTimeLoop):
+                loop.patience_seconds = self.options.patience_seconds
+                loop.has_company = lambda: front.connections > 0
         return self._front.bound_port
 
     @property

@@ -1,7 +1,7 @@
 """An event loop whose time is virtual: while somebody waits for a call, it jumps from timer to timer; else it stands.
 
 Whatever waits on the loop (`asyncio.sleep`, `asyncio.timeout`, `call_later`, a `LoopClock`) keeps this time. Threads
-and sockets are of the real world: time does not pass while a thread works, and pauses for a connection that is open.
+and sockets are of the real world: time does not pass while a thread works, and pauses where a connection is open.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ START: Final = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 _SAME_INSTANT_SECONDS: Final = 1e-6
 _TURN_SECONDS: Final = 1e-10
 _TURNS: Final = 5000
-_PATIENCE_SECONDS: Final = 0.05
-"""How long, in real seconds, an answer over an open connection is waited for before time goes on without it."""
+PATIENCE_SECONDS: Final = 0.02
+"""How long, in real seconds, others at open connections are given before each jump of time."""
 _CLOSE_SECONDS: Final = 10.0
 
 
@@ -58,6 +58,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Time passes only while a call of `submit` is under way, and then at once. Calls end when all is quiet."""
 
     def __init__(self) -> None:
+        self.patience_seconds = PATIENCE_SECONDS
+        self.has_company: Callable[[], bool] = lambda: False
+        """Whether somebody outside is connected, who lives in real time and should get to act before time goes on."""
         self._now = 0.0
         self._calls: list[_Call] = []
         self._in_threads = 0
@@ -118,12 +121,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             _pass_on(call)
         if not self._calls:
             return poll(None)
-        if self._is_talking() and (events := poll(_PATIENCE_SECONDS)):
+        if (self._is_talking() or self.has_company()) and (events := poll(self.patience_seconds)):
             return events
         if seconds is None:
             return poll(None)
         # Whole microseconds: what tells timers of one instant apart does not add up.
-        self._now = round(self._now + seconds, 6)
+        later = round(self._now + seconds, 6)
+        # A timer that is due within less than that would be rounded away, and asked for again without end.
+        self._now = later if later > self._now else self._now + _SAME_INSTANT_SECONDS
         return []
 
     def _is_talking(self) -> bool:
