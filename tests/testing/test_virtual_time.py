@@ -81,3 +81,15 @@ def test_time_does_not_pass_while_a_thread_works(thread: LoopThread) -> None:
 
     assert thread.run(both) == 42
     assert thread.loop.time() == 0
+
+
+def test_a_timer_that_is_due_in_less_than_a_microsecond_comes(thread: LoopThread) -> None:
+    async def wait() -> None:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        # Just past the microsecond, and further than what the loop takes for now.
+        loop.call_at(round(loop.time(), 6) + 1.4e-6, ended.set_result, None)
+        await asyncio.sleep(1e-7)
+        await ended
+
+    thread.run(wait)
