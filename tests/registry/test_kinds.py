@@ -79,7 +79,7 @@ def test_the_keys_of_a_config_map():
         "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or "
         "'.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
     ]
-    assert row(of, made(of, {"data": {"a": "1"}, "binaryData": {"b": "AA=="}}))["Data"] == "2"
+    assert row(of, made(of, {"data": {"a": "1"}, "binaryData": {"b": "AA=="}}))["Data"] == 2
 
 
 def test_what_is_immutable_stays():

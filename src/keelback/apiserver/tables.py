@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from importlib.resources import files
 from typing import Any
 
 import msgspec
 
+from keelback.apimachinery.meta import Kind
 from keelback.registry.strategy import Column, Strategy
 
 _NAME_DESCRIPTION = (
@@ -18,8 +21,9 @@ _NAME_DESCRIPTION = (
 )
 
 
-def definitions(columns: Sequence[Column], *, leads_with_name: bool = True) -> list[dict[str, Any]]:
+def definitions(columns: Sequence[Column], kind: Kind, *, leads_with_name: bool = True) -> list[dict[str, Any]]:
     """The column definitions of a Table: Name first, but for kinds that place it themselves."""
+    described = _described().get(f"{kind.group}/{kind.plural}" if kind.group else kind.plural, {})
     name = {"name": "Name", "type": "string", "format": "name", "description": _NAME_DESCRIPTION, "priority": 0}
     return [
         *((name,) if leads_with_name else ()),
@@ -30,10 +34,25 @@ def definitions(columns: Sequence[Column], *, leads_with_name: bool = True) -> l
                 "format": one.format,
                 "description": one.description,
                 "priority": one.priority,
+                **described.get(one.name, {}),
             }
             for one in columns
         ),
     ]
+
+
+@functools.cache
+def _described() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """By resource and column: its description, and the type and format where upstream declares others than its cells
+    have. The texts are those of the API's documentation."""
+    found: dict[str, dict[str, list[str]]] = msgspec.json.decode(
+        files("keelback.apiserver").joinpath("table_columns.json").read_bytes()
+    )
+    names = ("description", "type", "format")
+    return {
+        resource: {column: dict(zip(names, given, strict=False)) for column, given in columns.items()}
+        for resource, columns in found.items()
+    }
 
 
 def table(
@@ -52,7 +71,9 @@ def table(
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": list_meta or {},
-        "columnDefinitions": definitions(strategy.columns, leads_with_name=strategy.leads_with_name)
+        "columnDefinitions": definitions(
+            strategy.columns, strategy.kind.__kind__, leads_with_name=strategy.leads_with_name
+        )
         if with_definitions
         else [],
         "rows": rows,

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from keelback.api.core_v1 import ConfigMap
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, too_long
-from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import text
+from keelback.registry.strategy import AGE, Column, Strategy
 
 MAX_BYTES = 1024 * 1024
 
@@ -16,7 +15,7 @@ MAX_BYTES = 1024 * 1024
 class ConfigMapStrategy(Strategy[ConfigMap]):
     kind = ConfigMap
     counts_generations = False
-    columns = (text("Data", lambda one: str(len(one.data) + len(one.binary_data))), AGE)
+    columns = (Column("Data", lambda one, _now: len(one.data) + len(one.binary_data)), AGE)
 
     def validate(self, new: ConfigMap) -> Iterator[FieldError]:
         total = 0

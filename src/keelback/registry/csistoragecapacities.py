@@ -8,7 +8,7 @@ from keelback.api.storage_v1 import CSIStorageCapacity
 from keelback.apimachinery import names, quantity
 from keelback.apimachinery.errors import FieldError, invalid
 from keelback.registry import label_selectors
-from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.strategy import Strategy
 from keelback.registry.workloads import text
 
 
@@ -18,7 +18,6 @@ class CSIStorageCapacityStrategy(Strategy[CSIStorageCapacity]):
     columns = (
         text("StorageClassName", lambda one: one.storage_class_name),
         text("Capacity", lambda one: one.capacity or "<unset>"),
-        AGE,
     )
 
     def validate(self, new: CSIStorageCapacity) -> Iterator[FieldError]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from keelback.api.networking_v1 import IPAddress, ParentReference
 from keelback.apimachinery import go_addresses, names
 from keelback.apimachinery.errors import FieldError, invalid, required
-from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.strategy import Strategy
 from keelback.registry.workloads import text
 
 
@@ -20,7 +20,7 @@ def _parent(address: IPAddress) -> str:
 class IPAddressStrategy(Strategy[IPAddress]):
     kind = IPAddress
     counts_generations = False
-    columns = (text("ParentRef", _parent), AGE)
+    columns = (text("ParentRef", _parent),)
 
     def validate(self, new: IPAddress) -> Iterator[FieldError]:
         parent, path = new.spec.parent_ref, "spec.parentRef"

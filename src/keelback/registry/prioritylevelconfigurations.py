@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
 from keelback.api.flowcontrol_v1 import (
@@ -15,25 +16,28 @@ from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_sup
 from keelback.apimachinery.meta import replace
 from keelback.registry import bootstrap_flow_control
 from keelback.registry.cells import NONE
-from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
 
 _WHOLE_PERCENT: Final = 100
 
 
 def _queuing(attribute: str) -> Any:
-    def value(level: PriorityLevelConfiguration) -> str:
+    def value(level: PriorityLevelConfiguration, _now: datetime) -> str | int:
         limited = level.spec.limited
         queuing = limited.limit_response.queuing if limited is not None else None
-        return NONE if queuing is None else str(getattr(queuing, attribute))
+        if queuing is None:
+            return NONE
+        found: int = getattr(queuing, attribute)
+        return found
 
     return value
 
 
-def _shares(level: PriorityLevelConfiguration) -> str:
-    part: Any = level.spec.limited or level.spec.exempt
-    shares = part.nominal_concurrency_shares if part is not None else None
-    return NONE if shares is None else str(shares)
+def _shares(level: PriorityLevelConfiguration, _now: datetime) -> str | int:
+    limited = level.spec.limited
+    shares = limited.nominal_concurrency_shares if limited is not None else None
+    return NONE if shares is None else int(shares)
 
 
 class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
@@ -41,10 +45,10 @@ class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
     subresources = ("status",)
     columns = (
         text("Type", lambda one: one.spec.type),
-        text("NominalConcurrencyShares", _shares),
-        text("Queues", _queuing("queues")),
-        text("HandSize", _queuing("hand_size")),
-        text("QueueLengthLimit", _queuing("queue_length_limit")),
+        Column("NominalConcurrencyShares", _shares),
+        Column("Queues", _queuing("queues")),
+        Column("HandSize", _queuing("hand_size")),
+        Column("QueueLengthLimit", _queuing("queue_length_limit")),
         AGE,
     )
 

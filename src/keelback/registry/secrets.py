@@ -11,7 +11,7 @@ from keelback.api.core_v1 import Secret
 from keelback.apimachinery import codecs, names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, required, too_long
 from keelback.apimachinery.meta import replace
-from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
 
 MAX_BYTES = 1024 * 1024
@@ -29,7 +29,7 @@ class SecretFields(msgspec.Struct, frozen=True):
 class SecretStrategy(Strategy[Secret]):
     kind = Secret
     counts_generations = False
-    columns = (text("Type", lambda one: one.type), text("Data", lambda one: str(len(one.data))), AGE)
+    columns = (text("Type", lambda one: one.type), Column("Data", lambda one, _now: len(one.data)), AGE)
     field_type: ClassVar[type[msgspec.Struct]] = SecretFields
     field_names = ("type",)
 
