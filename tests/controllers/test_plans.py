@@ -155,6 +155,13 @@ def apply(existing: list[EndpointSlice], decided: endpointslices.Plan) -> list[E
     return [*kept, *made]
 
 
+def test_an_empty_slice_that_came_back_without_lists_is_left_alone() -> None:
+    (made,) = endpointslices.plan(SERVICE, {("IPv4", ()): []}, []).create
+    held = replace(made, endpoints=None, ports=None, metadata=replace(made.metadata, name="web-1"))
+    again = endpointslices.plan(SERVICE, {("IPv4", ()): []}, [held])
+    assert (again.create, again.update, again.delete) == ([], [], [])
+
+
 def test_a_terminating_pod_serves_but_is_not_ready() -> None:
     endpoint = endpointslices.make_endpoint(pod("p", deleting=True, ip="10.1.0.1"), SERVICE, "IPv4", "z")
     conditions = endpoint.conditions

@@ -232,7 +232,7 @@ def _plan_group(
         new = replace(one, endpoints=tuple(mine), ports=ports, metadata=replace(one.metadata, labels=labels))
         if not mine and endpoints:
             result.delete.append(one)
-        elif new != one:
+        elif new != replace(one, endpoints=one.endpoints or (), ports=one.ports or ()):
             result.update.append((one, new))
     for start in range(0, len(newcomers), MAX_ENDPOINTS):
         chunk = tuple(newcomers[start : start + MAX_ENDPOINTS])
