@@ -338,15 +338,23 @@ def _account_client(api: Any, name: str, user_agent: str) -> Any:
     return api.client(identity, user_agent)
 
 
-def scheduler_config(options: SchedulerOptions) -> Any:
-    """The scheduler's config that kube-scheduler's flags say."""
+def scheduler_config(options: SchedulerOptions, *, leader_elect: bool = False) -> Any:
+    """The scheduler's config that kube-scheduler's flags say, and the file they name. Raises ClusterError."""
+    from keelback.scheduler import configuration
     from keelback.scheduler.config import SchedulerConfig
 
-    return SchedulerConfig(
+    config = SchedulerConfig(
+        leader_elect=leader_elect,
         pod_initial_backoff_seconds=options.pod_initial_backoff_seconds,
         pod_max_backoff_seconds=options.pod_max_backoff_seconds,
         pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
     )
+    if not options.config:
+        return config
+    try:
+        return configuration.parse(Path(options.config).read_text(), config)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"kube-scheduler --config {options.config}: {error}") from error
 
 
 def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:

@@ -210,7 +210,7 @@ async def _scheduler(options: StandaloneSchedulerOptions) -> None:
     from keelback.scheduler import run as scheduler
 
     clock = SystemClock()
-    config = replace(control_plane.scheduler_config(options), leader_elect=options.leader_elect)
+    config = control_plane.scheduler_config(options, leader_elect=options.leader_elect)
     client = await _client(options, clock, must_answer=True)
     await scheduler.run(client, config, clock, _chance(), host=socket.gethostname())
 

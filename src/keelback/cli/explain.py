@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from keelback.apimachinery import errors
 from keelback.bootstrap.cluster_state import ClusterError, kubeconfig_path
 from keelback.client import Client, kubeconfig
-from keelback.scheduler import snapshot
+from keelback.scheduler import configuration, snapshot
+from keelback.scheduler.config import Profile, SchedulerConfig
 from keelback.scheduler.snapshot import PodExplanation, Snapshot
 from keelback.scheduling import scheduling_gates
 from keelback.scheduling.explanation import NodeExplanation, Refusal
@@ -29,15 +30,25 @@ async def from_cluster(given: argparse.Namespace) -> tuple[Snapshot, str]:
     """The objects of the cluster that the kubeconfig names, and its context's namespace. Raises ClusterError."""
     path = Path(given.kubeconfig) if given.kubeconfig else kubeconfig_path(os.environ)
     try:
+        profiles = _profiles(given.config)
         access = kubeconfig.load(path, given.context)
         transport = kubeconfig.transport(access)
         try:
             async with asyncio.timeout(_SECONDS):
-                return await snapshot.take(Client(transport)), access.namespace
+                return await snapshot.take(Client(transport), profiles), access.namespace
         finally:
             await transport.close()
     except (kubeconfig.KubeconfigError, errors.StatusError, OSError, ValueError) as error:
         raise ClusterError(f"the cluster that {path} names cannot be read: {error}") from error
+
+
+def _profiles(path: str) -> Mapping[str, Profile]:
+    if not path:
+        return {}
+    try:
+        return configuration.parse(Path(path).read_text(), SchedulerConfig()).profiles
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"--config {path}: {error}") from error
 
 
 async def _run(given: argparse.Namespace) -> int:

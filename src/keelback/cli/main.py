@@ -110,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("pod", metavar="NAME")
     explain.add_argument("-n", "--namespace", default="", help="the pod's namespace (default: the context's)")
     explain.add_argument("--nodes", type=int, default=0, metavar="N", help="of no more than N nodes (default: all)")
+    explain.add_argument("--config", default="", metavar="FILE", help="the scheduler's KubeSchedulerConfiguration")
     _access_flags(explain)
     explain.set_defaults(run=_explain)
 

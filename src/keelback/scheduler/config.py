@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keelback.scheduling import builtin
+from keelback.scheduling.framework import Plugins
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How the pods of one scheduler name are placed."""
+
+    plugins: Plugins = builtin.DEFAULT
+    percentage_of_nodes_to_score: int = 100
+    """Of the nodes that fit, a hundred at least; the rest is not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +24,8 @@ class SchedulerConfig:
 
     scheduler_names: tuple[str, ...] = ("default-scheduler",)
     """The values of `spec.schedulerName` that this scheduler answers to."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """By scheduler name; the default profile for names that are not here."""
     binding_workers: int = 32
     """How many writes to the API are under way at once at most."""
     batch_size: int = 64

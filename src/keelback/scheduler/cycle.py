@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
+from keelback.scheduler.config import Profile
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.queue import QueuedPod
 from keelback.scheduling import default_preemption
@@ -47,10 +49,23 @@ _StateOfTheWorld = tuple[int, int, int, int]
 class Cycle:
     """Decides for one pod after another, each on top of the decisions before it."""
 
-    def __init__(self, plugins: Plugins, observation: Observation, chance: random.Random) -> None:
+    def __init__(
+        self,
+        plugins: Plugins,
+        observation: Observation,
+        chance: random.Random,
+        profiles: Mapping[str, Profile] = MappingProxyType({}),
+    ) -> None:
+        """`plugins` are for pods whose scheduler name has none of the `profiles`."""
         self._observation = observation
         self._chance = chance
-        self._evaluator = Evaluator(plugins, observation.nodes, observation.objects)
+        self._default = Evaluator(plugins, observation.nodes, observation.objects)
+        self._evaluators = {
+            name: Evaluator(
+                profile.plugins, observation.nodes, observation.objects, profile.percentage_of_nodes_to_score
+            )
+            for name, profile in profiles.items()
+        }
         # Why a shape fits nowhere, for as long as nothing changes: alike pods are refused at the price of one.
         self._refusals: OrderedDict[PodInfo, tuple[_StateOfTheWorld, Diagnosis]] = OrderedDict()
 
@@ -61,7 +76,7 @@ class Cycle:
         nominated = self._promised_before(queued)
         node_name = self._promised_node(queued, nominated)
         if node_name is None and not self._known_refusal(info, nominated):
-            node_name = self._evaluator.choose(info, self._chance, nominated)
+            node_name = self._evaluator(info).choose(info, self._chance, nominated)
         if node_name is None:
             return self._refuse(queued, nominated)
         observation.nodes.add_pod(observation.placed(queued.pod, node_name))
@@ -80,25 +95,30 @@ class Cycle:
         # Room was made for it there: it goes there if it fits, whatever the scores say.
         promised = self._observation.nominated.get(queued.uid)
         row = self._observation.nodes.row_of.get(promised.node_name) if promised is not None else None
-        if promised is None or row is None or self._evaluator.fits(queued.info, row) is not None:
+        if promised is None or row is None or self._evaluator(queued.info).fits(queued.info, row) is not None:
             return None
         with self._observation.nodes.supposing(added=nominated):
-            fits = self._evaluator.fits(queued.info, row) is None
+            fits = self._evaluator(queued.info).fits(queued.info, row) is None
         return promised.node_name if fits else None
 
     def _refuse(self, queued: QueuedPod, nominated: Sequence[PlacedPod]) -> Refused:
         observation = self._observation
         diagnosis = self._diagnose(queued.info, nominated)
         promised = observation.nominated.get(queued.uid)
+        evaluator = self._evaluator(queued.info)
+        limits = evaluator.plugins.preemption
+        if limits is None:
+            return Refused(queued, diagnosis.plugins, diagnosis.message(), None, None)
         preemption = default_preemption.plan(
             queued.info,
             promised.node_name if promised is not None else "",
             diagnosis,
-            self._evaluator,
+            evaluator,
             observation.nodes,
             observation.objects,
             nominated,
             self._chance,
+            limits,
         )
         return Refused(
             queued,
@@ -108,11 +128,14 @@ class Cycle:
             preemption.nominated_node_name,
         )
 
+    def _evaluator(self, info: PodInfo) -> Evaluator:
+        return self._evaluators.get(info.scheduler_name, self._default)
+
     def _diagnose(self, info: PodInfo, nominated: Sequence[PlacedPod]) -> Diagnosis:
         known = self._known_refusal(info, nominated)
         if known is not None:
             return known
-        diagnosis = self._evaluator.explain(info, nominated)
+        diagnosis = self._evaluator(info).explain(info, nominated)
         self._refusals[info] = (self._world(nominated), diagnosis)
         if len(self._refusals) > _MOST_REFUSALS:
             self._refusals.popitem(last=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -70,15 +70,12 @@ class Scheduler:
         self.queue = SchedulingQueue(
             Backoff(config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds),
             config.pod_max_in_unschedulable_seconds,
-            {
-                **{plugin.name: plugin.wakes_on for plugin in plugins.pre_filters},
-                **{plugin.name: plugin.wakes_on for plugin in plugins.filters},
-            },
+            _wakes_on((plugins, *(profile.plugins for profile in config.profiles.values()))),
         )
         self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set)
         self.metrics = SchedulerMetrics(registry or Registry())
         self.metrics.watch(self.queue, self.observation.nodes)
-        self._cycle = Cycle(plugins, self.observation, chance)
+        self._cycle = Cycle(plugins, self.observation, chance, config.profiles)
         self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
         self._informers: list[Informer[Any]] = [self._pods]
         self._gated: dict[str, PodToPlace] = {}
@@ -264,6 +261,14 @@ class Scheduler:
         profile = queued.info.scheduler_name
         self.metrics.attempts.inc(result, profile)
         self.metrics.attempt_seconds.observe(self._clock.monotonic() - started, result, profile)
+
+
+def _wakes_on(used: Iterable[Plugins]) -> dict[str, frozenset[Event]]:
+    wakes_on: dict[str, frozenset[Event]] = {}
+    for plugins in used:
+        wakes_on |= {plugin.name: plugin.wakes_on for plugin in plugins.pre_filters}
+        wakes_on |= {plugin.name: plugin.wakes_on for plugin in plugins.filters}
+    return wakes_on
 
 
 def _key(pod: PodToPlace) -> str:

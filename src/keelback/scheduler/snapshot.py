@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from keelback.apimachinery.errors import NotFound
@@ -12,6 +13,7 @@ from keelback.apimachinery.meta import Object
 from keelback.client import Client
 from keelback.client.informer import Change
 from keelback.concurrency.backoff import Backoff
+from keelback.scheduler.config import Profile
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
@@ -31,7 +33,6 @@ from keelback.scheduler.observed_types import (
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduling import builtin, explanation
 from keelback.scheduling.explanation import Explanation
-from keelback.scheduling.framework import Plugins
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.pod_to_place import PodToPlace
 
@@ -54,6 +55,7 @@ OBSERVED: Final[tuple[type[Any], ...]] = (
 """The kinds that a decision reads, in the order in which they are to be learnt: pods last."""
 
 _PAGE: Final = 500
+_DEFAULT: Final = Profile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class PodExplanation:
 class Snapshot:
     """The objects of a cluster, and a scheduler's cycle over them."""
 
-    plugins: Plugins = builtin.DEFAULT
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """By scheduler name; the default profile for others."""
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     pods: dict[tuple[str, str], PodToPlace] = field(default_factory=dict)
     observation: Observation = field(init=False)
@@ -84,7 +87,7 @@ class Snapshot:
     def __post_init__(self) -> None:
         queue = SchedulingQueue(Backoff(1.0, 10.0), 300.0, {})
         self.observation = Observation((), queue, lambda: 0.0, lambda: None)
-        self._cycle = Cycle(self.plugins, self.observation, self.chance)
+        self._cycle = Cycle(builtin.DEFAULT, self.observation, self.chance, self.profiles)
 
     def put(self, obj: Object) -> None:
         """Learn of an object of one of the `OBSERVED` types, or of its new state."""
@@ -119,7 +122,8 @@ class Snapshot:
         ]
         own = observation.nodes.pod(pod.spec.node_name, pod.metadata.uid) if pod.spec.node_name else None
         with observation.nodes.supposing(removed=() if own is None else (own,)):
-            found = explanation.explain(self.plugins, info, observation.nodes, observation.objects, nominated)
+            plugins = self.profiles.get(info.scheduler_name, _DEFAULT).plugins
+            found = explanation.explain(plugins, info, observation.nodes, observation.objects, nominated)
             promised = observation.nominated.get(pod.metadata.uid)
             decision = self.decide(pod)
             if isinstance(decision, Assigned):
@@ -133,9 +137,9 @@ class Snapshot:
         return PodExplanation(pod, found, "", decision.message, victims, candidate.node_name if candidate else "")
 
 
-async def take(client: Client, plugins: Plugins = builtin.DEFAULT) -> Snapshot:
+async def take(client: Client, profiles: Mapping[str, Profile] = MappingProxyType({})) -> Snapshot:
     """Read all that a decision depends on from a cluster. Kinds that it does not serve are left out."""
-    snapshot = Snapshot(plugins)
+    snapshot = Snapshot(profiles)
     for cls in OBSERVED:
         for obj in await _all(client, cls):
             snapshot.put(obj)

@@ -11,7 +11,7 @@ from keelback.scheduling import label_selectors
 from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.fit_error import Diagnosis, preemption_message
-from keelback.scheduling.framework import Unschedulable
+from keelback.scheduling.framework import DEFAULT_PREEMPTION, PreemptionLimits, Unschedulable
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
 
@@ -19,9 +19,6 @@ _NO_VICTIMS: Final = Unschedulable(("No preemption victims found for incoming po
 _NEVER: Final = "preemption: not eligible due to preemptionPolicy=Never."
 _TERMINATING: Final = "preemption: not eligible due to a terminating pod on the nominated node."
 
-# How many nodes are tried before the best of those found is taken: a tenth of them, and a hundred at least.
-_LEAST_CANDIDATES: Final = 100
-_CANDIDATES_SHARE: Final = 10
 # Upstream adds this to each priority before summing, so that many negative ones do not look better than few.
 _PRIORITY_OFFSET: Final = 2**31
 
@@ -55,6 +52,7 @@ def plan(
     objects: ClusterObjects,
     nominated: Sequence[PlacedPod],
     chance: random.Random,
+    limits: PreemptionLimits = DEFAULT_PREEMPTION,
 ) -> Preemption:
     """Choose the node on which removing pods does the least harm. The table is as it was afterwards."""
     if not len(nodes):
@@ -70,7 +68,7 @@ def plan(
         # Nobody in the whole cluster is less important: no node needs a closer look.
         tried = dict.fromkeys(hopeful, _NO_VICTIMS)
         hopeful = []
-    enough = min(len(hopeful), max(_LEAST_CANDIDATES, len(hopeful) * _CANDIDATES_SHARE // 100))
+    enough = min(len(hopeful), max(limits.least_number, len(hopeful) * limits.least_percentage // 100))
     offset = int(chance.random() * len(hopeful))
     for node_name in (*hopeful[offset:], *hopeful[:offset]):
         found = _select_victims(pod, node_name, evaluator, nodes, objects.budgets.values(), nominated)

@@ -116,6 +116,17 @@ class RemedyPlugin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PreemptionLimits:
+    """How many nodes preemption tries before it takes the best of those found: the greater of the two."""
+
+    least_percentage: int = 10
+    least_number: int = 100
+
+
+DEFAULT_PREEMPTION: Final = PreemptionLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class Plugins:
     """The plugins of a profile, in the order in which they are asked."""
 
@@ -123,6 +134,8 @@ class Plugins:
     filters: tuple[FilterPlugin, ...]
     scores: tuple[tuple[ScorePlugin, int], ...]
     """Each with its weight."""
+    preemption: PreemptionLimits | None = DEFAULT_PREEMPTION
+    """None where pods of lower priority are left alone."""
 
 
 def default_normalize(scores: Scores, *, reverse: bool = False) -> Scores:

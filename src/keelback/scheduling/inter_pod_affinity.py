@@ -33,6 +33,10 @@ _Counts = npt.NDArray[np.float64]
 
 
 class InterPodAffinity:
+    def __init__(self, hard_weight: int = HARD_POD_AFFINITY_WEIGHT) -> None:
+        self._hard_weight = hard_weight
+        """What a required affinity term of a running pod counts, of 100."""
+
     name = "InterPodAffinity"
     scope = Scope.CLUSTER
     wakes_on = frozenset(
@@ -74,7 +78,7 @@ class InterPodAffinity:
             if found is not None:
                 score = weight * found if score is None else score + weight * found
         for existing in nodes.counts.terms_picking(pod):
-            weight = _weight(existing)
+            weight = _weight(existing, self._hard_weight)
             if weight:
                 found = _in_domain(nodes, existing.term.topology_key, nodes.counts.terms[existing].column.values)
                 if found is not None:
@@ -159,11 +163,11 @@ def _picks_itself(pod: PodInfo, nodes: NodeTable) -> bool:
     return all(term.matcher.picks(pod.namespace, pod.labels, labels) for term in pod.affinity_required)
 
 
-def _weight(existing: ExistingTerm) -> int:
+def _weight(existing: ExistingTerm, hard_weight: int) -> int:
     match existing.kind:
         case TermKind.PREFERRED:
             return existing.weight
         case TermKind.AFFINITY_REQUIRED:
-            return HARD_POD_AFFINITY_WEIGHT
+            return hard_weight
         case _:
             return 0

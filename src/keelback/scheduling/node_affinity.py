@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keelback.api import nodes as api_nodes
+from keelback.api.core_v1 import NodeAffinity as AddedAffinity
 from keelback.api.core_v1 import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import (
@@ -25,10 +26,15 @@ from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
 _REASON = Unschedulable(("node(s) didn't match Pod's node affinity/selector",), unresolvable=True)
+_ENFORCED = Unschedulable(("node(s) didn't match scheduler-enforced node affinity",), unresolvable=True)
 _CONFLICT = Unschedulable(("pod affinity terms conflict",), unresolvable=True)
 
 
 class NodeAffinity:
+    def __init__(self, added: AddedAffinity | None = None) -> None:
+        self._added = added
+        """What the profile asks of nodes beside what its pods ask."""
+
     name = "NodeAffinity"
     scope = Scope.NODES
     wakes_on = frozenset({Event.NODE_ADDED, Event.NODE_LABELS_CHANGED, Event.POD_CHANGED})
@@ -53,10 +59,16 @@ class NodeAffinity:
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where the node selector and any term of the required affinity pick the node."""
         mask = selected(pod, nodes)
+        added = self._added.required_during_scheduling_ignored_during_execution if self._added is not None else None
+        if added is not None:
+            enforced = selector_mask(nodes, added)
+            mask = enforced if mask is None else mask & enforced
         return None if mask is None else mask[rows]
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
-        return _REASON
+        """Whether the profile or the pod wants other nodes."""
+        added = self._added.required_during_scheduling_ignored_during_execution if self._added is not None else None
+        return _ENFORCED if added is not None and not selector_mask(nodes, added)[row] else _REASON
 
     def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
         """The labels that the node selector misses; of required affinity, what each of its terms misses."""
@@ -68,12 +80,14 @@ class NodeAffinity:
         if required is not None and not selector_mask(nodes, required)[row]:
             missed = (_missed(node.name, node.labels, term) for term in required.node_selector_terms)
             wishes.append(f"fulfil a term of the required node affinity: {', or '.join(missed)}")
-        return tuple(wishes)
+        return tuple(wishes) or ("fulfil the affinity that the scheduler's profile adds",)
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The sum of the weights of the preferred terms that pick the node."""
         affinity = pod.affinity.node_affinity if pod.affinity else None
         preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
+        if self._added is not None:
+            preferred = (*self._added.preferred_during_scheduling_ignored_during_execution, *preferred)
         if not preferred:
             return None
         scores = np.zeros(len(nodes), np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keelback.scheduling import resources
+from keelback.scheduling import node_resources_scoring, resources
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import (
     EVERY,
@@ -16,6 +16,7 @@ from keelback.scheduling.framework import (
     Scores,
     Unschedulable,
 )
+from keelback.scheduling.node_resources_scoring import Strategy
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
@@ -23,6 +24,17 @@ _SCORED = (resources.CPU, resources.MEMORY)
 
 
 class NodeResourcesFit:
+    def __init__(
+        self,
+        strategy: Strategy = node_resources_scoring.DEFAULT,
+        ignored: frozenset[str] = frozenset(),
+        ignored_groups: frozenset[str] = frozenset(),
+    ) -> None:
+        self._strategy = strategy
+        self._ignored = ignored
+        self._ignored_groups = ignored_groups
+        """The part before the slash of resources that are somebody else's to count."""
+
     name = "NodeResourcesFit"
     scope = Scope.NODE_PODS
     wakes_on = frozenset(
@@ -39,6 +51,8 @@ class NodeResourcesFit:
         """True where one more pod, and all that it requests, still has room."""
         mask: Mask = nodes.pod_count[rows] < nodes.allocatable(resources.PODS)[rows]
         for name, wanted in pod.requests.items():
+            if self._ignores(name):
+                continue
             mask &= nodes.allocatable(name)[rows] - nodes.requested(name)[rows] >= wanted
         return mask
 
@@ -49,6 +63,8 @@ class NodeResourcesFit:
         if nodes.pod_count[row] >= nodes.allocatable(resources.PODS)[row]:
             reasons.append("Too many pods")
         for name, wanted in sorted(pod.requests.items(), key=_in_upstream_order):
+            if self._ignores(name):
+                continue
             offered = int(nodes.allocatable(name)[row])
             if wanted > offered - int(nodes.requested(name)[row]):
                 reasons.append(f"Insufficient {name}")
@@ -62,6 +78,8 @@ class NodeResourcesFit:
         if nodes.pod_count[row] >= pods:
             wishes.append(f"remove {int(nodes.pod_count[row]) - pods + 1} of its pods: it takes {pods}")
         for name, wanted in sorted(pod.requests.items(), key=_in_upstream_order):
+            if self._ignores(name):
+                continue
             offered, used = int(nodes.allocatable(name)[row]), int(nodes.requested(name)[row])
             if wanted > offered:
                 text = f"ask for {_amount(name, wanted - offered)} less {name} than {_amount(name, wanted)}"
@@ -72,7 +90,9 @@ class NodeResourcesFit:
         return tuple(wishes)
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
-        """The mean of the free shares of cpu and memory in percent, each rounded down."""
+        """By default the mean of the free shares of cpu and memory in percent, each rounded down."""
+        if self._strategy is not node_resources_scoring.DEFAULT:
+            return node_resources_scoring.score(self._strategy, pod, nodes, rows)
         total = np.zeros(1, np.int64)
         number: int | Scores = 0
         for name in _SCORED:
@@ -86,6 +106,12 @@ class NodeResourcesFit:
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         return scores
+
+    def _ignores(self, name: str) -> bool:
+        if not self._ignored and not self._ignored_groups:
+            return False
+        extended = "/" in name and not name.startswith("kubernetes.io/")
+        return extended and (name in self._ignored or name.partition("/")[0] in self._ignored_groups)
 
 
 def _in_upstream_order(request: tuple[str, int]) -> tuple[int, str]:

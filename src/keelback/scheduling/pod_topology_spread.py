@@ -42,6 +42,10 @@ _IGNORED: Final = "PodTopologySpread/ignored"
 
 
 class PodTopologySpread:
+    def __init__(self, defaults: tuple[tuple[str, int], ...] = SYSTEM_DEFAULTS) -> None:
+        self._defaults = defaults
+        """The topology keys, with their skews, by which pods are spread that say nothing themselves."""
+
     name = "PodTopologySpread"
     scope = Scope.CLUSTER
     wakes_on = frozenset(
@@ -76,12 +80,12 @@ class PodTopologySpread:
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The weighted number of matching pods in the node's domains: fewer is better."""
-        constraints = _preferred(state, pod)
+        constraints = _preferred(state, pod, self._defaults)
         if not constraints:
             return None
         labels = [nodes.labels.get(constraint.topology_key) for constraint in constraints]
         # Of the system's defaults a node need not have every label; of the pod's own constraints it must.
-        complete = _has_all(nodes, labels) if pod.has_spread else None
+        complete = _has_all(nodes, labels) if pod.has_spread or self._defaults is not SYSTEM_DEFAULTS else None
         candidates = complete
         if complete is not None:
             state.notes[_IGNORED] = ~complete
@@ -159,13 +163,13 @@ def _scored(
     return by_domain.take(label.ids)
 
 
-def _preferred(state: CycleState, pod: PodInfo) -> tuple[SpreadConstraint, ...]:
+def _preferred(state: CycleState, pod: PodInfo, defaults: tuple[tuple[str, int], ...]) -> tuple[SpreadConstraint, ...]:
     if pod.has_spread:
         return pod.spread_preferred
     selector = state.objects.default_selector(pod)
     if not selector:
         return ()
-    return tuple(SpreadConstraint(key, max_skew, selector) for key, max_skew in SYSTEM_DEFAULTS)
+    return tuple(SpreadConstraint(key, max_skew, selector) for key, max_skew in defaults)
 
 
 def _has_all(nodes: NodeTable, labels: list[LabelColumn | None]) -> Mask:

@@ -1,0 +1,54 @@
+"""A KubeSchedulerConfiguration file, read strictly: what cannot be done is refused, not passed over."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+
+from keelback.apimachinery import yaml
+from keelback.scheduler.config import Profile, SchedulerConfig
+from keelback.scheduler.configuration_types import ConfigurationError, KubeSchedulerConfiguration, ProfileConfiguration
+from keelback.scheduler.profiles import compile_profile
+
+
+def parse(text: str, base: SchedulerConfig) -> SchedulerConfig:
+    """What the file says, on top of `base`. Raises ConfigurationError."""
+    given = _decoded(text)
+    if given.pod_initial_backoff_seconds <= 0 or given.pod_max_backoff_seconds < given.pod_initial_backoff_seconds:
+        raise ConfigurationError(
+            "podInitialBackoffSeconds must be greater than 0, and podMaxBackoffSeconds no less than it"
+        )
+    profiles: dict[str, Profile] = {}
+    for number, one in enumerate(given.profiles or (ProfileConfiguration(),)):
+        path = f"profiles[{number}]"
+        if not one.scheduler_name or one.scheduler_name in profiles:
+            raise ConfigurationError(f"{path}.schedulerName: {one.scheduler_name!r} is empty or there twice")
+        share = one.percentage_of_nodes_to_score
+        share = given.percentage_of_nodes_to_score if share is None else share
+        if share is not None and not 0 <= share <= 100:
+            raise ConfigurationError(f"percentageOfNodesToScore is {share}, not from 0 to 100")
+        # Left to itself, it scores every node: there is no reason to look at fewer.
+        profiles[one.scheduler_name] = Profile(compile_profile(one, path), share or 100)
+    leader = given.leader_election
+    return dataclasses.replace(
+        base,
+        scheduler_names=tuple(profiles),
+        profiles=profiles,
+        pod_initial_backoff_seconds=float(given.pod_initial_backoff_seconds),
+        pod_max_backoff_seconds=float(given.pod_max_backoff_seconds),
+        leader_elect=leader.leader_elect if leader is not None else base.leader_elect,
+    )
+
+
+def _decoded(text: str) -> KubeSchedulerConfiguration:
+    try:
+        tree, repeated = yaml.load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(str(error)) from error
+    if repeated:
+        raise ConfigurationError(repeated[0])
+    try:
+        return msgspec.convert(tree, KubeSchedulerConfiguration)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(str(error)) from error

@@ -1,0 +1,69 @@
+"""The form of a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1). What is not named here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+
+class ConfigurationError(ValueError):
+    """The configuration cannot be used; the message says where and why."""
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A part of a configuration, in which an unknown field is a mistake."""
+
+
+class PluginName(Strict, frozen=True):
+    """A plugin at an extension point; of weight 0, its default."""
+
+    name: str
+    weight: int = 0
+
+
+class PluginSet(Strict, frozen=True):
+    """What an extension point runs besides the defaults, and what it does not."""
+
+    enabled: tuple[PluginName, ...] = ()
+    disabled: tuple[PluginName, ...] = ()
+
+
+class PluginArguments(Strict, frozen=True):
+    """A plugin's arguments."""
+
+    name: str
+    args: Mapping[str, Any]
+
+
+Point: TypeAlias = Literal[
+    "preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "score", "bind", "multiPoint"
+]
+
+
+class ProfileConfiguration(Strict, frozen=True):
+    """One scheduler: the pods that name it are placed by these plugins."""
+
+    scheduler_name: str = "default-scheduler"
+    percentage_of_nodes_to_score: int | None = None
+    plugins: Mapping[Point, PluginSet] | None = None
+    plugin_config: tuple[PluginArguments, ...] = ()
+
+
+class LeaderElection(Strict, frozen=True):
+    """Whether another scheduler may be running."""
+
+    leader_elect: bool = True
+
+
+class KubeSchedulerConfiguration(Strict, frozen=True):
+    """The file."""
+
+    api_version: Literal["kubescheduler.config.k8s.io/v1"]
+    kind: Literal["KubeSchedulerConfiguration"]
+    leader_election: LeaderElection | None = None
+    percentage_of_nodes_to_score: int | None = None
+    pod_initial_backoff_seconds: int = 1
+    pod_max_backoff_seconds: int = 10
+    profiles: tuple[ProfileConfiguration, ...] = ()

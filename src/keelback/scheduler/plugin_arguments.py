@@ -1,0 +1,152 @@
+"""The arguments of plugins in a KubeSchedulerConfiguration: their form, and the plugin that each makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from keelback.api.core_v1 import NodeAffinity as Affinity
+from keelback.api.core_v1 import TopologySpreadConstraint
+from keelback.scheduler.configuration_types import ConfigurationError, Strict
+from keelback.scheduling.framework import PreemptionLimits
+from keelback.scheduling.inter_pod_affinity import InterPodAffinity
+from keelback.scheduling.node_affinity import NodeAffinity
+from keelback.scheduling.node_resources_fit import NodeResourcesFit
+from keelback.scheduling.node_resources_scoring import Strategy, StrategyType
+from keelback.scheduling.pod_topology_spread import PodTopologySpread
+
+T = TypeVar("T", bound=Strict)
+_VERSION: Final = "kubescheduler.config.k8s.io/v1"
+_SHAPE_SCALE: Final = 10
+"""Shapes are written in scores of 0 to 10."""
+
+
+class _Resource(Strict, frozen=True):
+    name: str
+    weight: int = 1
+
+
+class _ShapePoint(Strict, frozen=True):
+    utilization: int
+    score: int
+
+
+class _Ratio(Strict, frozen=True):
+    shape: tuple[_ShapePoint, ...] = ()
+
+
+class _Strategy(Strict, frozen=True):
+    type: StrategyType = "LeastAllocated"
+    resources: tuple[_Resource, ...] = (_Resource("cpu"), _Resource("memory"))
+    requested_to_capacity_ratio: _Ratio | None = None
+
+
+class _FitArguments(Strict, frozen=True):
+    ignored_resources: tuple[str, ...] = ()
+    ignored_resource_groups: tuple[str, ...] = ()
+    scoring_strategy: _Strategy = _Strategy()
+
+
+class _NodeAffinityArguments(Strict, frozen=True):
+    added_affinity: Affinity | None = None
+
+
+class _SpreadArguments(Strict, frozen=True):
+    default_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    defaulting_type: Literal["System", "List"] = "System"
+
+
+class _InterPodAffinityArguments(Strict, frozen=True):
+    hard_pod_affinity_weight: int = 1
+
+
+class _PreemptionArguments(Strict, frozen=True):
+    min_candidate_nodes_percentage: int = 10
+    min_candidate_nodes_absolute: int = 100
+
+
+def _fit(tree: Mapping[str, Any], path: str) -> NodeResourcesFit:
+    given = _decoded(tree, _FitArguments, "NodeResourcesFit", path)
+    strategy = given.scoring_strategy
+    where = f"{path}.scoringStrategy"
+    for one in strategy.resources:
+        _between(one.weight, 1, 100, f"{where}.resources: the weight of {one.name}")
+    shape = strategy.requested_to_capacity_ratio.shape if strategy.requested_to_capacity_ratio else ()
+    if strategy.type == "RequestedToCapacityRatio" and not shape:
+        raise ConfigurationError(f"{where}.requestedToCapacityRatio.shape: at least one point must be specified")
+    for before, point in zip((None, *shape), shape, strict=False):
+        _between(point.utilization, 0, 100, f"{where}: utilization")
+        _between(point.score, 0, _SHAPE_SCALE, f"{where}: score")
+        if before is not None and before.utilization >= point.utilization:
+            raise ConfigurationError(f"{where}: utilization values must be sorted in increasing order")
+    return NodeResourcesFit(
+        Strategy(
+            strategy.type,
+            tuple((one.name, one.weight) for one in strategy.resources),
+            tuple((point.utilization, point.score * _SHAPE_SCALE) for point in shape),
+        ),
+        frozenset(given.ignored_resources),
+        frozenset(given.ignored_resource_groups),
+    )
+
+
+def _node_affinity(tree: Mapping[str, Any], path: str) -> NodeAffinity:
+    return NodeAffinity(_decoded(tree, _NodeAffinityArguments, "NodeAffinity", path).added_affinity)
+
+
+def _spread(tree: Mapping[str, Any], path: str) -> PodTopologySpread:
+    given = _decoded(tree, _SpreadArguments, "PodTopologySpread", path)
+    if given.defaulting_type == "System":
+        if given.default_constraints:
+            raise ConfigurationError(f"{path}.defaultConstraints: only allowed with defaultingType List")
+        return PodTopologySpread()
+    for one in given.default_constraints:
+        if one.when_unsatisfiable != "ScheduleAnyway":
+            raise ConfigurationError(f"{path}.defaultConstraints: whenUnsatisfiable must be ScheduleAnyway here")
+        if one.label_selector is not None:
+            raise ConfigurationError(f"{path}.defaultConstraints: labelSelector must not be set: each pod has its own")
+        if not one.topology_key or one.max_skew < 1:
+            raise ConfigurationError(f"{path}.defaultConstraints: topologyKey and a maxSkew above 0 are needed")
+    return PodTopologySpread(tuple((one.topology_key, one.max_skew) for one in given.default_constraints))
+
+
+def _inter_pod_affinity(tree: Mapping[str, Any], path: str) -> InterPodAffinity:
+    given = _decoded(tree, _InterPodAffinityArguments, "InterPodAffinity", path)
+    return InterPodAffinity(_between(given.hard_pod_affinity_weight, 0, 100, f"{path}.hardPodAffinityWeight"))
+
+
+def _preemption(tree: Mapping[str, Any], path: str) -> PreemptionLimits:
+    given = _decoded(tree, _PreemptionArguments, "DefaultPreemption", path)
+    share = _between(given.min_candidate_nodes_percentage, 0, 100, f"{path}.minCandidateNodesPercentage")
+    least = _between(given.min_candidate_nodes_absolute, 0, 2**31 - 1, f"{path}.minCandidateNodesAbsolute")
+    if not share and not least:
+        raise ConfigurationError(f"{path}: minCandidateNodesPercentage and minCandidateNodesAbsolute are both 0")
+    return PreemptionLimits(share, least)
+
+
+ARGUMENTS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
+    "NodeResourcesFit": _fit,
+    "NodeAffinity": _node_affinity,
+    "PodTopologySpread": _spread,
+    "InterPodAffinity": _inter_pod_affinity,
+    "DefaultPreemption": _preemption,
+}
+
+
+def _decoded(tree: Mapping[str, Any], form: type[T], name: str, path: str) -> T:
+    rest = dict(tree)
+    version, kind = rest.pop("apiVersion", _VERSION), rest.pop("kind", f"{name}Args")
+    if (version, kind) != (_VERSION, f"{name}Args"):
+        raise ConfigurationError(f"{path}: {version} {kind} is not {_VERSION} {name}Args")
+    try:
+        return msgspec.convert(rest, form)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
+def _between(number: int, least: int, most: int, what: str) -> int:
+    if not least <= number <= most:
+        raise ConfigurationError(f"{what} is {number}, not from {least} to {most}")
+    return number

@@ -1,0 +1,115 @@
+"""Which plugins a profile runs: the default ones, changed by what a configuration enables and disables.
+
+As upstream: what is said of one extension point goes before what is said of all of them (`multiPoint`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from keelback.scheduler.configuration_types import ConfigurationError, PluginSet, ProfileConfiguration
+from keelback.scheduler.plugin_arguments import ARGUMENTS
+from keelback.scheduling import builtin
+from keelback.scheduling.framework import Plugins, PreemptionLimits
+
+_UPSTREAM_ORDER: Final = (
+    "SchedulingGates",
+    "PrioritySort",
+    "NodeUnschedulable",
+    "NodeName",
+    "TaintToleration",
+    "NodeAffinity",
+    "NodePorts",
+    "NodeResourcesFit",
+    "VolumeRestrictions",
+    "NodeVolumeLimits",
+    "VolumeBinding",
+    "VolumeZone",
+    "PodTopologySpread",
+    "InterPodAffinity",
+    "DefaultPreemption",
+    "NodeResourcesBalancedAllocation",
+    "ImageLocality",
+    "DefaultBinder",
+)
+_FIXED: Final = {"SchedulingGates": "preEnqueue", "PrioritySort": "queueSort", "DefaultBinder": "bind"}
+"""What every profile has at these points, and nothing else."""
+
+_POINTS: Final = {"preFilter": "pre_filter", "filter": "filter", "score": "score"}
+_WEIGHTS: Final = {plugin.name: weight for plugin, weight in builtin.DEFAULT.scores}
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    **{plugin.name: plugin for plugin in builtin.DEFAULT.pre_filters},
+    **{plugin.name: plugin for plugin in builtin.DEFAULT.filters},
+    **{plugin.name: plugin for plugin, _ in builtin.DEFAULT.scores},
+}
+
+
+def compile_profile(profile: ProfileConfiguration, path: str) -> Plugins:
+    """The plugins of a profile; `path` says where it stands. Raises ConfigurationError."""
+    made = _make(profile, path)
+    sets: Mapping[str, PluginSet] = {str(point): given for point, given in (profile.plugins or {}).items()}
+    for point, given in sets.items():
+        _check(given, point, made, f"{path}.plugins.{point}")
+    everywhere = _merged(dict.fromkeys(_UPSTREAM_ORDER, 0), sets.get("multiPoint", PluginSet()))
+    for name, point in _FIXED.items():
+        if name not in _merged(everywhere, sets.get(point, PluginSet())):
+            raise ConfigurationError(f"{path}.plugins: a scheduler without {name} is not possible")
+
+    def at(point: str, implements: Callable[[Any], bool]) -> list[tuple[Any, int]]:
+        inherited = {name: weight for name, weight in everywhere.items() if name in made and implements(made[name])}
+        merged = _merged(inherited, sets.get(point, PluginSet()), own_first=True)
+        return [(made[name], weight or _WEIGHTS.get(name, 1)) for name, weight in merged.items()]
+
+    preempts = "DefaultPreemption" in _merged(everywhere, sets.get("postFilter", PluginSet()))
+    return Plugins(
+        pre_filters=tuple(plugin for plugin, _ in at("preFilter", lambda one: hasattr(one, "pre_filter"))),
+        filters=tuple(plugin for plugin, _ in at("filter", lambda one: hasattr(one, "filter"))),
+        scores=tuple(at("score", lambda one: hasattr(one, "score"))),
+        preemption=made["DefaultPreemption"] if preempts else None,
+    )
+
+
+def _make(profile: ProfileConfiguration, path: str) -> dict[str, Any]:
+    made: dict[str, Any] = {**_DEFAULTS, "DefaultPreemption": PreemptionLimits()}
+    seen = set()
+    for number, given in enumerate(profile.plugin_config):
+        where = f"{path}.pluginConfig[{number}]"
+        if given.name in seen:
+            raise ConfigurationError(f"{where}: repeated config for plugin {given.name}")
+        seen.add(given.name)
+        if given.name not in ARGUMENTS:
+            raise ConfigurationError(
+                f"{where}: plugin {given.name!r} takes no arguments; these do: {', '.join(sorted(ARGUMENTS))}"
+            )
+        made[given.name] = ARGUMENTS[given.name](given.args, f"{where}.args")
+    return made
+
+
+def _merged(inherited: Mapping[str, int], given: PluginSet, *, own_first: bool = False) -> dict[str, int]:
+    disabled = {one.name for one in given.disabled}
+    kept = {} if "*" in disabled else {name: weight for name, weight in inherited.items() if name not in disabled}
+    own = {one.name: one.weight for one in given.enabled}
+    if not own_first:
+        # A plugin that is said again keeps its place and takes the new weight.
+        return {**kept, **own}
+    replaced = {name: own.get(name, weight) for name, weight in kept.items()}
+    return {**{name: weight for name, weight in own.items() if name not in kept}, **replaced}
+
+
+def _check(given: PluginSet, point: str, made: Mapping[str, Any], path: str) -> None:
+    names = [one.name for one in given.enabled]
+    for one in (*given.enabled, *given.disabled):
+        if one.name not in _UPSTREAM_ORDER and not (one.name == "*" and one in given.disabled):
+            raise ConfigurationError(
+                f"{path}: plugin {one.name!r} is not known; known are {', '.join(sorted(_UPSTREAM_ORDER))}"
+            )
+    for one in given.enabled:
+        if names.count(one.name) > 1:
+            raise ConfigurationError(f"{path}: plugin {one.name!r} is enabled twice")
+        if one.weight < 0:
+            raise ConfigurationError(f"{path}: the weight of plugin {one.name!r} is {one.weight}, less than nothing")
+        if point in _POINTS and not hasattr(made.get(one.name), _POINTS[point]):
+            raise ConfigurationError(f"{path}: plugin {one.name!r} does not extend {point}")
+        if point == "postFilter" and one.name != "DefaultPreemption":
+            raise ConfigurationError(f"{path}: plugin {one.name!r} does not extend {point}")

@@ -1,0 +1,197 @@
+"""The file that kube-scheduler's `--config` names: what it changes, and what is said of mistakes in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from keelback.scheduler import configuration
+from keelback.scheduler.config import SchedulerConfig
+from keelback.scheduler.configuration_types import ConfigurationError
+from keelback.scheduling import builtin
+from keelback.scheduling.framework import Plugins, PreemptionLimits
+
+Make = Callable[..., Any]
+
+HEAD = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+
+
+def parse(text: str) -> SchedulerConfig:
+    return configuration.parse(HEAD + text, SchedulerConfig())
+
+
+def plugins(text: str) -> Plugins:
+    return parse(text).profiles["default-scheduler"].plugins
+
+
+def names(members: tuple[Any, ...]) -> list[str]:
+    return [one.name for one in members]
+
+
+def test_a_file_that_says_nothing_is_the_default_profile() -> None:
+    found = plugins("")
+    assert names(found.pre_filters) == names(builtin.DEFAULT.pre_filters)
+    assert names(found.filters) == names(builtin.DEFAULT.filters)
+    assert [(one.name, weight) for one, weight in found.scores] == [
+        (one.name, weight) for one, weight in builtin.DEFAULT.scores
+    ]
+    assert found.preemption == PreemptionLimits()
+
+
+def test_profiles_are_schedulers_with_their_own_plugins() -> None:
+    config = parse(
+        """
+podInitialBackoffSeconds: 2
+podMaxBackoffSeconds: 20
+percentageOfNodesToScore: 50
+leaderElection: {leaderElect: false}
+profiles:
+- schedulerName: default-scheduler
+- schedulerName: plain
+  percentageOfNodesToScore: 20
+  plugins:
+    score: {disabled: [{name: "*"}], enabled: [{name: ImageLocality, weight: 7}]}
+    filter: {disabled: [{name: TaintToleration}]}
+    postFilter: {disabled: [{name: DefaultPreemption}]}
+"""
+    )
+    assert config.scheduler_names == ("default-scheduler", "plain")
+    assert (config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds) == (2, 20)
+    assert not config.leader_elect
+    default, plain = (config.profiles[name] for name in config.scheduler_names)
+    assert (default.percentage_of_nodes_to_score, plain.percentage_of_nodes_to_score) == (50, 20)
+    assert [(one.name, weight) for one, weight in plain.plugins.scores] == [("ImageLocality", 7)]
+    assert "TaintToleration" not in names(plain.plugins.filters)
+    assert "TaintToleration" in names(default.plugins.filters)
+    assert plain.plugins.preemption is None
+
+
+def test_what_is_said_of_all_points_yields_to_what_is_said_of_one() -> None:
+    found = plugins(
+        """
+profiles:
+- plugins:
+    multiPoint:
+      disabled: [{name: InterPodAffinity}]
+      enabled: [{name: ImageLocality, weight: 5}]
+    score:
+      enabled: [{name: NodeAffinity, weight: 9}]
+"""
+    )
+    assert "InterPodAffinity" not in names(found.filters)
+    weights = {one.name: weight for one, weight in found.scores}
+    assert (weights["ImageLocality"], weights["NodeAffinity"], weights["TaintToleration"]) == (5, 9, 3)
+    assert "InterPodAffinity" not in weights
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("profile: []", "unknown field `profile`"),
+        ("extenders: []", "unknown field `extenders`"),
+        ("podMaxBackoffSeconds: soon", "Expected `int`, got `str` - at `$.podMaxBackoffSeconds`"),
+        ("podMaxBackoffSeconds: 0", "podMaxBackoffSeconds no less"),
+        ("percentageOfNodesToScore: 101", "not from 0 to 100"),
+        ("profiles: [{}, {}]", "is empty or there twice"),
+        ("profiles: [{plugins: {score: {enabled: [{name: Foo}]}}}]", "profiles[0].plugins.score: plugin 'Foo' is not"),
+        ("profiles: [{plugins: {score: {enabled: [{name: NodePorts}]}}}]", "'NodePorts' does not extend score"),
+        ("profiles: [{plugins: {filter: {enabled: [{name: '*'}]}}}]", "plugin '*' is not known"),
+        ("profiles: [{plugins: {multiPoint: {disabled: [{name: '*'}]}}}]", "without SchedulingGates is not possible"),
+        ("profiles: [{plugins: {bind: {disabled: [{name: DefaultBinder}]}}}]", "without DefaultBinder"),
+        ("profiles: [{plugins: {colour: {}}}]", "Invalid enum value 'colour'"),
+        ("profiles: [{pluginConfig: [{name: NodePorts, args: {}}]}]", "'NodePorts' takes no arguments"),
+        (
+            "profiles: [{pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]}]",
+            "profiles[0].pluginConfig[0].args.hardPodAffinityWeight is 101",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {kind: InterPodAffinityArgs}}]}]",
+            "is not kubescheduler.config.k8s.io/v1 NodeResourcesFitArgs",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: "
+            "{scoringStrategy: {type: RequestedToCapacityRatio}}}]}]",
+            "at least one point",
+        ),
+    ],
+)
+def test_mistakes_are_named_with_their_place(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse(text)
+    assert said in str(raised.value)
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="v1beta3"):
+        configuration.parse(
+            "apiVersion: kubescheduler.config.k8s.io/v1beta3\nkind: KubeSchedulerConfiguration\n", SchedulerConfig()
+        )
+
+
+def test_arguments_reach_their_plugins(make_world: Make) -> None:
+    async def scenario() -> None:
+        config = parse(
+            """
+profiles:
+- schedulerName: default-scheduler
+  pluginConfig:
+  - name: NodeAffinity
+    args:
+      addedAffinity:
+        requiredDuringSchedulingIgnoredDuringExecution:
+          nodeSelectorTerms: [{matchExpressions: [{key: pool, operator: In, values: [batch]}]}]
+  - name: PodTopologySpread
+    args:
+      defaultingType: List
+      defaultConstraints: [{topologyKey: rack, maxSkew: 1, whenUnsatisfiable: ScheduleAnyway}]
+  - name: DefaultPreemption
+    args: {minCandidateNodesPercentage: 5, minCandidateNodesAbsolute: 7}
+"""
+        )
+        assert config.profiles["default-scheduler"].plugins.preemption == PreemptionLimits(5, 7)
+        world = make_world(scheduler_names=config.scheduler_names, profiles=config.profiles)
+        await world.add_node("other")
+        async with world.running():
+            await world.add_pod("web")
+            await world.until(lambda: world.messages("web", "FailedScheduling"))
+            assert world.messages("web", "FailedScheduling")[0].startswith(
+                "0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node affinity. preemption: "
+            )
+            await world.add_node("batch", pool="batch")
+            await world.settle()
+            world.clock.advance(2)
+            await world.until(lambda: world.node_of("web") == "batch")
+
+    asyncio.run(scenario())
+
+
+def test_each_profile_places_its_own_pods(make_world: Make) -> None:
+    async def scenario() -> None:
+        config = parse(
+            """
+profiles:
+- schedulerName: default-scheduler
+- schedulerName: tight
+  plugins:
+    score: {disabled: [{name: "*"}], enabled: [{name: NodeResourcesFit}]}
+  pluginConfig:
+  - name: NodeResourcesFit
+    args:
+      scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 1}]}
+"""
+        )
+        world = make_world(scheduler_names=config.scheduler_names, profiles=config.profiles)
+        for name in ("n1", "n2"):
+            await world.add_node(name)
+        await world.add_pod("first", nodeName="n2")
+        async with world.running():
+            await world.add_pod("packed", schedulerName="tight")
+            await world.until(lambda: world.node_of("packed"))
+            await world.add_pod("spread")
+            await world.until(lambda: world.node_of("spread"))
+            assert (world.node_of("packed"), world.node_of("spread")) == ("n2", "n1")
+
+    asyncio.run(scenario())
