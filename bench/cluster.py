@@ -57,11 +57,14 @@ class Cluster:
         done = subprocess.run(
             line,
             env=self._environment,
-            check=True,
+            check=False,
             timeout=LIMIT_SECONDS,
             capture_output=True,
         )
-        return done.stdout.decode() + done.stderr.decode()
+        said = done.stdout.decode() + done.stderr.decode()
+        if done.returncode != 0:
+            raise SystemExit(f"keelback {command} failed: {said}")
+        return said
 
     def __enter__(self) -> Cluster:
         said = self._run("up", *self._arguments).splitlines()
