@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 CLIENTS = 16
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 BASE = "/api/v1/namespaces/default/pods"
 
 
@@ -99,11 +100,16 @@ class Connection:
         return self
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> tuple[int, bytes]:
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer bench-token\r\n"
-            f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Accept: {accept}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -133,14 +139,15 @@ async def run(pods: int, watchers: int, port: int, ca: str, context: ssl.SSLCont
             status, body = await connection.ask("POST", BASE, pod(number))
             assert status == 201, body
 
-    async def get(connection: Connection, count: int) -> None:
+    async def get(connection: Connection, count: int, accept: str = "application/json") -> None:
         for _ in range(count):
-            status, _ = await connection.ask("GET", f"{BASE}/web-74b97b66ff-{random.randrange(pods):05d}")
+            path = f"{BASE}/web-74b97b66ff-{random.randrange(pods):05d}"
+            status, _ = await connection.ask("GET", path, accept=accept)
             assert status == 200
 
-    async def repeat(query: str, count: int) -> None:
+    async def repeat(query: str, count: int, accept: str = "application/json") -> None:
         for _ in range(count):
-            status, body = await connections[0].ask("GET", BASE + query)
+            status, body = await connections[0].ask("GET", BASE + query, accept=accept)
             assert status == 200, body[:300]
 
     parts = [range(at, pods, CLIENTS) for at in range(CLIENTS)]
@@ -152,6 +159,10 @@ async def run(pods: int, watchers: int, port: int, ca: str, context: ssl.SSLCont
     report("get a pod", await measure(pid, reads, 500 * CLIENTS), 0.5, 0.06)
     await repeat("?limit=500", 3)
     report("list 500 (limit=500)", await measure(pid, repeat("?limit=500", 40), 40), 25, 1.5)
+    report("list 500 in protobuf, first", await measure(pid, repeat("?limit=500", 1, PROTOBUF), 1), 0, 60)
+    report("list 500 in protobuf", await measure(pid, repeat("?limit=500", 40, PROTOBUF), 40), 0, 1.5)
+    reads = asyncio.gather(*(get(one, 500, PROTOBUF) for one in connections))
+    report("get a pod in protobuf", await measure(pid, reads, 500 * CLIENTS), 0, 0.1)
     report(f"list all {pods}", await measure(pid, repeat("", 10), 10), 180 * pods / 5000, 12 * pods / 5000)
     await repeat("?labelSelector=no%3Done", 1)  # the index is made when it is first needed
     absent = await measure(pid, repeat("?labelSelector=no%3Done", 200), 200)

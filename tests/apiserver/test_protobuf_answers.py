@@ -16,6 +16,9 @@ from keelback.apiserver import negotiation
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.apiserver.negotiation import JSON, PROTOBUF, YAML, Accepted
 from keelback.component.http import Request, Response, StreamingResponse
+from keelback.registry import optional_kinds
+from keelback.registry.builtin import strategies
+from keelback.registry.runtime_config import OPTIONAL
 from keelback.testing.api import ADMINISTRATOR, api_server
 
 BOTH = f"{PROTOBUF},{JSON}"
@@ -196,6 +199,14 @@ async def test_every_listed_kind_is_answered_in_protobuf(setting: Setting) -> No
 async def groups(setting: Setting) -> list[Any]:
     found: list[Any] = (await setting.as_json("/apis"))["groups"]
     return found
+
+
+def test_the_lists_of_every_version_hold_the_messages_of_their_kind() -> None:
+    optional = [one for place in OPTIONAL for one in optional_kinds.strategies(*place)]
+    for strategy in [*strategies(), *optional]:
+        kind = strategy.kind.__kind__
+        rows = protobuf.rows_of_kind(kind.api_version, kind.list_kind)
+        assert f"2 items []{protobuf.name_of(kind.api_version, kind.kind)}" in rows, kind
 
 
 @with_setting
