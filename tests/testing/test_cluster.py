@@ -102,7 +102,8 @@ def test_objects_are_patched_scaled_and_deleted(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_cron_jobs_week_passes_while_one_waits() -> None:
+@pytest.mark.timeout(300)
+def test_a_cron_jobs_nights_pass_while_one_waits() -> None:
     cron_job = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -111,9 +112,9 @@ def test_a_cron_jobs_week_passes_while_one_waits() -> None:
     }
     with Cluster(nodes=1, heartbeat_seconds=3600) as cluster:
         cluster.apply(cron_job)
-        cluster.advance(days=7)
+        cluster.advance(days=3)
         finished = cluster.list("jobs")
-        assert len(finished) == 7
+        assert len(finished) == 3
         assert {one["status"]["succeeded"] for one in finished} == {1}
         assert {one["status"]["startTime"][11:] for one in finished} == {"03:00:00Z"}
 
