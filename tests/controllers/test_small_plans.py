@@ -60,6 +60,7 @@ def test_endpoints_that_people_write_are_mirrored_by_subset_and_family() -> None
     slices = endpointslice_mirroring.wanted_slices(endpoints)
     assert [(one.address_type, len(one.endpoints)) for one in slices] == [("IPv4", 2), ("IPv6", 1)]
     assert [one.conditions.ready for one in slices[0].endpoints] == [True, False]
+    assert {one.metadata.generate_name for one in slices} == {"web-"}
     assert endpointslice_mirroring.is_mirrored(endpoints, Service())
     assert not endpointslice_mirroring.is_mirrored(endpoints, None)
     assert not endpointslice_mirroring.is_mirrored(endpoints, Service(spec=ServiceSpec(selector={"a": "b"})))

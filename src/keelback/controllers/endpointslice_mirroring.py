@@ -42,14 +42,14 @@ def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
 
 
 def wanted_slices(endpoints: Endpoints) -> list[EndpointSlice]:
-    """A slice for each subset and address family; named after their place so that they can be found again."""
+    """A slice for each subset and address family: found again by its family and ports."""
     found = []
-    for number, subset in enumerate(endpoints.subsets):
+    for subset in endpoints.subsets:
         by_family: dict[str, list[Endpoint]] = {}
         for address, ready in _addresses(subset):
             by_family.setdefault(family_of(address.ip), []).append(_endpoint(address, ready))
         for family, members in by_family.items():
-            found.append(_make_slice(endpoints, subset, number, family, members[:MAX_ENDPOINTS_PER_SUBSET]))
+            found.append(_make_slice(endpoints, subset, family, members[:MAX_ENDPOINTS_PER_SUBSET]))
     return found
 
 
@@ -88,9 +88,9 @@ class EndpointSliceMirroringReconciler:
 
     async def _carry_out(self, wanted: Sequence[EndpointSlice], held: Sequence[EndpointSlice]) -> None:
         client = self.context.client
-        by_name = {one.metadata.name: one for one in held}
+        left = list(held)
         for one in wanted:
-            old = by_name.pop(one.metadata.name, None)
+            old = next((other for other in left if _place(other) == _place(one)), None)
             if old is None:
                 try:
                     await client.create(one)
@@ -98,11 +98,16 @@ class EndpointSliceMirroringReconciler:
                     if not is_namespace_terminating(error):
                         raise
                 continue
+            left.remove(old)
             changes = patches.difference(_owned(old), _owned(one))
             if changes:
                 await client.patch(EndpointSlice, old.metadata.name, old.metadata.namespace, MergePatch(changes))
-        for one in by_name.values():
+        for one in left:
             await client.delete(EndpointSlice, one.metadata.name, one.metadata.namespace, uid=one.metadata.uid)
+
+
+def _place(one: EndpointSlice) -> tuple[str, tuple[EndpointPort, ...]]:
+    return (one.address_type, tuple(one.ports or ()))
 
 
 def _addresses(subset: EndpointSubset) -> Iterator[tuple[EndpointAddress, bool]]:
@@ -123,7 +128,7 @@ def _endpoint(address: EndpointAddress, ready: bool) -> Endpoint:
 
 
 def _make_slice(
-    endpoints: Endpoints, subset: EndpointSubset, number: int, family: str, members: Sequence[Endpoint]
+    endpoints: Endpoints, subset: EndpointSubset, family: str, members: Sequence[Endpoint]
 ) -> EndpointSlice:
     metadata = endpoints.metadata
     labels = {**metadata.labels, SERVICE_NAME: metadata.name, MANAGED_BY: MANAGER}
@@ -138,7 +143,7 @@ def _make_slice(
     )
     return EndpointSlice(
         metadata=ObjectMeta(
-            name=f"{metadata.name[:230]}-mirrored-{number}-{family.lower()}",
+            generate_name=f"{metadata.name[:57]}-",
             namespace=metadata.namespace,
             labels=labels,
             annotations=annotations,
