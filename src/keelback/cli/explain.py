@@ -30,7 +30,7 @@ async def from_cluster(given: argparse.Namespace) -> tuple[Snapshot, str]:
     """The objects of the cluster that the kubeconfig names, and its context's namespace. Raises ClusterError."""
     path = Path(given.kubeconfig) if given.kubeconfig else kubeconfig_path(os.environ)
     try:
-        profiles = _profiles(given.config)
+        profiles = profiles_of(given.config)
         access = kubeconfig.load(path, given.context)
         transport = kubeconfig.transport(access)
         try:
@@ -42,7 +42,8 @@ async def from_cluster(given: argparse.Namespace) -> tuple[Snapshot, str]:
         raise ClusterError(f"the cluster that {path} names cannot be read: {error}") from error
 
 
-def _profiles(path: str) -> Mapping[str, Profile]:
+def profiles_of(path: str) -> Mapping[str, Profile]:
+    """The profiles of a KubeSchedulerConfiguration file; none without a path. Raises ClusterError."""
     if not path:
         return {}
     try:

@@ -114,6 +114,19 @@ def parser() -> argparse.ArgumentParser:
     _access_flags(explain)
     explain.set_defaults(run=_explain)
 
+    simulate = commands.add_parser("simulate", help="say where pods would go if a cluster were otherwise")
+    simulate.add_argument(
+        "--cluster", action="append", default=[], metavar="FILE", help="its objects, not a kubeconfig's"
+    )
+    simulate.add_argument("--add", action="append", default=[], metavar="FILE", help="nodes, pods and others to add")
+    simulate.add_argument(
+        "--cordon", action="append", default=[], metavar="NODE", help="a node that takes no more pods"
+    )
+    simulate.add_argument("--drain", action="append", default=[], metavar="NODE", help="a node whose pods have to go")
+    simulate.add_argument("--config", default="", metavar="FILE", help="the scheduler's KubeSchedulerConfiguration")
+    _access_flags(simulate)
+    simulate.set_defaults(run=_simulate)
+
     doctor = commands.add_parser("doctor", help="say what this machine can do, and how to get what is missing")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)
@@ -197,6 +210,12 @@ def _explain(given: argparse.Namespace) -> int:
     from keelback.cli import explain
 
     return explain.run(given)
+
+
+def _simulate(given: argparse.Namespace) -> int:
+    from keelback.cli import simulate
+
+    return simulate.run(given)
 
 
 def _node(given: argparse.Namespace) -> int:
