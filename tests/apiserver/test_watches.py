@@ -458,12 +458,12 @@ async def a_served_world() -> AsyncIterator[tuple[World, int]]:
 
 
 @asynccontextmanager
-async def a_socket(port: int, target: str) -> AsyncIterator[tuple[str, WebSocket]]:
+async def a_socket(port: int, target: str, accept: str = "*/*") -> AsyncIterator[tuple[str, WebSocket]]:
     """The head of the answer, and the socket."""
     connection = await dial("127.0.0.1", port)
     try:
         lines = "".join(f"{name}: {value}\r\n" for name, value in websocket.client_headers(()).items())
-        connection.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+        connection.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n{lines}\r\n".encode())
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += await connection.read_exactly(1)
@@ -497,6 +497,24 @@ def test_a_watch_over_websocket_has_a_message_for_each_event() -> None:
                     await world.put("a", n=str(number))
                     assert await messages(socket, 1) == ["MODIFIED a"]
                     socket.close()
+
+    asyncio.run(main())
+
+
+def test_a_watch_in_protobuf_over_websocket_has_a_message_without_its_length() -> None:
+    async def main() -> None:
+        async with a_served_world() as (world, port):
+            await world.put("a")
+            await world.put("b")
+            target, accept = f"{CONFIG_MAPS}?watch=1", "application/vnd.kubernetes.protobuf;stream=watch"
+            async with a_socket(port, target, accept) as (_, socket):
+                for name in ("a", "b"):
+                    message = await socket.read()
+                    assert message is not None
+                    opcode, data = message
+                    assert opcode == Opcode.BINARY
+                    assert data.startswith(b"\x0a\x05ADDED\x12")
+                    assert b"\x0a\x01" + name.encode() in data
 
     asyncio.run(main())
 

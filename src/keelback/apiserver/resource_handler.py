@@ -67,7 +67,7 @@ class ResourceHandler:
     def accepted(self, context: RequestContext) -> negotiation.Accepted:
         """The form of the answer. Raises NotAcceptable."""
         accept = context.request.headers.get("accept", "")
-        return negotiation.negotiate(accept, has_message=self._has_message)
+        return negotiation.negotiate(accept) if self._has_message else negotiation.negotiate(accept, has_message=False)
 
     async def handle(self, context: RequestContext) -> AnyResponse:
         """Answer a request for the resource itself, not for a subresource."""
