@@ -474,7 +474,7 @@ async def a_socket(port: int, target: str, accept: str = "*/*") -> AsyncIterator
 
 
 async def messages(socket: WebSocket, count: int) -> list[str]:
-    found = []
+    found: list[str] = []
     while len(found) < count:
         message = await socket.read()
         assert message is not None
