@@ -128,7 +128,7 @@ def test_create_roles_and_bindings(work: Cluster) -> None:
 
 
 def test_create_quota_budget_priority_and_ingress(work: Cluster) -> None:
-    quota = made(work, "quota", "small", "--hard=pods=90,services=9", "--scopes=NotTerminating")
+    quota = made(work, "quota", "small", "--hard=pods=90", "--scopes=NotTerminating")
     assert (quota["spec"]["hard"]["pods"], quota["spec"]["scopes"]) == ("90", ["NotTerminating"])
     budget = made(work, "poddisruptionbudget", "web", "--selector=app=web", "--min-available=50%")
     assert budget["spec"]["minAvailable"] == "50%"
