@@ -341,7 +341,9 @@ def parts_definition() -> dict[str, Any]:
 async def make_parts(ask: Ask) -> None:
     """Six parts of three colours."""
     assert (await ask("POST", CRDS, parts_definition()))[0] == 201
-    while (await ask("GET", PARTS))[0] != 200:
+    for _ in range(1000):
+        if (await ask("GET", PARTS))[0] == 200:
+            break
         await asyncio.sleep(0)
     for number in range(6):
         spec = {"color": ("red", "green", "blue")[number % 3], "size": number}
