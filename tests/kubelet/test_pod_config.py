@@ -10,6 +10,8 @@ from keelback.api.core_v1 import (
     AppArmorProfile,
     ConfigMapVolumeSource,
     Container,
+    ContainerRestartRule,
+    ContainerRestartRuleOnExitCodes,
     DownwardAPIVolumeSource,
     EmptyDirVolumeSource,
     Node,
@@ -120,6 +122,15 @@ def test_a_containers_own_profile_is_looked_at_too():
     found = admit(pod, [], Node(metadata=ObjectMeta(name="node")), {})
     assert found is not None
     assert found.reason == "AppArmor"
+
+
+def test_a_rule_that_restarts_the_whole_pod_is_refused_and_not_left_out():
+    exited = ContainerRestartRuleOnExitCodes(operator="In", values=(42,))
+    rule = ContainerRestartRule(action="RestartAllContainers", exit_codes=exited)
+    pod = a_pod(container=Container(name="c", restart_policy="Never", restart_policy_rules=(rule,)))
+    found = admit(pod, [], Node(metadata=ObjectMeta(name="node")), {})
+    assert found is not None
+    assert found.reason == "RestartAllContainersNotSupported"
 
 
 def test_resolv_conf_has_no_more_than_resolvers_read():

@@ -126,4 +126,8 @@ def _unsupported(pod: Pod) -> Rejection | None:
     if any(profile is not None and profile.type != "Unconfined" for profile in profiles):
         text = "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
         return Rejection("AppArmor", text)
+    rules = [rule for one in pods.all_containers(pod.spec) for rule in one.restart_policy_rules]
+    if any(rule.action == "RestartAllContainers" for rule in rules):
+        text = "Pod was rejected: the restart rule RestartAllContainers is not supported in this node"
+        return Rejection("RestartAllContainersNotSupported", text)
     return None
