@@ -31,6 +31,7 @@ from keelback.apiserver import (
 )
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
+from keelback.apiserver.audit_ids import AuditIDs
 from keelback.apiserver.component_statuses import ComponentStatuses
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
@@ -122,9 +123,12 @@ class APIServerConfig:
 class RunningAPIServer:
     """A server that answers. `run` keeps its caches in step with the store."""
 
-    def __init__(self, server: APIServer, feed: CacheFeed, store: Store, clock: Clock, in_process: set[str]) -> None:
+    def __init__(
+        self, server: APIServer, feed: CacheFeed, store: Store, clock: Clock, in_process: set[str], audit_ids: AuditIDs
+    ) -> None:
         """`in_process` is where the names of those are put who have a client in this process."""
         self._in_process = in_process
+        self._audit_ids = audit_ids
         self._server = server
         self._feed = feed
         self._store = store
@@ -135,7 +139,7 @@ class RunningAPIServer:
 
     async def handle(self, request: Request) -> AnyResponse:
         """The handler for the front door."""
-        return await self._server.handle(request)
+        return self._audit_ids.mark(request, await self._server.handle(request))
 
     def client(self, identity: UserInfo, user_agent: str = "keelback") -> Client:
         """A client in this process, acting as the identity."""
@@ -248,7 +252,8 @@ class _Assembly:
         for one in others:
             await extensions.serve(one, self._server, self._discovery, openapi)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
-        running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process)
+        audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
+        running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process, audit_ids)
         running.at_close(self._webhooks.close)
         await self._follow_policy(running)
         custom = self._custom_resources(openapi)
