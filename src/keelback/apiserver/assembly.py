@@ -38,6 +38,7 @@ from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
+from keelback.apiserver.identity_lease import IdentityLease, lease_name
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
@@ -118,6 +119,8 @@ class APIServerConfig:
     kubelet_socket: Callable[[], socket.socket] | None = None
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
+    hostname: str = ""
+    """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
 
 
 class RunningAPIServer:
@@ -261,20 +264,30 @@ class _Assembly:
         running.follow(custom.run)
         await self._addresses.repair()
         running.follow(self._addresses.run)
-        running.follow(FlowSchemaStatuses(self._lookup, running.client(_SERVER, "kube-apiserver"), self._clock).run)
-        running.begin()
+        client = running.client(_SERVER, "kube-apiserver")
+        running.follow(FlowSchemaStatuses(self._lookup, client, self._clock).run)
         config = self._config
+        identity = self._identity(client) if config.hostname else None
+        if identity is not None:
+            running.follow(identity.run)
+        running.begin()
         await initial_objects.ensure(
-            running.client(_SERVER, "kube-apiserver"),
+            client,
             service_ip=config.service_ip,
             dns_ip=config.dns_ip,
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
             now=self._clock.now(),
         )
+        if identity is not None:
+            await identity.renew()
         served = {(one.kind.group, one.kind.version) for one in self._discovery.served()}
-        await local_api_services.ensure(running.client(_SERVER, "kube-apiserver"), self._clock.now(), served)
+        await local_api_services.ensure(client, self._clock.now(), served)
         return running
+
+    def _identity(self, client: Client) -> IdentityLease:
+        hostname = self._config.hostname
+        return IdentityLease(client, self._clock, hostname, f"{lease_name(hostname)}_{self._new_uid()}")
 
     def _new_uid(self) -> str:
         return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))

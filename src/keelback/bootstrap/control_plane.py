@@ -314,6 +314,7 @@ class ControlPlane:
             default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
             default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
             optional_versions=options.optional_versions(),
+            hostname=socket.gethostname(),
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )
 

@@ -97,6 +97,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
         default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
         optional_versions=options.optional_versions(),
+        hostname=socket.gethostname(),
     )
     store = await open_store(Path(options.storage_file), clock)
     try:

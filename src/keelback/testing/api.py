@@ -35,10 +35,12 @@ async def api_server(
     optional_versions: tuple[tuple[str, str], ...] = (),
     others: tuple[Extension, ...] = (),
     service_account_key_pem: bytes = b"",
+    hostname: str = "",
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
 
-    Who gives the key that tokens are signed with can sign some, too.
+    Who gives the key that tokens are signed with can sign some, too. With a hostname it keeps an identity Lease: it
+    writes every ten seconds.
     """
     used = clock or SystemClock()
     store = store or memory.open_store(used)
@@ -54,6 +56,7 @@ async def api_server(
             token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',  # noqa: S106
             disable_admission_plugins=disable_admission_plugins,
             optional_versions=optional_versions,
+            hostname=hostname,
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)
         try:
