@@ -277,6 +277,7 @@ class _Assembly:
             dns_ip=config.dns_ip,
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
+            client_ca_pem=config.client_ca_pem,
             now=self._clock.now(),
         )
         if identity is not None:

@@ -1,4 +1,5 @@
-"""What every cluster has from its first start: system namespaces, roles, priority classes, the kubernetes Service."""
+"""What every cluster has from its first start: system namespaces, roles, priority classes, the kubernetes Service, and
+for aggregated API servers the authority that signs clients' certificates."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from keelback.apimachinery.meta import Condition, Object, ObjectMeta, replace
 from keelback.apiserver.service_addresses import DEFAULT_CIDR
 from keelback.auth import bootstrap_policy, bootstrap_policy_reconciliation
 from keelback.client import Client
+from keelback.component.logs import logger
 from keelback.registry import bootstrap_flow_control
 
+_log = logger("initial_objects")
 _AT_ONCE = 16
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 PRIORITY_CLASSES = (
@@ -40,7 +43,14 @@ _ADMINISTRATORS = rbac_v1.ClusterRoleBinding(
 
 
 async def ensure(
-    client: Client, *, service_ip: str, dns_ip: str, service_cidr: str, endpoint: tuple[str, int], now: datetime
+    client: Client,
+    *,
+    service_ip: str,
+    dns_ip: str,
+    service_cidr: str,
+    endpoint: tuple[str, int],
+    client_ca_pem: bytes,
+    now: datetime,
 ) -> None:
     """Create what is missing; run it at every start."""
     for name in NAMESPACES:
@@ -55,6 +65,7 @@ async def ensure(
     await _ensure_flow_control(client)
     await _ensure_service_cidr(client, service_cidr, now)
     await _ensure_services(client, service_ip, dns_ip, endpoint)
+    await _publish_authentication(client, client_ca_pem)
 
 
 async def _ensure(client: Client, obj: Object) -> None:
@@ -180,3 +191,19 @@ async def _replace_endpoint(client: Client, endpoint: tuple[str, int]) -> None:
             await client.create(obj)
         except errors.AlreadyExists:
             await client.update(obj)
+
+
+async def _publish_authentication(client: Client, client_ca_pem: bytes) -> None:
+    """Where aggregated API servers look for whom to believe; what others have put there stays."""
+    wanted = {"client-ca-file": client_ca_pem.decode()}
+    name, namespace = "extension-apiserver-authentication", "kube-system"
+    try:
+        current = await client.get(core_v1.ConfigMap, name, namespace)
+    except errors.NotFound:
+        await _ensure(client, core_v1.ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace), data=wanted))
+        return
+    if current.data.get("client-ca-file") != wanted["client-ca-file"]:
+        try:
+            await client.update(replace(current, data={**current.data, **wanted}))
+        except errors.StatusError as error:  # such as: it has been made immutable
+            _log.warning("The authority of client certificates was not published", error=str(error))
