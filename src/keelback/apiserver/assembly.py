@@ -22,6 +22,7 @@ from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object
 from keelback.apiserver import (
     extensions,
+    health_checks,
     initial_objects,
     kubelet_proxy,
     local_api_services,
@@ -38,6 +39,7 @@ from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
+from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.identity_lease import IdentityLease, lease_name
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
@@ -254,15 +256,19 @@ class _Assembly:
         openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
         for one in others:
             await extensions.serve(one, self._server, self._discovery, openapi)
-        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer)
+        hooks = StartHooks()
+        health = health_checks.endpoints(self._store, self._feed, hooks)
+        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process, audit_ids)
         running.at_close(self._webhooks.close)
         await self._follow_policy(running)
         custom = self._custom_resources(openapi)
         await custom.load()
+        hooks.finish(health_checks.CUSTOM_RESOURCES)
         running.follow(custom.run)
         await self._addresses.repair()
+        hooks.finish(health_checks.SERVICE_ADDRESSES)
         running.follow(self._addresses.run)
         client = running.client(_SERVER, "kube-apiserver")
         running.follow(FlowSchemaStatuses(self._lookup, client, self._clock).run)
@@ -280,10 +286,12 @@ class _Assembly:
             client_ca_pem=config.client_ca_pem,
             now=self._clock.now(),
         )
+        hooks.finish(*health_checks.INITIAL_OBJECTS)
         if identity is not None:
             await identity.renew()
         served = {(one.kind.group, one.kind.version) for one in self._discovery.served()}
         await local_api_services.ensure(client, self._clock.now(), served)
+        hooks.finish(health_checks.API_SERVICES)
         return running
 
     def _identity(self, client: Client) -> IdentityLease:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -43,19 +43,23 @@ def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
 
 _PATHS = (
     "/.well-known/openid-configuration",
-    "/healthz",
-    "/livez",
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
     "/openid/v1/jwks",
-    "/readyz",
     "/version",
 )
 
 
-def add(server: APIServer, discovery: Discovery, openapi: OpenAPI, metrics: Registry, issuer: TokenIssuer) -> None:
+def add(
+    server: APIServer,
+    discovery: Discovery,
+    openapi: OpenAPI,
+    metrics: Registry,
+    issuer: TokenIssuer,
+    health: Sequence[HealthChecks],
+) -> None:
     """Route them all."""
     version = msgspec.json.encode(version_info())
 
@@ -67,14 +71,13 @@ def add(server: APIServer, discovery: Discovery, openapi: OpenAPI, metrics: Regi
 
     server.route_path("/version", answer_version)
     server.route_path("/metrics", answer_metrics)
-    for name in ("healthz", "livez", "readyz"):
-        checks = HealthChecks(name)
+    for checks in health:
 
         async def answer_health(context: RequestContext, checks: HealthChecks = checks) -> AnyResponse:
             return await checks.respond(context.request)
 
-        server.route_path(f"/{name}", answer_health)
-        server.route_path(f"/{name}/", answer_health)
+        server.route_path(f"/{checks.endpoint}", answer_health)
+        server.route_path(f"/{checks.endpoint}/", answer_health)
     server.route_path("/openapi/v2", openapi.v2)
     server.route_path("/openapi/v3", openapi.v3)
     server.route_path("/openapi/v3/", openapi.v3)
@@ -84,11 +87,14 @@ def add(server: APIServer, discovery: Discovery, openapi: OpenAPI, metrics: Regi
     server.route_path("/apis/", _discovered(discovery))
     _add_issuer(server, issuer)
 
+    checked = {path for one in health for path in one.paths()}
+
     async def answer_index(context: RequestContext) -> AnyResponse:
-        body = msgspec.json.encode({"paths": sorted({*_PATHS, *discovery.paths()})})
+        body = msgspec.json.encode({"paths": sorted({*_PATHS, *checked, *discovery.paths()})})
         return Response(200, {"content-type": "application/json"}, body)
 
     server.route_path("/", answer_index)
+    server.route_path("/index.html", answer_index)
 
 
 def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:

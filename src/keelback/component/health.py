@@ -32,6 +32,10 @@ class HealthChecks:
         """Add a check under the name that `?verbose` and `?exclude=` know."""
         self.checks[name] = check
 
+    def paths(self) -> list[str]:
+        """Where the endpoint and each of its checks are asked."""
+        return [f"/{self.endpoint}", *(f"/{self.endpoint}/{name}" for name in self.checks)]
+
     async def failures(self, excluded: frozenset[str] = frozenset()) -> dict[str, str]:
         """The reasons of the checks that fail, by name."""
         found = {}
