@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from keelback.apiserver import health_checks
 from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.watch_feed import CacheFeed
+from keelback.component.health import HealthResults
 from keelback.component.http import Request, Response
 from keelback.concurrency.clock import SystemClock
 from keelback.storage.embedded import EmbeddedStore
@@ -64,6 +65,17 @@ def test_each_has_a_path_that_the_index_lists() -> None:
     assert other == index
 
 
+def test_how_they_went_is_a_metric() -> None:
+    *_, (status, text) = asyncio.run(ask("/readyz", "/readyz?exclude=etcd", "/livez", "/readyz/ping", "/metrics/slis"))
+    assert status == 200
+    lines = text.splitlines()
+    assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 1' in lines
+    assert 'kubernetes_healthchecks_total{name="etcd",status="success",type="readyz"} 1' in lines
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} 2' in lines
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="livez"} 1' in lines
+    assert "healthz" not in text
+
+
 def failing(
     endpoint: str, finished: Sequence[str] = HOOKS, *, feed_follows: bool = True, store_answers: bool = True
 ) -> set[str]:
@@ -79,7 +91,7 @@ def failing(
         feed.is_following = feed_follows
         hooks = StartHooks()
         hooks.finish(*finished)
-        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks)}
+        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks, HealthResults())}
         try:
             return set(await found[endpoint].failures())
         finally:

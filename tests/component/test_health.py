@@ -50,3 +50,18 @@ def ask(path: str, query: str = "") -> tuple[int, str]:
 )
 def test_answers(path: str, query: str, status: int, text: str) -> None:
     assert ask(path, query) == (status, text)
+
+
+def test_how_they_went_is_counted() -> None:
+    async def main() -> str:
+        checks = HealthChecks("readyz")
+        checks.add("etcd", broken)
+        await checks.failures()
+        checks.add("etcd", fine)
+        await checks.failures()
+        return checks.results.metrics.exposition().decode()
+
+    lines = asyncio.run(main()).splitlines()
+    assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 1' in lines
+    assert 'kubernetes_healthchecks_total{name="etcd",status="error",type="readyz"} 1' in lines
+    assert 'kubernetes_healthchecks_total{name="etcd",status="success",type="readyz"} 1' in lines

@@ -64,6 +64,7 @@ from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.token_requests import TokenRequests
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.client import Client, InProcessTransport
+from keelback.component.health import HealthResults
 from keelback.component.http import AnyResponse, Request
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
@@ -257,8 +258,9 @@ class _Assembly:
         for one in others:
             await extensions.serve(one, self._server, self._discovery, openapi)
         hooks = StartHooks()
-        health = health_checks.endpoints(self._store, self._feed, hooks)
-        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health)
+        results = HealthResults()
+        health = health_checks.endpoints(self._store, self._feed, hooks, results)
+        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process, audit_ids)
         running.at_close(self._webhooks.close)

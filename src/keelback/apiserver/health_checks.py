@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from keelback.apiserver.watch_feed import CacheFeed
-from keelback.component.health import Check, HealthChecks
+from keelback.component.health import Check, HealthChecks, HealthResults
 from keelback.storage.protocol import Store
 
 _STORE_SECONDS = 2.0
@@ -48,7 +48,7 @@ class StartHooks:
         return check
 
 
-def endpoints(store: Store, feed: CacheFeed, hooks: StartHooks) -> tuple[HealthChecks, ...]:
+def endpoints(store: Store, feed: CacheFeed, hooks: StartHooks, results: HealthResults) -> tuple[HealthChecks, ...]:
     """The three. A server that is alive may be unready: it does not know then what the store holds."""
 
     async def answers() -> None:
@@ -59,7 +59,7 @@ def endpoints(store: Store, feed: CacheFeed, hooks: StartHooks) -> tuple[HealthC
         if not feed.is_following:
             raise RuntimeError("the caches do not follow the store")
 
-    healthz, livez, readyz = (HealthChecks(name) for name in ("healthz", "livez", "readyz"))
+    healthz, livez, readyz = (HealthChecks(name, results=results) for name in ("healthz", "livez", "readyz"))
     for one in (healthz, livez, readyz):
         one.add("etcd", answers)
     readyz.add("etcd-readiness", answers)

@@ -14,9 +14,9 @@ from keelback.apiserver.discovery import Discovery
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.server import APIServer, ResourceRoute
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
-from keelback.component.health import HealthChecks
+from keelback.component.health import HealthChecks, HealthResults
 from keelback.component.http import AnyResponse, Response, text_response
-from keelback.component.metrics import Registry
+from keelback.component.metrics import CONTENT_TYPE, Registry
 
 KUBERNETES_VERSION = "v1.36.0"
 
@@ -44,6 +44,7 @@ def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
 _PATHS = (
     "/.well-known/openid-configuration",
     "/metrics",
+    "/metrics/slis",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
@@ -59,6 +60,7 @@ def add(
     metrics: Registry,
     issuer: TokenIssuer,
     health: Sequence[HealthChecks],
+    health_results: HealthResults,
 ) -> None:
     """Route them all."""
     version = msgspec.json.encode(version_info())
@@ -67,10 +69,14 @@ def add(
         return Response(200, {"content-type": "application/json"}, version)
 
     async def answer_metrics(context: RequestContext) -> AnyResponse:
-        return Response(200, {"content-type": "text/plain; version=0.0.4; charset=utf-8"}, metrics.exposition())
+        return Response(200, {"content-type": CONTENT_TYPE}, metrics.exposition())
+
+    async def answer_slis(context: RequestContext) -> AnyResponse:
+        return Response(200, {"content-type": CONTENT_TYPE}, health_results.metrics.exposition())
 
     server.route_path("/version", answer_version)
     server.route_path("/metrics", answer_metrics)
+    server.route_path("/metrics/slis", answer_slis)
     for checks in health:
 
         async def answer_health(context: RequestContext, checks: HealthChecks = checks) -> AnyResponse:

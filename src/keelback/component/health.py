@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from keelback.component import logs
 from keelback.component.http import Request, Response, parse_query, text_response
+from keelback.component.metrics import Registry
 
 # A check raises, with the reason, where it fails.
 Check: TypeAlias = Callable[[], Awaitable[None]]
@@ -20,6 +21,28 @@ async def ping() -> None:
     """The check that passes whenever the server answers at all."""
 
 
+class HealthResults:
+    """How often each check has passed and failed, and how it went last: what `/metrics/slis` shows (KEP-3466)."""
+
+    def __init__(self) -> None:
+        self.metrics = Registry()
+        self._last = self.metrics.gauge(
+            "kubernetes_healthcheck",
+            "[STABLE] This metric records the result of a single healthcheck.",
+            ("name", "type"),
+        )
+        self._all = self.metrics.counter(
+            "kubernetes_healthchecks_total",
+            "[STABLE] This metric records the results of all healthcheck.",
+            ("name", "status", "type"),
+        )
+
+    def note(self, endpoint: str, name: str, *, passed: bool) -> None:
+        """Record how a check went on which endpoint."""
+        self._last.set(float(passed), name, endpoint)
+        self._all.inc(name, "success" if passed else "error", endpoint)
+
+
 @dataclass(slots=True)
 class HealthChecks:
     """The checks of one endpoint, named for it (`livez`); each is asked in order on every request."""
@@ -27,6 +50,7 @@ class HealthChecks:
     endpoint: str
     checks: dict[str, Check] = field(default_factory=lambda: {"ping": ping})
     timeout_seconds: float = 10.0
+    results: HealthResults = field(default_factory=HealthResults)
 
     def add(self, name: str, check: Check) -> None:
         """Add a check under the name that `?verbose` and `?exclude=` know."""
@@ -40,7 +64,11 @@ class HealthChecks:
         """The reasons of the checks that fail, by name."""
         found = {}
         for name, check in self.checks.items():
-            if name not in excluded and (reason := await self._reason(check)) is not None:
+            if name in excluded:
+                continue
+            reason = await self._reason(check)
+            self.results.note(self.endpoint, name, passed=reason is None)
+            if reason is not None:
                 found[name] = reason
         return found
 
