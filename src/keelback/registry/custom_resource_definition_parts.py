@@ -26,6 +26,7 @@ from keelback.apimachinery import go_urls, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.registry.custom_resource_field_paths import resolve
+from keelback.registry.webhook_clients import service_path_problems, url_problems
 
 APPROVAL_ANNOTATION = "api-approved.kubernetes.io"
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -33,7 +34,6 @@ _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int
 _REVIEW_VERSIONS = ("v1", "v1beta1")
 _MAX_SELECTABLE_FIELDS = 8
 _MAX_WARNING_BYTES = 256
-_FORM = "; desired format: https://host[/path]"
 
 Approval = Literal["missing", "bypassed", "approved", "invalid"]
 
@@ -213,7 +213,7 @@ def _client(given: WebhookClientConfig, path: str, *, takes_any_bundle: bool) ->
     if (given.url is None) == (given.service is None):
         yield required(path, "exactly one of url or service is required")
     elif given.url is not None:
-        yield from _url(given.url, f"{path}.url")
+        yield from url_problems(given.url, f"{path}.url", "host must be specified")
     elif given.service is not None:
         yield from _service(given.service, f"{path}.service")
     if given.ca_bundle and not takes_any_bundle and (why := bundle_problem(given.ca_bundle)):
@@ -229,24 +229,6 @@ def bundle_problem(bundle: bytes) -> str:
     return ""
 
 
-def _url(text: str, path: str) -> Iterator[FieldError]:
-    try:
-        url = go_urls.parse(text)
-    except go_urls.UrlError as error:
-        yield required(path, f"url must be a valid URL: {error}{_FORM}")
-        return
-    if url.scheme != "https":
-        yield invalid(path, url.scheme, f"'https' is the only allowed URL scheme{_FORM}")
-    if not url.host:
-        yield invalid(path, url.host, f"host must be specified{_FORM}")
-    if url.user_info is not None:
-        yield invalid(path, url.user_info, "user information is not permitted in the URL")
-    if url.raw_fragment:
-        yield invalid(path, url.raw_fragment, "fragments are not permitted in the URL")
-    if url.raw_query:
-        yield invalid(path, url.raw_query, "query parameters are not permitted in the URL")
-
-
 def _service(given: ServiceReference, path: str) -> Iterator[FieldError]:
     if not given.name:
         yield required(f"{path}.name", "service name is required")
@@ -254,21 +236,7 @@ def _service(given: ServiceReference, path: str) -> Iterator[FieldError]:
         yield required(f"{path}.namespace", "service namespace is required")
     if complaints := names.port_number(given.port):
         yield invalid(f"{path}.port", given.port, f"port is not valid: {','.join(complaints)}")
-    route, place = given.path, f"{path}.path"
-    if route in (None, "", "/"):
-        return
-    assert route is not None
-    if route == "//":
-        yield invalid(place, route, "segment[0] may not be empty")
-        return
-    if not route.startswith("/"):
-        yield invalid(place, route, "must start with a '/'")
-    for at, step in enumerate(route[1:].removesuffix("/").split("/")):
-        if not step:
-            yield invalid(place, route, f"segment[{at}] may not be empty")
-            continue
-        for complaint in names.dns1123_subdomain(step):
-            yield invalid(place, route, f"segment[{at}]: {complaint}")
+    yield from service_path_problems(given.path, f"{path}.path")
 
 
 def is_protected(group: str) -> bool:

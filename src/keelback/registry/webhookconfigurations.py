@@ -13,7 +13,7 @@ from keelback.api.admissionregistration_v1 import (
     ValidatingWebhook,
     ValidatingWebhookConfiguration,
 )
-from keelback.apimachinery import go_urls, names
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required
 from keelback.registry import label_selectors
 from keelback.registry.admission_rules import (
@@ -23,12 +23,12 @@ from keelback.registry.admission_rules import (
     rule_problems,
 )
 from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.webhook_clients import service_path_problems, url_problems
 from keelback.registry.workloads import number
 
 _SIDE_EFFECTS: Final = ("None", "NoneOnDryRun")
 _REINVOCATIONS: Final = ("IfNeeded", "Never")
 _COLUMNS: Final = (number("Webhooks", lambda one: len(one.webhooks)), AGE)
-_FORM: Final = "; desired format: https://host[/path]"
 
 Webhooks = Sequence[MutatingWebhook | ValidatingWebhook]
 
@@ -103,27 +103,9 @@ def _validate_one(webhook: MutatingWebhook | ValidatingWebhook, path: str) -> It
     if (client.url is None) == (client.service is None):
         yield required(f"{path}.clientConfig", "exactly one of url or service is required")
     elif client.url is not None:
-        yield from _url_problems(client.url, f"{path}.clientConfig.url")
+        yield from url_problems(client.url, f"{path}.clientConfig.url", "host must be provided")
     elif client.service is not None:
         yield from _service_problems(client.service, f"{path}.clientConfig.service")
-
-
-def _url_problems(text: str, path: str) -> Iterator[FieldError]:
-    try:
-        url = go_urls.parse(text)
-    except go_urls.UrlError as error:
-        yield required(path, f"url must be a valid URL: {error}{_FORM}")
-        return
-    if url.scheme != "https":
-        yield invalid(path, url.scheme, f"'https' is the only allowed URL scheme{_FORM}")
-    if not url.host:
-        yield invalid(path, url.host, f"host must be provided{_FORM}")
-    if url.user_info is not None:
-        yield invalid(path, url.user_info, "user information is not permitted in the URL")
-    if url.raw_fragment:
-        yield invalid(path, url.raw_fragment, "fragments are not permitted in the URL")
-    if url.raw_query:
-        yield invalid(path, url.raw_query, "query parameters are not permitted in the URL")
 
 
 def _service_problems(service: ServiceReference, path: str) -> Iterator[FieldError]:
@@ -135,20 +117,7 @@ def _service_problems(service: ServiceReference, path: str) -> Iterator[FieldErr
     complaints = names.port_number(service.port)
     if complaints:
         yield invalid(f"{path}.port", service.port, f"port is not valid: {', '.join(complaints)}")
-    given = service.path
-    if given is None or given in ("", "/"):
-        return
-    if given == "//":
-        yield invalid(f"{path}.path", given, "segment[0] may not be empty")
-        return
-    if not given.startswith("/"):
-        yield invalid(f"{path}.path", given, "must start with a '/'")
-    for index, segment in enumerate(given[1:].removesuffix("/").split("/")):
-        if not segment:
-            yield invalid(f"{path}.path", given, f"segment[{index}] may not be empty")
-            continue
-        for complaint in names.dns1123_subdomain(segment):
-            yield invalid(f"{path}.path", given, f"segment[{index}]: {complaint}")
+    yield from service_path_problems(service.path, f"{path}.path")
 
 
 class MutatingWebhookConfigurationStrategy(Strategy[MutatingWebhookConfiguration]):
