@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -361,6 +362,25 @@ async def test_bookmarks_tell_the_revision_each_minute(world: World) -> None:
     await settle()
     await world.clock.pass_time(60)
     assert await events(watcher, 1) == [("BOOKMARK", "", revision)]
+
+
+@in_world
+async def test_while_nothing_happens_only_those_get_bookmarks_who_see_by_them_that_the_connection_lives(
+    world: World,
+) -> None:
+    start = WatchOptions(resource_version=world.pods.revision, allow_bookmarks=True)
+    far, near = await world.pods.watch(start), await world.pods.watch(replace(start, repeats_bookmarks=False))
+    revision = await world.store.put("/registry/configmaps/default/a", b"{}")
+    await settle()
+    for _ in range(3):
+        await world.clock.pass_time(60)
+    assert await events(far, 3) == [("BOOKMARK", "", revision)] * 3
+    assert await events(near, 1) == [("BOOKMARK", "", revision)]
+    assert near.ready_records() == []
+    later = await world.store.put("/registry/configmaps/default/a", b"{ }")
+    await settle()
+    await world.clock.pass_time(60)
+    assert await events(near, 1) == [("BOOKMARK", "", later)]
 
 
 @in_world

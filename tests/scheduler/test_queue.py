@@ -81,6 +81,22 @@ def test_a_pod_rejected_long_ago_is_tried_again_whatever_happened() -> None:
     assert popped(queue, 300.0).uid == "a"
 
 
+def test_it_says_when_time_has_something_to_do() -> None:
+    held: list[bool] = []
+    queue = SchedulingQueue(Backoff(1.0, 10.0), 300.0, WAKES_ON, lambda: held.append(True))
+    add(queue, "a")
+    add(queue, "b", gates=("wait",))
+    assert (held, queue.holds_pods) == ([], False)
+    queue.reject(popped(queue, 0.0), frozenset({"Fit"}), 0.0)
+    assert (held, queue.holds_pods) == ([True], True)
+    queue.happened((Event.NODE_ADDED,), 0.5)
+    assert (held, queue.holds_pods) == ([True, True], True)
+    queue.back_off(popped(queue, 1.0), 1.0)
+    assert (held, queue.holds_pods) == ([True, True, True], True)
+    popped(queue, 9.0)
+    assert not queue.holds_pods
+
+
 def test_a_gated_pod_is_not_tried_before_its_gates_are_gone() -> None:
     queue = make_queue()
     add(queue, "a", gates=("hold",))

@@ -63,7 +63,7 @@ from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer
 from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.token_requests import TokenRequests
 from keelback.auth.users import MASTERS_GROUP, UserInfo
-from keelback.client import Client, InProcessTransport
+from keelback.client import IN_PROCESS_WATCH_SECONDS, Client, InProcessTransport
 from keelback.component.health import HealthResults
 from keelback.component.http import AnyResponse, Request
 from keelback.component.metrics import Registry
@@ -150,7 +150,8 @@ class RunningAPIServer:
     def client(self, identity: UserInfo, user_agent: str = "keelback") -> Client:
         """A client in this process, acting as the identity."""
         self._in_process.add(identity.name)
-        return Client(InProcessTransport(self._server.handle, identity, {"user-agent": user_agent}))
+        transport = InProcessTransport(self._server.handle, identity, {"user-agent": user_agent})
+        return Client(transport, watch_seconds=IN_PROCESS_WATCH_SECONDS)
 
     def begin(self) -> None:
         """Follow the store from now on. The tasks are this object's until `close`."""

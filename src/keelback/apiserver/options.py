@@ -14,7 +14,7 @@ from keelback.apiserver.context import RequestContext
 from keelback.apiserver.resource_store import Deletion
 from keelback.apiserver.watch_cache import ListOptions, WatchOptions
 from keelback.apiserver.watch_selection import Selection
-from keelback.component.http import parse_query, query_flag
+from keelback.component.http import IN_PROCESS, parse_query, query_flag
 from keelback.registry.strategy import Strategy
 
 _LONGEST_WATCH = 10**9
@@ -167,6 +167,7 @@ def watch_options(context: RequestContext, strategy: Strategy[Any]) -> WatchOpti
         resource_version=version_number(version) if version else None,
         send_initial_events=None if initial is None else query_flag(initial),
         allow_bookmarks=query_flag(query.get("allowWatchBookmarks")),
+        repeats_bookmarks=context.request.remote != IN_PROCESS,
     )
 
 

@@ -65,6 +65,8 @@ class WatchOptions:
     resource_version: int | None = None
     send_initial_events: bool | None = None
     allow_bookmarks: bool = False
+    repeats_bookmarks: bool = True
+    """Whether bookmarks go on while nothing happens: over a network they show that the connection lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ class WatchCache:
         replay = self._changes_after(after)
         watcher = Watcher(self._dispatcher.remove, filter_, self.wire, after=after)
         watcher.wants_bookmarks = options.allow_bookmarks
+        watcher.repeats_bookmarks = options.repeats_bookmarks
         if initial:
             ends = bool(options.send_initial_events) and options.allow_bookmarks
             watcher.start_with(self._entries.select(filter_, filter_.scope, 0), ends_initial_events=ends)
@@ -214,11 +217,17 @@ class WatchCache:
 
     def send_bookmarks(self) -> None:
         """Tell the watchers that want it how far the cache has come."""
-        watchers = [watcher for watcher in self._dispatcher.watchers if watcher.wants_bookmarks]
+        revision = self.revision
+        watchers = [
+            watcher
+            for watcher in self._dispatcher.watchers
+            if watcher.wants_bookmarks and (watcher.repeats_bookmarks or watcher.bookmarked_revision != revision)
+        ]
         if watchers:
             record = self._bookmark()
             for watcher in watchers:
                 watcher.push(record)
+                watcher.bookmarked_revision = revision
 
     def send_bookmark(self, watcher: Watcher) -> None:
         """Tell one watcher, as is done shortly before its time is up, so that it goes on from as late as can be."""

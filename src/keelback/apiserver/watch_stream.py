@@ -72,6 +72,9 @@ class Watcher:
         self.end_reason = ""
         """Empty while the watch runs; then "closed", "slow" or "reset"."""
         self.wants_bookmarks = False
+        self.repeats_bookmarks = True
+        self.bookmarked_revision = 0
+        """The revision of its last periodic bookmark."""
         self._leave = leave
         self._wire = wire
         self._after = after

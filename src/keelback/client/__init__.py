@@ -6,12 +6,13 @@ from keelback.client.https import HTTPSTransport, TokenFile, client_context
 from keelback.client.informer import Change, Informer
 from keelback.client.patches import ApplyPatch, JSONPatch, MergePatch, Patch, StrategicMergePatch
 from keelback.client.store import Store
-from keelback.client.transport import InProcessTransport, Transport
+from keelback.client.transport import IN_PROCESS_WATCH_SECONDS, InProcessTransport, Transport
 
 __all__ = [
     "ApplyPatch",
     "Change",
     "Client",
+    "IN_PROCESS_WATCH_SECONDS",
     "InProcessTransport",
     "EventRecorder",
     "HTTPSTransport",

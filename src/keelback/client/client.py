@@ -76,7 +76,7 @@ class Client:
     """Reads and writes API objects over a transport.
 
     `user_agent` is also what the server derives a field manager from: start it with the component's upstream name.
-    Without one, the transport's own is sent.
+    Without one, the transport's own is sent. Informers ask for watches of `watch_seconds` and up to twice that.
     """
 
     def __init__(
@@ -85,9 +85,11 @@ class Client:
         *,
         user_agent: str = "",
         timeout_seconds: float = 30.0,
+        watch_seconds: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
         self.transport = transport
+        self.watch_seconds = watch_seconds
         self._timeout_seconds = timeout_seconds
         self._clock = clock or SystemClock()
         self._reading = {"accept": "application/json", **({"user-agent": user_agent} if user_agent else {})}

@@ -25,7 +25,6 @@ T = TypeVar("T", bound=Object)
 
 # As client-go's reflector.
 _BACKOFF = Backoff(initial_seconds=0.8, cap_seconds=30.0, jitter=1.0)
-_WATCH_SECONDS = 300.0
 
 _log = logs.logger("informer")
 
@@ -146,7 +145,7 @@ class Informer(Generic[T]):
     async def _watch(self) -> bool:
         """Watch until the server ends it; whether anything came."""
         # Ends are spread so that many informers do not come back at once.
-        seconds = _WATCH_SECONDS * (1 + self._chance.random())
+        seconds = self._client.watch_seconds * (1 + self._chance.random())
         batches = self._client.watch_batches(
             self._class,
             self._namespace,

@@ -11,10 +11,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from keelback.component.http import Connection, Handler, Request, Response, StreamingResponse, UpgradeResponse
+from keelback.component.http import (
+    IN_PROCESS,
+    Connection,
+    Handler,
+    Request,
+    Response,
+    StreamingResponse,
+    UpgradeResponse,
+)
 
 # A writer in process is told to wait once this much has not been taken yet.
 _HIGH_WATER_BYTES = 1 << 18
+IN_PROCESS_WATCH_SECONDS = 86_400.0
+"""How long watches in process are asked for: no connection is there to die unnoticed."""
 
 
 class StreamedResponse(Protocol):
@@ -98,7 +108,7 @@ class InProcessTransport:
     def _identified(self, request: Request) -> Request:
         headers = {**self._headers, **request.headers} if self._headers else request.headers
         return Request(
-            request.method, request.path, request.query, headers, request.body, None, "in-process", self._identity
+            request.method, request.path, request.query, headers, request.body, None, IN_PROCESS, self._identity
         )
 
 

@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+IN_PROCESS = "in-process"
+"""The `remote` of a request that no network carried."""
+
 
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request, its body complete.

@@ -77,9 +77,15 @@ class PodGarbageCollector:
         """Collect until cancelled."""
         await self.context.caches.informer(PodView).wait_synced()
         await self.context.caches.informer(NodeView).wait_synced()
+        all_pods, nodes = self.context.caches.store(PodView), self.context.caches.store(NodeView)
         absent_since: dict[str, float] = {}
+        looked_at: tuple[str, str] | None = None
         while True:
-            await self._collect(absent_since)
+            versions = (all_pods.resource_version, nodes.resource_version)
+            # What was left where it is will be left again, unless a node that has no object is given up for gone.
+            if absent_since or versions != looked_at:
+                await self._collect(absent_since)
+                looked_at = versions
             await self.context.clock.sleep(_PERIOD_SECONDS)
 
     async def _collect(self, absent_since: dict[str, float]) -> None:

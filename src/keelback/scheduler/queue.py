@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from keelback.concurrency.backoff import Backoff
@@ -43,7 +43,15 @@ class QueuedPod:
 class SchedulingQueue:
     """Every waiting pod is in exactly one of four places."""
 
-    def __init__(self, backoff: Backoff, max_rejected_seconds: float, wakes_on: Mapping[str, frozenset[Event]]) -> None:
+    def __init__(
+        self,
+        backoff: Backoff,
+        max_rejected_seconds: float,
+        wakes_on: Mapping[str, frozenset[Event]],
+        on_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_held` is called when a pod begins to back off or is rejected: time has something to do from then on."""
+        self._on_held = on_held
         self._backoff = backoff
         self._max_rejected_seconds = max_rejected_seconds
         self._wakes_on = wakes_on
@@ -180,6 +188,11 @@ class SchedulingQueue:
         return self._backing_off[0][0] if self._backing_off else None
 
     @property
+    def holds_pods(self) -> bool:
+        """Whether the passing of time can make a pod ready."""
+        return self._sizes["backoff"] > 0 or self._sizes["unschedulable"] > 0
+
+    @property
     def ready(self) -> bool:
         """Whether `pop` would find something without waiting."""
         return self._sizes["active"] > 0
@@ -210,8 +223,10 @@ class SchedulingQueue:
                 heapq.heappush(self._active, (priority_sort.rank(queued.info, now), ticket, uid))
             case "backoff":
                 heapq.heappush(self._backing_off, (self._backoff_ends(queued), ticket, uid))
+                self._on_held()
             case "unschedulable":
                 self._rejected.setdefault(queued.plugins, {})[uid] = queued
+                self._on_held()
             case _:
                 pass
 

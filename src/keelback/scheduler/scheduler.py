@@ -66,11 +66,13 @@ class Scheduler:
         self._clock = clock
         self._recorders = recorders
         self._work = asyncio.Event()
+        self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
         self.queue = SchedulingQueue(
             Backoff(config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds),
             config.pod_max_in_unschedulable_seconds,
             _wakes_on((plugins, *(profile.plugins for profile in config.profiles.values()))),
+            self._held.set,
         )
         self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set)
         self.metrics = SchedulerMetrics(registry or Registry())
@@ -126,6 +128,10 @@ class Scheduler:
 
     async def _flush(self) -> None:
         while True:
+            if not self.queue.holds_pods:
+                # A scheduler without waiting pods sleeps: simulated weeks and idle machines thank it.
+                self._held.clear()
+                await self._held.wait()
             due = self.queue.next_ready()
             wait = _FLUSH_SECONDS if due is None else min(_FLUSH_SECONDS, due - self._clock.monotonic())
             await self._clock.sleep(max(wait, _SHORTEST_SLEEP_SECONDS))

@@ -25,7 +25,7 @@ from keelback.auth.service_accounts import TokenIssuer
 from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
 from keelback.bootstrap.pki import ClusterPKI
-from keelback.client import Client, InProcessTransport
+from keelback.client import IN_PROCESS_WATCH_SECONDS, Client, InProcessTransport
 from keelback.component.logs import logger
 from keelback.component.metrics import Registry
 from keelback.component.serving import Server, server_context
@@ -269,7 +269,8 @@ class Parts:
         # The server must know that this name calls from within; the client goes by way of the faults.
         self.api.client(identity, user_agent)
         handler = self.faults.around(lambda: self.api.handle, spares=spares)
-        return Client(InProcessTransport(handler, identity, {"user-agent": user_agent}), clock=self.clock)
+        transport = InProcessTransport(handler, identity, {"user-agent": user_agent})
+        return Client(transport, watch_seconds=IN_PROCESS_WATCH_SECONDS, clock=self.clock)
 
     def _derived_chance(self) -> random.Random:
         return random.Random(self._chance.getrandbits(64))
