@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from keelback.admission.builtin import PLUGINS, Dependencies, build
-from keelback.admission.plugin import Ruling
+from keelback.admission.plugin import Question, Ruling
 from keelback.api.admissionregistration_v1 import WebhookClientConfig
 from keelback.api.core_v1 import ResourceQuota
 from keelback.apimachinery.meta import Object
@@ -45,12 +45,24 @@ class Nothing:
         raise NotImplementedError
 
 
+async def _is_not_allowed(question: Question) -> bool:
+    return False
+
+
+async def _denying(question: Question) -> Ruling:
+    return Ruling(False)
+
+
+async def _may_grant(user: object, new: object, old: object) -> str:
+    return ""
+
+
 def _dependencies() -> Dependencies:
     nothing = Nothing()
     return Dependencies(
         reader=nothing,
-        is_allowed=lambda question: False,
-        rules=lambda question: Ruling(False),
+        is_allowed=_is_not_allowed,
+        rules=_denying,
         resources=ServedResources({}),
         chance=random.Random(1),
         clock=nothing,
@@ -58,7 +70,7 @@ def _dependencies() -> Dependencies:
         webhooks=nothing,
         new_uid=lambda: "",
         resource_of=lambda api_version, kind: None,
-        why_not_grant=lambda user, new, old: "",
+        why_not_grant=_may_grant,
     )
 
 

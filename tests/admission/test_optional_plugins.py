@@ -148,7 +148,7 @@ def _owned(**reference: Any) -> ConfigMap:
 def test_blocking_an_owners_deletion_needs_its_finalizers() -> None:
     asked: list[Question] = []
 
-    def is_allowed(question: Question) -> bool:
+    async def is_allowed(question: Question) -> bool:
         asked.append(question)
         return False
 

@@ -348,11 +348,14 @@ def test_approving_needs_the_right_on_the_signer() -> None:
     )
     asked = request(signing, signing, subresource="approval")
 
-    def only_the_domain(question: Question) -> bool:
+    async def only_the_domain(question: Question) -> bool:
         return (question.verb, question.resource, question.name) == ("approve", "signers", "example.com/*")
 
+    async def nobody(question: Question) -> bool:
+        return False
+
     run(CertificateApproval(only_the_domain), asked)
-    assert refusal(CertificateApproval(lambda question: False), asked).message == (
+    assert refusal(CertificateApproval(nobody), asked).message == (
         'certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to approve requests'
         ' with signerName "example.com/s"'
     )

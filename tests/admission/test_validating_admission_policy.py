@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from keelback.admission.plugin import AdmissionRequest, Operation, Ruling
+from keelback.admission.plugin import AdmissionRequest, Operation, Question, Ruling
 from keelback.admission.validating_admission_policy import ValidatingAdmissionPolicyPlugin
 from keelback.api.admissionregistration_v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from keelback.api.core_v1 import ConfigMap, Namespace
@@ -144,6 +144,10 @@ class _Held:
         return [one for one in self._held if isinstance(one, kind)]
 
 
+async def _denying(question: Question) -> Ruling:
+    return Ruling(False)
+
+
 def test_what_is_to_be_audited_stands_in_the_annotations_of_the_request() -> None:
     policy = codecs.convert(
         ValidatingAdmissionPolicy,
@@ -170,7 +174,7 @@ def test_what_is_to_be_audited_stands_in_the_annotations_of_the_request() -> Non
         name="a",
         obj=ConfigMap(metadata=ObjectMeta(name="a", namespace="default")),
     )
-    plugin = ValidatingAdmissionPolicyPlugin(reader, ServedResources({}), lambda asked: Ruling(False), HandClock())
+    plugin = ValidatingAdmissionPolicyPlugin(reader, ServedResources({}), _denying, HandClock())
     asyncio.run(plugin.validate(request))
     assert request.warnings == ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
     assert request.audit_annotations == {

@@ -119,7 +119,7 @@ def _request(*, dry_run: bool = False) -> AdmissionRequest:
     )
 
 
-def _rule(question: Question) -> Ruling:
+async def _rule(question: Question) -> Ruling:
     return Ruling(question.verb == "get", "because")
 
 

@@ -65,7 +65,7 @@ def test_an_anonymous_user_sees_health_and_version_only() -> None:
     anonymous = UserInfo("system:anonymous", groups=("system:unauthenticated",))
 
     def may(path: str) -> bool:
-        return authorizer.authorize(Attributes(anonymous, "get", path=path, is_resource_request=False)).is_allowed
+        return authorizer.decide(Attributes(anonymous, "get", path=path, is_resource_request=False)).is_allowed
 
     assert may("/healthz")
     assert may("/version")

@@ -86,4 +86,5 @@ def test_every_credential_of_a_new_cluster_is_known(pki: ClusterPKI) -> None:
 )
 def test_who_lists_secrets_in_a_new_cluster(user: UserInfo, is_allowed: bool) -> None:
     authorizer = builtin.authorizer(Policy(bootstrap_policy.objects()), NodeGraph())
-    assert authorizer.authorize(Attributes(user, "list", resource="secrets")).is_allowed is is_allowed
+    verdict = asyncio.run(authorizer.authorize(Attributes(user, "list", resource="secrets")))
+    assert verdict.is_allowed is is_allowed

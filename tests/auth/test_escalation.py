@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from keelback.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule, Role, RoleBinding, RoleRef, Subject
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta
+from keelback.auth.attributes import Deciders
 from keelback.auth.escalation import EscalationChecker, EscalationDenied
 from keelback.auth.rbac import Policy, RBACAuthorizer, RoleNotFound
 from keelback.auth.users import UserInfo
@@ -28,7 +31,7 @@ def _checker(*rules: PolicyRule) -> EscalationChecker:
             ClusterRole(metadata=ObjectMeta(name="reader"), rules=(_rule("get list", "pods"),)),
         )
     )
-    return EscalationChecker(policy, RBACAuthorizer(policy))
+    return EscalationChecker(policy, Deciders((RBACAuthorizer(policy),)))
 
 
 def _rule(verbs: str, resources: str, group: str = "") -> PolicyRule:
@@ -42,7 +45,7 @@ def _role(*rules: PolicyRule) -> Role:
 def test_a_refused_role_lists_what_is_missing() -> None:
     checker = _checker(_rule("get list create", "configmaps"))
     with pytest.raises(EscalationDenied) as refused:
-        checker.check_role(SMALL, _role(_rule("get delete", "configmaps pods")))
+        asyncio.run(checker.check_role(SMALL, _role(_rule("get delete", "configmaps pods"))))
     assert str(refused.value) == (
         'user "system:serviceaccount:ex-auth:small" (groups=["system:serviceaccounts"'
         ' "system:serviceaccounts:ex-auth" "system:authenticated"]) is attempting to grant RBAC permissions not'
@@ -52,21 +55,21 @@ def test_a_refused_role_lists_what_is_missing() -> None:
 
 
 def test_a_smaller_role_may_be_written() -> None:
-    _checker(_rule("get list", "configmaps")).check_role(SMALL, _role(_rule("get", "configmaps")))
+    asyncio.run(_checker(_rule("get list", "configmaps")).check_role(SMALL, _role(_rule("get", "configmaps"))))
 
 
 def test_an_unchanged_role_is_not_checked_again() -> None:
     role = _role(_rule("*", "*"))
-    _checker().check_role(SMALL, role, role)
+    asyncio.run(_checker().check_role(SMALL, role, role))
 
 
 def test_the_verb_escalate_exempts() -> None:
     checker = _checker(_rule("escalate", "roles", "rbac.authorization.k8s.io"))
-    checker.check_role(SMALL, _role(_rule("*", "*")))
+    asyncio.run(checker.check_role(SMALL, _role(_rule("*", "*"))))
 
 
 def test_masters_are_exempt() -> None:
-    _checker().check_role(UserInfo("root", groups=("system:masters",)), _role(_rule("*", "*")))
+    asyncio.run(_checker().check_role(UserInfo("root", groups=("system:masters",)), _role(_rule("*", "*"))))
 
 
 def test_a_binding_needs_the_roles_rules_or_the_verb_bind() -> None:
@@ -74,9 +77,9 @@ def test_a_binding_needs_the_roles_rules_or_the_verb_bind() -> None:
         metadata=ObjectMeta(name="b", namespace="ex-auth"), role_ref=RoleRef(kind="ClusterRole", name="reader")
     )
     with pytest.raises(EscalationDenied):
-        _checker().check_binding(SMALL, binding)
-    _checker(_rule("get list", "pods")).check_binding(SMALL, binding)
-    _checker(_rule("bind", "clusterroles", "rbac.authorization.k8s.io")).check_binding(SMALL, binding)
+        asyncio.run(_checker().check_binding(SMALL, binding))
+    asyncio.run(_checker(_rule("get list", "pods")).check_binding(SMALL, binding))
+    asyncio.run(_checker(_rule("bind", "clusterroles", "rbac.authorization.k8s.io")).check_binding(SMALL, binding))
 
 
 def test_a_binding_to_no_role_is_not_found() -> None:
@@ -84,7 +87,7 @@ def test_a_binding_to_no_role_is_not_found() -> None:
         metadata=ObjectMeta(name="b", namespace="ex-auth"), role_ref=RoleRef(kind="Role", name="nothere")
     )
     with pytest.raises(RoleNotFound):
-        _checker().check_binding(SMALL, binding)
+        asyncio.run(_checker().check_binding(SMALL, binding))
 
 
 def test_an_aggregation_rule_needs_everything() -> None:
@@ -93,24 +96,26 @@ def test_an_aggregation_rule_needs_everything() -> None:
         aggregation_rule=AggregationRule(cluster_role_selectors=(LabelSelector(match_labels={"a": "b"}),)),
     )
     with pytest.raises(EscalationDenied, match="must have cluster-admin privileges to use the aggregationRule"):
-        _checker().check_role(SMALL, role)
+        asyncio.run(_checker().check_role(SMALL, role))
 
 
 def test_a_rule_for_one_name_does_not_cover_all_names() -> None:
     named = PolicyRule(api_groups=("",), resources=("secrets",), resource_names=("one",), verbs=("get",))
     checker = _checker(named)
-    checker.check_role(SMALL, _role(named))
+    asyncio.run(checker.check_role(SMALL, _role(named)))
     with pytest.raises(EscalationDenied, match=r'\{APIGroups:\[""\], Resources:\["secrets"\], Verbs:\["get"\]\}'):
-        checker.check_role(SMALL, _role(_rule("get", "secrets")))
+        asyncio.run(checker.check_role(SMALL, _role(_rule("get", "secrets"))))
 
 
 def test_the_reason_is_given_in_words() -> None:
     checker = _checker(_rule("get", "configmaps"))
-    assert checker.why_not(SMALL, _role(_rule("get", "configmaps"))) == ""
-    assert checker.why_not(SMALL, _role(_rule("get", "pods"))).startswith('user "system:serviceaccount:ex-auth:small"')
+    assert asyncio.run(checker.why_not(SMALL, _role(_rule("get", "configmaps")))) == ""
+    assert asyncio.run(checker.why_not(SMALL, _role(_rule("get", "pods")))).startswith(
+        'user "system:serviceaccount:ex-auth:small"'
+    )
     binding = RoleBinding(
         metadata=ObjectMeta(name="b", namespace="ex-auth"), role_ref=RoleRef(kind="Role", name="nothere")
     )
     with pytest.raises(errors.NotFound) as missing:
-        checker.why_not(SMALL, binding)
+        asyncio.run(checker.why_not(SMALL, binding))
     assert missing.value.message == 'rolebindings.rbac.authorization.k8s.io "nothere" not found'

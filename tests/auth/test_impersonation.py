@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+
 import pytest
 
 from keelback.apimachinery import errors
-from keelback.auth.attributes import ALLOWED, NO_OPINION, Attributes, Verdict
-from keelback.auth.impersonation import impersonate
+from keelback.auth import impersonation
+from keelback.auth.attributes import ALLOWED, NO_OPINION, Attributes, Authorizer, Verdict
 from keelback.auth.users import UserInfo
 
 SMALL = UserInfo("system:serviceaccount:ex-auth:small")
@@ -17,9 +20,15 @@ class Allowing:
     def __init__(self, *actions: str) -> None:
         self._actions = actions
 
-    def authorize(self, attributes: Attributes) -> Verdict:
+    async def authorize(self, attributes: Attributes) -> Verdict:
         resource = "/".join(part for part in (attributes.resource, attributes.subresource) if part)
         return ALLOWED if f"{attributes.verb} {resource}" in self._actions else NO_OPINION
+
+
+def impersonate(
+    user: UserInfo, headers: Mapping[str, str], attributes: Attributes, authorizer: Authorizer
+) -> UserInfo | None:
+    return asyncio.run(impersonation.impersonate(user, headers, attributes, authorizer))
 
 
 def test_without_headers_nothing_changes() -> None:
@@ -94,7 +103,7 @@ def test_anonymous_stays_unauthenticated() -> None:
 
 
 class Everything:
-    def authorize(self, attributes: Attributes) -> Verdict:
+    async def authorize(self, attributes: Attributes) -> Verdict:
         return ALLOWED
 
 

@@ -57,18 +57,18 @@ def _get(resource: str, name: str, **more: str) -> Attributes:
 def test_a_node_reads_what_its_pods_refer_to_while_they_are_there(resource: str, name: str) -> None:
     graph, authorizer = _authorizer()
     question = _get(resource, name)
-    verdict = authorizer.authorize(question)
+    verdict = authorizer.decide(question)
     assert (verdict.is_allowed, verdict.reason) == (
         False,
         "no relationship found between node 'n1' and this object",
     )
     graph.put_pod(_pod())
-    assert authorizer.authorize(question).is_allowed
+    assert authorizer.decide(question).is_allowed
     graph.put_pod(_pod(node="n2"))
-    assert not authorizer.authorize(question).is_allowed
+    assert not authorizer.decide(question).is_allowed
     graph.put_pod(_pod())
     graph.remove_pod("x", "p")
-    assert not authorizer.authorize(question).is_allowed
+    assert not authorizer.decide(question).is_allowed
 
 
 def test_a_volume_belongs_to_the_node_through_its_claim() -> None:
@@ -79,23 +79,23 @@ def test_a_volume_belongs_to_the_node_through_its_claim() -> None:
         spec=PersistentVolumeSpec(claim_ref=ObjectReference(namespace="x", name="claim")),
     )
     question = Attributes(N1, "get", resource="persistentvolumes", name="pv")
-    assert not authorizer.authorize(question).is_allowed
+    assert not authorizer.decide(question).is_allowed
     graph.put_persistent_volume(volume)
-    assert authorizer.authorize(question).is_allowed
+    assert authorizer.decide(question).is_allowed
 
 
 def test_a_mirror_pod_gives_no_access() -> None:
     graph, authorizer = _authorizer()
     graph.put_pod(_pod(annotations={"kubernetes.io/config.mirror": "h"}))
-    assert not authorizer.authorize(_get("secrets", "vol")).is_allowed
+    assert not authorizer.decide(_get("secrets", "vol")).is_allowed
 
 
 def test_tokens_are_for_accounts_of_pods_on_the_node() -> None:
     graph, authorizer = _authorizer()
     question = Attributes(N1, "create", resource="serviceaccounts", subresource="token", namespace="x", name="sa")
-    assert not authorizer.authorize(question).is_allowed
+    assert not authorizer.decide(question).is_allowed
     graph.put_pod(_pod())
-    assert authorizer.authorize(question).is_allowed
+    assert authorizer.decide(question).is_allowed
 
 
 def _update_lease(namespace: str, name: str) -> Attributes:
@@ -137,4 +137,4 @@ def _update_lease(namespace: str, name: str) -> Attributes:
 )
 def test_beyond_that_a_node_has_its_role(attributes: Attributes, is_allowed: bool) -> None:
     _, authorizer = _authorizer()
-    assert authorizer.authorize(attributes).is_allowed is is_allowed
+    assert authorizer.decide(attributes).is_allowed is is_allowed

@@ -40,7 +40,7 @@ ACCOUNT = Subject(kind="ServiceAccount", name="small", namespace="x")
 
 
 def _asks(policy: Policy, attributes: Attributes) -> Verdict:
-    return RBACAuthorizer(policy).authorize(attributes)
+    return RBACAuthorizer(policy).decide(attributes)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_a_change_is_seen_by_the_next_question() -> None:
     policy = Policy((_cluster_role("r", PODS), _cluster_binding("b", "r", USER_JOE)))
     authorizer = RBACAuthorizer(policy)
     question = Attributes(JOE, "delete", resource="pods")
-    assert not authorizer.authorize(question).is_allowed
+    assert not authorizer.decide(question).is_allowed
     policy.put(_cluster_role("r", PolicyRule(api_groups=("",), resources=("pods",), verbs=("delete",))))
-    assert authorizer.authorize(question).is_allowed
+    assert authorizer.decide(question).is_allowed
     policy.remove(_cluster_binding("b", "r"))
-    assert not authorizer.authorize(question).is_allowed
+    assert not authorizer.decide(question).is_allowed
     assert rules_for(policy, JOE, "x") == ([], [])
 
 
@@ -285,5 +285,5 @@ def test_the_index_and_the_memory_agree_with_the_plain_reading(
             objects[key] = obj
         for question in questions:
             expected = _oracle(objects, question)
-            assert authorizer.authorize(question).is_allowed is expected
-            assert authorizer.authorize(question) == decide(policy, question)
+            assert authorizer.decide(question).is_allowed is expected
+            assert authorizer.decide(question) == decide(policy, question)

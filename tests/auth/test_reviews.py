@@ -21,6 +21,7 @@ from keelback.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.auth import reviews
+from keelback.auth.attributes import Deciders
 from keelback.auth.authentication import UnionTokenAuthenticator
 from keelback.auth.rbac import Policy, RBACAuthorizer
 from keelback.auth.static_tokens import TokenFileAuthenticator
@@ -43,28 +44,28 @@ POLICY = Policy(
         ),
     )
 )
-RBAC = RBACAuthorizer(POLICY)
+RBAC = Deciders((RBACAuthorizer(POLICY),))
 GET_PODS = ResourceAttributes(verb="get", resource="pods", namespace="x")
 
 
 def test_an_access_review_says_whether_and_why() -> None:
     spec = SubjectAccessReviewSpec(user="joe", resource_attributes=GET_PODS)
-    status = reviews.review_access(RBAC, SubjectAccessReview(spec=spec)).status
+    status = asyncio.run(reviews.review_access(RBAC, SubjectAccessReview(spec=spec))).status
     assert status.allowed
     assert status.reason == 'RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "r" to User "joe"'
     spec = SubjectAccessReviewSpec(user="ann", resource_attributes=GET_PODS)
-    status = reviews.review_access(RBAC, SubjectAccessReview(spec=spec)).status
+    status = asyncio.run(reviews.review_access(RBAC, SubjectAccessReview(spec=spec))).status
     assert (status.allowed, status.denied, status.reason) == (False, False, "")
 
 
 def test_one_may_ask_about_oneself() -> None:
     path = NonResourceAttributes(path="/x", verb="get")
     review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(non_resource_attributes=path))
-    assert reviews.review_own_access(RBAC, JOE, review).status.allowed
+    assert asyncio.run(reviews.review_own_access(RBAC, JOE, review)).status.allowed
 
 
 def _own(spec: SelfSubjectAccessReviewSpec) -> None:
-    reviews.review_own_access(RBAC, JOE, SelfSubjectAccessReview(spec=spec))
+    asyncio.run(reviews.review_own_access(RBAC, JOE, SelfSubjectAccessReview(spec=spec)))
 
 
 def test_half_a_question_is_refused_in_upstreams_words() -> None:
@@ -86,7 +87,7 @@ def test_half_a_question_is_refused_in_upstreams_words() -> None:
     assert (details.group, details.kind, details.name) == ("authorization.k8s.io", "", "")
     review = SubjectAccessReview(spec=SubjectAccessReviewSpec(resource_attributes=GET_PODS))
     with pytest.raises(errors.Invalid) as nobody:
-        reviews.review_access(RBAC, review)
+        asyncio.run(reviews.review_access(RBAC, review))
     assert nobody.value.message == (
         '.authorization.k8s.io "" is invalid: spec.user: Invalid value: "": at least one of user or group must be'
         " specified"
@@ -97,7 +98,7 @@ def test_a_local_review_stays_in_its_namespace() -> None:
     spec = SubjectAccessReviewSpec(user="joe", resource_attributes=GET_PODS)
     metadata = ObjectMeta(namespace="y")
     with pytest.raises(errors.Invalid) as refused:
-        reviews.review_local_access(RBAC, "y", LocalSubjectAccessReview(metadata=metadata, spec=spec))
+        asyncio.run(reviews.review_local_access(RBAC, "y", LocalSubjectAccessReview(metadata=metadata, spec=spec)))
     assert refused.value.message == (
         '.authorization.k8s.io "" is invalid: spec.resourceAttributes.namespace: Invalid value: "x": must match'
         " metadata.namespace"

@@ -24,7 +24,7 @@ class CertificateApproval(AdmissionPlugin):
 
     async def validate(self, request: AdmissionRequest) -> None:
         signer = request.old(CertificateSigningRequest).spec.signer_name
-        if not _may(self._is_allowed, request, "approve", signer):
+        if not await _may(self._is_allowed, request, "approve", signer):
             raise request.forbidden(f'user not permitted to approve requests with signerName "{signer}"')
 
 
@@ -43,7 +43,7 @@ class CertificateSigning(AdmissionPlugin):
         if old.status.certificate == new.status.certificate and old.status.conditions == new.status.conditions:
             return
         signer = old.spec.signer_name
-        if not _may(self._is_allowed, request, "sign", signer):
+        if not await _may(self._is_allowed, request, "sign", signer):
             raise request.forbidden(f'user not permitted to sign requests with signerName "{signer}"')
 
 
@@ -65,7 +65,10 @@ class CertificateSubjectRestriction(AdmissionPlugin):
             raise request.forbidden(f"use of {_CLIENT_SIGNER} signer with system:masters group is not allowed")
 
 
-def _may(is_allowed: IsAllowed, request: AdmissionRequest, verb: str, signer: str) -> bool:
+async def _may(is_allowed: IsAllowed, request: AdmissionRequest, verb: str, signer: str) -> bool:
     """Whether the right is held for this signer, or for all signers of its domain."""
     names = (signer, f"{signer.partition('/')[0]}/*")
-    return any(is_allowed(Question(request.user, verb, _GROUP, "signers", name)) for name in names)
+    for name in names:
+        if await is_allowed(Question(request.user, verb, _GROUP, "signers", name)):
+            return True
+    return False

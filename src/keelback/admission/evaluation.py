@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from keelback.cel.libraries.authorization import (
     Verdict,
 )
 from keelback.cel.values import Timestamp, Value
+
+ResultT = TypeVar("ResultT")
 
 RUNTIME_BUDGET: Final = 10_000_000
 """What all expressions of a kind may cost together, for one policy, binding and parameter."""
@@ -203,25 +205,53 @@ def timestamp(text: str) -> Timestamp:
     return Timestamp((since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000)
 
 
-def authorizer_values(request: AdmissionRequest, rules: Rules) -> dict[str, Value]:
-    """`authorizer`, and `authorizer.requestResource`: a check of what the request itself is about."""
-    remembered: dict[AccessCheck, Verdict] = {}
+class _Unanswered(Exception):
+    """An expression asks for a right that nobody has looked up yet."""
 
-    def decide(check: AccessCheck) -> Verdict:
-        known = remembered.get(check)
+    def __init__(self, check: AccessCheck) -> None:
+        super().__init__()
+        self.check = check
+
+
+class AccessChecks:
+    """The rights that the expressions of one request ask for.
+
+    Expressions are evaluated at once, while an authorizer may have to wait. So an evaluation that asks for what is not
+    known ends there, and begins anew when it is known: expressions have no effects, and can afford but few checks.
+    """
+
+    def __init__(self, request: AdmissionRequest, rules: Rules) -> None:
+        self._request = request
+        self._rules = rules
+        self._known: dict[AccessCheck, Verdict] = {}
+        kind = request.kind
+        own = AccessCheck(
+            group=kind.group,
+            resource=kind.plural,
+            subresource=request.subresource,
+            namespace=request.namespace_seen,
+            name=request.name,
+        )
+        self.values: Mapping[str, Value] = {
+            "authorizer": AuthorizerValue(self._decide),
+            "authorizer.requestResource": ResourceCheckValue(self._decide, own),
+        }
+        """`authorizer`, and `authorizer.requestResource`: a check of what the request itself is about."""
+
+    def _decide(self, check: AccessCheck) -> Verdict:
+        known = self._known.get(check)
         if known is None:
-            known = remembered[check] = Verdict(*rules(_question(request, check)))
+            raise _Unanswered(check)
         return known
 
-    kind = request.kind
-    own = AccessCheck(
-        group=kind.group,
-        resource=kind.plural,
-        subresource=request.subresource,
-        namespace=request.namespace_seen,
-        name=request.name,
-    )
-    return {"authorizer": AuthorizerValue(decide), "authorizer.requestResource": ResourceCheckValue(decide, own)}
+    async def answering(self, evaluate: Callable[[], ResultT]) -> ResultT:
+        """What an evaluation with `values` gives, once all it asks for is known. It may be called several times."""
+        while True:
+            try:
+                return evaluate()
+            except _Unanswered as unanswered:
+                check = unanswered.check
+            self._known[check] = Verdict(*await self._rules(_question(self._request, check)))
 
 
 class _ServiceAccount:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation
 
 # Given the user, the new role or binding and the old one (or None): why it may not be written; empty if it may.
-WhyNotGrant = Callable[[Any, Any, Any], str]
+WhyNotGrant = Callable[[Any, Any, Any], Awaitable[str]]
 
 _GROUP = "rbac.authorization.k8s.io"
 
@@ -26,6 +26,6 @@ class Grants(AdmissionPlugin):
         self._why_not = why_not
 
     async def validate(self, request: AdmissionRequest) -> None:
-        reason = self._why_not(request.user, request.obj, request.old_obj)
+        reason = await self._why_not(request.user, request.obj, request.old_obj)
         if reason:
             raise request.forbidden(reason)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from keelback.admission import mutations, reinvocations
 from keelback.admission.evaluation import (
     RUNTIME_BUDGET,
+    AccessChecks,
     Evaluation,
     ExpressionFailure,
     OutOfBudgetError,
-    authorizer_values,
     namespace_tree,
     request_values,
     tree_of,
@@ -166,16 +167,17 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         reinvocation = request.reinvocation
         kept = reinvocations.of(reinvocation, self.name)
         kept.begin(reinvocation, request.obj)
-        common = authorizer_values(request, self._rules)
+        checks = AccessChecks(request, self._rules)
         namespace = namespace_tree(await namespace_of(self._reader, request))
         first = request.obj
         for one in invocations:
-            values = {**common, "params": one.params}
+            values = {**checks.values, "params": one.params}
             conditions_of_policy = one.bound.evaluator.conditions
             if conditions_of_policy is not None:
                 try:
                     seen = {**await self._values(one.kind, request), **values}
-                    if not conditions_of_policy.hold(seen, one.bound.evaluator.variables.compiled):
+                    hold = partial(conditions_of_policy.hold, seen, one.bound.evaluator.variables.compiled)
+                    if not await checks.answering(hold):
                         continue
                 except MatchConditionFailure as failure:
                     failures.add(one.bound, one.binding.name, str(failure), "Invalid")
@@ -184,7 +186,8 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
                 continue
             before = request.obj
             if before is not None:
-                request = await self._mutate(one, {**values, "namespaceObject": namespace}, request, failures)
+                given = {**values, "namespaceObject": namespace}
+                request = await self._mutate(one, given, checks, request, failures)
             if request.obj != before:
                 kept.changed(reinvocation)
             if one.bound.policy.spec.reinvocation_policy == _IF_NEEDED:
@@ -200,12 +203,17 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         return request_values(request, kind, tree_of(obj), tree_of(old))
 
     async def _mutate(
-        self, one: _Invocation, values: Mapping[str, Value], request: AdmissionRequest, failures: _Failures
+        self,
+        one: _Invocation,
+        values: Mapping[str, Value],
+        checks: AccessChecks,
+        request: AdmissionRequest,
+        failures: _Failures,
     ) -> AdmissionRequest:
         """The request after all mutations of a policy, each seeing what those before it did."""
         for is_json_patch, expression in one.bound.evaluator.mutations:
             try:
-                changed = await self._mutated(one, is_json_patch, expression, values, request)
+                changed = await self._mutated(one, is_json_patch, expression, values, checks, request)
             except (MutationError, ExpressionFailure, OutOfBudgetError) as error:
                 failures.add(one.bound, one.binding.name, str(error), "Invalid")
                 continue
@@ -219,14 +227,15 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         is_json_patch: bool,
         expression: Compiled,
         values: Mapping[str, Value],
+        checks: AccessChecks,
         request: AdmissionRequest,
     ) -> Any:
         if expression.program is None:
             raise MutationError(expression.problem)
         seen = {**await self._values(one.kind, request), **values}
         tree: Tree = seen["object"]
-        evaluation = Evaluation(seen, one.bound.evaluator.variables.compiled, Budget(RUNTIME_BUDGET))
-        value = evaluation.value(expression)
+        variables = one.bound.evaluator.variables.compiled
+        value = await checks.answering(lambda: Evaluation(seen, variables, Budget(RUNTIME_BUDGET)).value(expression))
         shown = await in_version(request.obj, request.kind, one.kind, self._resources)
         if is_json_patch:
             patched = mutations.json_patched(tree, value)

@@ -28,23 +28,23 @@ class OwnerReferencesPermissionEnforcement(AdmissionPlugin):
         new = request.obj.metadata.owner_references
         if old == new:
             return
-        self._check_delete(request)
+        await self._check_delete(request)
         blocked_before = {reference.uid for reference in old if reference.block_owner_deletion}
         for reference in new:
             if reference.block_owner_deletion and reference.uid not in blocked_before:
-                self._check_finalizers(request, reference)
+                await self._check_finalizers(request, reference)
 
-    def _check_delete(self, request: AdmissionRequest) -> None:
+    async def _check_delete(self, request: AdmissionRequest) -> None:
         if request.operation is Operation.CREATE:
             return
         kind = request.kind
         question = Question(
             request.user, "delete", kind.group, kind.plural, request.name, request.namespace, request.subresource
         )
-        if not self._is_allowed(question):
+        if not await self._is_allowed(question):
             raise request.forbidden("cannot set an ownerRef on a resource you can't delete: ")
 
-    def _check_finalizers(self, request: AdmissionRequest, reference: OwnerReference) -> None:
+    async def _check_finalizers(self, request: AdmissionRequest, reference: OwnerReference) -> None:
         resource = self._resource_of(reference.api_version, reference.kind)
         if resource is None:
             raise request.forbidden(
@@ -53,7 +53,7 @@ class OwnerReferencesPermissionEnforcement(AdmissionPlugin):
             )
         group = reference.api_version.rpartition("/")[0]
         question = Question(request.user, "update", group, resource, reference.name, request.namespace, "finalizers")
-        if not self._is_allowed(question):
+        if not await self._is_allowed(question):
             raise request.forbidden(
                 "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: "
             )

@@ -6,7 +6,7 @@ All plugins admit first, then, when the object no longer changes, all validate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -143,10 +143,12 @@ class Ruling(NamedTuple):
 
     is_allowed: bool
     reason: str = ""
+    error: str | None = None
+    """What kept the authorizer from knowing, if anything did."""
 
 
-IsAllowed = Callable[[Question], bool]
-Rules = Callable[[Question], Ruling]
+IsAllowed = Callable[[Question], Awaitable[bool]]
+Rules = Callable[[Question], Awaitable[Ruling]]
 
 
 class AdmissionPlugin:

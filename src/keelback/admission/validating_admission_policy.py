@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from keelback.admission.evaluation import (
     RUNTIME_BUDGET,
+    AccessChecks,
     Evaluation,
     ExpressionFailure,
     OutOfBudgetError,
-    authorizer_values,
     namespace_tree,
     request_values,
     tree_of,
@@ -87,6 +88,9 @@ class _Refusal:
     reason: str = ""
 
 
+_Evaluated: TypeAlias = tuple[Sequence[_Denial], Sequence[tuple[str, str, str]]]
+
+
 class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
     """Applies every policy, with each of its bindings and each of their parameters. The first refusal is told."""
 
@@ -110,7 +114,7 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
         if not policies:
             return
         refusals: list[_Refusal] = []
-        given = _Given(request, authorizer_values(request, self._rules), self._resources)
+        given = _Given(request, AccessChecks(request, self._rules), self._resources)
         for bound in policies:
             await self._apply(bound, given, refusals)
         if refusals:
@@ -140,7 +144,8 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
             namespace = await given.namespace(self._reader)
             for params in found:
                 values = await given.values(kind, params)
-                self._decide(bound, binding, values, namespace, request, refusals, annotations)
+                evaluated = await given.checks.answering(partial(_evaluate, bound.evaluator, values, namespace))
+                self._decide(bound, binding, evaluated, request, refusals, annotations)
         for key, texts in annotations.items():
             request.audit_annotations[f"{bound.name}/{key}"] = ", ".join(texts)
 
@@ -148,14 +153,12 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
         self,
         bound: Bound[_Evaluator],
         binding: Binding,
-        values: Mapping[str, Value],
-        namespace: Mapping[str, Any] | None,
+        evaluated: _Evaluated,
         request: AdmissionRequest,
         refusals: list[_Refusal],
         annotations: dict[str, list[str]],
     ) -> None:
-        evaluator = bound.evaluator
-        denials, texts = _evaluate(evaluator, values, namespace)
+        denials, texts = evaluated
         for denial in denials:
             for action in binding.object.spec.validation_actions:
                 match action:
@@ -178,9 +181,9 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
 class _Given:
     """A request, and its objects as trees in each version that some policy asks for."""
 
-    def __init__(self, request: AdmissionRequest, authorizer: Mapping[str, Value], resources: Resources) -> None:
+    def __init__(self, request: AdmissionRequest, checks: AccessChecks, resources: Resources) -> None:
         self.request = request
-        self._authorizer = authorizer
+        self.checks = checks
         self._resources = resources
         self._values: dict[Kind, dict[str, Value]] = {}
         self._namespace: Mapping[str, Any] | None = None
@@ -205,7 +208,7 @@ class _Given:
                     tree_of(await in_version(request.obj, request.kind, kind, self._resources)),
                     tree_of(await in_version(request.old_obj, request.kind, kind, self._resources)),
                 ),
-                **self._authorizer,
+                **self.checks.values,
             }
         return {**known, "params": params}
 
@@ -235,9 +238,7 @@ def _compile_policy(policy: ValidatingAdmissionPolicy) -> _Evaluator:
     )
 
 
-def _evaluate(
-    evaluator: _Evaluator, values: Mapping[str, Value], namespace: Mapping[str, Any] | None
-) -> tuple[Sequence[_Denial], Sequence[tuple[str, str, str]]]:
+def _evaluate(evaluator: _Evaluator, values: Mapping[str, Value], namespace: Mapping[str, Any] | None) -> _Evaluated:
     """The validations that do not hold, and the audit annotations: key, text, and what kept it from being known."""
     variables = evaluator.variables.compiled
     if evaluator.conditions is not None:

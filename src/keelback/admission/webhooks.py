@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from keelback.admission import match_conditions, reinvocations, webhook_reviews
-from keelback.admission.evaluation import authorizer_values, request_values, tree_of
+from keelback.admission.evaluation import AccessChecks, request_values, tree_of
 from keelback.admission.expressions import Scope
 from keelback.admission.match_conditions import MatchConditionFailure
 from keelback.admission.matching import Matcher, criteria, is_exempt
@@ -114,12 +114,13 @@ class _Dispatcher:
         conditions = match_conditions.conditions(webhook.match_conditions, Scope(), webhook.failure_policy)
         assert conditions is not None
         obj, old = await self._seen(request, kind)
+        checks = AccessChecks(request, self._rules)
         values = {
             **request_values(request, kind, tree_of(obj), tree_of(old)),
-            **authorizer_values(request, self._rules),
+            **checks.values,
         }
         try:
-            return kind if conditions.hold(values, {}) else None
+            return kind if await checks.answering(lambda: conditions.hold(values, {})) else None
         except MatchConditionFailure as failure:
             raise request.forbidden(str(failure)) from failure
 

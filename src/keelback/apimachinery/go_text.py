@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -81,3 +82,9 @@ def go_type(value: Any) -> str:
 
 def _json(text: str) -> str:
     return msgspec.json.encode(text).decode()
+
+
+def aggregate(messages: Iterable[str]) -> str:
+    """Several errors in one line, each once, as Go's aggregate prints them."""
+    unique = list(dict.fromkeys(messages))
+    return unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]"

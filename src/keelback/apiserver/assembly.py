@@ -64,6 +64,7 @@ from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.token_requests import TokenRequests
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.client import IN_PROCESS_WATCH_SECONDS, Client, InProcessTransport
+from keelback.component.evaluations import Evaluations
 from keelback.component.health import HealthResults
 from keelback.component.http import AnyResponse, Request
 from keelback.component.metrics import Registry
@@ -227,6 +228,7 @@ class _Assembly:
         )
         self._server = APIServer(authenticator, self._authorizer, clock, metrics)
         self._in_process: set[str] = set()
+        self._evaluations = Evaluations()
         self._binder = AdmissionBinder()
         self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
@@ -352,7 +354,7 @@ class _Assembly:
     def _admission(self) -> Any:
         given = admission_plugins.Dependencies(
             reader=self._lookup,
-            is_allowed=lambda question: self._rule(question).is_allowed,
+            is_allowed=self._is_allowed,
             rules=self._rule,
             resources=ServedResources(self._handlers),
             chance=self._chance,
@@ -370,9 +372,12 @@ class _Assembly:
         own = () if "NodeRestriction" in disabled else ("NodeRestriction",)
         return admission_plugins.build(given, enable=(*own, *self._config.enable_admission_plugins), disable=disabled)
 
-    def _rule(self, question: Question) -> Ruling:
+    async def _is_allowed(self, question: Question) -> bool:
+        return (await self._rule(question)).is_allowed
+
+    async def _rule(self, question: Question) -> Ruling:
         user = UserInfo(question.user.name, question.user.uid, question.user.groups, question.user.extra)
-        verdict = self._authorizer.authorize(
+        verdict = await self._authorizer.authorize(
             Attributes(
                 user=user,
                 verb=question.verb,
@@ -387,7 +392,7 @@ class _Assembly:
                 field_selector=question.field_selector,
             )
         )
-        return Ruling(verdict.is_allowed, verdict.reason)
+        return Ruling(verdict.is_allowed, verdict.reason, verdict.error or None)
 
     def _resource_of(self, api_version: str, kind_name: str) -> str | None:
         for handler in self._handlers.values():
@@ -449,6 +454,7 @@ class _Assembly:
             clock=self._clock,
             chance=self._chance,
             new_uid=self._new_uid,
+            evaluations=self._evaluations,
         )
         return CustomResources(
             server=self._server,

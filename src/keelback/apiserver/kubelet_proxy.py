@@ -84,19 +84,19 @@ class KubeletProxy:
     async def pod_exec(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/exec"""
         options = await self._admitted(context, Pod.__kind__, connect_options.exec_options(context))
-        self._check_may_create(context)
+        await self._check_may_create(context)
         return await self._remote_command(context, "exec", options)
 
     async def pod_attach(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/attach"""
         options = await self._admitted(context, Pod.__kind__, connect_options.attach_options(context))
-        self._check_may_create(context)
+        await self._check_may_create(context)
         return await self._remote_command(context, "attach", options)
 
     async def pod_portforward(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/portforward"""
         await self._admitted(context, Pod.__kind__, connect_options.port_forward_options(context))
-        self._check_may_create(context)
+        await self._check_may_create(context)
         pod = await self._running(context)
         path = f"/portForward/{pod.metadata.namespace}/{pod.metadata.name}"
         return await self._pass_on(await self._kubelet(pod.spec.node_name), context, path, context.request.query)
@@ -110,12 +110,12 @@ class KubeletProxy:
         query = urlencode(connect_options.kubelet_query(options))
         return await self._pass_on(await self._kubelet(pod.spec.node_name), context, path, query)
 
-    def _check_may_create(self, context: RequestContext) -> None:
+    async def _check_may_create(self, context: RequestContext) -> None:
         """Over WebSocket these requests are GETs; the right to read must not be enough. Raises Forbidden."""
         attributes = context.attributes()
         if attributes.verb == "create":
             return
-        verdict = self._authorizer.authorize(msgspec.structs.replace(attributes, verb="create"))
+        verdict = await self._authorizer.authorize(msgspec.structs.replace(attributes, verb="create"))
         if not verdict.is_allowed:
             name = context.info.name
             raise errors.Forbidden(

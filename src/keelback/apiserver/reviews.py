@@ -41,13 +41,13 @@ def routes(
         return reviews.review_self(context.user, review, context.now)
 
     async def access(context: RequestContext, review: Any) -> Any:
-        return reviews.review_access(authorizer, review)
+        return await reviews.review_access(authorizer, review)
 
     async def local_access(context: RequestContext, review: Any) -> Any:
-        return reviews.review_local_access(authorizer, context.info.namespace, review)
+        return await reviews.review_local_access(authorizer, context.info.namespace, review)
 
     async def own_access(context: RequestContext, review: Any) -> Any:
-        return reviews.review_own_access(authorizer, context.user, review)
+        return await reviews.review_own_access(authorizer, context.user, review)
 
     async def own_rules(context: RequestContext, review: Any) -> Any:
         return reviews.review_own_rules(policy, context.user, review)

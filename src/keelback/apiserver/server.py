@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from keelback.apimachinery import errors
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info
 from keelback.apiserver.context import RequestContext
@@ -116,12 +117,14 @@ class APIServer:
         context.user = await self._authenticated(context.request)
         attributes = context.attributes()
         if any(one.startswith("impersonate-") for one in context.request.headers):
-            other = impersonate(context.user, context.request.headers, attributes, self._authorizer)
+            other = await impersonate(context.user, context.request.headers, attributes, self._authorizer)
             if other is not None:
                 context.user = other
                 attributes = context.attributes()
-        verdict = self._authorizer.authorize(attributes)
+        verdict = await self._authorizer.authorize(attributes)
         if not verdict.is_allowed:
+            if verdict.error:
+                return _undecided(context.request, verdict.error)
             raise denial(attributes, verdict.reason)
         route = self._route(context)
         await self._yaml_bodies.read_ahead(context)
@@ -195,6 +198,13 @@ _NOBODY = UserInfo("")
 def too_large(limit_bytes: int) -> Response:
     """The answer to a body that is too large to be read: a request's front door gives it."""
     return negotiation.respond_error(errors.RequestEntityTooLarge(f"Request entity too large: limit is {limit_bytes}"))
+
+
+def _undecided(request: Request, problem: str) -> Response:
+    """The answer where an authorizer failed, so that nobody knows whether the caller may; in upstream's plain words."""
+    uri = f"{request.path}?{request.query}" if request.query else request.path
+    text = f"Internal Server Error: {go_quoted(uri)}: {problem}\n"
+    return text_response(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), 500)
 
 
 def _is_of_api(path: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from keelback.apimachinery import errors
+from keelback.apimachinery.go_text import aggregate
 from keelback.apimachinery.meta import StatusDetails
 from keelback.auth.users import UserInfo
 
@@ -48,6 +49,8 @@ class Verdict:
 
     decision: Decision
     reason: str = ""
+    error: str = ""
+    """What kept an authorizer from knowing. Where the action is not allowed, that is not the user's fault."""
 
     @property
     def is_allowed(self) -> bool:
@@ -59,12 +62,41 @@ ALLOWED = Verdict(Decision.ALLOW)
 NO_OPINION = Verdict(Decision.NO_OPINION)
 
 
-class Authorizer(Protocol):
+class Decider(Protocol):
     """Decides about actions from what it holds in memory: no waiting."""
 
-    def authorize(self, attributes: Attributes) -> Verdict:
+    def decide(self, attributes: Attributes) -> Verdict:
         """Whether the action is allowed, and why."""
         ...
+
+
+class Authorizer(Protocol):
+    """Decides about actions, perhaps after it has asked somebody else."""
+
+    async def authorize(self, attributes: Attributes) -> Verdict:
+        """Whether the action is allowed, and why. Never raises: what goes wrong is in the verdict's `error`."""
+        ...
+
+
+class Deciders:
+    """Several deciders asked in order, as one authorizer: the first that has an opinion decides."""
+
+    def __init__(self, deciders: Sequence[Decider]) -> None:
+        self._deciders = tuple(deciders)
+
+    def decide(self, attributes: Attributes) -> Verdict:
+        """What they say together."""
+        reasons: list[str] = []
+        for decider in self._deciders:
+            verdict = decider.decide(attributes)
+            if verdict.decision is not Decision.NO_OPINION:
+                return verdict
+            if verdict.reason:
+                reasons.append(verdict.reason)
+        return Verdict(Decision.NO_OPINION, "\n".join(reasons)) if reasons else NO_OPINION
+
+    async def authorize(self, attributes: Attributes) -> Verdict:
+        return self.decide(attributes)
 
 
 class UnionAuthorizer:
@@ -73,17 +105,20 @@ class UnionAuthorizer:
     def __init__(self, authorizers: Sequence[Authorizer]) -> None:
         self._authorizers = tuple(authorizers)
 
-    def authorize(self, attributes: Attributes) -> Verdict:
+    async def authorize(self, attributes: Attributes) -> Verdict:
         reasons: list[str] = []
+        problems: list[str] = []
         for authorizer in self._authorizers:
-            verdict = authorizer.authorize(attributes)
-            if verdict.decision is Decision.ALLOW:
+            verdict = await authorizer.authorize(attributes)
+            if verdict.decision is not Decision.NO_OPINION:
                 return verdict
             if verdict.reason:
                 reasons.append(verdict.reason)
-            if verdict.decision is Decision.DENY:
-                return Verdict(Decision.DENY, "\n".join(reasons))
-        return Verdict(Decision.NO_OPINION, "\n".join(reasons)) if reasons else NO_OPINION
+            if verdict.error:
+                problems.append(verdict.error)
+        if not reasons and not problems:
+            return NO_OPINION
+        return Verdict(Decision.NO_OPINION, "\n".join(reasons), aggregate(problems) if problems else "")
 
 
 class PrivilegedGroupAuthorizer:
@@ -92,7 +127,7 @@ class PrivilegedGroupAuthorizer:
     def __init__(self, group: str) -> None:
         self._group = group
 
-    def authorize(self, attributes: Attributes) -> Verdict:
+    def decide(self, attributes: Attributes) -> Verdict:
         return ALLOWED if self._group in attributes.user.groups else NO_OPINION
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keelback.auth.attributes import Authorizer, PrivilegedGroupAuthorizer, UnionAuthorizer
+from keelback.auth.attributes import Authorizer, Deciders, PrivilegedGroupAuthorizer
 from keelback.auth.authentication import (
     AnonymousAuthenticator,
     Authenticated,
@@ -70,4 +70,4 @@ def request_authenticator(
 
 def authorizer(policy: Policy, graph: NodeGraph) -> Authorizer:
     """Administrators, then nodes, then everybody by the rules."""
-    return UnionAuthorizer((PrivilegedGroupAuthorizer(MASTERS_GROUP), NodeAuthorizer(graph), RBACAuthorizer(policy)))
+    return Deciders((PrivilegedGroupAuthorizer(MASTERS_GROUP), NodeAuthorizer(graph), RBACAuthorizer(policy)))

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from keelback.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from keelback.apimachinery import errors
+from keelback.apimachinery.go_text import aggregate
 from keelback.apimachinery.meta import replace
 from keelback.auth.attributes import Attributes, Authorizer
-from keelback.auth.rbac import GROUP, Policy, RoleNotFound, aggregate, rules_for
+from keelback.auth.rbac import GROUP, Policy, RoleNotFound, rules_for
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 
 _FULL_AUTHORITY = (
@@ -31,13 +32,13 @@ class EscalationChecker:
         self._policy = policy
         self._authorizer = authorizer
 
-    def why_not(self, user: UserInfo, new: object, old: object = None) -> str:
+    async def why_not(self, user: UserInfo, new: object, old: object = None) -> str:
         """Why the user may not write this role or binding; empty if it may. Raises NotFound for a binding's role."""
         try:
             if isinstance(new, (Role, ClusterRole)):
-                self.check_role(user, new, old if isinstance(old, (Role, ClusterRole)) else None)
+                await self.check_role(user, new, old if isinstance(old, (Role, ClusterRole)) else None)
             elif isinstance(new, (RoleBinding, ClusterRoleBinding)):
-                self.check_binding(user, new, old if isinstance(old, (RoleBinding, ClusterRoleBinding)) else None)
+                await self.check_binding(user, new, old if isinstance(old, (RoleBinding, ClusterRoleBinding)) else None)
         except EscalationDenied as denied:
             return str(denied)
         except RoleNotFound as missing:
@@ -46,7 +47,7 @@ class EscalationChecker:
             raise errors.NotFound.of(new.__kind__, missing.name) from missing
         return ""
 
-    def check_role(self, user: UserInfo, new: Role | ClusterRole, old: Role | ClusterRole | None = None) -> None:
+    async def check_role(self, user: UserInfo, new: Role | ClusterRole, old: Role | ClusterRole | None = None) -> None:
         """Raise EscalationDenied if the role would hold rules its writer does not."""
         if MASTERS_GROUP in user.groups:
             return
@@ -54,7 +55,7 @@ class EscalationChecker:
         if old is not None and new.rules == old.rules and _aggregation(new) == _aggregation(old):
             return
         resource = "clusterroles" if is_cluster_role else "roles"
-        if self._may(user, "escalate", resource, new.metadata.namespace, new.metadata.name):
+        if await self._may(user, "escalate", resource, new.metadata.namespace, new.metadata.name):
             return
         self._confirm(user, new.rules or (), new.metadata.namespace)
         if is_cluster_role and _aggregation(new) is not None and _aggregation(new) != _aggregation(old):
@@ -63,7 +64,7 @@ class EscalationChecker:
             except EscalationDenied:
                 raise EscalationDenied("must have cluster-admin privileges to use the aggregationRule") from None
 
-    def check_binding(
+    async def check_binding(
         self,
         user: UserInfo,
         new: RoleBinding | ClusterRoleBinding,
@@ -78,13 +79,13 @@ class EscalationChecker:
         namespace = new.metadata.namespace
         role_ref = new.role_ref
         resource = "clusterroles" if role_ref.kind == "ClusterRole" else "roles"
-        if self._may(user, "bind", resource, namespace, role_ref.name):
+        if await self._may(user, "bind", resource, namespace, role_ref.name):
             return
         self._confirm(user, self._policy.role_rules(role_ref, namespace), namespace)
 
-    def _may(self, user: UserInfo, verb: str, resource: str, namespace: str, name: str) -> bool:
+    async def _may(self, user: UserInfo, verb: str, resource: str, namespace: str, name: str) -> bool:
         attributes = Attributes(user, verb, group=GROUP, version="*", resource=resource, namespace=namespace, name=name)
-        return self._authorizer.authorize(attributes).is_allowed
+        return (await self._authorizer.authorize(attributes)).is_allowed
 
     def _confirm(self, user: UserInfo, rules: Sequence[PolicyRule], namespace: str) -> None:
         held, errors = rules_for(self._policy, user, namespace)

@@ -45,7 +45,7 @@ class Requested:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def impersonate(
+async def impersonate(
     user: UserInfo, headers: Mapping[str, str], attributes: Attributes, authorizer: Authorizer
 ) -> UserInfo | None:
     """The user to go on as, or None if the request does not ask for another.
@@ -59,7 +59,7 @@ def impersonate(
     first: errors.Forbidden | None = None
     for mode in _modes(user, requested):
         try:
-            _check(mode, user, requested, attributes, authorizer)
+            await _check(mode, user, requested, attributes, authorizer)
         except errors.Forbidden as refused:
             first = first or refused
         else:
@@ -105,7 +105,9 @@ def _modes(user: UserInfo, requested: Requested) -> Iterator[str]:
     yield _LEGACY
 
 
-def _check(mode: str, user: UserInfo, requested: Requested, attributes: Attributes, authorizer: Authorizer) -> None:
+async def _check(
+    mode: str, user: UserInfo, requested: Requested, attributes: Attributes, authorizer: Authorizer
+) -> None:
     """Raise Forbidden unless everything that the mode needs is allowed."""
     if mode == _LEGACY:
         questions = [_question(user, _LEGACY, what, what.group) for what in _legacy(requested)]
@@ -117,7 +119,7 @@ def _check(mode: str, user: UserInfo, requested: Requested, attributes: Attribut
         # Power over everything is not given away in small pieces.
         if mode != _LEGACY and question.resource == "groups" and question.name == MASTERS_GROUP:
             raise denial(question, "impersonating the system:masters group is not allowed")
-        verdict = authorizer.authorize(question)
+        verdict = await authorizer.authorize(question)
         if not verdict.is_allowed:
             raise denial(question, verdict.reason)
 

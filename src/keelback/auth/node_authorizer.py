@@ -20,7 +20,7 @@ class NodeAuthorizer:
         self._graph = graph
         self._rules = CompiledRules.of(NODE_RULES)
 
-    def authorize(self, attributes: Attributes) -> Verdict:
+    def decide(self, attributes: Attributes) -> Verdict:
         node = node_name(attributes.user)
         if node is None:
             return NO_OPINION

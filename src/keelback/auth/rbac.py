@@ -19,6 +19,7 @@ from keelback.api.rbac_v1 import (
     RoleRef,
     Subject,
 )
+from keelback.apimachinery.go_text import aggregate
 from keelback.auth.attributes import NO_OPINION, Attributes, Decision, Verdict
 from keelback.auth.users import UserInfo, service_account_user_name
 
@@ -184,7 +185,7 @@ class RBACAuthorizer:
         self._generation = policy.generation
         self._cache: dict[tuple[object, ...], Verdict] = {}
 
-    def authorize(self, attributes: Attributes) -> Verdict:
+    def decide(self, attributes: Attributes) -> Verdict:
         if self._generation != self.policy.generation:
             self._cache.clear()
             self._generation = self.policy.generation
@@ -239,12 +240,6 @@ def rules_for(policy: Policy, user: UserInfo, namespace: str) -> tuple[list[Poli
         except RoleNotFound as error:
             errors.append(str(error))
     return rules, errors
-
-
-def aggregate(errors: Iterable[str]) -> str:
-    """Several errors in one line, each once, as Go's aggregate prints them."""
-    unique = list(dict.fromkeys(errors))
-    return unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]"
 
 
 def _describe(grant: _Grant) -> str:

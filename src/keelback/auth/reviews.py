@@ -21,6 +21,7 @@ from keelback.api.authorization_v1 import (
 )
 from keelback.apimachinery import errors
 from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.go_text import aggregate
 from keelback.apimachinery.meta import (
     FieldSelectorRequirement,
     LabelSelectorRequirement,
@@ -31,19 +32,19 @@ from keelback.apimachinery.meta import (
 )
 from keelback.auth.attributes import Attributes, Authorizer, Decision
 from keelback.auth.authentication import AuthenticationFailed, TokenAuthenticator
-from keelback.auth.rbac import Policy, aggregate, rules_for
+from keelback.auth.rbac import Policy, rules_for
 from keelback.auth.users import UserInfo
 
 _GROUP = "authorization.k8s.io"
 
 
-def review_access(authorizer: Authorizer, review: SubjectAccessReview) -> SubjectAccessReview:
+async def review_access(authorizer: Authorizer, review: SubjectAccessReview) -> SubjectAccessReview:
     """Whether the user in the review may do what it says. Raises Invalid."""
     _check_spec(review.spec)
-    return replace(review, status=_decide(authorizer, _user(review.spec), review.spec))
+    return replace(review, status=await _decide(authorizer, _user(review.spec), review.spec))
 
 
-def review_local_access(
+async def review_local_access(
     authorizer: Authorizer, namespace: str, review: LocalSubjectAccessReview
 ) -> LocalSubjectAccessReview:
     """The same, about one namespace, which the review may not leave. Raises Invalid."""
@@ -62,10 +63,10 @@ def review_local_access(
             errors.invalid("spec.resourceAttributes.namespace", resource.namespace, "must match metadata.namespace")
         )
     _check_spec(review.spec, found)
-    return replace(review, status=_decide(authorizer, _user(review.spec), review.spec))
+    return replace(review, status=await _decide(authorizer, _user(review.spec), review.spec))
 
 
-def review_own_access(
+async def review_own_access(
     authorizer: Authorizer, user: UserInfo, review: SelfSubjectAccessReview
 ) -> SelfSubjectAccessReview:
     """Whether the caller may do what the review says. Raises Invalid."""
@@ -75,7 +76,7 @@ def review_own_access(
         non_resource_attributes=review.spec.non_resource_attributes,
     )
     _raise(list(_check_attributes(spec)))
-    return replace(review, status=_decide(authorizer, user, spec))
+    return replace(review, status=await _decide(authorizer, user, spec))
 
 
 def review_own_rules(policy: Policy, user: UserInfo, review: SelfSubjectRulesReview) -> SelfSubjectRulesReview:
@@ -157,10 +158,13 @@ def attributes_of(user: UserInfo, spec: SubjectAccessReviewSpec) -> Attributes:
     )
 
 
-def _decide(authorizer: Authorizer, user: UserInfo, spec: SubjectAccessReviewSpec) -> SubjectAccessReviewStatus:
-    verdict = authorizer.authorize(attributes_of(user, spec))
+async def _decide(authorizer: Authorizer, user: UserInfo, spec: SubjectAccessReviewSpec) -> SubjectAccessReviewStatus:
+    verdict = await authorizer.authorize(attributes_of(user, spec))
     return SubjectAccessReviewStatus(
-        allowed=verdict.is_allowed, denied=verdict.decision is Decision.DENY, reason=verdict.reason
+        allowed=verdict.is_allowed,
+        denied=verdict.decision is Decision.DENY,
+        reason=verdict.reason,
+        evaluation_error=verdict.error,
     )
 
 
