@@ -50,9 +50,10 @@ def _lines() -> Iterator[str]:
     shown = {area: sum(isinstance(one, list) for one in answers(area).values()) for area in AREAS}
     yield "# Conformance"
     yield ""
-    yield "Every behaviour that Kubernetes' conformance suite demands of 1.36, under upstream's name for it, and the tests"
-    yield f"of ours that show it: {sum(shown.values())} of {BEHAVIOURS}. The suite itself is a Go program; this is our own reading of"
-    yield "what it demands. `python tests/conformance/test_table.py` writes this page from the lists in `tests/conformance`."
+    yield f"Of the {BEHAVIOURS} behaviours that Kubernetes' conformance suite demands of 1.36 our tests show"
+    yield f"{sum(shown.values())}."
+    yield "The suite itself is a Go program; this is our own reading of what it demands, under its own names."
+    yield "`python tests/conformance/test_table.py` writes this page from the lists in `tests/conformance`."
     for area in AREAS:
         yield ""
         yield f"## {area.replace('-', ' ').capitalize()}: {shown[area]} of {len(answers(area))}"
