@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from keelback.concurrency.clock import SystemClock
-from keelback.storage import memory, sqlite
-from keelback.storage.embedded import EmbeddedStore
-from keelback.storage.protocol import FIRST_REVISION, Compacted, CompareFailed, KeyValue
+from keelback.storage import etcd, memory, sqlite
+from keelback.storage.etcd_keys import KeySpace
+from keelback.storage.protocol import FIRST_REVISION, Compacted, CompareFailed, KeyValue, Store
+from keelback.testing.etcd import EtcdCluster
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.revision = FIRST_REVISION
         self.compacted = FIRST_REVISION
 
-    async def open(self) -> EmbeddedStore:
+    async def open(self) -> Store:
         return memory.open_store(SystemClock())
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -145,7 +147,7 @@ class SQLiteMachine(StoreMachine):
         self.folder = tempfile.TemporaryDirectory()
         super().__init__()
 
-    async def open(self) -> EmbeddedStore:
+    async def open(self) -> Store:
         return await sqlite.open_store(Path(self.folder.name) / "store.db", SystemClock())
 
     @rule()
@@ -158,6 +160,20 @@ class SQLiteMachine(StoreMachine):
         self.folder.cleanup()
 
 
+def etcd_machine(servers: tuple[str, ...]) -> type[StoreMachine]:
+    """The same on etcd, where each run has a part of its own and counts revisions from there on."""
+    parts = itertools.count()
+
+    class EtcdMachine(StoreMachine):
+        async def open(self) -> Store:
+            async with await etcd.open_store(servers, SystemClock()) as now:
+                offset = FIRST_REVISION - await now.current_revision()
+            keys = KeySpace(inside="", outside=f"/model-{next(parts):04}", offset=offset)
+            return await etcd.open_store(servers, SystemClock(), keys=keys)
+
+    return EtcdMachine
+
+
 def test_the_memory_store_behaves_like_the_model() -> None:
     run_state_machine_as_test(StoreMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
 
@@ -167,3 +183,10 @@ def test_the_sqlite_store_behaves_like_the_model() -> None:
         max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     run_state_machine_as_test(SQLiteMachine, settings=slow)
+
+
+def test_the_etcd_store_behaves_like_the_model(one_member: EtcdCluster) -> None:
+    slow = settings(
+        max_examples=10, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    run_state_machine_as_test(etcd_machine(one_member.servers), settings=slow)

@@ -88,6 +88,10 @@ class OutcomeUnknown(StorageError):
     """The write was begun and its result did not arrive in time, or the store failed: it may have happened or not."""
 
 
+class TooLarge(StorageError):
+    """The value is larger than the store takes in one write; nothing was done."""
+
+
 class Unavailable(StorageError):
     """The store is closed or broken, or in use by another process; nothing was done."""
 
@@ -102,7 +106,8 @@ class Watch(Protocol):
 
 
 class Store(Protocol):
-    """Keys are text, values bytes. All may raise `Unavailable`; writes also `Overloaded` and `OutcomeUnknown`."""
+    """Keys are text, values bytes. All may raise `Unavailable`; writes also `Overloaded`, `TooLarge` and
+    `OutcomeUnknown`."""
 
     async def current_revision(self) -> int:
         """The revision of the last acknowledged write."""
@@ -125,8 +130,9 @@ class Store(Protocol):
         """Write and return the new revision, once it is durable.
 
         `expected_revision` is the key's `mod_revision`; 0 means that the key must not exist, None that anything goes.
-        With `ttl_seconds` the store deletes the key itself, at most a second late, unless it is written again: a later
-        put sets the time to live anew or, without it, takes it away. Raises `CompareFailed`.
+        With `ttl_seconds` the store deletes the key itself, at most a second late (etcd: later when its leader has
+        changed), unless it is written again: a later put sets the time to live anew or, without it, takes it away.
+        Raises `CompareFailed`.
         """
         ...
 

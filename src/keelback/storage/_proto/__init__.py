@@ -1,0 +1,1 @@
+"""Messages of etcd's v3 API, generated from the `.proto` file beside this one."""

@@ -1,0 +1,236 @@
+"""What is etcd's own: members that die, streams that break, keys beside those of others, and compaction in turns."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from keelback.concurrency.clock import SystemClock
+from keelback.storage import etcd, etcd_compaction
+from keelback.storage.etcd import EtcdStore
+from keelback.storage.etcd_compaction import Turn
+from keelback.storage.etcd_keys import KeySpace, end_of
+from keelback.storage.protocol import Compacted, KeyValue, OutcomeUnknown, TooLarge, Unavailable
+from keelback.testing import etcd as testing_etcd
+from keelback.testing.etcd import EtcdCluster, etcd_cluster
+
+_numbers = itertools.count()
+
+pytestmark = pytest.mark.skipif(not testing_etcd.is_installed(), reason="etcd is not installed")
+
+
+async def opened(cluster: EtcdCluster, **spaces: str) -> EtcdStore:
+    keys = KeySpace(**{"outside": f"/own-{next(_numbers)}", **spaces})
+    return await etcd.open_store(cluster.servers, SystemClock(), keys=keys)
+
+
+def run(cluster: EtcdCluster, test: Callable[[EtcdStore], Awaitable[None]]) -> None:
+    async def body() -> None:
+        async with asyncio.timeout(60), await opened(cluster) as store:
+            await test(store)
+
+    asyncio.run(body())
+
+
+def test_the_end_of_a_prefix_is_the_next_that_does_not_begin_with_it() -> None:
+    assert end_of(b"/a/") == b"/a0"
+    assert end_of(b"a\xff") == b"b"
+    assert end_of(b"\xff\xff") == b"\0"
+
+
+def test_keys_are_where_kubernetes_has_them(one_member: EtcdCluster) -> None:
+    async def test(_: EtcdStore) -> None:
+        async with await opened(one_member, outside="/registry") as ours, await opened(one_member, inside="") as raw:
+            revision = await ours.put("/registry/pods/default/a", b"1")
+            async with await opened(one_member, inside="", outside="") as whole:
+                assert await whole.get("/registry/pods/default/a") == KeyValue(
+                    "/registry/pods/default/a", b"1", revision, revision
+                )
+            await ours.delete("/registry/pods/default/a")
+            assert (await raw.range("")).count == 0
+
+    run(one_member, test)
+
+
+def test_a_watch_of_everything_hears_of_others_writes_but_not_what_they_are(one_member: EtcdCluster) -> None:
+    async def test(store: EtcdStore) -> None:
+        async with await opened(one_member) as other:
+            watch = store.watch("")
+            theirs = await other.put("/registry/a", b"")
+            assert await watch.__anext__() == ([], theirs)
+            ours = await store.put("/registry/a", b"")
+            events, revision = await watch.__anext__()
+            assert [event.kv.key for event in events] == ["/registry/a"]
+            assert revision == ours
+            assert (await store.range("")).count == 1
+
+    run(one_member, test)
+
+
+def test_a_watch_that_changes_its_stream_loses_nothing_and_repeats_nothing(one_member: EtcdCluster) -> None:
+    async def test(store: EtcdStore) -> None:
+        watch = store.watch("/registry/a/")
+        seen: list[int] = []
+
+        async def read() -> None:
+            async for batch in watch:
+                seen.extend(event.kv.mod_revision for event in batch.events)
+                if len(seen) >= 200:
+                    return
+
+        reading = asyncio.ensure_future(read())
+        written = []
+        for number in range(200):
+            written.append(await store.put(f"/registry/a/{number % 7}", b""))
+            if number % 20 == 0:
+                watch.reconnect()
+        await reading
+        assert seen == written
+
+    run(one_member, test)
+
+
+def test_what_is_too_large_is_refused_and_the_store_goes_on(one_member: EtcdCluster) -> None:
+    async def test(store: EtcdStore) -> None:
+        with pytest.raises(TooLarge):
+            await store.put("/registry/a", b"x" * (2 << 20))
+        await store.put("/registry/a", b"x" * (1 << 20))
+
+    run(one_member, test)
+
+
+def test_many_large_changes_reach_a_watch_that_comes_late(one_member: EtcdCluster) -> None:
+    async def test(store: EtcdStore) -> None:
+        begin = await store.current_revision()
+        revisions = [await store.put(f"/registry/a/{number}", b"x" * 900_000) for number in range(12)]
+        watch = store.watch("/registry/a/", begin + 1)
+        seen: list[int] = []
+        async for batch in watch:
+            seen += [event.kv.mod_revision for event in batch.events]
+            if len(seen) == len(revisions):
+                break
+        assert seen == revisions
+        assert (await store.range("/registry/a/")).count == 12
+
+    run(one_member, test)
+
+
+def test_of_several_servers_one_compacts_in_each_interval(one_member: EtcdCluster) -> None:
+    async def test(store: EtcdStore) -> None:
+        first, second = Turn(), Turn()
+        first = await etcd_compaction.take_turn(store, first)
+        if first.version == 0:
+            first = await etcd_compaction.take_turn(store, first)
+        second = await etcd_compaction.take_turn(store, second)
+        assert second.version == first.version, "it learned that the first was there"
+        before = await store.put("/registry/a", b"1")
+        await store.put("/registry/a", b"2")
+        first = await etcd_compaction.take_turn(store, first)
+        assert await etcd_compaction.take_turn(store, second) == Turn(first.version, first.revision)
+        # The first went to where etcd was when its turn before began; what came later is still there.
+        assert (await store.range("/registry/", revision=before)).kvs[0].value == b"1"
+        first = await etcd_compaction.take_turn(store, first)
+        with pytest.raises(Compacted):
+            await store.range("/registry/", revision=before)
+
+    run(one_member, test)
+
+
+def test_the_offset_of_revisions_is_kept_in_etcd(one_member: EtcdCluster) -> None:
+    async def test(_: EtcdStore) -> None:
+        keys = KeySpace(outside="/moved")
+        async with await etcd.open_store(one_member.servers, SystemClock(), keys=keys) as store:
+            plain = await store.put("/registry/a", b"")
+            await store.ask(
+                "/etcdserverpb.KV/Put",
+                etcd.pb.PutRequest(key=keys.offset_key, value=b"1000000"),
+                etcd.pb.PutResponse,
+                5.0,
+                may_repeat=False,
+            )
+        async with await etcd.open_store(one_member.servers, SystemClock(), keys=keys) as store:
+            assert (await store.get("/registry/a")) == KeyValue("/registry/a", b"", plain + 10**6, plain + 10**6)
+            assert await store.current_revision() == plain + 1 + 10**6
+
+    run(one_member, test)
+
+
+def test_an_address_where_nobody_listens_is_said_to_be_so() -> None:
+    async def body() -> None:
+        with pytest.raises(Unavailable, match="no address"):
+            await etcd.open_store(("ftp://127.0.0.1:1",), SystemClock())
+        with pytest.raises(Unavailable, match="cannot be read"):
+            await etcd.open_store(("https://127.0.0.1:1",), SystemClock(), tls=etcd.TLSFiles(ca="/nowhere/ca.crt"))
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP])
+def test_writes_go_on_when_any_member_is_gone_and_no_event_is_lost(tmp_path: Path, way: signal.Signals) -> None:
+    async def body() -> None:
+        async with asyncio.timeout(60), etcd_cluster(tmp_path, 3) as cluster, await opened(cluster) as store:
+            watch, seen, acknowledged = store.watch(""), list[str](), _Acknowledged()
+            is_over = asyncio.Event()
+
+            async def read() -> None:
+                async for batch in watch:
+                    seen.extend(event.kv.key for event in batch.events)
+                    if "/registry/last" in seen:
+                        return
+
+            async def write(writer: int) -> None:
+                for number in itertools.count():
+                    if is_over.is_set():
+                        return
+                    key = f"/registry/{writer}/{number}"
+                    try:
+                        await store.put(key, b"", expected_revision=0)
+                    except OutcomeUnknown:
+                        continue
+                    acknowledged.add(key)
+
+            reading = asyncio.ensure_future(read())
+            writing = [asyncio.ensure_future(write(writer)) for writer in range(4)]
+            for member in cluster.members:
+                await acknowledged.grows()
+                member.send(way)
+                await acknowledged.grows()
+                if way is signal.SIGSTOP:
+                    member.send(signal.SIGCONT)
+                else:
+                    cluster.start(member)
+                await testing_etcd.answers(member.url)
+            is_over.set()
+            await asyncio.gather(*writing)
+            await store.put("/registry/last", b"")
+            await reading
+            assert len(seen) == len(set(seen)), "an event was told twice"
+            assert set(acknowledged.keys) <= set(seen)
+            there = {kv.key for kv in (await store.range("/registry/")).kvs}
+            assert there == set(seen)
+
+    asyncio.run(body())
+
+
+class _Acknowledged:
+    """The keys whose writes were acknowledged."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self._more = asyncio.Event()
+
+    def add(self, key: str) -> None:
+        self.keys.append(key)
+        self._more.set()
+
+    async def grows(self) -> None:
+        """Until there are fifty more."""
+        wanted = len(self.keys) + 50
+        while len(self.keys) < wanted:
+            self._more.clear()
+            await self._more.wait()
