@@ -206,7 +206,7 @@ def test_service_cidrs() -> None:
     assert problems("servicecidrs", cidrs()) == ["spec.cidrs: Required value: at least one CIDR required"]
     assert problems("servicecidrs", cidrs("10.0.0.0/24", "10.1.0.0/24")) == [
         'spec.cidrs: Invalid value: ["10.0.0.0/24","10.1.0.0/24"]: may specify no more than one IP for each IP family, '
-        "i.e 192.168.0.0/24 and 2001:db8::/96"
+        "i.e 192.168.0.0/24 and 2001:db8::/64"
     ]
     first = cidrs("10.0.0.0/24")
     assert changes("servicecidrs", first, cidrs("10.0.0.0/24", "fd00::/112")) == []
@@ -215,4 +215,27 @@ def test_service_cidrs() -> None:
     ]
     assert changes("servicecidrs", cidrs("10.0.0.0/24", "fd00::/112"), first) == [
         'spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable'
+    ]
+
+
+ZEROES = "must not have leading 0s in IP or prefix length"
+AMBIGUOUS = "must not have bits set beyond the prefix length"
+
+
+def test_addresses_are_strict_except_those_an_object_had_before() -> None:
+    """KEP-4858: what could be read in two ways is refused, but may stay where it is."""
+    old = ingress(**{"from": [{"ipBlock": {"cidr": "010.0.0.0/8"}}]})
+    path = "spec.ingress[0].from[0].ipBlock.cidr"
+    assert problems("networkpolicies", old) == [f'{path}: Invalid value: "010.0.0.0/8": {ZEROES}']
+    assert changes("networkpolicies", old, old) == []
+    other = ingress(**{"from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]})
+    assert changes("networkpolicies", old, other) == [f'{path}: Invalid value: "10.0.0.1/8": {AMBIGUOUS}']
+
+
+def test_an_address_is_named_by_its_canonical_form() -> None:
+    strategy = STRATEGIES["ipaddresses"]
+    assert strategy.validate_name("10.0.0.1", is_prefix=False) == ()
+    assert strategy.validate_name("fd00::0", is_prefix=False) == ('must be in canonical form ("fd00::")',)
+    assert problems("servicecidrs", cidrs("fd00:0::/64")) == [
+        'spec.cidrs[0]: Invalid value: "fd00:0::/64": must be in canonical form ("fd00::/64")'
     ]

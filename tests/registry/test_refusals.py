@@ -43,6 +43,22 @@ LIMITED = {"limitResponse": {"type": "Reject"}}
             "(169.254.0.0/16, fe80::/10)",
         ),
         (
+            "endpointslices.discovery.k8s.io",
+            {"addressType": "IPv4", "endpoints": [{"addresses": ["fd00::1"]}]},
+            'endpoints[0].addresses: Invalid value: "fd00::1": must be an IPv4 address',
+        ),
+        (
+            "endpointslices.discovery.k8s.io",
+            {"addressType": "FQDN", "endpoints": [{"addresses": ["example"]}]},
+            'endpoints[0].addresses[0]: Invalid value: "example": should be a domain with at least two segments '
+            "separated by dots",
+        ),
+        (
+            "nodes",
+            {"status": {"declaredFeatures": ["B", "A"]}},
+            'status.declaredFeatures[1]: Invalid value: "A": list must be sorted alphabetically',
+        ),
+        (
             "csidrivers.storage.k8s.io",
             {"spec": {"fsGroupPolicy": "Some"}},
             'spec.fsGroupPolicy: Unsupported value: "Some": supported values: "File", "None", '

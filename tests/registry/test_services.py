@@ -36,8 +36,8 @@ def test_an_update_keeps_the_address_families():
 
 def test_only_load_balancers_have_ingress_points():
     def found(**given):
-        new = service(**given)
-        return [f"{one.field}: {one.body}" for one in STRATEGY.validate_status_update(new, new)]
+        new, old = service(**given), service(**{**given, "status": {}})
+        return [f"{one.field}: {one.body}" for one in STRATEGY.validate_status_update(new, old)]
 
     point = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4", "ipMode": "VIP"}]}}
     assert found(type="LoadBalancer", status=point) == []

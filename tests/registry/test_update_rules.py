@@ -142,6 +142,12 @@ SHOWN = '{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"Exi
             ],
         ),
         (
+            "nodes",
+            {},
+            {"spec": {"configSource": {"configMap": {"name": "n", "namespace": "d"}}}},
+            ["spec.configSource.configMap.kubeletConfigKey: Required value"],
+        ),
+        (
             "secrets",
             {"immutable": True, "data": {"a": "YQ=="}},
             {"data": {"a": "Yg=="}, "type": "other"},

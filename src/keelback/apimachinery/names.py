@@ -1,11 +1,10 @@
-"""What names, labels, ports and addresses may look like, and what the API says of those that may not.
+"""What names, labels and ports may look like, and what the API says of those that may not.
 
 Each function returns the complaints about a value (none when it is valid), word for word as Kubernetes gives them.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -258,26 +257,6 @@ def port_name(value: str) -> Complaints:
     if value.startswith("-") or value.endswith("-"):
         complaints.append("must not begin or end with a hyphen")
     return tuple(complaints)
-
-
-def ip_address(value: str) -> Complaints:
-    """Complaints about a value that should be an IPv4 or IPv6 address."""
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
-        return ("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",)
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        return ("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",)
-    return ()
-
-
-def cidr(value: str) -> Complaints:
-    """Complaints about a value that should be a subnet."""
-    address, slash, bits = value.partition("/")
-    valid = bool(slash) and bits.isascii() and bits.isdigit() and not ip_address(address)
-    if valid and int(bits) <= (128 if ":" in address else 32):
-        return ()
-    return ("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",)
 
 
 def percent(value: str) -> Complaints:

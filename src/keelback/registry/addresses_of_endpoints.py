@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses
 from keelback.apimachinery.errors import FieldError, invalid
 
 
-def problems(address: str, path: str) -> Iterator[FieldError]:
-    """What is wrong with the address of an endpoint (upstream's ValidateEndpointIP)."""
-    complaints = names.ip_address(address)
-    if complaints:
-        for complaint in complaints:
-            yield invalid(path, address, complaint)
+def problems(address: str, path: str, kept: Collection[str] = ()) -> Iterator[FieldError]:
+    """What is wrong with an address, and if nothing is, with it as that of an endpoint."""
+    complaints = addresses.ip_address(address, kept)
+    for complaint in complaints:
+        yield invalid(path, address, complaint)
+    if not complaints:
+        yield from special(address, path)
+
+
+def special(address: str, path: str) -> Iterator[FieldError]:
+    """The complaints about an address at which nobody else can be reached (upstream's ValidateEndpointIP)."""
+    parsed = addresses.parsed(address)
+    if parsed is None:
+        yield invalid(path, address, "must be a valid IP address")
         return
-    parsed = ipaddress.ip_address(address)
     if parsed.is_unspecified:
         yield invalid(path, address, f"may not be unspecified ({address})")
     if parsed.is_loopback:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from keelback.api.core_v1 import EndpointPort, Endpoints, EndpointSubset
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.registry import addresses_of_endpoints
 from keelback.registry.cells import NONE
@@ -43,15 +43,18 @@ class EndpointsStrategy(Strategy[Endpoints]):
         for index, subset in enumerate(new.subsets):
             yield from _subset(subset, f"subsets[{index}]")
 
+    def validate_update(self, new: Endpoints, old: Endpoints) -> Iterator[FieldError]:
+        # Subsets that older versions let through may stay.
+        return self.validate(new) if new.subsets != old.subsets else iter(())
+
 
 def _subset(subset: EndpointSubset, path: str) -> Iterator[FieldError]:
     if not subset.addresses and not subset.not_ready_addresses:
         yield required(path, "must specify `addresses` or `notReadyAddresses`")
-    for field, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
-        for index, address in enumerate(addresses):
+    for field, given in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
+        for index, address in enumerate(given):
             here = f"{path}.{field}[{index}]"
-            complaints = names.ip_address(address.ip)
-            for complaint in complaints:
+            for complaint in addresses.ip_address(address.ip):
                 yield invalid(f"{here}.ip", address.ip, complaint)
             if address.hostname:
                 for complaint in names.dns1123_label(address.hostname):
@@ -59,10 +62,7 @@ def _subset(subset: EndpointSubset, path: str) -> Iterator[FieldError]:
             if address.node_name is not None:
                 for complaint in names.dns1123_subdomain(address.node_name):
                     yield invalid(f"{here}.nodeName", address.node_name, complaint)
-            if complaints:
-                yield invalid(f"{here}.ip", address.ip, "must be a valid IP address")
-            else:
-                yield from addresses_of_endpoints.problems(address.ip, f"{here}.ip")
+            yield from addresses_of_endpoints.special(address.ip, f"{here}.ip")
     for index, port in enumerate(subset.ports):
         yield from _port(port, f"{path}.ports[{index}]", needs_name=len(subset.ports) > 1)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from keelback.api.discovery_v1 import EndpointSlice, ForNode, ForZone
-from keelback.apimachinery import names, validation
+from keelback.apimachinery import addresses, names, validation
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required, too_many
 from keelback.apimachinery.meta import replace
 from keelback.registry import addresses_of_endpoints
@@ -48,15 +48,16 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
             yield required("addressType")
         elif new.address_type not in _TYPES:
             yield not_supported("addressType", new.address_type, _TYPES)
-        yield from _endpoint_problems(new)
         yield from _validate_ports(new)
+        yield from _endpoint_problems(new)
 
     def prepare_for_update(self, new: EndpointSlice, old: EndpointSlice) -> EndpointSlice:
         # The store keeps no empty lists, and a slice that says the same again is the same.
         return replace(new, endpoints=new.endpoints or None, ports=new.ports or None)
 
     def validate_update(self, new: EndpointSlice, old: EndpointSlice) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        # Endpoints that older versions let through may stay.
+        yield from self.validate(new if new.endpoints != old.endpoints else replace(new, endpoints=None))
         if new.address_type != old.address_type:
             yield invalid("addressType", new.address_type, "field is immutable")
 
@@ -78,7 +79,7 @@ def _endpoint_problems(new: EndpointSlice) -> Iterator[FieldError]:
         elif len(endpoint.addresses) > _MOST_ADDRESSES:
             yield too_many(f"{path}.addresses", len(endpoint.addresses), _MOST_ADDRESSES)
         for place, address in enumerate(endpoint.addresses):
-            yield from _address(new.address_type, address, f"{path}.addresses[{place}]")
+            yield from _address(new.address_type, address, f"{path}.addresses", place)
         if endpoint.node_name is not None:
             for complaint in names.dns1123_subdomain(endpoint.node_name):
                 yield invalid(f"{path}.nodeName", endpoint.node_name, complaint)
@@ -107,14 +108,36 @@ def _hints(
             yield invalid(f"{path}[{index}].name", hint.name, complaint)
 
 
-def _address(kind: str, address: str, path: str) -> Iterator[FieldError]:
+def _address(kind: str, address: str, path: str, place: int) -> Iterator[FieldError]:
+    here = f"{path}[{place}]"
     if kind == "FQDN":
-        for complaint in names.dns1123_subdomain(address):
-            yield invalid(path, address, complaint)
+        yield from _domain_name(address, here)
+    elif kind in _TYPES:
+        if not addresses.ip_address(address) and kind != f"IPv{addresses.family(address)}":
+            # Upstream does not say which of the addresses.
+            yield invalid(path, address, f"must be an {kind} address")
+        yield from addresses_of_endpoints.problems(address, here)
+
+
+def _domain_name(name: str, path: str) -> Iterator[FieldError]:
+    """Everything wrong with a fully qualified domain name (apimachinery's IsFullyQualifiedDomainName)."""
+    if not name:
+        yield required(path)
         return
-    if not names.ip_address(address) and (":" in address) != (kind == "IPv6"):
-        yield invalid(path, address, f"must be an {kind} address")
-    yield from addresses_of_endpoints.problems(address, path)
+    name = name.removesuffix(".")
+    complaints = names.dns1123_subdomain(name)
+    if complaints:
+        yield invalid(path, name, ",".join(complaints))
+        return
+    labels = name.split(".")
+    if len(labels) < 2:
+        yield invalid(path, name, "should be a domain with at least two segments separated by dots")
+        return
+    for label in labels:
+        complaints = names.dns1123_label(label)
+        if complaints:
+            yield invalid(path, label, ",".join(complaints))
+            return
 
 
 def _validate_ports(new: EndpointSlice) -> Iterator[FieldError]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from keelback.api.networking_v1 import HTTPIngressPath, Ingress, IngressBackend, IngressTLS
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.registry import local_references
 from keelback.registry.cells import NONE
@@ -56,15 +56,16 @@ class IngressStrategy(Strategy[Ingress]):
         return _problems(new)
 
     def validate_status_update(self, new: Ingress, old: Ingress) -> Iterator[FieldError]:
+        kept = {one.ip for one in old.status.load_balancer.ingress}
         for index, one in enumerate(new.status.load_balancer.ingress):
             path = f"status.loadBalancer.ingress[{index}]"
             if one.ip:
-                for complaint in names.ip_address(one.ip):
+                for complaint in addresses.ip_address(one.ip, kept):
                     yield invalid(f"{path}.ip", one.ip, complaint)
             if one.hostname:
                 for complaint in names.dns1123_subdomain(one.hostname):
                     yield invalid(f"{path}.hostname", one.hostname, complaint)
-                if not names.ip_address(one.hostname):
+                if addresses.parsed(one.hostname) is not None:
                     yield invalid(f"{path}.hostname", one.hostname, "must be a DNS name, not an IP address")
 
 
@@ -77,11 +78,11 @@ def _problems(new: Ingress) -> Iterator[FieldError]:
     for index, rule in enumerate(spec.rules):
         path = f"spec.rules[{index}]"
         if rule.host:
-            check = names.wildcard_dns1123_subdomain if "*" in rule.host else names.dns1123_subdomain
-            for complaint in names.ip_address(rule.host) and check(rule.host):
-                yield invalid(f"{path}.host", rule.host, complaint)
-            if not names.ip_address(rule.host):
+            if addresses.parsed(rule.host) is not None:
                 yield invalid(f"{path}.host", rule.host, "must be a DNS name, not an IP address")
+            check = names.wildcard_dns1123_subdomain if "*" in rule.host else names.dns1123_subdomain
+            for complaint in check(rule.host):
+                yield invalid(f"{path}.host", rule.host, complaint)
         if rule.http is not None:
             if not rule.http.paths:
                 yield required(f"{path}.http.paths")

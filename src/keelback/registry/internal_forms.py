@@ -21,6 +21,8 @@ _ACRONYMS: Final = {
     "apiVersion": "APIVersion",
     "awsElasticBlockStore": "AWSElasticBlockStore",
     "cephfs": "CephFS",
+    "cidr": "CIDR",
+    "cidrs": "CIDRs",
     "csi": "CSI",
     "dnsConfig": "DNSConfig",
     "dnsPolicy": "DNSPolicy",
@@ -46,6 +48,7 @@ _ACRONYMS: Final = {
     "storageos": "StorageOS",
     "tcpSocket": "TCPSocket",
     "tty": "TTY",
+    "uid": "UID",
     "wwids": "WWIDs",
 }
 _ORDERS: Final[dict[type, tuple[str, ...]]] = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.networking_v1 import IPAddress, ParentReference
-from keelback.apimachinery import go_addresses, names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import Strategy
 from keelback.registry.workloads import text
 
@@ -37,16 +38,12 @@ class IPAddressStrategy(Strategy[IPAddress]):
                 for complaint in names.path_segment(value):
                     yield invalid(f"{path}.{field}", value, complaint)
         if parent.namespace:
-            for complaint in names.dns1123_label(parent.namespace):
+            for complaint in names.path_segment(parent.namespace):
                 yield invalid(f"{path}.namespace", parent.namespace, complaint)
 
     def validate_update(self, new: IPAddress, old: IPAddress) -> Iterator[FieldError]:
         if new.spec.parent_ref != old.spec.parent_ref:
-            yield invalid("spec.parentRef", new.spec.parent_ref, "field is immutable")
+            yield invalid("spec.parentRef", internal(new.spec.parent_ref), "field is immutable")
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
-        try:
-            address = go_addresses.parse(name)
-        except go_addresses.AddressError as error:
-            return (str(error),)
-        return () if str(address) == name else ("must be a canonical form IP address",)
+        return addresses.canonical_ip_address(name)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from keelback.api.networking_v1 import IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
 from keelback.registry import cells, label_selectors
@@ -28,22 +27,39 @@ class NetworkPolicyStrategy(Strategy[NetworkPolicy]):
         return replace(new, spec=replace(new.spec, policy_types=types))
 
     def validate(self, new: NetworkPolicy) -> Iterator[FieldError]:
-        spec = new.spec
-        yield from label_selectors.validate(spec.pod_selector, "spec.podSelector")
-        for index, ingress in enumerate(spec.ingress):
-            path = f"spec.ingress[{index}]"
-            yield from _ports(ingress.ports, f"{path}.ports")
-            yield from _peers(ingress.from_, f"{path}.from")
-        for index, egress in enumerate(spec.egress):
-            path = f"spec.egress[{index}]"
-            yield from _ports(egress.ports, f"{path}.ports")
-            yield from _peers(egress.to, f"{path}.to")
-        if len(spec.policy_types) > 2:
-            yield invalid("spec.policyTypes", list(spec.policy_types), "may not specify more than two policyTypes")
-            return
-        for index, kind in enumerate(spec.policy_types):
-            if kind not in _TYPES:
-                yield not_supported(f"spec.policyTypes[{index}]", kind, _TYPES, in_given_order=True)
+        return _problems(new, kept=())
+
+    def validate_update(self, new: NetworkPolicy, old: NetworkPolicy) -> Iterator[FieldError]:
+        # Which rule a subnet stood in does not matter: rules may have been moved.
+        return _problems(new, kept=frozenset(_subnets(old)))
+
+
+def _problems(policy: NetworkPolicy, *, kept: Collection[str]) -> Iterator[FieldError]:
+    spec = policy.spec
+    yield from label_selectors.validate(spec.pod_selector, "spec.podSelector")
+    for index, ingress in enumerate(spec.ingress):
+        path = f"spec.ingress[{index}]"
+        yield from _ports(ingress.ports, f"{path}.ports")
+        yield from _peers(ingress.from_, f"{path}.from", kept)
+    for index, egress in enumerate(spec.egress):
+        path = f"spec.egress[{index}]"
+        yield from _ports(egress.ports, f"{path}.ports")
+        yield from _peers(egress.to, f"{path}.to", kept)
+    if len(spec.policy_types) > 2:
+        yield invalid("spec.policyTypes", list(spec.policy_types), "may not specify more than two policyTypes")
+        return
+    for index, kind in enumerate(spec.policy_types):
+        if kind not in _TYPES:
+            yield not_supported(f"spec.policyTypes[{index}]", kind, _TYPES, in_given_order=True)
+
+
+def _subnets(policy: NetworkPolicy) -> Iterator[str]:
+    peers = [peer for one in policy.spec.ingress for peer in one.from_]
+    peers += [peer for one in policy.spec.egress for peer in one.to]
+    for peer in peers:
+        if peer.ip_block is not None:
+            yield peer.ip_block.cidr
+            yield from peer.ip_block.except_
 
 
 def _ports(ports: Sequence[NetworkPolicyPort], path: str) -> Iterator[FieldError]:
@@ -68,7 +84,7 @@ def _ports(ports: Sequence[NetworkPolicyPort], path: str) -> Iterator[FieldError
             yield invalid(f"{here}.endPort", port.end_port, "may not be specified when `port` is not specified")
 
 
-def _peers(peers: Sequence[NetworkPolicyPeer], path: str) -> Iterator[FieldError]:
+def _peers(peers: Sequence[NetworkPolicyPeer], path: str, kept: Collection[str]) -> Iterator[FieldError]:
     for index, peer in enumerate(peers):
         here = f"{path}[{index}]"
         if peer.pod_selector is not None:
@@ -76,7 +92,7 @@ def _peers(peers: Sequence[NetworkPolicyPeer], path: str) -> Iterator[FieldError
         if peer.namespace_selector is not None:
             yield from label_selectors.validate(peer.namespace_selector, f"{here}.namespaceSelector")
         if peer.ip_block is not None:
-            yield from _ip_block(peer.ip_block, f"{here}.ipBlock")
+            yield from _ip_block(peer.ip_block, f"{here}.ipBlock", kept)
         others = peer.pod_selector is not None or peer.namespace_selector is not None
         if peer.ip_block is not None and others:
             yield forbidden(here, "may not specify both ipBlock and another peer")
@@ -84,23 +100,22 @@ def _peers(peers: Sequence[NetworkPolicyPeer], path: str) -> Iterator[FieldError
             yield required(here, "must specify a peer")
 
 
-def _ip_block(block: IPBlock, path: str) -> Iterator[FieldError]:
+def _ip_block(block: IPBlock, path: str, kept: Collection[str]) -> Iterator[FieldError]:
     if not block.cidr:
         yield required(f"{path}.cidr")
         return
-    complaints = names.cidr(block.cidr)
-    for complaint in complaints:
+    for complaint in addresses.cidr(block.cidr, kept):
         yield invalid(f"{path}.cidr", block.cidr, complaint)
-    if complaints:
+    whole = addresses.subnet(block.cidr)
+    if whole is None:
         return
-    whole = ipaddress.ip_network(block.cidr, strict=False)
     for index, excluded in enumerate(block.except_):
         here = f"{path}.except[{index}]"
-        complaints = names.cidr(excluded)
-        for complaint in complaints:
+        for complaint in addresses.cidr(excluded, kept):
             yield invalid(here, excluded, complaint)
-        if not complaints:
-            part = ipaddress.ip_network(excluded, strict=False)
-            inside = part.version == whole.version and part.network_address in whole
-            if not inside or part.prefixlen <= whole.prefixlen:
-                yield invalid(here, excluded, "must be a strict subset of `cidr`")
+        part = addresses.subnet(excluded)
+        if part is None:
+            continue
+        inside = part.version == whole.version and part.network_address in whole
+        if not inside or part.prefixlen <= whole.prefixlen:
+            yield invalid(here, excluded, "must be a strict subset of `cidr`")

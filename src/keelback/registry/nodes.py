@@ -87,6 +87,7 @@ class NodeStrategy(Strategy[Node]):
         yield from node_specs.validate(new)
 
     def validate_update(self, new: Node, old: Node) -> Iterator[FieldError]:
+        yield from node_specs.validate(new)
         yield from node_specs.validate_update(new, old)
 
     def validate_status_update(self, new: Node, old: Node) -> Iterator[FieldError]:

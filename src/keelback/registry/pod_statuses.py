@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from keelback.api import pods
 from keelback.api.core_v1 import ContainerStatus, Pod, PodIP, PodStatus
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid
 from keelback.apimachinery.meta import Value, replace
 from keelback.registry.internal_forms import internal
@@ -34,8 +33,9 @@ def validate_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     yield from _transitions(new, old)
     yield from _claims(new)
     if after.pod_ips:
-        yield from _addresses([one.ip for one in after.pod_ips], after.pod_ips, "status.podIPs")
-    yield from _host_addresses(after)
+        kept = [one.ip for one in before.pod_ips]
+        yield from _addresses([one.ip for one in after.pod_ips], after.pod_ips, kept, "status.podIPs")
+    yield from _host_addresses(after, before)
 
 
 def with_same_addresses(status: PodStatus) -> PodStatus:
@@ -92,28 +92,20 @@ def _claims(pod: Pod) -> Iterator[FieldError]:
                 yield invalid(here, status.resource_claim_name, complaint)
 
 
-def _host_addresses(status: PodStatus) -> Iterator[FieldError]:
-    if not status.host_ips:
+def _host_addresses(after: PodStatus, before: PodStatus) -> Iterator[FieldError]:
+    if not after.host_ips:
         return
-    if status.host_ip != status.host_ips[0].ip:
-        yield invalid("status.hostIPs[0].ip", status.host_ips[0].ip, "must be equal to `hostIP`")
-    yield from _addresses([one.ip for one in status.host_ips], status.host_ips, "status.hostIPs")
+    if after.host_ip != after.host_ips[0].ip:
+        yield invalid("status.hostIPs[0].ip", after.host_ips[0].ip, "must be equal to `hostIP`")
+    kept = [one.ip for one in before.host_ips]
+    yield from _addresses([one.ip for one in after.host_ips], after.host_ips, kept, "status.hostIPs")
 
 
-def _addresses(addresses: Sequence[str], given: tuple[Value, ...], path: str) -> Iterator[FieldError]:
-    versions: list[int] = []
-    seen: set[str] = set()
-    for index, address in enumerate(addresses):
-        complaints = names.ip_address(address)
-        for complaint in complaints:
+def _addresses(
+    given: Sequence[str], shown: tuple[Value, ...], kept: Collection[str], path: str
+) -> Iterator[FieldError]:
+    for index, address in enumerate(given):
+        for complaint in addresses.ip_address(address, kept):
             yield invalid(f"{path}[{index}]", address, complaint)
-        if not complaints:
-            versions.append(ipaddress.ip_address(address).version)
-    if len(given) < 2:
-        return
-    if len(given) > 2 or sorted(versions) != [4, 6]:
-        yield invalid(path, internal(given), _ONE_PER_FAMILY)
-    for index, address in enumerate(addresses):
-        if address in seen:
-            yield duplicate(f"{path}[{index}]", internal(given[index]))
-        seen.add(address)
+    if len(given) > 1 and sorted(map(addresses.family, given)) != [4, 6]:
+        yield invalid(path, internal(shown), _ONE_PER_FAMILY)

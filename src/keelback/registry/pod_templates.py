@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from keelback.api.core_v1 import HostAlias, PodDNSConfig, PodResourceClaim, PodSpec, PodTemplateSpec, Volume
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.apimachinery.validation import annotation_map, label_map
@@ -146,7 +146,7 @@ def _dns_config(config: PodDNSConfig | None, policy: str, path: str) -> Iterator
     if len(config.nameservers) > 3:
         yield invalid(f"{path}.nameservers", list(config.nameservers), "must not have more than 3 nameservers")
     for index, server in enumerate(config.nameservers):
-        for complaint in names.ip_address(server):
+        for complaint in addresses.ip_address(server):
             yield invalid(f"{path}.nameservers[{index}]", server, complaint)
     if len(config.searches) > 32:
         yield invalid(f"{path}.searches", list(config.searches), "must not have more than 32 search paths")
@@ -218,7 +218,7 @@ def _hostname_override(spec: PodSpec, name: str, path: str) -> Iterator[FieldErr
 
 def _host_aliases(aliases: Sequence[HostAlias], path: str) -> Iterator[FieldError]:
     for index, alias in enumerate(aliases):
-        for complaint in names.ip_address(alias.ip):
+        for complaint in addresses.ip_address(alias.ip):
             yield invalid(f"{path}[{index}].ip", alias.ip, complaint)
         for place, hostname in enumerate(alias.hostnames):
             for complaint in names.dns1123_subdomain(hostname):

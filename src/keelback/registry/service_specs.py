@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from keelback.api.core_v1 import LoadBalancerIngress, Service, ServicePort, ServiceSpec
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from keelback.apimachinery.validation import label_map
 from keelback.registry import addresses_of_endpoints
@@ -29,9 +28,10 @@ _MAX_AFFINITY_SECONDS: Final = 86400
 _ONLY_FOR_BALANCERS: Final = "may only be used when `type` is 'LoadBalancer'"
 
 
-def validate(service: Service) -> Iterator[FieldError]:
-    """Everything wrong with a service."""
+def validate(service: Service, old: Service | None = None) -> Iterator[FieldError]:
+    """Everything wrong with a service. Addresses of the `old` one may stay, whatever they are."""
     spec, path = service.spec, "spec"
+    before = old.spec if old is not None else _NOTHING
     yield from _topology(service)
     if not spec.ports and not is_headless(spec) and spec.type != "ExternalName":
         yield required(f"{path}.ports")
@@ -41,17 +41,20 @@ def validate(service: Service) -> Iterator[FieldError]:
         yield from label_map(spec.selector, f"{path}.selector")
     yield from _affinity(spec, path)
     if spec.type != "ExternalName":
-        yield from _addresses(spec, path)
+        yield from _addresses(spec, before.cluster_ips, path)
     for index, address in enumerate(spec.external_ips):
-        yield from addresses_of_endpoints.problems(address, f"{path}.externalIPs[{index}]")
+        yield from addresses_of_endpoints.problems(address, f"{path}.externalIPs[{index}]", before.external_ips)
     if not spec.type:
         yield required(f"{path}.type")
     elif spec.type not in _TYPES:
         yield not_supported(f"{path}.type", spec.type, _TYPES)
     yield from _ports_together(spec, f"{path}.ports")
-    yield from _source_ranges(service)
+    yield from _source_ranges(service, old)
     yield from _of_balancers(spec, path)
     yield from _traffic(spec, path)
+
+
+_NOTHING: Final = ServiceSpec()
 
 
 def is_headless(spec: ServiceSpec) -> bool:
@@ -69,20 +72,21 @@ def needs_health_check(spec: ServiceSpec) -> bool:
     return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
 
 
-def validate_status(service: Service) -> Iterator[FieldError]:
+def validate_status(service: Service, old: Service) -> Iterator[FieldError]:
     """Everything wrong with a service's status: only load balancers have ingress points."""
     path = "status.loadBalancer.ingress"
     points = service.status.load_balancer.ingress
     if points and service.spec.type != "LoadBalancer":
         yield forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")
         return
+    kept = {one.ip for one in old.status.load_balancer.ingress}
     for index, point in enumerate(points):
-        yield from _ingress(point, f"{path}[{index}]")
+        yield from _ingress(point, f"{path}[{index}]", kept)
 
 
-def _ingress(point: LoadBalancerIngress, path: str) -> Iterator[FieldError]:
+def _ingress(point: LoadBalancerIngress, path: str, kept: Collection[str]) -> Iterator[FieldError]:
     if point.ip:
-        for complaint in names.ip_address(point.ip):
+        for complaint in addresses.ip_address(point.ip, kept):
             yield invalid(f"{path}.ip", point.ip, complaint)
     if point.ip_mode is None:
         if point.ip:
@@ -94,7 +98,7 @@ def _ingress(point: LoadBalancerIngress, path: str) -> Iterator[FieldError]:
     if point.hostname:
         for complaint in names.dns1123_subdomain(point.hostname):
             yield invalid(f"{path}.hostname", point.hostname, complaint)
-        if not names.ip_address(point.hostname):
+        if addresses.parsed(point.hostname) is not None:
             yield invalid(f"{path}.hostname", point.hostname, "must be a DNS name, not an IP address")
 
 
@@ -199,7 +203,7 @@ def _affinity(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
         )
 
 
-def _addresses(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
+def _addresses(spec: ServiceSpec, kept: Collection[str], path: str) -> Iterator[FieldError]:
     given: list[Any] = list(spec.cluster_ips)
     if spec.cluster_ip and given and given[0] != spec.cluster_ip:
         yield invalid(f"{path}.clusterIPs", given, "first value must match `clusterIP`")
@@ -219,14 +223,14 @@ def _addresses(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
                 has_invalid = True
                 yield invalid(f"{path}.clusterIPs", given, "'None' must be the first and only value")
             continue
-        for complaint in names.ip_address(address):
+        for complaint in addresses.ip_address(address, kept):
             has_invalid = True
             yield invalid(f"{path}.clusterIPs[{index}]", address, complaint)
     if len(given) > 2:
         yield invalid(f"{path}.clusterIPs", given, "may only hold up to 2 values")
     if has_invalid or not given or is_headless(spec):
         return
-    found = ["IPv6" if ipaddress.ip_address(one).version == 6 else "IPv4" for one in given]
+    found = [f"IPv{addresses.family(one)}" for one in given]
     if len(found) > 1 and len(set(found)) < 2:
         yield invalid(f"{path}.clusterIPs", given, "may specify no more than one IP for each IP family")
     for index, (family, wanted) in enumerate(zip(found, spec.ip_families, strict=False)):
@@ -235,9 +239,10 @@ def _addresses(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
             yield invalid(f"{path}.clusterIPs[{index}]", given[index], why)
 
 
-def _source_ranges(service: Service) -> Iterator[FieldError]:
+def _source_ranges(service: Service, old: Service | None) -> Iterator[FieldError]:
     spec = service.spec
     ranges, annotation = spec.load_balancer_source_ranges, None
+    kept = {one.strip() for one in old.spec.load_balancer_source_ranges} if old is not None else set()
     if ranges:
         where = "spec.LoadBalancerSourceRanges"
     else:
@@ -245,12 +250,13 @@ def _source_ranges(service: Service) -> Iterator[FieldError]:
         if annotation is None:
             return
         where = f"metadata.annotations[{_SOURCE_RANGES_ANNOTATION}]"
-        ranges = tuple(annotation.split(",")) if annotation.strip() else ()
+        is_kept = old is not None and old.metadata.annotations.get(_SOURCE_RANGES_ANNOTATION) == annotation
+        ranges = tuple(annotation.split(",")) if annotation.strip() and not is_kept else ()
     if spec.type != "LoadBalancer":
         yield forbidden(where, _ONLY_FOR_BALANCERS)
     for index, source in enumerate(ranges):
         here = where if annotation is not None else f"{where}[{index}]"
-        for complaint in names.cidr(source.strip()):
+        for complaint in addresses.cidr(source.strip(), kept):
             yield invalid(here, source.strip(), complaint)
 
 
@@ -258,13 +264,18 @@ def _of_balancers(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
     is_balancer = spec.type == "LoadBalancer"
     if spec.allocate_load_balancer_node_ports is not None and not is_balancer:
         yield forbidden(f"{path}.allocateLoadBalancerNodePorts", _ONLY_FOR_BALANCERS)
+    yield from validate_class(spec, f"{path}.loadBalancerClass")
+
+
+def validate_class(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
+    """Everything wrong with which kind of load balancer is asked for."""
     if spec.load_balancer_class is None:
         return
-    if not is_balancer:
-        yield forbidden(f"{path}.loadBalancerClass", _ONLY_FOR_BALANCERS)
+    if spec.type != "LoadBalancer":
+        yield forbidden(path, _ONLY_FOR_BALANCERS)
         return
     for complaint in names.qualified_name(spec.load_balancer_class):
-        yield invalid(f"{path}.loadBalancerClass", spec.load_balancer_class, complaint)
+        yield invalid(path, spec.load_balancer_class, complaint)
 
 
 def _traffic(spec: ServiceSpec, path: str) -> Iterator[FieldError]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from keelback.api.core_v1 import ServiceSpec
 from keelback.apimachinery.errors import FieldError, forbidden, invalid
 from keelback.apimachinery.meta import replace
-from keelback.registry.service_specs import is_headless, needs_health_check
+from keelback.registry.service_specs import is_headless, needs_health_check, validate_class
 
 
 def with_allocations_of(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
@@ -75,6 +75,7 @@ def validate(new: ServiceSpec, old: ServiceSpec) -> Iterator[FieldError]:
         yield from _families(new, old)
     if new.type == old.type == "LoadBalancer" and new.load_balancer_class != old.load_balancer_class:
         yield invalid("spec.loadBalancerClass", new.load_balancer_class, _ONCE)
+    yield from validate_class(new, "spec.loadBalancerClass")
     if needs_health_check(old) and needs_health_check(new) and new.health_check_node_port != old.health_check_node_port:
         yield forbidden("spec.healthCheckNodePort", "field is immutable")
 
@@ -109,6 +110,8 @@ def _families(new: ServiceSpec, old: ServiceSpec) -> Iterator[FieldError]:
             if after[index] != family:
                 yield invalid(path, after, _ONCE)
         return
+    if len(after) < len(before) and not new.cluster_ips:
+        yield invalid(path, after or None, "primary ipFamily can not be unset")
     if after and before and after[0] != before[0]:
         # Upstream shows the addresses.
         yield invalid(path, list(new.cluster_ips), _ONCE)

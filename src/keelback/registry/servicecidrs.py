@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.networking_v1 import ServiceCIDR
-from keelback.apimachinery import names
+from keelback.apimachinery import addresses
 from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
@@ -26,15 +27,15 @@ class ServiceCIDRStrategy(Strategy[ServiceCIDR]):
             yield required("spec.cidrs", "at least one CIDR required")
             return
         if len(cidrs) > _MOST:
-            yield invalid("spec.cidrs", list(cidrs), "may only hold up to 2 values")
-            return
-        if len(cidrs) == _MOST and (":" in cidrs[0]) == (":" in cidrs[1]):
-            problem = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"
-            yield invalid("spec.cidrs", list(cidrs), problem)
+            yield invalid("spec.cidrs", internal(new.spec), "may only hold up to 2 values")
             return
         for index, cidr in enumerate(cidrs):
-            for complaint in names.cidr(cidr):
+            for complaint in addresses.canonical_cidr(cidr):
                 yield invalid(f"spec.cidrs[{index}]", cidr, complaint)
+        families = [found.version for found in map(addresses.subnet, cidrs) if found is not None]
+        if families in ([4, 4], [6, 6]):
+            problem = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
+            yield invalid("spec.cidrs", list(cidrs), problem)
 
     def validate_update(self, new: ServiceCIDR, old: ServiceCIDR) -> Iterator[FieldError]:
         cidrs, before = new.spec.cidrs, old.spec.cidrs

@@ -104,10 +104,10 @@ class ServiceStrategy(Strategy[Service]):
 
     def validate_update(self, new: Service, old: Service) -> Iterator[FieldError]:
         yield from service_updates.validate(new.spec, old.spec)
-        yield from self.validate(new)
+        yield from service_specs.validate(new, old)
 
     def validate_status_update(self, new: Service, old: Service) -> Iterator[FieldError]:
-        yield from service_specs.validate_status(new)
+        yield from service_specs.validate_status(new, old)
 
     def prepare_for_status_update(self, new: Service, old: Service) -> Service:
         new = replace(new, spec=old.spec)
@@ -120,14 +120,7 @@ class ServiceStrategy(Strategy[Service]):
         return replace(new, status=replace(new.status, load_balancer=balancer))
 
     def warnings(self, new: Service, old: Service | None) -> Iterable[str]:
-        if old is None or new.spec != old.spec or new.metadata.annotations != old.metadata.annotations:
-            yield from service_warnings.of_service(new)
-        if new.spec.external_ips and (old is None or old.spec.external_ips != new.spec.external_ips):
-            yield "spec.externalIPs is deprecated in v1.36+"
-        if new.spec.traffic_distribution == "PreferClose" and (
-            old is None or old.spec.traffic_distribution != "PreferClose"
-        ):
-            yield "spec.trafficDistribution: PreferClose is deprecated, please use PreferSameZone"
+        yield from service_warnings.of_service(new)
 
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         return names.name_is_dns_label(name, is_prefix=is_prefix)
