@@ -63,6 +63,14 @@ def plan(schemas: Iterable[FlowSchema], levels: Iterable[PriorityLevelConfigurat
     return Planned(tuple(create), tuple(update))
 
 
+def mandatory() -> tuple[tuple[FlowSchema, ...], tuple[PriorityLevelConfiguration, ...]]:
+    """What holds even before it is stored."""
+    return (
+        tuple(one for one in _SCHEMAS if one.metadata.name in MANDATORY),
+        tuple(one for one in _LEVELS if one.metadata.name in MANDATORY),
+    )
+
+
 def mandatory_schema(name: str) -> FlowSchema | None:
     """The schema of that name that nobody may change, if it is one."""
     return next((one for one in _SCHEMAS if one.metadata.name == name and name in MANDATORY), None)

@@ -1,0 +1,261 @@
+"""Fair queuing of one priority level's requests for its seats, in virtual time (KEP-1040).
+
+A queue's virtual time says how much work it would have been given were all queues served at once, a bit each. The
+request whose work would be finished first is begun next: a queue that is flooded waits for itself, not others for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Literal, TypeAlias
+
+from keelback.flowcontrol.seat_demand import DemandMeter
+from keelback.flowcontrol.width import Width
+
+QUEUE_FULL: Final = "queue-full"
+CONCURRENCY_LIMIT: Final = "concurrency-limit"
+TIME_OUT: Final = "time-out"
+CANCELLED: Final = "cancelled"
+SERVICE_SECONDS: Final = 0.003
+"""How long a request is taken to last before it has ended, as upstream."""
+
+State: TypeAlias = Literal["arriving", "waiting", "executing", "ending", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queuing:
+    """How many queues there are, how many of them a flow may use, and how many requests each holds."""
+
+    queues: int
+    hand_size: int
+    length_limit: int
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request in a queue set. `subject` is whatever its owner wants to find again."""
+
+    width: Width
+    arrived: float
+    hand: tuple[int, ...] = ()
+    subject: object = None
+    state: State = "arriving"
+    queue: int = -1
+    started: float = 0.0
+    seats: int = 0
+
+    @property
+    def work(self) -> float:
+        """What it is taken to need, in seat-seconds."""
+        width = self.width
+        return width.initial_seats * SERVICE_SECONDS + width.final_seats * width.final_seconds
+
+
+@dataclass(slots=True)
+class Queue:
+    """One queue: who waits, what is in work, and its virtual time."""
+
+    next_dispatch: float = 0.0
+    waiting: dict[Ticket, None] = field(default_factory=dict)
+    waiting_work: float = 0.0
+    executing: int = 0
+    executing_work: float = 0.0
+    seats_in_use: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self.executing and not self.waiting
+
+
+class QueueSet:
+    """The queues of one priority level, or none of them where it turns away what it has no seat for."""
+
+    def __init__(self, seats: int, queuing: Queuing | None, now: float) -> None:
+        self.seats = seats
+        self.queues: list[Queue] = []
+        self.seats_in_use = 0
+        self.waiting = 0
+        self.executing = 0
+        self.virtual_time = 0.0
+        self.demand = DemandMeter(now)
+        self._queuing: Queuing | None = None
+        self._waiting_seats = 0
+        self._active = 0
+        self._now = now
+        self._backlog: dict[int, None] = {}
+        self._ending: list[tuple[float, int, Ticket]] = []
+        self._order = count()
+        self.configure(seats, queuing)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits and nobody is served."""
+        return not self.waiting and not self.executing and not self._ending
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When those who wait should be looked at again though nobody comes or goes: seats become free then."""
+        return self._ending[0][0] if self.waiting and self._ending else None
+
+    def configure(self, seats: int, queuing: Queuing | None) -> None:
+        """Take over other limits. Who is in a queue that is no more dealt stays in it until served."""
+        self.seats = seats
+        self._queuing = queuing
+        wanted = 1 if queuing is None else queuing.queues
+        while len(self.queues) < wanted:
+            self.queues.append(Queue())
+        while len(self.queues) > wanted and self.queues[-1].is_idle:
+            self.queues.pop()
+
+    def arrive(self, ticket: Ticket, now: float) -> str:
+        """Take a request in: it is then `executing` or `waiting`. What is returned says why it is turned away, if so.
+
+        Nobody else's state changes.
+        """
+        self._pass_time(now)
+        index = self._choose(ticket.hand)
+        queue = self.queues[index]
+        ticket.queue = index
+        if queue.is_idle:
+            queue.next_dispatch = self.virtual_time
+        if not self.waiting and self._fits(ticket):
+            self._execute(ticket, queue, now)
+        elif self._queuing is None:
+            ticket.state = "gone"
+            return CONCURRENCY_LIMIT
+        elif len(queue.waiting) >= self._queuing.length_limit:
+            ticket.state = "gone"
+            return QUEUE_FULL
+        else:
+            if queue.is_idle:
+                self._active += 1
+            queue.waiting[ticket] = None
+            queue.waiting_work += ticket.work
+            self.waiting += 1
+            self._waiting_seats += ticket.width.most_seats
+            self._backlog[index] = None
+            ticket.state = "waiting"
+        self._note_demand(now)
+        return ""
+
+    def admit(self, ticket: Ticket, now: float) -> None:
+        """Take a request in that is exempt: it is executing, whatever seats there are."""
+        self._pass_time(now)
+        ticket.queue = 0
+        self._execute(ticket, self.queues[0], now)
+        self._note_demand(now)
+
+    def leave(self, ticket: Ticket, now: float) -> None:
+        """A request has been answered, or is no longer waited for. `dispatch` then says who is next."""
+        self._pass_time(now)
+        if ticket.state == "waiting":
+            self._unqueue(ticket)
+            if self.queues[ticket.queue].is_idle:
+                self._active -= 1
+            ticket.state = "gone"
+        elif ticket.state == "executing":
+            self._end(ticket, now)
+        self._note_demand(now)
+
+    def dispatch(self, now: float) -> Iterator[Ticket]:
+        """Begin whoever can begin now, in the order of virtual finishing times."""
+        self._pass_time(now)
+        while self._backlog:
+            index = min(self._backlog, key=self._virtual_finish)
+            queue = self.queues[index]
+            ticket = next(iter(queue.waiting))
+            if not self._fits(ticket):
+                break
+            self._unqueue(ticket)
+            if queue.is_idle:
+                self._active -= 1
+            self._execute(ticket, queue, now)
+            yield ticket
+        self._note_demand(now)
+
+    def _virtual_finish(self, index: int) -> tuple[float, float]:
+        queue = self.queues[index]
+        oldest = next(iter(queue.waiting))
+        return queue.next_dispatch + oldest.work, oldest.arrived
+
+    def _choose(self, hand: tuple[int, ...]) -> int:
+        best, least = 0, float("inf")
+        for index in hand:
+            queue = self.queues[index]
+            work = queue.waiting_work + queue.executing_work
+            if work < least:
+                best, least = index, work
+                if not work:
+                    break
+        return best
+
+    def _fits(self, ticket: Ticket) -> bool:
+        seats = ticket.width.most_seats
+        if seats > self.seats:
+            # Wider than the level is: it is served alone.
+            return not self.seats_in_use
+        return self.seats_in_use + seats <= self.seats
+
+    def _execute(self, ticket: Ticket, queue: Queue, now: float) -> None:
+        if queue.is_idle:
+            self._active += 1
+        work = ticket.work
+        queue.next_dispatch += work
+        queue.executing += 1
+        queue.executing_work += work
+        ticket.seats = ticket.width.most_seats
+        queue.seats_in_use += ticket.seats
+        self.seats_in_use += ticket.seats
+        self.executing += 1
+        ticket.started = now
+        ticket.state = "executing"
+
+    def _end(self, ticket: Ticket, now: float) -> None:
+        queue, width = self.queues[ticket.queue], ticket.width
+        # What was estimated becomes what it was.
+        queue.next_dispatch += width.initial_seats * (now - ticket.started - SERVICE_SECONDS)
+        self.executing -= 1
+        queue.executing -= 1
+        queue.executing_work = max(0.0, queue.executing_work - ticket.work) if queue.executing else 0.0
+        if queue.is_idle:
+            self._active -= 1
+        if width.final_seconds:
+            self._free(ticket, ticket.seats - width.final_seats)
+            ticket.state = "ending"
+            heapq.heappush(self._ending, (now + width.final_seconds, next(self._order), ticket))
+        else:
+            self._free(ticket, ticket.seats)
+            ticket.state = "gone"
+
+    def _free(self, ticket: Ticket, seats: int) -> None:
+        ticket.seats -= seats
+        self.seats_in_use -= seats
+        self.queues[ticket.queue].seats_in_use -= seats
+
+    def _unqueue(self, ticket: Ticket) -> None:
+        queue = self.queues[ticket.queue]
+        del queue.waiting[ticket]
+        queue.waiting_work = max(0.0, queue.waiting_work - ticket.work) if queue.waiting else 0.0
+        self.waiting -= 1
+        self._waiting_seats -= ticket.width.most_seats
+        if not queue.waiting:
+            del self._backlog[ticket.queue]
+
+    def _pass_time(self, now: float) -> None:
+        elapsed = now - self._now
+        if elapsed > 0.0:
+            self._now = now
+            if self._active:
+                served = min(self.seats_in_use + self._waiting_seats, self.seats)
+                self.virtual_time += elapsed * served / self._active
+        while self._ending and self._ending[0][0] <= now:
+            ticket = heapq.heappop(self._ending)[2]
+            self._free(ticket, ticket.seats)
+            ticket.state = "gone"
+
+    def _note_demand(self, now: float) -> None:
+        self.demand.set(self.seats_in_use + self._waiting_seats, now)
