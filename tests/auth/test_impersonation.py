@@ -28,7 +28,8 @@ class Allowing:
 def impersonate(
     user: UserInfo, headers: Mapping[str, str], attributes: Attributes, authorizer: Authorizer
 ) -> UserInfo | None:
-    return asyncio.run(impersonation.impersonate(user, headers, attributes, authorizer))
+    found = asyncio.run(impersonation.impersonate(user, headers, attributes, authorizer))
+    return None if found is None else found.user
 
 
 def test_without_headers_nothing_changes() -> None:

@@ -18,6 +18,8 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
 
 _LABEL = "pod-security.kubernetes.io/"
+_ANNOTATION = _LABEL
+"""Before the keys of what is noted for audits."""
 _VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]*)")
 # As many pods of a namespace are looked at when its labels change.
 _MAX_PODS_TO_CHECK = 3000
@@ -94,8 +96,8 @@ class PodSecurity(AdmissionPlugin):
         if isinstance(request.old_obj, Pod) and not _is_significant(pod, request.old_obj):
             return
         if wrong:
-            request.audit_annotations["error"] = "; ".join(one.body for one in wrong)
-        request.audit_annotations["enforce-policy"] = str(policy.enforce)
+            request.audit_annotations[f"{_ANNOTATION}error"] = "; ".join(one.body for one in wrong)
+        request.audit_annotations[f"{_ANNOTATION}enforce-policy"] = str(policy.enforce)
         violations = evaluate(policy.enforce.level, pod.metadata, pod.spec)
         self._tell(request, pod.metadata, pod.spec, policy, warns=not violations)
         if violations:
@@ -111,7 +113,7 @@ class PodSecurity(AdmissionPlugin):
     ) -> None:
         audited = evaluate(policy.audit.level, metadata, spec)
         if audited:
-            request.audit_annotations["audit-violations"] = (
+            request.audit_annotations[f"{_ANNOTATION}audit-violations"] = (
                 f'would violate PodSecurity "{policy.audit}": {_joined(audited)}'
             )
         warned = evaluate(policy.warn.level, metadata, spec) if warns else []

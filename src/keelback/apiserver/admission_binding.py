@@ -45,6 +45,7 @@ class BoundAdmission:
             options=partial(options_tree, self._context, operation),
             dry_run=self._dry_run,
             warnings=self._context.warnings,
+            audit_annotations=self._context.audit_annotations,
         )
 
 

@@ -33,6 +33,7 @@ from keelback.apiserver import (
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
 from keelback.apiserver.audit_ids import AuditIDs
+from keelback.apiserver.auditing import auditor
 from keelback.apiserver.component_statuses import ComponentStatuses
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
@@ -53,6 +54,7 @@ from keelback.apiserver.watch_cache import WatchCache, WatchOptions
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.apiserver.webhook_services import WebhookServices
+from keelback.audit.options import NOTHING_AUDITED, AuditOptions
 from keelback.auth import builtin as authenticators
 from keelback.auth.attributes import Attributes
 from keelback.auth.escalation import EscalationChecker
@@ -123,6 +125,7 @@ class APIServerConfig:
     kubelet_socket: Callable[[], socket.socket] | None = None
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
+    audit: AuditOptions = NOTHING_AUDITED
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
 
@@ -267,6 +270,7 @@ class _Assembly:
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process, audit_ids)
         running.at_close(self._webhooks.close)
+        self._begin_auditing(running, audit_ids)
         await self._follow_policy(running)
         custom = self._custom_resources(openapi)
         await custom.load()
@@ -298,6 +302,13 @@ class _Assembly:
         await local_api_services.ensure(client, self._clock.now(), served)
         hooks.finish(health_checks.API_SERVICES)
         return running
+
+    def _begin_auditing(self, running: RunningAPIServer, audit_ids: AuditIDs) -> None:
+        made = auditor(self._config.audit, audit_ids.new, self._metrics, self._clock, self._chance)
+        if made is not None:
+            self._server.auditor = made
+            running.follow(made.backend.run)
+            running.at_close(made.backend.close)
 
     def _identity(self, client: Client) -> IdentityLease:
         hostname = self._config.hostname

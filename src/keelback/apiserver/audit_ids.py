@@ -28,9 +28,10 @@ class AuditIDs:
         return response
 
     def _of(self, request: Request) -> str:
-        return request.headers.get(_HEADER) or self._new()
+        return request.headers.get(_HEADER) or self.new()
 
-    def _new(self) -> str:
+    def new(self) -> str:
+        """A new identifier."""
         # Every answer pays for this: uuid.UUID takes twice as long.
         digits = f"{self._chance.getrandbits(128) & _RANDOM | _FIXED:032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

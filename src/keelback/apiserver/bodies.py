@@ -84,6 +84,8 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
             raise errors.BadRequest(f"{what}: strict decoding error: {', '.join(found)}")
         for one in found:
             context.warn(one)
+    if context.audit is not None:
+        context.audit.sent(obj, body_json)
     return obj
 
 

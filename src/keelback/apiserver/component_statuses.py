@@ -34,7 +34,7 @@ class ComponentStatuses:
         self.strategy = ComponentStatusStrategy()
 
     async def handle(self, context: RequestContext) -> AnyResponse:
-        context.warn(self.strategy.deprecation_warning)
+        context.warn_of_deprecation(self.strategy.deprecation_warning)
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         match context.info.verb:
             case "get":

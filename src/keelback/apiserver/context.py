@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from keelback.apimachinery.yaml import YAMLError
+from keelback.apiserver.audited_request import RequestAudit
 from keelback.apiserver.request_info import RequestInfo
 from keelback.auth.attributes import Attributes
 from keelback.auth.users import UserInfo
@@ -22,6 +23,10 @@ class RequestContext:
     user: UserInfo
     now: datetime
     warnings: list[str] = field(default_factory=list)
+    audit: RequestAudit | None = None
+    """The record of the request, where the audit policy wants one."""
+    audit_annotations: dict[str, str] = field(default_factory=dict)
+    """What admission wants to be noted."""
     read_yaml: tuple[Any, list[str]] | YAMLError | None = None
     """A large YAML body, where `yaml_bodies` has read it ahead."""
     _query: dict[str, str] | None = None
@@ -60,6 +65,12 @@ class RequestContext:
         """Add a Warning header, once per text."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def warn_of_deprecation(self, text: str) -> None:
+        """Say, to the client and the audit log, that what is asked for will not be there for ever."""
+        self.warn(text)
+        if self.audit is not None:
+            self.audit.deprecated(text)
 
     @property
     def field_manager(self) -> str:

@@ -126,11 +126,14 @@ def _decoded_delete_options(context: RequestContext) -> DeleteOptions:
                 f'no kind "{meta.kind}" is registered for version "{meta.api_version}" in scheme '
                 '"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"'
             )
-        return codecs.convert(DeleteOptions, tree or {})
+        decoded = codecs.convert(DeleteOptions, tree or {})
     except codecs.DecodeError as error:
         raise errors.BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
     except msgspec.ValidationError as error:
         raise errors.BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
+    if context.audit is not None:
+        context.audit.sent_text(body)
+    return decoded
 
 
 def list_options(context: RequestContext, strategy: Strategy[Any]) -> ListOptions:

@@ -37,6 +37,13 @@ def parse(
     context: RequestContext, strategy: Strategy[Any], field_validation: str, subresource: str = ""
 ) -> ParsedPatch:
     """Read the patch in a request's body. Raises UnsupportedMediaType and BadRequest."""
+    patch = _parsed(context, strategy, field_validation, subresource)
+    if context.audit is not None and context.media_type != yaml_bodies.APPLY:
+        context.audit.sent_text(context.request.body)
+    return patch
+
+
+def _parsed(context: RequestContext, strategy: Strategy[Any], field_validation: str, subresource: str) -> ParsedPatch:
     content_type = context.media_type
     is_custom = not strategy.takes_strategic_merge_patches
     if content_type == yaml_bodies.APPLY:
@@ -242,6 +249,8 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
     for one in duplicates:
         context.warn(one)
     server_side_apply.check_type(patch, kind)
+    if context.audit is not None:
+        context.audit.sent_text(msgspec.json.encode(patch))
 
     def apply(old: Any) -> Any:
         live = None if old is None else strategy.to_tree(old)

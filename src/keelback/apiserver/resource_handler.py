@@ -72,7 +72,7 @@ class ResourceHandler:
     async def handle(self, context: RequestContext) -> AnyResponse:
         """Answer a request for the resource itself, not for a subresource."""
         if self.strategy.deprecation_warning:
-            context.warn(self.strategy.deprecation_warning)
+            context.warn_of_deprecation(self.strategy.deprecation_warning)
         try:
             return await self._serve(context)
         except errors.NotAcceptable as error:

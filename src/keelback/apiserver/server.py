@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info
+from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
 from keelback.apiserver.yaml_bodies import YAMLBodies
@@ -43,6 +45,7 @@ class APIServer:
         self._resources: dict[tuple[str, str, str, str], ResourceRoute] = {}
         self._verbs: dict[tuple[str, str, str, str], frozenset[str]] = {}
         self._versions: dict[tuple[str, str], int] = {}
+        self.auditor: Auditor | None = None
         self.custom_groups: set[str] = set()
         """Groups in which an unknown version is an unknown path."""
         self._requests = metrics.counter(
@@ -98,6 +101,14 @@ class APIServer:
         except Exception as error:  # the edge: a defect is answered and logged, and the server lives on
             _log.exception("A request failed in an unforeseen way", error, method=request.method, path=request.path)
             response = self._failed(context, errors.InternalError(f"Internal error occurred: {error}"))
+            if context.audit is not None:
+                context.audit.failure = str(error)
+        except asyncio.CancelledError:
+            if context.audit is not None:
+                await context.audit.abandoned()
+            raise
+        if context.audit is not None:
+            response = await context.audit.answered(response)
         if isinstance(response, negotiation.ToBeYAML):
             response = await self._yaml_bodies.write(response)
         elif negotiation.wants_indentation(request) and _is_of_api(request.path):
@@ -114,14 +125,26 @@ class APIServer:
             self._durations.observe(seconds, *labels)
 
     async def _answer(self, context: RequestContext) -> AnyResponse:
-        context.user = await self._authenticated(context.request)
+        auditor = self.auditor
+        try:
+            context.user = await self._authenticated(context.request)
+        except errors.Unauthorized:
+            if auditor is not None:
+                auditor.refused(context)
+            raise
         attributes = context.attributes()
+        if auditor is not None:
+            await auditor.begin(context, attributes)
         if any(one.startswith("impersonate-") for one in context.request.headers):
             other = await impersonate(context.user, context.request.headers, attributes, self._authorizer)
             if other is not None:
-                context.user = other
+                context.user = other.user
+                if context.audit is not None:
+                    context.audit.impersonated(*other)
                 attributes = context.attributes()
         verdict = await self._authorizer.authorize(attributes)
+        if context.audit is not None:
+            context.audit.authorized(verdict)
         if not verdict.is_allowed:
             if verdict.error:
                 return _undecided(context.request, verdict.error)

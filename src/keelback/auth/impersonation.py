@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -45,9 +46,16 @@ class Requested:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+class Impersonated(NamedTuple):
+    """The user to go on as, and the verb that made it possible, where it was not the plain one."""
+
+    user: UserInfo
+    constraint: str = ""
+
+
 async def impersonate(
     user: UserInfo, headers: Mapping[str, str], attributes: Attributes, authorizer: Authorizer
-) -> UserInfo | None:
+) -> Impersonated | None:
     """The user to go on as, or None if the request does not ask for another.
 
     `attributes` is what the request does. Raises BadRequest for half a request, Forbidden for one that is not allowed:
@@ -63,7 +71,8 @@ async def impersonate(
         except errors.Forbidden as refused:
             first = first or refused
         else:
-            return UserInfo(requested.name, requested.uid, _groups(requested, mode), requested.extra)
+            other = UserInfo(requested.name, requested.uid, _groups(requested, mode), requested.extra)
+            return Impersonated(other, "" if mode == _LEGACY else f"impersonate:{mode}")
     assert first is not None
     raise first
 

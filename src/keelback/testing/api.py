@@ -14,6 +14,7 @@ from keelback.apimachinery.meta import Object, ObjectMeta, with_metadata
 from keelback.apiserver import assembly
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.apiserver.extensions import Extension
+from keelback.audit.options import NOTHING_AUDITED, AuditOptions
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
 from keelback.client import Client, InProcessTransport
@@ -36,6 +37,7 @@ async def api_server(
     others: tuple[Extension, ...] = (),
     service_account_key_pem: bytes = b"",
     hostname: str = "",
+    audit: AuditOptions = NOTHING_AUDITED,
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
 
@@ -57,6 +59,7 @@ async def api_server(
             disable_admission_plugins=disable_admission_plugins,
             optional_versions=optional_versions,
             hostname=hostname,
+            audit=audit,
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)
         try:
