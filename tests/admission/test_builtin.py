@@ -13,6 +13,7 @@ from keelback.api.admissionregistration_v1 import WebhookClientConfig
 from keelback.api.core_v1 import ResourceQuota
 from keelback.apimachinery.meta import Object
 from keelback.apiserver.served_resources import ServedResources
+from keelback.component.evaluations import Evaluations
 
 T = TypeVar("T", bound=Object)
 
@@ -70,6 +71,7 @@ def _dependencies() -> Dependencies:
         webhooks=nothing,
         new_uid=lambda: "",
         resource_of=lambda api_version, kind: None,
+        evaluations=Evaluations(),
         why_not_grant=_may_grant,
     )
 

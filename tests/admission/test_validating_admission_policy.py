@@ -15,6 +15,7 @@ from keelback.api.core_v1 import ConfigMap, Namespace
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object, ObjectMeta
 from keelback.apiserver.served_resources import ServedResources
+from keelback.component.evaluations import Evaluations
 from keelback.testing.api import api_server
 from keelback.testing.clock import HandClock
 from keelback.testing.requests import Ask, asking
@@ -174,7 +175,7 @@ def test_what_is_to_be_audited_stands_in_the_annotations_of_the_request() -> Non
         name="a",
         obj=ConfigMap(metadata=ObjectMeta(name="a", namespace="default")),
     )
-    plugin = ValidatingAdmissionPolicyPlugin(reader, ServedResources({}), _denying, HandClock())
+    plugin = ValidatingAdmissionPolicyPlugin(reader, ServedResources({}), _denying, HandClock(), Evaluations())
     asyncio.run(plugin.validate(request))
     assert request.warnings == ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
     assert request.audit_annotations == {

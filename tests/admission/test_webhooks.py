@@ -35,6 +35,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta
 from keelback.apiserver.served_resources import ServedResources
 from keelback.bootstrap.pki import ensure_cluster_pki
+from keelback.component.evaluations import Evaluations
 
 T = TypeVar("T", bound=Object)
 
@@ -124,7 +125,7 @@ async def _rule(question: Question) -> Ruling:
 
 
 def _dependencies(cluster: Cluster, callers: Webhooks) -> WebhookDependencies:
-    return WebhookDependencies(cluster, ServedResources({}), _rule, callers, lambda: "uid-1")
+    return WebhookDependencies(cluster, ServedResources({}), _rule, callers, lambda: "uid-1", Evaluations())
 
 
 def _run(callers: Webhooks, request: AdmissionRequest, *objects: Object) -> ConfigMap:

@@ -307,6 +307,38 @@ def test_a_certificate_of_nobody_known_is_not_accepted(tmp_path: Path) -> None:
     in_world(tmp_path, test, see=lambda request: {})
 
 
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+
+
+def test_reviews_are_changed_and_refused_like_what_is_kept(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        rule = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["*"]}
+        await world.register("mutating", world.hooks.webhook("change", rules=[rule]))
+        await world.register("validating", world.hooks.webhook("judge", rules=[rule]))
+        spec: dict[str, Any] = {"user": "joe", "resourceAttributes": {"verb": "get", "resource": "pods"}}
+        status, answer = await world.ask("POST", REVIEWS, {"spec": spec})
+        assert (status, answer["spec"]["groups"]) == (201, ["system:masters"])
+        assert answer["status"]["allowed"] is True
+        spec["user"] = "jane"
+        status, refused = await world.ask("POST", REVIEWS, {"spec": spec})
+        assert (status, refused["message"]) == (
+            400,
+            'admission webhook "judge.example.com" denied the request: not her',
+        )
+        # What is wrong with a review is said before those who validate are asked.
+        asked = len(world.hooks.asked)
+        status, refused = await world.ask("POST", REVIEWS, {"spec": {"user": "joe"}})
+        assert (status, refused["message"][:38]) == (422, '.authorization.k8s.io "" is invalid: s')
+        assert [name for name, _ in world.hooks.asked[asked:]] == ["change"]
+
+    def judge(request: dict[str, Any]) -> dict[str, Any]:
+        is_her = request["object"]["spec"]["user"] == "jane"
+        return {"allowed": False, "status": {"message": "not her"}} if is_her else {}
+
+    groups = patch({"op": "add", "path": "/spec/groups", "value": ["system:masters"]})
+    in_world(tmp_path, test, change=lambda _: groups, judge=judge)
+
+
 def test_side_effects_exclude_dry_runs(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         await world.register("mutating", world.hooks.webhook("see", sideEffects="NoneOnDryRun"))

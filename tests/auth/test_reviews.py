@@ -117,7 +117,7 @@ def test_ones_rules_are_listed() -> None:
 
 def test_one_may_ask_who_one_is() -> None:
     now = datetime(2026, 1, 1, microsecond=5, tzinfo=UTC)
-    review = reviews.review_self(JOE, authentication_v1.SelfSubjectReview(), now)
+    review = reviews.review_self(JOE, now)
     assert review.status.user_info == authentication_v1.UserInfo(username="joe", uid="7", groups=("dev",))
     assert review.metadata.creation_timestamp == now.replace(microsecond=0)
 

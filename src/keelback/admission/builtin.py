@@ -50,6 +50,7 @@ from keelback.admission.webhooks import (
     WebhookCaller,
     WebhookDependencies,
 )
+from keelback.component.evaluations import Evaluations
 from keelback.concurrency.clock import Clock
 
 
@@ -67,6 +68,7 @@ class Dependencies:
     webhooks: WebhookCaller
     new_uid: Callable[[], str]
     resource_of: ResourceOf
+    evaluations: Evaluations
     why_not_grant: WhyNotGrant | None = None
     not_ready_seconds: int = DEFAULT_SECONDS
     unreachable_seconds: int = DEFAULT_SECONDS
@@ -74,7 +76,9 @@ class Dependencies:
     @property
     def asking_webhooks(self) -> WebhookDependencies:
         """What both webhook plugins take."""
-        return WebhookDependencies(self.reader, self.resources, self.rules, self.webhooks, self.new_uid)
+        return WebhookDependencies(
+            self.reader, self.resources, self.rules, self.webhooks, self.new_uid, self.evaluations
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +127,17 @@ PLUGINS: Sequence[Registration] = (
     Registration(
         "MutatingAdmissionPolicy",
         True,
-        lambda given: MutatingAdmissionPolicyPlugin(given.reader, given.resources, given.rules, given.clock),
+        lambda given: MutatingAdmissionPolicyPlugin(
+            given.reader, given.resources, given.rules, given.clock, given.evaluations
+        ),
     ),
     Registration("MutatingAdmissionWebhook", True, lambda given: MutatingAdmissionWebhook(given.asking_webhooks)),
     Registration(
         "ValidatingAdmissionPolicy",
         True,
-        lambda given: ValidatingAdmissionPolicyPlugin(given.reader, given.resources, given.rules, given.clock),
+        lambda given: ValidatingAdmissionPolicyPlugin(
+            given.reader, given.resources, given.rules, given.clock, given.evaluations
+        ),
     ),
     Registration("ValidatingAdmissionWebhook", True, lambda given: ValidatingAdmissionWebhook(given.asking_webhooks)),
     Registration(

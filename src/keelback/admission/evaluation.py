@@ -13,7 +13,7 @@ from keelback.admission.plugin import AdmissionRequest, Question, Rules
 from keelback.api.core_v1 import Namespace
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Kind
-from keelback.cel.environment import Budget
+from keelback.cel.environment import Budget, Patience
 from keelback.cel.errors import EvaluationError
 from keelback.cel.libraries.authorization import (
     AccessCheck,
@@ -22,11 +22,13 @@ from keelback.cel.libraries.authorization import (
     Verdict,
 )
 from keelback.cel.values import Timestamp, Value
+from keelback.component.evaluations import Evaluations, size_bytes
 
 ResultT = TypeVar("ResultT")
 
 RUNTIME_BUDGET: Final = 10_000_000
 """What all expressions of a kind may cost together, for one policy, binding and parameter."""
+_OF_ANY_SIZE: Final = ("object", "oldObject", "params")
 MATCH_CONDITIONS_BUDGET: Final = RUNTIME_BUDGET // 4
 OUT_OF_BUDGET: Final = "validation failed due to running out of cost budget, no further validation rules will be run"
 
@@ -220,9 +222,11 @@ class AccessChecks:
     known ends there, and begins anew when it is known: expressions have no effects, and can afford but few checks.
     """
 
-    def __init__(self, request: AdmissionRequest, rules: Rules) -> None:
+    def __init__(self, request: AdmissionRequest, rules: Rules, evaluations: Evaluations) -> None:
         self._request = request
         self._rules = rules
+        self._evaluations = evaluations
+        self._sizes: dict[int, tuple[Any, int]] = {}
         self._known: dict[AccessCheck, Verdict] = {}
         kind = request.kind
         own = AccessCheck(
@@ -244,14 +248,26 @@ class AccessChecks:
             raise _Unanswered(check)
         return known
 
-    async def answering(self, evaluate: Callable[[], ResultT]) -> ResultT:
-        """What an evaluation with `values` gives, once all it asks for is known. It may be called several times."""
+    async def answering(self, evaluate: Callable[[Patience], ResultT], given: Mapping[str, Value]) -> ResultT:
+        """What an evaluation of these variables gives, once all it asks for is known. It may be called several times.
+
+        Raises what it raises, and Timeout.
+        """
+        size = sum(map(self._size_bytes, map(given.get, _OF_ANY_SIZE)))
         while True:
             try:
-                return evaluate()
+                return await self._evaluations.run(evaluate, size)
             except _Unanswered as unanswered:
                 check = unanswered.check
             self._known[check] = Verdict(*await self._rules(_question(self._request, check)))
+
+    def _size_bytes(self, tree: Any) -> int:
+        if tree is None:
+            return 0
+        known = self._sizes.get(id(tree))
+        if known is None:
+            known = self._sizes[id(tree)] = tree, size_bytes(tree)
+        return known[1]
 
 
 class _ServiceAccount:

@@ -13,7 +13,7 @@ from keelback.admission.evaluation import (
 )
 from keelback.admission.expressions import BOOLEAN, Compiled, Scope, compile_text
 from keelback.api.admissionregistration_v1 import MatchCondition
-from keelback.cel.environment import Budget
+from keelback.cel.environment import Budget, Patience
 from keelback.cel.types import Type
 from keelback.cel.values import Value
 
@@ -29,9 +29,9 @@ class Conditions:
     compiled: tuple[Compiled, ...]
     fails_closed: bool
 
-    def hold(self, values: Mapping[str, Value], variables: Mapping[str, Compiled]) -> bool:
+    def hold(self, values: Mapping[str, Value], variables: Mapping[str, Compiled], patience: Patience) -> bool:
         """Whether all hold. A plain no counts more than a failure. Raises MatchConditionFailure, if that refuses."""
-        evaluation = Evaluation(values, variables, Budget(MATCH_CONDITIONS_BUDGET))
+        evaluation = Evaluation(values, variables, Budget(MATCH_CONDITIONS_BUDGET, patience=patience))
         failures: list[str] = []
         try:
             # A condition that says no does not spare the others: their costs may end it all, as upstream.

@@ -14,6 +14,7 @@ from keelback.apimachinery import labels
 from keelback.apimachinery.meta import Kind, LabelSelector, Object, narrow
 
 _OWN_GROUP = "admissionregistration.k8s.io"
+_NOT_FOR_POLICIES = frozenset({_OWN_GROUP, "authentication.k8s.io", "authorization.k8s.io"})
 
 
 class Rule(Protocol):
@@ -118,6 +119,11 @@ class Matcher:
 def is_exempt(request: AdmissionRequest) -> bool:
     """Webhooks and policies themselves are never sent to webhooks and policies: a bad one could not be removed."""
     return request.kind.group == _OWN_GROUP
+
+
+def is_exempt_from_policies(request: AdmissionRequest) -> bool:
+    """Policies do not see reviews either: what components ask of each other must not be broken by an expression."""
+    return request.kind.group in _NOT_FOR_POLICIES
 
 
 def object_labels(obj: Any) -> Mapping[str, str] | None:

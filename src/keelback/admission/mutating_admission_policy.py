@@ -28,7 +28,7 @@ from keelback.admission.expressions import (
     variables_of,
 )
 from keelback.admission.match_conditions import Conditions, MatchConditionFailure, conditions
-from keelback.admission.matching import Matcher, is_exempt
+from keelback.admission.matching import Matcher, is_exempt_from_policies
 from keelback.admission.mutations import MutationError
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
 from keelback.admission.policies import (
@@ -49,8 +49,9 @@ from keelback.api.admissionregistration_v1 import (
 )
 from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import Kind, StatusCause, replace
-from keelback.cel.environment import Budget
+from keelback.cel.environment import Budget, Patience
 from keelback.cel.values import Value
+from keelback.component.evaluations import Evaluations
 from keelback.concurrency.clock import Clock
 
 _IF_NEEDED: Final = "IfNeeded"
@@ -115,7 +116,10 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
     name = "MutatingAdmissionPolicy"
     operations = frozenset(Operation)
 
-    def __init__(self, reader: Reader, resources: Resources, rules: Rules, clock: Clock) -> None:
+    def __init__(
+        self, reader: Reader, resources: Resources, rules: Rules, clock: Clock, evaluations: Evaluations
+    ) -> None:
+        self._evaluations = evaluations
         self._reader = reader
         self._resources = resources
         self._rules = rules
@@ -125,7 +129,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         )
 
     async def admit(self, request: AdmissionRequest) -> Any:
-        if is_exempt(request):
+        if is_exempt_from_policies(request):
             self._policies.note_change(request.kind)
             return request.obj
         policies = await self._policies.current()
@@ -167,7 +171,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         reinvocation = request.reinvocation
         kept = reinvocations.of(reinvocation, self.name)
         kept.begin(reinvocation, request.obj)
-        checks = AccessChecks(request, self._rules)
+        checks = AccessChecks(request, self._rules, self._evaluations)
         namespace = namespace_tree(await namespace_of(self._reader, request))
         first = request.obj
         for one in invocations:
@@ -177,7 +181,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
                 try:
                     seen = {**await self._values(one.kind, request), **values}
                     hold = partial(conditions_of_policy.hold, seen, one.bound.evaluator.variables.compiled)
-                    if not await checks.answering(hold):
+                    if not await checks.answering(hold, seen):
                         continue
                 except MatchConditionFailure as failure:
                     failures.add(one.bound, one.binding.name, str(failure), "Invalid")
@@ -235,7 +239,11 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         seen = {**await self._values(one.kind, request), **values}
         tree: Tree = seen["object"]
         variables = one.bound.evaluator.variables.compiled
-        value = await checks.answering(lambda: Evaluation(seen, variables, Budget(RUNTIME_BUDGET)).value(expression))
+
+        def evaluate(patience: Patience) -> Value:
+            return Evaluation(seen, variables, Budget(RUNTIME_BUDGET, patience=patience)).value(expression)
+
+        value = await checks.answering(evaluate, seen)
         shown = await in_version(request.obj, request.kind, one.kind, self._resources)
         if is_json_patch:
             patched = mutations.json_patched(tree, value)

@@ -108,7 +108,7 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def forbidden(self, why: str) -> errors.Forbidden:
         """The error that refuses it: `pods "a" is forbidden: why`."""
-        return errors.Forbidden.of(self.kind, self.name or _generated_name(self.obj), why)
+        return errors.Forbidden.of(self.kind, self.name or _name_to_be(self.obj), why)
 
 
 class Reader(Protocol):
@@ -230,5 +230,8 @@ def resource_key(kind: Kind, subresource: str = "") -> str:
     return f"{resource}/{subresource}" if subresource else resource
 
 
-def _generated_name(obj: Any) -> str:
-    return obj.metadata.name if isinstance(obj, Object) else ""
+def _name_to_be(obj: Any) -> str:
+    """What stands for a name that is not known yet (admission.NewForbidden)."""
+    if not isinstance(obj, Object):
+        return ""
+    return obj.metadata.name or obj.metadata.generate_name or "Unknown"

@@ -29,7 +29,7 @@ from keelback.admission.expressions import (
     variables_of,
 )
 from keelback.admission.match_conditions import Conditions, MatchConditionFailure, conditions
-from keelback.admission.matching import Matcher, is_exempt
+from keelback.admission.matching import Matcher, is_exempt_from_policies
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
 from keelback.admission.policies import (
     Binding,
@@ -50,8 +50,9 @@ from keelback.api.admissionregistration_v1 import (
 )
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, StatusCause, replace
-from keelback.cel.environment import Budget
+from keelback.cel.environment import Budget, Patience
 from keelback.cel.values import Value
+from keelback.component.evaluations import Evaluations
 from keelback.concurrency.clock import Clock
 
 FAILURE_ANNOTATION: Final = "validation.policy.admission.k8s.io/validation_failure"
@@ -97,7 +98,10 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
     name = "ValidatingAdmissionPolicy"
     operations = frozenset(Operation)
 
-    def __init__(self, reader: Reader, resources: Resources, rules: Rules, clock: Clock) -> None:
+    def __init__(
+        self, reader: Reader, resources: Resources, rules: Rules, clock: Clock, evaluations: Evaluations
+    ) -> None:
+        self._evaluations = evaluations
         self._reader = reader
         self._resources = resources
         self._rules = rules
@@ -107,14 +111,14 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
         )
 
     async def validate(self, request: AdmissionRequest) -> None:
-        if is_exempt(request):
+        if is_exempt_from_policies(request):
             self._policies.note_change(request.kind)
             return
         policies = await self._policies.current()
         if not policies:
             return
         refusals: list[_Refusal] = []
-        given = _Given(request, AccessChecks(request, self._rules), self._resources)
+        given = _Given(request, AccessChecks(request, self._rules, self._evaluations), self._resources)
         for bound in policies:
             await self._apply(bound, given, refusals)
         if refusals:
@@ -144,7 +148,8 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
             namespace = await given.namespace(self._reader)
             for params in found:
                 values = await given.values(kind, params)
-                evaluated = await given.checks.answering(partial(_evaluate, bound.evaluator, values, namespace))
+                evaluate = partial(_evaluate, bound.evaluator, values, namespace)
+                evaluated = await given.checks.answering(evaluate, values)
                 self._decide(bound, binding, evaluated, request, refusals, annotations)
         for key, texts in annotations.items():
             request.audit_annotations[f"{bound.name}/{key}"] = ", ".join(texts)
@@ -238,25 +243,27 @@ def _compile_policy(policy: ValidatingAdmissionPolicy) -> _Evaluator:
     )
 
 
-def _evaluate(evaluator: _Evaluator, values: Mapping[str, Value], namespace: Mapping[str, Any] | None) -> _Evaluated:
+def _evaluate(
+    evaluator: _Evaluator, values: Mapping[str, Value], namespace: Mapping[str, Any] | None, patience: Patience
+) -> _Evaluated:
     """The validations that do not hold, and the audit annotations: key, text, and what kept it from being known."""
     variables = evaluator.variables.compiled
     if evaluator.conditions is not None:
         try:
-            if not evaluator.conditions.hold(values, variables):
+            if not evaluator.conditions.hold(values, variables, patience):
                 return (), ()
         except MatchConditionFailure as failure:
             return (_Denial(0, str(failure)),), ()
     values = {**values, "namespaceObject": namespace}
     try:
-        denials = _denials(evaluator, values)
-        return denials, _annotations(evaluator, values)
+        denials = _denials(evaluator, values, patience)
+        return denials, _annotations(evaluator, values, patience)
     except OutOfBudgetError as error:
         return ((_Denial(0, str(error)),) if evaluator.fails_closed else ()), ()
 
 
-def _denials(evaluator: _Evaluator, values: Mapping[str, Value]) -> list[_Denial]:
-    budget = Budget(RUNTIME_BUDGET)
+def _denials(evaluator: _Evaluator, values: Mapping[str, Value], patience: Patience) -> list[_Denial]:
+    budget = Budget(RUNTIME_BUDGET, patience=patience)
     evaluation = Evaluation(values, evaluator.variables.compiled, budget)
     failed: list[tuple[int, str]] = []
     for index, (_, expression, _) in enumerate(evaluator.validations):
@@ -297,10 +304,10 @@ def _usable(value: Value) -> str:
     return "" if "\n" in text or len(text.encode()) > _LONGEST_MESSAGE_BYTES else text
 
 
-def _annotations(evaluator: _Evaluator, values: Mapping[str, Value]) -> list[tuple[str, str, str]]:
+def _annotations(evaluator: _Evaluator, values: Mapping[str, Value], patience: Patience) -> list[tuple[str, str, str]]:
     if not evaluator.annotations:
         return []
-    evaluation = Evaluation(values, evaluator.variables.compiled, Budget(RUNTIME_BUDGET))
+    evaluation = Evaluation(values, evaluator.variables.compiled, Budget(RUNTIME_BUDGET, patience=patience))
     found: list[tuple[str, str, str]] = []
     for key, expression in evaluator.annotations:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
@@ -34,6 +35,7 @@ from keelback.api.admissionregistration_v1 import (
 )
 from keelback.apimachinery import codecs, errors, json_patch
 from keelback.apimachinery.meta import Kind, LabelSelector
+from keelback.component.evaluations import Evaluations
 
 _OPERATIONS: Final = frozenset(Operation)
 _IF_NEEDED: Final = "IfNeeded"
@@ -88,6 +90,7 @@ class WebhookDependencies:
     rules: Rules
     caller: WebhookCaller
     new_uid: Callable[[], str]
+    evaluations: Evaluations
 
 
 class _Dispatcher:
@@ -97,6 +100,7 @@ class _Dispatcher:
         self.reader = given.reader
         self.resources = given.resources
         self._rules = given.rules
+        self._evaluations = given.evaluations
         self._caller = given.caller
         self._new_uid = given.new_uid
         self._is_mutating = is_mutating
@@ -114,13 +118,13 @@ class _Dispatcher:
         conditions = match_conditions.conditions(webhook.match_conditions, Scope(), webhook.failure_policy)
         assert conditions is not None
         obj, old = await self._seen(request, kind)
-        checks = AccessChecks(request, self._rules)
+        checks = AccessChecks(request, self._rules, self._evaluations)
         values = {
             **request_values(request, kind, tree_of(obj), tree_of(old)),
             **checks.values,
         }
         try:
-            return kind if await checks.answering(lambda: conditions.hold(values, {})) else None
+            return kind if await checks.answering(partial(conditions.hold, values, {}), values) else None
         except MatchConditionFailure as failure:
             raise request.forbidden(str(failure)) from failure
 

@@ -374,6 +374,7 @@ class _Assembly:
             webhooks=self._webhooks,
             new_uid=self._new_uid,
             resource_of=self._resource_of,
+            evaluations=self._evaluations,
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
             not_ready_seconds=self._config.default_not_ready_toleration_seconds,
             unreachable_seconds=self._config.default_unreachable_toleration_seconds,
@@ -451,7 +452,8 @@ class _Assembly:
                     self._server.restrict_resource(*place, name, served.subresource(name).verbs)
 
     def _add_reviews(self) -> None:
-        for kind, route in reviews.routes(self._authorizer, self._policy, self._tokens, (DEFAULT_ISSUER,)):
+        audiences = (DEFAULT_ISSUER,)
+        for kind, route in reviews.routes(self._authorizer, self._policy, self._tokens, audiences, self._binder):
             described = kind.__kind__
             self._server.route_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))

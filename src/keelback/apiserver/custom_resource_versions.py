@@ -22,6 +22,7 @@ from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.watch_cache import WatchCache
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
+from keelback.component.evaluations import Evaluations
 from keelback.concurrency.clock import Clock
 from keelback.registry.custom_resources import CustomResourceStrategy, strategy_of
 from keelback.storage.protocol import Store
@@ -71,6 +72,7 @@ class VersionMaker:
     clock: Clock
     chance: random.Random
     new_uid: Callable[[], str]
+    evaluations: Evaluations
 
     def objects(self, definition: CustomResourceDefinition) -> tuple[ResourceStore[Any], Store]:
         """The objects of a definition in its storage version, and the store they are in."""
@@ -120,7 +122,12 @@ class VersionMaker:
             )
         ownership = ManagedFields(strategy.schema, has_status=strategy.has_status)
         made: ResourceStore[Any] = ResourceStore(
-            store, strategy, ownership=ownership, new_uid=self.new_uid, chance=self.chance
+            store,
+            strategy,
+            ownership=ownership,
+            new_uid=self.new_uid,
+            chance=self.chance,
+            evaluations=self.evaluations,
         )
         return made, store
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from keelback.apimachinery import errors, go_numbers, protobuf_size, validation
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, replace, with_metadata
 from keelback.apiserver.watch_wire import with_version
+from keelback.component.evaluations import Evaluations, size_bytes
 from keelback.registry.strategy import Strategy
 from keelback.storage.protocol import CompareFailed, KeyValue, Store
 
@@ -114,8 +115,11 @@ class ResourceStore(Generic[T]):
         new_uid: Callable[[], str],
         chance: random.Random,
         allocator: Allocator | None = None,
+        evaluations: Evaluations | None = None,
     ) -> None:
+        """`evaluations` runs the rules of custom resources."""
         self._allocator = allocator
+        self._evaluations = evaluations
         self.strategy = strategy
         self.kind: Kind = strategy.kind.__kind__
         self.prefix = f"/registry/{strategy.storage_path or self.kind.plural}/"
@@ -156,6 +160,13 @@ class ResourceStore(Generic[T]):
 
     async def create(self, obj: T, write: Write) -> Written[T]:
         """Store a new object. Raises AlreadyExists, Invalid, and what admission refuses with."""
+        obj = self.strategy.default(self._without_own_fields(obj))
+        obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
+        # Who may change it sees it before it has a name, an uid and a time.
+        admitted = await write.admission.admit("CREATE", obj, None)
+        if admitted is not obj:
+            # What a webhook put in (a sidecar, say) needs its defaults too.
+            obj = self.strategy.default(admitted)
         generated = not obj.metadata.name and bool(obj.metadata.generate_name)
         for attempt in range(_GENERATE_ATTEMPTS):
             named = self._with_generated_name(obj) if generated else obj
@@ -169,13 +180,8 @@ class ResourceStore(Generic[T]):
         raise AssertionError("unreachable")
 
     async def _create_named(self, obj: T, write: Write) -> Written[T]:
-        obj = self._prepared_for_create(obj, write)
-        obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
-        admitted = await write.admission.admit("CREATE", obj, None)
-        if admitted is not obj:
-            # What a webhook put in (a sidecar, say) needs its defaults too.
-            admitted = self.strategy.default(admitted)
-        obj = self.strategy.prepare_for_create(admitted)
+        created = write.now.replace(microsecond=0)
+        obj = self.strategy.prepare_for_create(with_metadata(obj, uid=self._new_uid(), creation_timestamp=created))
         if self._allocator is None:
             return await self._create_prepared(obj, write)
         obj = await self._allocator.allocate(obj, None, dry_run=write.dry_run)
@@ -188,7 +194,10 @@ class ResourceStore(Generic[T]):
         return written
 
     async def _create_prepared(self, obj: T, write: Write) -> Written[T]:
-        problems = [*self._metadata_problems(obj), *self.strategy.validate(obj)]
+        problems = [
+            *self._metadata_problems(obj),
+            *await self._checked(lambda strategy: strategy.validate(obj), obj),
+        ]
         if problems:
             raise errors.Invalid.of(self.kind, obj.metadata.name, problems)
         await write.admission.validate("CREATE", obj, None)
@@ -219,18 +228,10 @@ class ResourceStore(Generic[T]):
             return error
         return errors.AlreadyExists.of(self.kind, name)
 
-    def _prepared_for_create(self, obj: T, write: Write) -> T:
-        obj = with_metadata(
-            obj,
-            uid=self._new_uid(),
-            creation_timestamp=write.now.replace(microsecond=0),
-            deletion_timestamp=None,
-            deletion_grace_period_seconds=None,
-            self_link="",
-            resource_version="",
-            generation=1 if self.strategy.counts_generations else 0,
-        )
-        return self.strategy.default(obj)
+    def _without_own_fields(self, obj: T) -> T:
+        """What clients may not say is dropped, and what is begun with is said."""
+        generation = 1 if self.strategy.counts_generations else 0
+        return with_metadata(without_system_fields(obj), resource_version="", generation=generation)
 
     def _with_generated_name(self, obj: T) -> T:
         suffix = "".join(self._chance.choice(_NAME_ALPHABET) for _ in range(5))
@@ -344,21 +345,26 @@ class ResourceStore(Generic[T]):
         of_metadata = list(validation.object_meta_update(new.metadata, before, bare_finalizers=bare))
         # Upstream checks metadata in general and again in each kind's validation, and lists the causes twice.
         problems = [*of_metadata, *of_metadata, *self._metadata_problems(new)]
-        if write.subresource == "status":
-            problems.extend(strategy.validate_status_update(new, old))
-        elif write.subresource:
-            problems.extend(strategy.validate_part_update(write.subresource, new, old))
-        else:
-            problems.extend(strategy.validate_update(new, old))
+        problems.extend(await self._checked(lambda strategy: _update_problems(strategy, new, old, write), new, old))
         if problems:
             raise errors.Invalid.of(self.kind, before.name, problems)
         await write.admission.validate("UPDATE", new, old)
+
+    async def _checked(
+        self, check: Callable[[Strategy[T]], Iterable[errors.FieldError]], *objects: T
+    ) -> Iterable[errors.FieldError]:
+        """What the strategy finds wrong. Rules that users wrote may take their time."""
+        strategy = self.strategy
+        if self._evaluations is None or strategy.read_by_rules(objects[0]) is None:
+            return check(strategy)
+        size = sum(size_bytes(strategy.read_by_rules(one)) for one in objects)
+        return await self._evaluations.run(lambda patience: list(check(strategy.patient(patience))), size)
 
     async def _swap(self, key: str, current: KeyValue, new: T, old: T, write: Write) -> Written[T]:
         stored = self.strategy.encode(new)
         kept = self.strategy.to_storage(stored)
         if kept == current.value and self.strategy.ttl_seconds is None:
-            return Written(old, self.wire(stored, current.mod_revision), old=old)
+            return Written(new, self.wire(stored, current.mod_revision), old=old)
         if self._is_finished(new):
             if not write.dry_run:
                 revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
@@ -484,6 +490,26 @@ class ResourceStore(Generic[T]):
 
     def _versioned(self, obj: T, revision: int) -> T:
         return with_metadata(obj, resource_version=str(revision))
+
+
+def without_system_fields(obj: T) -> T:
+    """An object without what only the server says of it (rest.WipeObjectMetaSystemFields)."""
+    return with_metadata(
+        obj,
+        uid="",
+        creation_timestamp=None,
+        deletion_timestamp=None,
+        deletion_grace_period_seconds=None,
+        self_link="",
+    )
+
+
+def _update_problems(strategy: Strategy[T], new: T, old: T, write: Write) -> Iterable[errors.FieldError]:
+    if write.subresource == "status":
+        return strategy.validate_status_update(new, old)
+    if write.subresource:
+        return strategy.validate_part_update(write.subresource, new, old)
+    return strategy.validate_update(new, old)
 
 
 def _no_unique_name(error: errors.AlreadyExists) -> errors.AlreadyExists:

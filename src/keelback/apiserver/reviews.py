@@ -1,4 +1,7 @@
-"""Reviews: kinds that are asked, not kept. Each is answered by POST with the same object and its status filled in."""
+"""Reviews: kinds that are asked, not kept. Each is answered by POST with the same object and its status filled in.
+
+They pass admission as what is kept does. Only the rules review is not shown to what validates, as upstream.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ from typing import Any
 
 from keelback.api import authentication_v1, authorization_v1
 from keelback.apimachinery import codecs, errors
+from keelback.apimachinery.meta import with_metadata
 from keelback.apiserver import bodies, negotiation, options
+from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.ownership import ManagedFields
+from keelback.apiserver.resource_store import Write, without_system_fields
 from keelback.auth import reviews
 from keelback.auth.attributes import Authorizer
 from keelback.auth.authentication import TokenAuthenticator
@@ -16,6 +23,7 @@ from keelback.auth.rbac import Policy
 from keelback.component.http import AnyResponse
 from keelback.registry.strategy import Strategy
 
+Check = Callable[[RequestContext, Any], None]
 Answer = Callable[[RequestContext, Any], Awaitable[Any]]
 Route = Callable[[RequestContext], Awaitable[AnyResponse]]
 
@@ -30,7 +38,11 @@ KINDS = (
 
 
 def routes(
-    authorizer: Authorizer, policy: Policy, tokens: TokenAuthenticator, audiences: tuple[str, ...]
+    authorizer: Authorizer,
+    policy: Policy,
+    tokens: TokenAuthenticator,
+    audiences: tuple[str, ...],
+    admission: AdmissionBinder,
 ) -> Iterator[tuple[type[Any], Route]]:
     """Each review kind with what answers it."""
 
@@ -38,7 +50,7 @@ def routes(
         return await reviews.review_token(tokens, review, audiences)
 
     async def self_subject(context: RequestContext, review: Any) -> Any:
-        return reviews.review_self(context.user, review, context.now)
+        return reviews.review_self(context.user, context.now)
 
     async def access(context: RequestContext, review: Any) -> Any:
         return await reviews.review_access(authorizer, review)
@@ -52,13 +64,29 @@ def routes(
     async def own_rules(context: RequestContext, review: Any) -> Any:
         return reviews.review_own_rules(policy, context.user, review)
 
-    answers: tuple[Answer, ...] = (token, self_subject, access, local_access, own_access, own_rules)
-    for kind, answer in zip(KINDS, answers, strict=True):
-        yield kind, _route(kind, answer)
+    def check_local(context: RequestContext, review: Any) -> None:
+        reviews.check_local_access(context.info.namespace, review)
+
+    answers: tuple[tuple[Check, Answer], ...] = (
+        (lambda _, review: reviews.check_token(review), token),
+        (_nothing_to_check, self_subject),
+        (lambda _, review: reviews.check_access(review), access),
+        (check_local, local_access),
+        (lambda context, review: reviews.check_own_access(context.user, review), own_access),
+        (_nothing_to_check, own_rules),
+    )
+    for kind, (check, answer) in zip(KINDS, answers, strict=True):
+        yield kind, _route(kind, check, answer, admission)
 
 
-def _route(kind: type[Any], answer: Answer) -> Route:
+def _nothing_to_check(context: RequestContext, review: Any) -> None:
+    return None
+
+
+def _route(kind: type[Any], check: Check, answer: Answer, binder: AdmissionBinder) -> Route:
     strategy: Strategy[Any] = type(f"{kind.__name__}Strategy", (Strategy,), {"kind": kind})()
+    ownership = ManagedFields(strategy.schema, has_status=False)
+    is_validated = kind is not authorization_v1.SelfSubjectRulesReview
 
     async def route(context: RequestContext) -> AnyResponse:
         if context.info.verb != "create":
@@ -66,7 +94,22 @@ def _route(kind: type[Any], answer: Answer) -> Route:
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         chosen = options.write_options(context, "CreateOptions")
         review = bodies.decode(context, strategy, chosen.field_validation)
+        admission = binder.bind(context, kind.__kind__, subresource="", dry_run=chosen.dry_run)
+        review = _in_namespace(without_system_fields(review), context.info.namespace)
+        write = Write(context.now, context.field_manager, admission)
+        review = with_metadata(review, managed_fields=ownership.track(None, review, write))
+        review = await admission.admit("CREATE", review, None)
+        check(context, review)
+        if is_validated:
+            await admission.validate("CREATE", review, None)
         answered = await answer(context, review)
         return negotiation.respond(201, codecs.encode(answered), accepted, warnings=context.warnings)
 
     return route
+
+
+def _in_namespace(review: Any, namespace: str) -> Any:
+    given = review.metadata.namespace
+    if namespace and given and given != namespace:
+        raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    return review if given == namespace else with_metadata(review, namespace=namespace)

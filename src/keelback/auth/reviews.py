@@ -25,10 +25,10 @@ from keelback.apimachinery.go_text import aggregate
 from keelback.apimachinery.meta import (
     FieldSelectorRequirement,
     LabelSelectorRequirement,
+    ObjectMeta,
     StatusCause,
     StatusDetails,
     replace,
-    with_metadata,
 )
 from keelback.auth.attributes import Attributes, Authorizer, Decision
 from keelback.auth.authentication import AuthenticationFailed, TokenAuthenticator
@@ -40,7 +40,7 @@ _GROUP = "authorization.k8s.io"
 
 async def review_access(authorizer: Authorizer, review: SubjectAccessReview) -> SubjectAccessReview:
     """Whether the user in the review may do what it says. Raises Invalid."""
-    _check_spec(review.spec)
+    check_access(review)
     return replace(review, status=await _decide(authorizer, _user(review.spec), review.spec))
 
 
@@ -48,6 +48,17 @@ async def review_local_access(
     authorizer: Authorizer, namespace: str, review: LocalSubjectAccessReview
 ) -> LocalSubjectAccessReview:
     """The same, about one namespace, which the review may not leave. Raises Invalid."""
+    check_local_access(namespace, review)
+    return replace(review, status=await _decide(authorizer, _user(review.spec), review.spec))
+
+
+def check_access(review: SubjectAccessReview) -> None:
+    """Raises Invalid for a review that asks nothing, or too much at once."""
+    _check_spec(review.spec)
+
+
+def check_local_access(namespace: str, review: LocalSubjectAccessReview) -> None:
+    """The same for a namespace's own. Raises BadRequest outside of any."""
     found: list[FieldError] = []
     resource = review.spec.resource_attributes
     if review.spec.non_resource_attributes is not None:
@@ -63,20 +74,27 @@ async def review_local_access(
             errors.invalid("spec.resourceAttributes.namespace", resource.namespace, "must match metadata.namespace")
         )
     _check_spec(review.spec, found)
-    return replace(review, status=await _decide(authorizer, _user(review.spec), review.spec))
+    if not namespace:
+        raise errors.BadRequest("namespace is required on this type: ")
+
+
+def check_own_access(user: UserInfo, review: SelfSubjectAccessReview) -> None:
+    """The same for the caller's own."""
+    _raise(list(_check_attributes(_of_user(user, review))))
+
+
+def check_token(review: authentication_v1.TokenReview) -> None:
+    """Raises BadRequest where there is no token."""
+    if not review.spec.token:
+        raise errors.BadRequest("token is required for TokenReview in authentication")
 
 
 async def review_own_access(
     authorizer: Authorizer, user: UserInfo, review: SelfSubjectAccessReview
 ) -> SelfSubjectAccessReview:
     """Whether the caller may do what the review says. Raises Invalid."""
-    spec = SubjectAccessReviewSpec(
-        user=user.name,
-        resource_attributes=review.spec.resource_attributes,
-        non_resource_attributes=review.spec.non_resource_attributes,
-    )
-    _raise(list(_check_attributes(spec)))
-    return replace(review, status=await _decide(authorizer, user, spec))
+    check_own_access(user, review)
+    return replace(review, status=await _decide(authorizer, user, _of_user(user, review)))
 
 
 def review_own_rules(policy: Policy, user: UserInfo, review: SelfSubjectRulesReview) -> SelfSubjectRulesReview:
@@ -103,23 +121,21 @@ def review_own_rules(policy: Policy, user: UserInfo, review: SelfSubjectRulesRev
         incomplete=bool(unresolved),
         evaluation_error=aggregate(unresolved) if unresolved else "",
     )
-    return SelfSubjectRulesReview(metadata=review.metadata, status=status)
+    return SelfSubjectRulesReview(status=status)
 
 
-def review_self(
-    user: UserInfo, review: authentication_v1.SelfSubjectReview, now: datetime
-) -> authentication_v1.SelfSubjectReview:
-    """Who the caller is."""
+def review_self(user: UserInfo, now: datetime) -> authentication_v1.SelfSubjectReview:
+    """Who the caller is. Nothing of what was asked is repeated."""
     status = authentication_v1.SelfSubjectReviewStatus(user_info=_shown(user))
-    return replace(with_metadata(review, creation_timestamp=now.replace(microsecond=0)), status=status)
+    metadata = ObjectMeta(creation_timestamp=now.replace(microsecond=0))
+    return authentication_v1.SelfSubjectReview(metadata=metadata, status=status)
 
 
 async def review_token(
     tokens: TokenAuthenticator, review: authentication_v1.TokenReview, api_audiences: Sequence[str]
 ) -> authentication_v1.TokenReview:
     """Whose token it is, if it is good for one of the review's audiences. Raises BadRequest without a token."""
-    if not review.spec.token:
-        raise errors.BadRequest("token is required for TokenReview in authentication")
+    check_token(review)
     wanted = review.spec.audiences
     try:
         known = await tokens.authenticate_token(review.spec.token, wanted)
@@ -188,6 +204,14 @@ def _check_attributes(spec: SubjectAccessReviewSpec) -> Iterable[FieldError]:
             None,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )
+
+
+def _of_user(user: UserInfo, review: SelfSubjectAccessReview) -> SubjectAccessReviewSpec:
+    return SubjectAccessReviewSpec(
+        user=user.name,
+        resource_attributes=review.spec.resource_attributes,
+        non_resource_attributes=review.spec.non_resource_attributes,
+    )
 
 
 def _raise(problems: Sequence[FieldError]) -> None:

@@ -15,6 +15,7 @@ from keelback.cel.errors import (
     EvaluationError,
     Issue,
     ResultTypeError,
+    TakesLongError,
     no_such_overload,
 )
 from keelback.cel.estimates import Estimate
@@ -32,14 +33,54 @@ PER_CALL_LIMIT = 1_000_000
 RUNTIME_BUDGET = 10_000_000
 """What all expressions that look at one object may cost together (RuntimeCELCostBudget)."""
 _UNLIMITED = float("inf")
+_NOTHING_MORE = -1.0
+"""The limit of an evaluation that is to end."""
+
+
+class Patience:
+    """How long evaluations may take, all together, where somebody waits for their end.
+
+    They are given the cost that may be spent; without one they take the time they need, until `end` is called, by
+    another thread. Then each fails with TakesLongError.
+    """
+
+    __slots__ = ("_has_ended", "_left", "_running")
+
+    def __init__(self, cost: float = _UNLIMITED) -> None:
+        self._left = cost
+        self._running: list[Frame] = []
+        self._has_ended = False
+
+    def end(self) -> None:
+        """Wait no more: what is evaluated ends at the next turn of a loop."""
+        self._has_ended = True
+        for frame in tuple(self._running):
+            frame[LIMIT] = _NOTHING_MORE
+
+    def begin(self, frame: Frame) -> None:
+        """An evaluation begins; it may be part of another."""
+        if self._left < frame[LIMIT]:
+            frame[LIMIT] = self._left
+        self._running.append(frame)
+        if self._has_ended:
+            frame[LIMIT] = _NOTHING_MORE
+
+    def finish(self, frame: Frame) -> None:
+        """It ended. Raises TakesLongError if that was for lack of patience."""
+        self._running.pop()
+        self._left -= frame[COST]
+        if self._left < 0 or frame[LIMIT] == _NOTHING_MORE:
+            raise TakesLongError
 
 
 @dataclass(slots=True)
 class Budget:
-    """What evaluations may cost: together `remaining`, each one `per_call`."""
+    """What evaluations may cost: together `remaining`, each one `per_call`; and the patience with them, if there is a
+    limit to that."""
 
     remaining: int = RUNTIME_BUDGET
     per_call: int = PER_CALL_LIMIT
+    patience: Patience | None = None
 
 
 class Environment:
@@ -177,14 +218,18 @@ class Program:
         """The value, for these values of the variables. Raises EvaluationError, CostLimitExceeded.
 
         What it cost is taken off the budget also if it fails. A budget may become negative: what ends an evaluation is
-        `per_call`.
+        `per_call`. Raises TakesLongError, if the budget's patience is at its end.
         """
         frame = self._frame.copy()
         for name, place in self._places:
             if name in activation:
                 frame[place] = activation[name]
+        patience = None
         if budget is not None:
             frame[LIMIT] = budget.per_call
+            patience = budget.patience
+            if patience is not None:
+                patience.begin(frame)
         try:
             value = self._code.run(frame)
         except (AttributeError, LookupError, TypeError):
@@ -195,6 +240,8 @@ class Program:
         finally:
             if budget is not None:
                 budget.remaining -= frame[COST]
+            if patience is not None:
+                patience.finish(frame)
         if frame[COST] > frame[LIMIT]:
             raise CostLimitExceeded
         return value

@@ -77,3 +77,7 @@ NO_SUCH_OVERLOAD = "no such overload"
 def no_such_overload() -> EvaluationError:
     """A function was given values that none of its overloads takes."""
     return EvaluationError(NO_SUCH_OVERLOAD)
+
+
+class TakesLongError(Exception):
+    """An evaluation went on for longer than its patience. Nothing is wrong with it: no error of the language."""

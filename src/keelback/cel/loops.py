@@ -1,6 +1,7 @@
 """Comprehensions, compiled to loops: what the fold of each macro comes to, at the fold's cost.
 
-The costs of a turn are those of cel-go's expansions: 1 wherever the accumulator is read, and the calls around it.
+The costs of a turn are those of cel-go's expansions: 1 wherever the accumulator is read, and the calls around it. The
+limit is read at each turn, since another thread may end the evaluation by lowering it.
 """
 
 from __future__ import annotations
@@ -83,12 +84,11 @@ def _quantified(turns: Turns, place: int, predicate: Code, condition_cost: int, 
     goes_on = not stops_at
 
     def run(frame: Frame) -> Value:
-        limit = frame[LIMIT]
         failure: Exception | None = None
         elements = iter(turns(frame))
         for frame[place] in elements:
             frame[COST] += cost
-            if frame[COST] > limit:
+            if frame[COST] > frame[LIMIT]:
                 raise CostLimitExceeded
             try:
                 value = holds(frame)
@@ -114,7 +114,6 @@ def _exists_one(turns: Turns, place: int, predicate: Code) -> Run:
     holds, cost = predicate.run, predicate.cost
 
     def run(frame: Frame) -> Value:
-        limit = frame[LIMIT]
         count = 0
         elements = turns(frame)
         for frame[place] in elements:
@@ -125,7 +124,7 @@ def _exists_one(turns: Turns, place: int, predicate: Code) -> Run:
                 frame[COST] += 2
             elif value is not False:
                 raise no_such_overload()
-            if frame[COST] > limit:
+            if frame[COST] > frame[LIMIT]:
                 raise CostLimitExceeded
         return count == 1
 
@@ -139,13 +138,12 @@ def _list_made(turns: Turns, place: int, condition: Code | None, body: Code) -> 
         return _filtered_list(turns, place, condition, transform, cost)
 
     def run(frame: Frame) -> Value:
-        limit = frame[LIMIT]
         made = []
         elements = turns(frame)
         for frame[place] in elements:
             made.append(transform(frame))
             frame[COST] += cost
-            if frame[COST] > limit:
+            if frame[COST] > frame[LIMIT]:
                 raise CostLimitExceeded
         return made
 
@@ -156,7 +154,6 @@ def _filtered_list(turns: Turns, place: int, condition: Code, transform: Run, co
     holds, condition_cost = condition.run, condition.cost
 
     def run(frame: Frame) -> Value:
-        limit = frame[LIMIT]
         made = []
         elements = turns(frame)
         for frame[place] in elements:
@@ -167,7 +164,7 @@ def _filtered_list(turns: Turns, place: int, condition: Code, transform: Run, co
                 frame[COST] += cost
             elif value is not False:
                 raise no_such_overload()
-            if frame[COST] > limit:
+            if frame[COST] > frame[LIMIT]:
                 raise CostLimitExceeded
         return made
 
@@ -183,12 +180,11 @@ def _map_made(turns: Turns, place: int, condition: Code | None, body: Code, *, i
     cost = body.cost + (3 if is_keyed else 2)
 
     def run(frame: Frame) -> Value:
-        limit = frame[LIMIT]
         made: dict[Value, Value] = {}
         elements = turns(frame)
         for frame[place] in elements:
             frame[COST] += condition_cost
-            if frame[COST] > limit:
+            if frame[COST] > frame[LIMIT]:
                 raise CostLimitExceeded
             if holds is not None:
                 value = holds(frame)

@@ -28,7 +28,7 @@ from keelback.apimachinery.errors import (
 )
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.apimachinery.structural_schema_validation import MISSING, is_same
-from keelback.cel.environment import RUNTIME_BUDGET, Budget, Environment, Program
+from keelback.cel.environment import RUNTIME_BUDGET, Budget, Environment, Patience, Program
 from keelback.cel.errors import CompileError, CostLimitExceeded, EvaluationError
 from keelback.cel.estimates import MAXIMUM, Estimate
 from keelback.cel.libraries.kubernetes import kubernetes
@@ -260,10 +260,19 @@ class RuleValidator:
         self._is_correlatable = schema.get("x-kubernetes-map-type") in (None, "granular", "atomic")
 
     def validate(
-        self, value: Any, old: Any = MISSING, path: str = "", *, ratchets: bool = True
+        self,
+        value: Any,
+        old: Any = MISSING,
+        path: str = "",
+        *,
+        ratchets: bool = True,
+        patience: Patience | None = None,
     ) -> tuple[list[FieldError], list[FieldError]]:
-        """What the rules find wrong, and what they would if it had not been so before (to be warned of)."""
-        run = _Run(Budget(RUNTIME_BUDGET), ratchets)
+        """What the rules find wrong, and what they would if it had not been so before (to be warned of).
+
+        Raises TakesLongError where the patience ends first.
+        """
+        run = _Run(Budget(RUNTIME_BUDGET, patience=patience), ratchets)
         self._validate(run, value, old, path)
         return run.found, run.ratcheted
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,12 +21,15 @@ from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import ObjectMeta, make_kind, replace
 from keelback.apimachinery.structural_schema import SchemaTree
 from keelback.apimachinery.unstructured import Unstructured, with_content
+from keelback.cel.environment import Patience
 from keelback.registry import custom_resource_columns, custom_resource_paths, custom_resource_rules
 from keelback.registry.custom_resource_rules import RuleValidator
 from keelback.registry.strategy import Strategy
 
 _TYPE_FIELDS = frozenset(("kind", "apiVersion", "metadata"))
 _SHOWN_BYTES = 30
+_REMEMBERED_WARNINGS = 64
+"""Of so many writes that are being answered it is known of which broken rules they are to be warned."""
 
 
 class _Type(msgspec.Struct):
@@ -54,7 +59,8 @@ class CustomResourceStrategy(Strategy[Unstructured]):
         self._stored_name = version.name if is_converted else storage.name
         self._is_converted = is_converted
         self._is_stored_version = self._stored_name == version.name
-        self._last_ratcheted: tuple[Mapping[str, Any], list[FieldError]] = ({}, [])
+        self._patience: Patience | None = None
+        self._ratcheted: deque[tuple[Mapping[str, Any], list[FieldError]]] = deque(maxlen=_REMEMBERED_WARNINGS)
         self._structural_of: dict[str, SchemaTree | None] = {}
         kind = self.kind.__kind__
         self._head = kind.head
@@ -223,15 +229,20 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             if "/" not in one and one not in ("orphan", "foregroundDeletion", "kubernetes"):
                 told = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts"
                 yield f"metadata.finalizers: {go_quoted(one)}: {told} with other finalizer writers"
-        if old is None or self._rules is None:
-            return
-        content, ratcheted = self._last_ratcheted
-        if content is not new.content:
-            # Other requests were judged since this one.
-            _, ratcheted = self._rules.validate(_whole(new), _whole(old))
-        yield from (f"{one.field}: {one.body}" for one in ratcheted)
+        for content, ratcheted in self._ratcheted:
+            if content is new.content:
+                yield from (f"{one.field}: {one.body}" for one in ratcheted)
+                break
 
     # Validation.
+
+    def read_by_rules(self, obj: Unstructured) -> Any:
+        return None if self._rules is None else obj.content
+
+    def patient(self, patience: Patience) -> CustomResourceStrategy:
+        other = copy.copy(self)
+        other._patience = patience
+        return other
 
     def validate(self, new: Unstructured) -> Iterator[FieldError]:
         found = [
@@ -274,8 +285,9 @@ class CustomResourceStrategy(Strategy[Unstructured]):
             yield blocked
             return
         before = validation.MISSING if old is None else _whole(old)
-        broken, ratcheted = self._rules.validate(_whole(new), before)
-        self._last_ratcheted = new.content, ratcheted
+        broken, ratcheted = self._rules.validate(_whole(new), before, patience=self._patience)
+        if ratcheted:
+            self._ratcheted.appendleft((new.content, ratcheted))
         yield from broken
 
     def _unratcheted(self, new: Unstructured, old: Unstructured) -> Iterator[FieldError]:

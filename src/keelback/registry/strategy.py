@@ -13,6 +13,7 @@ from keelback.apimachinery import codecs, names
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import Object, replace, with_metadata
 from keelback.apimachinery.schema import Schema, schema_of
+from keelback.cel.environment import Patience
 
 T = TypeVar("T", bound=Object)
 
@@ -262,6 +263,14 @@ class Strategy(Generic[T]):
     def validate_part_update(self, subresource: str, new: T, old: T) -> Iterator[FieldError]:
         """Everything wrong with a change by a subresource other than status: scale, binding, approval, resize, ..."""
         return self.validate_update(new, old)
+
+    def read_by_rules(self, obj: T) -> Any:
+        """What expressions that users wrote look at when an object is validated: a JSON tree. None without any."""
+        return None
+
+    def patient(self, patience: Patience) -> Strategy[T]:
+        """The same strategy, whose validation ends with TakesLongError where its expressions take longer than that."""
+        return self
 
     def validate_name(self, name: str, *, is_prefix: bool) -> Sequence[str]:
         """What is wrong with a name (or the prefix given as generateName)."""

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from keelback.component.http import Request, Response
 from keelback.testing.api import ADMINISTRATOR, api_server
+from keelback.testing.clock import HandClock
 
 Ask: TypeAlias = Callable[..., Awaitable[tuple[int, Any]]]
 """`await ask("GET", path, body, token=…, kind=…, accept=…)`: the status, and the body decoded where it is JSON.
@@ -24,6 +25,22 @@ def with_server(test: Callable[[Ask], Awaitable[None]]) -> Callable[[], None]:
         async def main() -> None:
             async with api_server() as api, asyncio.timeout(30):
                 await test(asking(api.handle))
+
+        asyncio.run(main())
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
+
+
+def with_clock(test: Callable[[Ask, HandClock], Awaitable[None]]) -> Callable[[], None]:
+    """The same, where time passes when the test says so."""
+
+    def run() -> None:
+        async def main() -> None:
+            clock = HandClock()
+            async with api_server(clock) as api, asyncio.timeout(30):
+                await test(asking(api.handle), clock)
 
         asyncio.run(main())
 

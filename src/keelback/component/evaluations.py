@@ -1,0 +1,68 @@
+"""Evaluating expressions where others wait: most take microseconds and are done at once; those that take long go on in
+a thread, so that the event loop stays free. Evaluations have no effects, so they may begin anew there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from keelback.apimachinery import errors
+from keelback.cel.environment import Patience
+from keelback.cel.errors import TakesLongError
+
+ResultT = TypeVar("ResultT")
+
+LONGEST_SECONDS: Final = 34.0
+"""Upstream's bound for a write (k8s.io/apiserver, requestTimeoutUpperBound)."""
+_COST_OF_ONE_BYTE: Final = 20_000_000
+"""The cost that may be spent on the loop, times the bytes looked at. A unit of cost takes 0.4 µs as a rule; where large
+values are compared it may take as long as it takes to walk through all there is. So the loop is held for some 30 ms at
+the most; and what nearly all rules cost, some tens, is spent on the loop up to objects of several 100 KB."""
+_SMALL_BYTES: Final = 1000
+
+
+class Evaluations:
+    """Runs what takes long one at a time: Python runs one thread at a time anyway."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(1)
+
+    async def run(self, evaluate: Callable[[Patience], ResultT], looked_at_bytes: int) -> ResultT:
+        """What `evaluate` gives, which may be called twice; `looked_at_bytes` is the size of what it looks at.
+
+        Raises what it raises, and Timeout.
+        """
+        try:
+            return evaluate(Patience(_COST_OF_ONE_BYTE / max(looked_at_bytes, _SMALL_BYTES)))
+        except TakesLongError:
+            pass
+        patience = Patience()
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS), self._turn:
+                return await _in_thread(evaluate, patience)
+        except TimeoutError:
+            raise errors.Timeout(
+                "request did not complete within requested timeout - context deadline exceeded"
+            ) from None
+
+
+async def _in_thread(evaluate: Callable[[Patience], ResultT], patience: Patience) -> ResultT:
+    thread = asyncio.create_task(asyncio.to_thread(evaluate, patience))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        # Nobody waits any more. The thread does so soon, and only then the next may have its turn.
+        patience.end()
+        await asyncio.wait((thread,))
+        if not thread.cancelled():
+            thread.exception()
+        raise
+
+
+def size_bytes(tree: Any) -> int:
+    """How long a JSON tree is when it is written."""
+    return 0 if tree is None else len(msgspec.json.encode(tree))
