@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 from keelback.api.core_v1 import ConfigMap
 from keelback.apimachinery.meta import replace
 from keelback.apiserver import initial_objects
 from keelback.client import Client
+from keelback.concurrency.clock import SystemClock
 from keelback.testing.api import ADMINISTRATOR, api_server
 
 PLACE = ("extension-apiserver-authentication", "kube-system")
@@ -17,12 +17,12 @@ PLACE = ("extension-apiserver-authentication", "kube-system")
 async def start_again(client: Client, client_ca_pem: bytes) -> None:
     await initial_objects.ensure(
         client,
+        SystemClock(),
         service_ip="10.96.0.1",
         dns_ip="10.96.0.10",
         service_cidr="10.96.0.0/16",
         endpoint=("10.89.0.1", 6443),
         client_ca_pem=client_ca_pem,
-        now=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 

@@ -14,6 +14,7 @@ from keelback.concurrency.clock import SystemClock
 from keelback.storage import etcd, etcd_compaction
 from keelback.storage.etcd import EtcdStore
 from keelback.storage.etcd_compaction import Turn
+from keelback.storage.etcd_endpoints import TLSFiles
 from keelback.storage.etcd_keys import KeySpace, end_of
 from keelback.storage.protocol import Compacted, KeyValue, OutcomeUnknown, TooLarge, Unavailable
 from keelback.testing import etcd as testing_etcd
@@ -165,7 +166,7 @@ def test_an_address_where_nobody_listens_is_said_to_be_so() -> None:
         with pytest.raises(Unavailable, match="no address"):
             await etcd.open_store(("ftp://127.0.0.1:1",), SystemClock())
         with pytest.raises(Unavailable, match="cannot be read"):
-            await etcd.open_store(("https://127.0.0.1:1",), SystemClock(), tls=etcd.TLSFiles(ca="/nowhere/ca.crt"))
+            await etcd.open_store(("https://127.0.0.1:1",), SystemClock(), tls=TLSFiles(ca="/nowhere/ca.crt"))
 
     asyncio.run(body())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import random
 import socket
@@ -38,6 +39,7 @@ from keelback.apiserver.component_statuses import ComponentStatuses
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery, Served
+from keelback.apiserver.endpoint_leases import EndpointLeases
 from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.health_checks import StartHooks
@@ -50,6 +52,7 @@ from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.served_resources import ServedResources
 from keelback.apiserver.server import APIServer
 from keelback.apiserver.service_addresses import ServiceAddresses
+from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.watch_cache import WatchCache, WatchOptions
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
@@ -76,6 +79,7 @@ from keelback.registry.strategy import Strategy
 from keelback.storage import compaction
 from keelback.storage.protocol import Store
 
+_FAREWELL_SECONDS = 3.0
 GROUP_ORDER = (
     "apiregistration.k8s.io",
     "apps",
@@ -126,6 +130,10 @@ class APIServerConfig:
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
     audit: AuditOptions = NOTHING_AUDITED
+    compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run
+    """What keeps the store small, until it is cancelled."""
+    store_is_shared: bool = False
+    """Whether other servers write to the store too."""
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
 
@@ -133,17 +141,14 @@ class APIServerConfig:
 class RunningAPIServer:
     """A server that answers. `run` keeps its caches in step with the store."""
 
-    def __init__(
-        self, server: APIServer, feed: CacheFeed, store: Store, clock: Clock, in_process: set[str], audit_ids: AuditIDs
-    ) -> None:
+    def __init__(self, server: APIServer, feed: CacheFeed, in_process: set[str], audit_ids: AuditIDs) -> None:
         """`in_process` is where the names of those are put who have a client in this process."""
         self._in_process = in_process
         self._audit_ids = audit_ids
         self._server = server
         self._feed = feed
-        self._store = store
-        self._clock = clock
         self._followers: list[Callable[[], Any]] = []
+        self._farewells: list[Callable[[], Awaitable[None]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -159,11 +164,15 @@ class RunningAPIServer:
 
     def begin(self) -> None:
         """Follow the store from now on. The tasks are this object's until `close`."""
-        for work in (self._feed.run, lambda: compaction.run(self._store, self._clock), *self._followers):
+        for work in (self._feed.run, *self._followers):
             self._running.add(asyncio.create_task(work()))
 
     def follow(self, work: Callable[[], Any]) -> None:
         self._followers.append(work)
+
+    def before_close(self, work: Callable[[], Awaitable[None]]) -> None:
+        """What is done while the server still works, in seconds or not at all."""
+        self._farewells.append(work)
 
     def at_close(self, work: Callable[[], Awaitable[None]]) -> None:
         self._closers.append(work)
@@ -180,6 +189,11 @@ class RunningAPIServer:
 
     async def close(self) -> None:
         """End the background tasks."""
+        farewells, self._farewells = self._farewells, []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                for say in farewells:
+                    await say()
         for one in self._running:
             one.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -218,7 +232,11 @@ class _Assembly:
         self._lookup = CacheLookup()
         self._policy = Policy()
         self._graph = NodeGraph()
+        self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
+        self._shared = SharedStore(self._feed) if config.store_is_shared else None
         self._authorizer = authenticators.authorizer(self._policy, self._graph)
+        if self._shared is not None:
+            self._authorizer = self._shared.authorizer(self._authorizer)
         self._issuer = TokenIssuer(config.service_account_key_pem, DEFAULT_ISSUER)
         self._tokens = authenticators.token_authenticator(
             service_account_keys=(VerifyingKey.load(config.service_account_key_pem),),
@@ -237,7 +255,6 @@ class _Assembly:
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
         services = WebhookServices(self._lookup, chance)
         self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket)
-        self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
         self._addresses = ServiceAddresses(
             self._lookup,
             lambda: self._handlers["networking.k8s.io", "ipaddresses"].store,
@@ -268,7 +285,8 @@ class _Assembly:
         health = health_checks.endpoints(self._store, self._feed, hooks, results)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
-        running = RunningAPIServer(self._server, self._feed, self._store, self._clock, self._in_process, audit_ids)
+        running = RunningAPIServer(self._server, self._feed, self._in_process, audit_ids)
+        running.follow(lambda: self._config.compact(self._store, self._clock))
         running.at_close(self._webhooks.close)
         self._begin_auditing(running, audit_ids)
         await self._follow_policy(running)
@@ -276,6 +294,8 @@ class _Assembly:
         await custom.load()
         hooks.finish(health_checks.CUSTOM_RESOURCES)
         running.follow(custom.run)
+        if self._shared is not None:
+            self._server.shared_store, self._shared.settle = self._shared, custom.settle
         await self._addresses.repair()
         hooks.finish(health_checks.SERVICE_ADDRESSES)
         running.follow(self._addresses.run)
@@ -285,16 +305,23 @@ class _Assembly:
         identity = self._identity(client) if config.hostname else None
         if identity is not None:
             running.follow(identity.run)
+        leases = EndpointLeases(self._store, client, self._clock, config.endpoint) if self._shared else None
+        if leases is not None:
+            running.follow(leases.run)
         running.begin()
         await initial_objects.ensure(
             client,
+            self._clock,
             service_ip=config.service_ip,
             dns_ip=config.dns_ip,
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
             client_ca_pem=config.client_ca_pem,
-            now=self._clock.now(),
+            is_alone=leases is None,
         )
+        if leases is not None:
+            await leases.renew()
+            running.before_close(leases.leave)
         hooks.finish(*health_checks.INITIAL_OBJECTS)
         if identity is not None:
             await identity.renew()

@@ -5,21 +5,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
-from keelback.api import conditions, core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1
+from keelback.api import conditions, core_v1, networking_v1, rbac_v1, scheduling_v1
 from keelback.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Condition, Object, ObjectMeta, replace
+from keelback.apiserver import endpoint_leases
 from keelback.apiserver.service_addresses import DEFAULT_CIDR
 from keelback.auth import bootstrap_policy, bootstrap_policy_reconciliation
 from keelback.client import Client
 from keelback.component.logs import logger
+from keelback.concurrency.clock import Clock
 from keelback.registry import bootstrap_flow_control
 
 _log = logger("initial_objects")
 _AT_ONCE = 16
+_ATTEMPTS = 10
+_AGAIN_SECONDS = 0.1
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 PRIORITY_CLASSES = (
     (
@@ -44,28 +48,48 @@ _ADMINISTRATORS = rbac_v1.ClusterRoleBinding(
 
 async def ensure(
     client: Client,
+    clock: Clock,
     *,
     service_ip: str,
     dns_ip: str,
     service_cidr: str,
     endpoint: tuple[str, int],
     client_ca_pem: bytes,
-    now: datetime,
+    is_alone: bool = True,
 ) -> None:
-    """Create what is missing; run it at every start."""
+    """Create what is missing; run it at every start, of several servers at once if need be.
+
+    A server that is alone writes its own `endpoint` for the kubernetes Service; others leave that to `endpoint_leases`.
+    """
     for name in NAMESPACES:
         await _ensure(client, core_v1.Namespace(metadata=ObjectMeta(name=name)))
-    await _ensure_policy(client)
+    await _agreed(clock, lambda: _ensure_policy(client))
     await _ensure(client, _ADMINISTRATORS)
     for name, value, description in PRIORITY_CLASSES:
         await _ensure(
             client,
             scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value, description=description),
         )
-    await _ensure_flow_control(client)
-    await _ensure_service_cidr(client, service_cidr, now)
-    await _ensure_services(client, service_ip, dns_ip, endpoint)
+    await _agreed(clock, lambda: _ensure_flow_control(client))
+    await _agreed(clock, lambda: _ensure_service_cidr(client, service_cidr, clock.now()))
+    await _agreed(clock, lambda: _ensure_services(client, service_ip, dns_ip, endpoint))
+    if is_alone:
+        await _replace_endpoint(client, endpoint)
     await _publish_authentication(client, client_ca_pem)
+
+
+async def _agreed(clock: Clock, step: Callable[[], Awaitable[None]]) -> None:
+    """Do a step, anew where another server, which does the same, came between: it looks first at what is there."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            await step()
+        except (errors.Conflict, errors.NotFound, errors.Invalid):
+            # Invalid: the other has an address already, and not yet the Service that gets it.
+            if attempt == _ATTEMPTS - 1:
+                raise
+            await clock.sleep(_AGAIN_SECONDS)
+        else:
+            return
 
 
 async def _ensure(client: Client, obj: Object) -> None:
@@ -160,32 +184,15 @@ async def _ensure_services(client: Client, service_ip: str, dns_ip: str, endpoin
             spec=core_v1.ServiceSpec(cluster_ip=dns_ip, cluster_ips=(dns_ip,), ports=dns_ports),
         ),
     )
-    await _replace_endpoint(client, endpoint)
 
 
 async def _replace_endpoint(client: Client, endpoint: tuple[str, int]) -> None:
     """The API server's own address, as the endpoint of the kubernetes Service."""
     address, port = endpoint
-    subsets = (
-        core_v1.EndpointSubset(
-            addresses=(core_v1.EndpointAddress(ip=address),), ports=(core_v1.EndpointPort(name="https", port=port),)
-        ),
+    objects: Sequence[Object] = (
+        endpoint_leases.endpoints((address,), port),
+        endpoint_leases.endpoint_slice((address,), port),
     )
-    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
-    endpoints = core_v1.Endpoints(
-        metadata=ObjectMeta(name="kubernetes", namespace="default", labels=labels), subsets=subsets
-    )
-    slice_ = discovery_v1.EndpointSlice(
-        metadata=ObjectMeta(
-            name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}
-        ),
-        address_type="IPv4",
-        endpoints=(
-            discovery_v1.Endpoint(addresses=(address,), conditions=discovery_v1.EndpointConditions(ready=True)),
-        ),
-        ports=(discovery_v1.EndpointPort(name="https", port=port, protocol="TCP"),),
-    )
-    objects: Sequence[Object] = (endpoints, slice_)
     for obj in objects:
         try:
             await client.create(obj)

@@ -10,10 +10,11 @@ from typing import TypeAlias
 from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import StatusDetails
-from keelback.apiserver import negotiation, request_info
+from keelback.apiserver import negotiation, request_info, storage_failures
 from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
+from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.yaml_bodies import YAMLBodies
 from keelback.auth.attributes import Authorizer, denial
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
@@ -23,6 +24,7 @@ from keelback.component.http import AnyResponse, Request, Response, text_respons
 from keelback.component.logs import logger
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
+from keelback.storage.protocol import StorageError
 
 ResourceRoute: TypeAlias = Callable[[RequestContext], Awaitable[AnyResponse]]
 
@@ -46,6 +48,8 @@ class APIServer:
         self._verbs: dict[tuple[str, str, str, str], frozenset[str]] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self.auditor: Auditor | None = None
+        self.shared_store: SharedStore | None = None
+        """Set where others write to the store too."""
         self.custom_groups: set[str] = set()
         """Groups in which an unknown version is an unknown path."""
         self._requests = metrics.counter(
@@ -95,6 +99,8 @@ class APIServer:
             response = self._failed(context, error)
         except TimeoutError:
             response = self._failed(context, errors.Timeout("request did not complete within the allotted timeout"))
+        except StorageError as error:
+            response = self._failed(context, storage_failures.status(error))
         except RecursionError:
             # Bodies are bounded in depth; patches upon patches can still build what is deeper.
             response = self._failed(context, errors.BadRequest("the object is nested too deeply"))
@@ -149,6 +155,8 @@ class APIServer:
             if verdict.error:
                 return _undecided(context.request, verdict.error)
             raise denial(attributes, verdict.reason)
+        if self.shared_store is not None:
+            await self.shared_store.prepare(context.request.method, context.info, is_known=self._knows(context.info))
         route = self._route(context)
         await self._yaml_bodies.read_ahead(context)
         return await route(context)
@@ -164,6 +172,11 @@ class APIServer:
         if known is None:
             raise errors.Unauthorized
         return known.user
+
+    def _knows(self, info: RequestInfo) -> bool:
+        """Whether the resource is served; what is none is known."""
+        place = (info.group, info.version, info.resource, info.subresource)
+        return not info.is_resource_request or place in self._resources
 
     def _route(self, context: RequestContext) -> ResourceRoute:
         info = context.info

@@ -136,6 +136,11 @@ class WatchCache:
         """The cache has seen every write up to this one, whichever resource it was of."""
         return max(self._progress.revision, self._loaded)
 
+    @property
+    def last_change(self) -> int:
+        """The revision of the last write to this resource that the cache has seen."""
+        return self._last_change
+
     def key(self, namespace: str, name: str) -> str:
         """Where an object is in the store."""
         prefix = self.resource.prefix

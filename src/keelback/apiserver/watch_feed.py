@@ -6,13 +6,22 @@ import asyncio
 import random
 from typing import NoReturn
 
-from keelback.apiserver.watch_cache import WatchCache
+from keelback.apiserver.watch_cache import FRESH_TIMEOUT_SECONDS, WatchCache
 from keelback.apiserver.watch_fanout import Fanout
 from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.storage.protocol import FIRST_REVISION, Compacted, Event, StorageError, Store, Watch, WatchBatch
+from keelback.storage.protocol import (
+    FIRST_REVISION,
+    Compacted,
+    Event,
+    StorageError,
+    Store,
+    Unavailable,
+    Watch,
+    WatchBatch,
+)
 
 BOOKMARK_SECONDS = 60.0
 RESTART_SECONDS = 1.0
@@ -50,6 +59,18 @@ class CacheFeed:
     def revision(self) -> int:
         """What every cache has seen."""
         return self._progress.revision
+
+    async def catch_up(self) -> bool:
+        """Wait until the caches know of every write that is acknowledged now; whether they had to.
+
+        Raises StorageError, and Unavailable where the caches cannot follow.
+        """
+        wanted = await self._store.current_revision()
+        if self._progress.revision >= wanted:
+            return False
+        if not await self._progress.wait_until(wanted, FRESH_TIMEOUT_SECONDS):
+            raise Unavailable(f"the caches are at revision {self._progress.revision}, and the store at {wanted}")
+        return True
 
     async def start(self, *, recalls: bool = True) -> None:
         """Begin to watch the store and, if it `recalls`, read what was written last. Raises what the store raises."""

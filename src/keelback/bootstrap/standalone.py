@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from keelback.bootstrap import control_plane, kubeconfigs
+from keelback.bootstrap import control_plane, kubeconfigs, stores
 from keelback.bootstrap.addresses import plan_addresses, service_range
 from keelback.bootstrap.cluster_state import ClusterError
 from keelback.bootstrap.components import APIServerOptions
@@ -72,9 +72,10 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.component.serving import Server, server_context
     from keelback.metrics import answers
     from keelback.metrics.server import ResourceMetrics
-    from keelback.storage.sqlite import open_store
 
-    _need(cert_dir=options.cert_dir, storage_file=options.storage_file)
+    _need(cert_dir=options.cert_dir)
+    if not options.etcd_servers:
+        _need(storage_file=options.storage_file)
     services = service_range(options.service_cluster_ip_range)
     clock = SystemClock()
     address = _advertised(options)
@@ -98,8 +99,10 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
         optional_versions=options.optional_versions(),
         hostname=socket.gethostname(),
+        compact=stores.compactor(options),
+        store_is_shared=bool(options.etcd_servers),
     )
-    store = await open_store(Path(options.storage_file), clock)
+    store = await stores.open_store(options, clock)
     try:
         usage = ResourceMetrics(clock)
         extension = Extension(answers.GROUP, answers.VERSION, usage.handle)

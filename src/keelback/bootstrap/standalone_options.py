@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, KubeletOptions, SchedulerOptions
+from keelback.bootstrap.stores import StoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,16 +16,19 @@ class ClientOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneAPIServerOptions(APIServerOptions):
+class StandaloneAPIServerOptions(StoreOptions, APIServerOptions):
     cert_dir: Annotated[
         str,
         "The cluster's certificates, and kubeconfigs for the administrator (admin.conf) and the components; "
         "what is missing is made. Needed.",
     ] = ""
-    storage_file: Annotated[str, "The SQLite file of the store. Needed."] = ""
     bind_address: Annotated[str, "The address to serve on."] = "127.0.0.1"
     secure_port: Annotated[int, "The port to serve on."] = 6443
     advertise_address: Annotated[str, "Where pods reach this server; this machine's address if not given."] = ""
+
+    def __post_init__(self) -> None:
+        StoreOptions.__post_init__(self)
+        APIServerOptions.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)

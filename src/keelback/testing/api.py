@@ -37,6 +37,8 @@ async def api_server(
     others: tuple[Extension, ...] = (),
     service_account_key_pem: bytes = b"",
     hostname: str = "",
+    store_is_shared: bool = False,
+    endpoint: tuple[str, int] = ("10.89.0.1", 6443),
     audit: AuditOptions = NOTHING_AUDITED,
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
@@ -54,11 +56,12 @@ async def api_server(
             kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,
-            endpoint=("10.89.0.1", 6443),
+            endpoint=endpoint,
             token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',  # noqa: S106
             disable_admission_plugins=disable_admission_plugins,
             optional_versions=optional_versions,
             hostname=hostname,
+            store_is_shared=store_is_shared,
             audit=audit,
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)

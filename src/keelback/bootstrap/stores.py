@@ -1,0 +1,78 @@
+"""Which store an API server has: a SQLite file of its own, or an etcd that others may have too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from keelback.component.flags import Duration, FlagError
+from keelback.concurrency.clock import Clock
+from keelback.storage import compaction
+from keelback.storage.protocol import Store
+
+DEFAULT_PREFIX = "/registry"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdOptions:
+    """Where an etcd is, with upstream's flags."""
+
+    etcd_servers: Annotated[tuple[str, ...], "The members of an etcd, such as https://10.0.0.1:2379."] = ()
+    etcd_cafile: Annotated[str, "The authority of etcd's certificates."] = ""
+    etcd_certfile: Annotated[str, "The certificate that etcd is shown."] = ""
+    etcd_keyfile: Annotated[str, "Its key."] = ""
+    etcd_prefix: Annotated[str, "What all keys in etcd begin with."] = DEFAULT_PREFIX
+
+    def __post_init__(self) -> None:
+        if bool(self.etcd_certfile) != bool(self.etcd_keyfile):
+            raise FlagError("--etcd-certfile and --etcd-keyfile belong together")
+        if not self.etcd_prefix.startswith("/") or self.etcd_prefix.endswith("/"):
+            raise FlagError("--etcd-prefix begins with a slash and does not end with one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions(EtcdOptions):
+    """An API server's store. One of the two is needed."""
+
+    storage_file: Annotated[str, "The SQLite file of the store. This or --etcd-servers is needed."] = ""
+    etcd_compaction_interval: Annotated[Duration, "How often etcd is compacted; 0 leaves that to somebody else."] = (
+        300.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.storage_file and self.etcd_servers:
+            raise FlagError("--storage-file and --etcd-servers are two stores: give one")
+
+
+async def open_etcd(options: EtcdOptions, clock: Clock) -> Any:
+    """The etcd that flags name. Raises Unavailable."""
+    # Who keeps a file has no need of gRPC.
+    from keelback.storage import etcd
+    from keelback.storage.etcd_endpoints import TLSFiles
+    from keelback.storage.etcd_keys import KeySpace
+
+    keys = KeySpace(outside=options.etcd_prefix)
+    tls = TLSFiles(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
+    return await etcd.open_store(options.etcd_servers, clock, keys=keys, tls=tls)
+
+
+async def open_store(options: StoreOptions, clock: Clock) -> Store:
+    """The store that flags name. Raises Unavailable."""
+    if options.etcd_servers:
+        store: Store = await open_etcd(options, clock)
+        return store
+    from keelback.storage import sqlite
+
+    return await sqlite.open_store(Path(options.storage_file), clock)
+
+
+def compactor(options: StoreOptions) -> Callable[[Any, Clock], Awaitable[NoReturn]]:
+    """What keeps the store small."""
+    if not options.etcd_servers:
+        return compaction.run
+    from keelback.storage import etcd_compaction
+
+    return etcd_compaction.runner(options.etcd_compaction_interval)
