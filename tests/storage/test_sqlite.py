@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import stat
@@ -240,3 +241,29 @@ def test_a_full_disk_refuses_writes_and_harms_nothing(tmp_path: Path, clock: Any
             assert [kv.key for kv in (await store.range("/")).kvs] == ["/after", "/kept"]
 
     asyncio.run(body())
+
+
+def test_a_file_of_the_first_version_has_its_keys_where_kubernetes_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    before = {
+        "/registry/endpoints/default/web": "/registry/services/endpoints/default/web",
+        "/registry/nodes/a": "/registry/minions/a",
+        "/registry/pods/default/a": "/registry/pods/default/a",
+        "/registry/services/default/web": "/registry/services/specs/default/web",
+    }
+
+    async def write() -> None:
+        async with await sqlite.open_store(path, SystemClock()) as store:
+            for key in before:
+                await store.put(key, key.encode())
+
+    async def read() -> dict[str, str]:
+        async with await sqlite.open_store(path, SystemClock()) as store:
+            return {kv.value.decode(): kv.key for kv in (await store.range("")).kvs}
+
+    asyncio.run(write())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    assert asyncio.run(read()) == before
+    assert asyncio.run(read()) == before, "it happens once"

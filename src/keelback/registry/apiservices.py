@@ -26,6 +26,7 @@ def _available(api_service: APIService) -> str:
 
 class APIServiceStrategy(Strategy[APIService]):
     kind = APIService
+    storage_path = "apiregistration.k8s.io/apiservices"
     subresources = ("status",)
     counts_generations = False
     columns = (text("Service", _service), text("Available", _available), AGE)

@@ -34,6 +34,7 @@ def _of_subset(subset: EndpointSubset) -> Iterable[str]:
 
 class EndpointsStrategy(Strategy[Endpoints]):
     kind = Endpoints
+    storage_path = "services/endpoints"
     is_created_by_update = True
     counts_generations = False
     deprecation_warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"

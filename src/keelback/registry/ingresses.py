@@ -35,6 +35,7 @@ def _address(ingress: Ingress, _now: datetime) -> str:
 
 class IngressStrategy(Strategy[Ingress]):
     kind = Ingress
+    storage_path = "ingress"
     subresources = ("status",)
     columns = (
         text("Class", _class),

@@ -52,6 +52,7 @@ def _info(attribute: str) -> Any:
 
 class NodeStrategy(Strategy[Node]):
     kind = Node
+    storage_path = "minions"
     subresources = ("proxy", "status")
     counts_generations = False
     columns = (

@@ -51,6 +51,7 @@ def _ports(service: Service, _now: datetime) -> str:
 
 class ServiceStrategy(Strategy[Service]):
     kind = Service
+    storage_path = "services/specs"
     is_created_by_update = True
     subresources = ("proxy", "status")
     answers_deleted_object = True

@@ -19,17 +19,29 @@ from typing import Any
 
 from keelback.concurrency.clock import Clock
 from keelback.storage.embedded import EmbeddedStore, Refused
-from keelback.storage.key_index import KeyIndex, Record
+from keelback.storage.key_index import KeyIndex, Record, prefix_end
 from keelback.storage.protocol import FIRST_REVISION, Unavailable
 
 GROUP_WINDOW_SECONDS = 0.002
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 4096
 WAL_CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 8 << 20
 READ_AT_ONCE = 32
 VACUUM_PAGES = 200
 CACHE_KIB = 512
+
+# Version 1 had these resources where their plurals say, not where Kubernetes has them. Services go before Endpoints
+# come to be beside them.
+_MOVED_IN_2 = (
+    ("/registry/services/", "/registry/services/specs/"),
+    ("/registry/endpoints/", "/registry/services/endpoints/"),
+    ("/registry/nodes/", "/registry/minions/"),
+    ("/registry/replicationcontrollers/", "/registry/controllers/"),
+    ("/registry/ingresses/", "/registry/ingress/"),
+    ("/registry/customresourcedefinitions/", "/registry/apiextensions.k8s.io/customresourcedefinitions/"),
+    ("/registry/apiservices/", "/registry/apiregistration.k8s.io/apiservices/"),
+)
 
 # `value` stands last: what precedes it is read without touching the pages a large value overflows to.
 _SCHEMA = """
@@ -212,8 +224,21 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if version == 0:
         # One transaction: a crash leaves an empty file or a whole one.
         connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA % (FIRST_REVISION, SCHEMA_VERSION) + "COMMIT;")
+    elif version == 1:
+        _move_to_2(connection)
     elif version != SCHEMA_VERSION:
         raise Unavailable(f"the store has schema version {version}; this build reads version {SCHEMA_VERSION}")
+
+
+def _move_to_2(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for old, new in _MOVED_IN_2:
+        connection.execute(
+            "UPDATE log SET key = ? || substr(key, ?) WHERE key >= ? AND key < ?",
+            (new, len(old) + 1, old, prefix_end(old)),
+        )
+    connection.execute("PRAGMA user_version = 2")
+    connection.execute("COMMIT")
 
 
 def _read_index(connection: sqlite3.Connection) -> tuple[KeyIndex, list[int]]:
