@@ -155,6 +155,19 @@ class Field:
         """Whether a strategic merge patch replaces this map."""
         self.patch_merge_key = patch_merge_key
 
+    def of(self, schema: Schema) -> Field:
+        """The same field of another schema."""
+        return Field(
+            self.name,
+            schema,
+            always=self.always,
+            default=self.default,
+            merges=self.merges,
+            retains=self.retains,
+            replaces=self.replaces,
+            patch_merge_key=self.patch_merge_key,
+        )
+
 
 ANY: Final = Schema(Shape.ANY)
 """Free-form JSON of a custom resource."""

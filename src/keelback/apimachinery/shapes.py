@@ -183,8 +183,13 @@ def _first_bad_base64(text: str) -> int:
 
 def strict_errors(tree: Any, cls: type) -> list[str]:
     """Every unknown and every repeated field of a tree, as strict decoding words them, in document order."""
+    return strict_errors_in(tree, shape_of(cls))
+
+
+def strict_errors_in(tree: Any, shape: Shape) -> list[str]:
+    """As `strict_errors`, for a shape that no type has."""
     found: list[str] = []
-    _collect_strict(tree, shape_of(cls), "", found)
+    _collect_strict(tree, shape, "", found)
     return found
 
 

@@ -8,8 +8,8 @@ import ipaddress
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
 from keelback.apimachinery import codecs
+from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apimachinery.meta import Object
 from keelback.apiserver import (
     extensions,
@@ -50,7 +51,7 @@ from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.served_resources import ServedResources
-from keelback.apiserver.server import APIServer
+from keelback.apiserver.server import OWN, APIServer
 from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.watch_cache import WatchCache, WatchOptions
@@ -69,12 +70,13 @@ from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.token_requests import TokenRequests
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.client import IN_PROCESS_WATCH_SECONDS, Client, InProcessTransport
+from keelback.component import feature_gates
 from keelback.component.evaluations import Evaluations
 from keelback.component.health import HealthResults
 from keelback.component.http import AnyResponse, Request
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
-from keelback.registry.builtin import strategies
+from keelback.registry import feature_fields, served_kinds
 from keelback.registry.strategy import Strategy
 from keelback.storage import compaction
 from keelback.storage.protocol import Store
@@ -104,7 +106,6 @@ GROUP_ORDER = (
     "internal.apiserver.k8s.io",
     "storagemigration.k8s.io",
 )
-_SERVER = UserInfo("system:apiserver", groups=(MASTERS_GROUP, "system:authenticated"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,9 @@ class APIServerConfig:
     kubelet_socket: Callable[[], socket.socket] | None = None
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
+    kubernetes_version: KubernetesVersion = DEFAULT
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
+    """What was asked of feature gates, as `component.feature_gates` has judged it."""
     audit: AuditOptions = NOTHING_AUDITED
     compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run
     """What keeps the store small, until it is cancelled."""
@@ -253,11 +257,12 @@ class _Assembly:
         self._binder = AdmissionBinder()
         self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
+        self._hidden: dict[tuple[str, str], ResourceHandler] = {}
         services = WebhookServices(self._lookup, chance)
         self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket)
         self._addresses = ServiceAddresses(
             self._lookup,
-            lambda: self._handlers["networking.k8s.io", "ipaddresses"].store,
+            lambda: (self._hidden | self._handlers)["networking.k8s.io", "ipaddresses"].store,
             ipaddress.ip_network(config.service_cidr),
             chance,
             clock,
@@ -265,25 +270,23 @@ class _Assembly:
 
     async def start(self, others: Sequence[Extension]) -> RunningAPIServer:
         await self._feed.start()
-        for strategy in strategies():
-            await self._add_resource(strategy)
-        for group, version in self._config.optional_versions:
-            # These are many types that few servers need.
-            from keelback.registry import optional_kinds
-
-            for strategy in optional_kinds.strategies(group, version):
-                await self._add_resource(strategy)
+        config = self._config
+        off = feature_fields.off(config.kubernetes_version, config.feature_gates)
+        for resource in served_kinds.plan(config.kubernetes_version, config.optional_versions, off):
+            await self._add_resource(resource.strategy, is_served=resource.is_served)
         self._binder.chain = self._admission()
         self._add_subresources()
         self._add_reviews()
         self._restrict_verbs()
-        openapi = OpenAPI(self._discovery.served, system_paths.KUBERNETES_VERSION)
+        openapi = OpenAPI(self._discovery.served, config.kubernetes_version.git_version)
         for one in others:
             await extensions.serve(one, self._server, self._discovery, openapi)
         hooks = StartHooks()
         results = HealthResults()
         health = health_checks.endpoints(self._store, self._feed, hooks, results)
-        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results)
+        version = config.kubernetes_version
+        feature_gates.publish(self._metrics, version, config.feature_gates)
+        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results, version)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(self._server, self._feed, self._in_process, audit_ids)
         running.follow(lambda: self._config.compact(self._store, self._clock))
@@ -299,7 +302,7 @@ class _Assembly:
         await self._addresses.repair()
         hooks.finish(health_checks.SERVICE_ADDRESSES)
         running.follow(self._addresses.run)
-        client = running.client(_SERVER, "kube-apiserver")
+        client = running.client(OWN, "kube-apiserver")
         running.follow(FlowSchemaStatuses(self._lookup, client, self._clock).run)
         config = self._config
         identity = self._identity(client) if config.hostname else None
@@ -344,7 +347,7 @@ class _Assembly:
     def _new_uid(self) -> str:
         return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
 
-    async def _add_resource(self, strategy: Strategy[Any]) -> None:
+    async def _add_resource(self, strategy: Strategy[Any], *, is_served: bool = True) -> None:
         kind = strategy.kind.__kind__
         allocator = (
             ServiceAllocator(self._lookup, self._addresses, self._chance, self._clock)
@@ -373,21 +376,32 @@ class _Assembly:
             )
         )
         handler = ResourceHandler(strategy, resources, cache, self._binder, self._clock)
-        if strategy.storage_kind is None or (kind.group, kind.plural) not in self._handlers:
-            self._handlers[kind.group, kind.plural] = handler
-        self._handlers.setdefault((kind.api_version, kind.plural), handler)
         if (kind.group, kind.plural) not in self._lookup:
             self._lookup.add(kind, cache)
-        self._server.route_resource(kind.group, kind.version, kind.plural, "", handler.handle)
-        stored_as = None if strategy.storage_kind is None else strategy.storage_kind.__kind__
-        self._discovery.add(Served(kind, strategy.verbs, strategy.subresources, stored_as=stored_as))
+        if is_served:
+            route = self._server.route_resource
+            self._serve(handler)
+        else:
+            route = self._server.reserve_resource
+            self._hidden[kind.group, kind.plural] = handler
+        route(kind.group, kind.version, kind.plural, "", handler.handle)
         for name in strategy.subresources:
             if name in subresources.PARTS:
                 part = subresources.PartHandler(handler, name, subresources.PARTS[name])
-                self._server.route_resource(kind.group, kind.version, kind.plural, name, part.handle)
+                route(kind.group, kind.version, kind.plural, name, part.handle)
             elif name == "scale":
                 scale = subresources.ScaleHandler(handler)
-                self._server.route_resource(kind.group, kind.version, kind.plural, name, scale.handle)
+                route(kind.group, kind.version, kind.plural, name, scale.handle)
+
+    def _serve(self, handler: ResourceHandler) -> None:
+        kind, strategy = handler.kind, handler.strategy
+        if strategy.storage_kind is None or (kind.group, kind.plural) not in self._handlers:
+            self._handlers[kind.group, kind.plural] = handler
+        self._handlers.setdefault((kind.api_version, kind.plural), handler)
+        # Whose stored version is not served is, to clients, stored as what they see.
+        is_view = strategy.storage_kind is not None and (kind.group, kind.plural) not in self._hidden
+        stored_as = strategy.storage_kind.__kind__ if is_view else None
+        self._discovery.add(Served(kind, strategy.verbs, strategy.subresources, stored_as=stored_as))
 
     def _admission(self) -> Any:
         given = admission_plugins.Dependencies(

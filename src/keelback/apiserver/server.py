@@ -19,7 +19,7 @@ from keelback.apiserver.yaml_bodies import YAMLBodies
 from keelback.auth.attributes import Authorizer, denial
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
 from keelback.auth.impersonation import impersonate
-from keelback.auth.users import UserInfo
+from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.component.http import AnyResponse, Request, Response, text_response
 from keelback.component.logs import logger
 from keelback.component.metrics import Registry
@@ -28,6 +28,8 @@ from keelback.storage.protocol import StorageError
 
 ResourceRoute: TypeAlias = Callable[[RequestContext], Awaitable[AnyResponse]]
 
+OWN = UserInfo("system:apiserver", groups=(MASTERS_GROUP, "system:authenticated"))
+"""Who this server is to itself."""
 _log = logger("apiserver")
 _SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
@@ -45,6 +47,7 @@ class APIServer:
         self._paths: dict[str, ResourceRoute] = {}
         self._prefixes: dict[str, ResourceRoute] = {}
         self._resources: dict[tuple[str, str, str, str], ResourceRoute] = {}
+        self._reserved: dict[tuple[str, str, str, str], ResourceRoute] = {}
         self._verbs: dict[tuple[str, str, str, str], frozenset[str]] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self.auditor: Auditor | None = None
@@ -74,6 +77,10 @@ class APIServer:
         if key not in self._resources:
             self._versions[group, version] = self._versions.get((group, version), 0) + 1
         self._resources[key] = route
+
+    def reserve_resource(self, group: str, version: str, resource: str, subresource: str, route: ResourceRoute) -> None:
+        """Serve a resource, or one subresource of it, to this server itself; for others there is none."""
+        self._reserved[group, version, resource, subresource] = route
 
     def restrict_resource(
         self, group: str, version: str, resource: str, subresource: str, verbs: Iterable[str]
@@ -189,6 +196,10 @@ class APIServer:
                 if verbs is not None and info.verb not in verbs:
                     raise errors.MethodNotSupported.unrouted()
                 return found
+            if self._reserved and context.user is OWN:
+                reserved = self._reserved.get((info.group, info.version, info.resource, info.subresource))
+                if reserved is not None:
+                    return reserved
             if (info.group, info.version) in self._versions:
                 raise self._unknown_resource(info)
             if info.group in self.custom_groups:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from keelback.apimachinery import errors
+from keelback.apimachinery.kubernetes_versions import KubernetesVersion
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery
@@ -18,20 +19,20 @@ from keelback.component.health import HealthChecks, HealthResults
 from keelback.component.http import AnyResponse, Response, text_response
 from keelback.component.metrics import CONTENT_TYPE, Registry
 
-KUBERNETES_VERSION = "v1.36.0"
 
-
-def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
+def version_info(version: KubernetesVersion) -> dict[str, str]:
     """What /version answers: the Kubernetes version whose API is served."""
-    major, minor, _ = git_version.removeprefix("v").split(".", 2)
+    emulated = {
+        "emulationMajor": "1",
+        "emulationMinor": str(version.minor),
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": str(version.minor - 1),
+    }
     return {
-        "major": major,
-        "minor": minor,
-        "emulationMajor": major,
-        "emulationMinor": minor,
-        "minCompatibilityMajor": major,
-        "minCompatibilityMinor": str(int(minor) - 1),
-        "gitVersion": f"{git_version}+keelback",
+        "major": "1",
+        "minor": str(version.minor),
+        **(emulated if version.minor >= _EMULATION_SINCE else {}),
+        "gitVersion": f"{version.git_version}+keelback",
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",
@@ -41,6 +42,8 @@ def version_info(git_version: str = KUBERNETES_VERSION) -> dict[str, str]:
     }
 
 
+_EMULATION_SINCE = 33
+"""The minor version whose answer first tells what it emulates."""
 _PATHS = (
     "/.well-known/openid-configuration",
     "/metrics",
@@ -61,9 +64,10 @@ def add(
     issuer: TokenIssuer,
     health: Sequence[HealthChecks],
     health_results: HealthResults,
+    kubernetes_version: KubernetesVersion,
 ) -> None:
     """Route them all."""
-    version = msgspec.json.encode(version_info())
+    version = msgspec.json.encode(version_info(kubernetes_version))
 
     async def answer_version(context: RequestContext) -> AnyResponse:
         return Response(200, {"content-type": "application/json"}, version)

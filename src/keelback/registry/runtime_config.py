@@ -10,25 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from keelback.api.builtin import STORED
+from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
+from keelback.registry import group_versions
+from keelback.registry.group_versions import OPTIONAL
 
-OPTIONAL: Final[tuple[tuple[str, str], ...]] = (
-    ("certificates.k8s.io", "v1beta1"),
-    ("certificates.k8s.io", "v1alpha1"),
-    ("networking.k8s.io", "v1beta1"),
-    ("storage.k8s.io", "v1beta1"),
-    ("admissionregistration.k8s.io", "v1beta1"),
-    ("admissionregistration.k8s.io", "v1alpha1"),
-    ("scheduling.k8s.io", "v1alpha2"),
-    ("coordination.k8s.io", "v1beta1"),
-    ("coordination.k8s.io", "v1alpha2"),
-    ("resource.k8s.io", "v1beta2"),
-    ("resource.k8s.io", "v1beta1"),
-    ("resource.k8s.io", "v1alpha3"),
-    ("internal.apiserver.k8s.io", "v1alpha1"),
-    ("storagemigration.k8s.io", "v1beta1"),
-)
-"""The group versions that are off by default, the first of each group's being the one it prefers."""
+__all__ = ["OPTIONAL", "parse"]
+
 
 # As Go's strconv.ParseBool; a key alone is switched on.
 _TRUE: Final = ("", "1", "t", "T", "true", "TRUE", "True")
@@ -36,14 +23,15 @@ _FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
 _STAGES: Final = {"api/all": r".*", "api/ga": r"v\d+", "api/beta": r"v\d+beta\d+", "api/alpha": r"v\d+alpha\d+"}
 
 
-def parse(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The optional group versions to serve, in the order of OPTIONAL. Raises ValueError, saying what is wrong."""
+def parse(given: Mapping[str, str], version: KubernetesVersion = DEFAULT) -> tuple[tuple[str, str], ...]:
+    """The optional group versions to serve, in the order in which groups prefer them. Raises ValueError."""
+    optional = group_versions.off_by_default(version)
     asked = {key: _switch(key, value) for key, value in given.items()}
     wanted = {
-        (group, version)
+        (group, one)
         for key, pattern in _STAGES.items()
-        for group, version in OPTIONAL
-        if asked.get(key) and re.fullmatch(pattern, version)
+        for group, one in optional
+        if asked.get(key) and re.fullmatch(pattern, one)
     }
     for key in ("api/beta", "api/alpha"):
         if asked.get(key) is False:
@@ -53,15 +41,15 @@ def parse(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
             if not is_on and key in ("api/all", "api/ga"):
                 raise ValueError(f"{key}=false: the versions that are served by default cannot be turned off")
             continue
-        place = _place(key)
-        if place not in OPTIONAL:
+        place = _place(key, version)
+        if place not in optional:
             if not is_on:
                 raise ValueError(f"{key}=false: what is served by default cannot be turned off")
         elif is_on:
             wanted.add(place)
         else:
             wanted.discard(place)
-    return tuple(one for one in OPTIONAL if one in wanted)
+    return tuple(one for one in optional if one in wanted)
 
 
 def _switch(key: str, value: str) -> bool:
@@ -73,13 +61,12 @@ def _switch(key: str, value: str) -> bool:
     raise ValueError(f"invalid value of {key}: {value}, err: {problem}")
 
 
-def _place(key: str) -> tuple[str, str]:
+def _place(key: str, version: KubernetesVersion) -> tuple[str, str]:
     """The group and version that a key names. Raises ValueError where there is none."""
     parts = key.split("/")
     if key in ("v1", "api/v1"):
         return "", "v1"
-    known = {(one.__kind__.group, one.__kind__.version) for one in STORED} | set(OPTIONAL)
-    known |= {("authentication.k8s.io", "v1"), ("authorization.k8s.io", "v1")}
+    known = group_versions.on_by_default(version).union(group_versions.off_by_default(version))
     if parts[0] not in {group for group, _ in known}:
         raise ValueError(f"unknown api groups {parts[0]}")
     if len(parts) == 3:

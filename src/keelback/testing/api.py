@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from keelback.api.core_v1 import Namespace
 from keelback.apimachinery.errors import AlreadyExists
+from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apimachinery.meta import Object, ObjectMeta, with_metadata
 from keelback.apiserver import assembly
 from keelback.apiserver.assembly import RunningAPIServer
@@ -40,6 +41,8 @@ async def api_server(
     store_is_shared: bool = False,
     endpoint: tuple[str, int] = ("10.89.0.1", 6443),
     audit: AuditOptions = NOTHING_AUDITED,
+    kubernetes_version: KubernetesVersion = DEFAULT,
+    feature_gates: Mapping[str, bool] | None = None,
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
 
@@ -63,6 +66,8 @@ async def api_server(
             hostname=hostname,
             store_is_shared=store_is_shared,
             audit=audit,
+            kubernetes_version=kubernetes_version,
+            feature_gates=feature_gates or {},
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)
         try:

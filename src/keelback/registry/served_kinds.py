@@ -1,0 +1,66 @@
+"""The strategies of a server: of the Kubernetes version it is, with the optional group versions it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
+from keelback.registry import builtin, group_versions, published_schemas
+from keelback.registry.strategy import Strategy
+from keelback.registry.version_fields import VersionFields
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource. What is not served is kept all the same: Services have their addresses in every version."""
+
+    strategy: Strategy[Any]
+    is_served: bool = True
+
+
+def plan(
+    version: KubernetesVersion,
+    optional: tuple[tuple[str, str], ...] = (),
+    off: frozenset[tuple[str, str]] = frozenset(),
+) -> Iterator[Resource]:
+    """Every resource that the server keeps, the stored kinds first.
+
+    `off` are the fields of feature gates that are off, where that is not what the strategies see to by themselves.
+    Raises FileNotFoundError where the schemas of that version are not installed.
+    """
+    if version == DEFAULT and not off:
+        yield from map(Resource, builtin.strategies())
+        for group, one in optional:
+            # These are many types that few servers need.
+            from keelback.registry import optional_kinds
+
+            yield from map(Resource, optional_kinds.strategies(group, one))
+        return
+    yield from _of_version(version, optional, off)
+
+
+def _of_version(
+    version: KubernetesVersion, optional: tuple[tuple[str, str], ...], off: frozenset[tuple[str, str]]
+) -> Iterator[Resource]:
+    # A server of the default version loads none of this.
+    from keelback.registry import version_strategies, version_views
+
+    published = published_schemas.of_version(version)
+    fields = VersionFields(published, off)
+    on = group_versions.on_by_default(version)
+
+    def is_published(strategy: Strategy[Any]) -> bool:
+        kind = strategy.kind.__kind__
+        return published.name_of(kind.group, kind.version, kind.kind) is not None
+
+    for strategy in builtin.strategies():
+        kind = strategy.kind.__kind__
+        is_served = (kind.group, kind.version) in on and is_published(strategy)
+        yield Resource(version_strategies.of_version(strategy, version, fields), is_served)
+    views = [one for one in version_views.WITH_VIEWS if one in on]
+    for group, one in (*views, *optional):
+        for strategy in version_views.strategies(group, one):
+            if is_published(strategy):
+                yield Resource(version_strategies.of_version(strategy, version, fields))
