@@ -1,7 +1,7 @@
 # The one entry for people and for CI. Everything runs in .venv, which `make setup` makes.
 BIN := .venv/bin
 
-.PHONY: setup fmt check test test-clients bench docs clean
+.PHONY: setup fmt check test test-clients bench bench-scheduler docs clean
 
 setup:  ## the virtual environment with Keelback and what its tests need; as root on Debian also what containers need
 	./setup dev
@@ -24,6 +24,9 @@ test-clients: setup  ## unmodified clients, those that take long to install or r
 
 bench: setup  ## CPU time per piece of work; docs/performance.md has figures
 	$(BIN)/python bench/run.py
+
+bench-scheduler: setup  ## the workloads of Kubernetes' scheduler_perf suite, as large as they are there; SCALE=0.1 for less
+	$(BIN)/python bench/scheduler_perf.py --scale $(or $(SCALE),1)
 
 docs: setup  ## the documentation against the code: links, controllers, commands (typed)
 	$(BIN)/pytest -q tests/test_docs.py tests/docs
