@@ -49,7 +49,7 @@ class Secrets:
 
 def _union() -> UnionAuthenticator:
     tokens = BearerTokenAuthenticator(UnionTokenAuthenticator([TOKENS]))
-    return UnionAuthenticator([tokens, AnonymousAuthenticator()])
+    return UnionAuthenticator([tokens], AnonymousAuthenticator())
 
 
 def _ask(**headers: str) -> Authenticated | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from keelback.apimachinery.meta import Object, ObjectMeta
 from keelback.auth import bootstrap_policy, builtin
 from keelback.auth.attributes import Attributes
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
+from keelback.auth.authorizers import DEFAULT_MODES, Authorizers
 from keelback.auth.jwt import VerifyingKey
 from keelback.auth.node_graph import NodeGraph
 from keelback.auth.rbac import Policy
@@ -23,6 +25,7 @@ from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.users import UserInfo
 from keelback.bootstrap.pki import ClusterPKI, ensure_cluster_pki
 from keelback.component.http import Request
+from keelback.component.metrics import Registry
 from keelback.testing.clock import HandClock
 
 T = TypeVar("T", bound=Object)
@@ -85,6 +88,8 @@ def test_every_credential_of_a_new_cluster_is_known(pki: ClusterPKI) -> None:
     ],
 )
 def test_who_lists_secrets_in_a_new_cluster(user: UserInfo, is_allowed: bool) -> None:
-    authorizer = builtin.authorizer(Policy(bootstrap_policy.objects()), NodeGraph())
+    policy = Policy(bootstrap_policy.objects())
+    authorizers = Authorizers(policy, NodeGraph(), HandClock(), random.Random(1), Registry())
+    authorizer = authorizers.of_modes(DEFAULT_MODES, None).authorizer
     verdict = asyncio.run(authorizer.authorize(Attributes(user, "list", resource="secrets")))
     assert verdict.is_allowed is is_allowed

@@ -23,6 +23,7 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.auth import reviews
 from keelback.auth.attributes import Deciders
 from keelback.auth.authentication import UnionTokenAuthenticator
+from keelback.auth.authorizers import Chain
 from keelback.auth.rbac import Policy, RBACAuthorizer
 from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.users import UserInfo
@@ -45,6 +46,7 @@ POLICY = Policy(
     )
 )
 RBAC = Deciders((RBACAuthorizer(POLICY),))
+CHAIN = Chain(RBAC, ("RBAC",), POLICY)
 GET_PODS = ResourceAttributes(verb="get", resource="pods", namespace="x")
 
 
@@ -107,12 +109,12 @@ def test_a_local_review_stays_in_its_namespace() -> None:
 
 def test_ones_rules_are_listed() -> None:
     asked = SelfSubjectRulesReview(spec=SelfSubjectRulesReviewSpec(namespace="x"))
-    status = reviews.review_own_rules(POLICY, JOE, asked).status
+    status = reviews.review_own_rules(CHAIN, JOE, asked).status
     assert [rule.resources for rule in status.resource_rules] == [("pods",)]
     assert [rule.non_resource_urls for rule in status.non_resource_rules] == [("/x",)]
     assert not status.incomplete
     with pytest.raises(errors.BadRequest, match="no namespace on request"):
-        reviews.review_own_rules(POLICY, JOE, SelfSubjectRulesReview())
+        reviews.review_own_rules(CHAIN, JOE, SelfSubjectRulesReview())
 
 
 def test_one_may_ask_who_one_is() -> None:

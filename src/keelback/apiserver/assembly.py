@@ -17,11 +17,9 @@ from keelback.admission import builtin as admission_plugins
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
 from keelback.admission.plugin import Question, Ruling
 from keelback.admission.webhook_client import HTTPSWebhookCaller
-from keelback.api import core_v1, rbac_v1, resource_v1, storage_v1
-from keelback.api.core_v1 import PersistentVolume, Pod, ResourceQuota, Service
-from keelback.apimachinery import codecs
+from keelback.api import core_v1
+from keelback.api.core_v1 import Pod, ResourceQuota, Service
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
-from keelback.apimachinery.meta import Object
 from keelback.apiserver import (
     extensions,
     health_checks,
@@ -34,6 +32,7 @@ from keelback.apiserver import (
 )
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
+from keelback.apiserver.access import Authentication, Authorization
 from keelback.apiserver.audit_ids import AuditIDs
 from keelback.apiserver.auditing import auditor
 from keelback.apiserver.component_statuses import ComponentStatuses
@@ -54,21 +53,19 @@ from keelback.apiserver.served_resources import ServedResources
 from keelback.apiserver.server import OWN, APIServer
 from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.shared_store import SharedStore
-from keelback.apiserver.watch_cache import WatchCache, WatchOptions
+from keelback.apiserver.watch_cache import WatchCache
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.apiserver.webhook_services import WebhookServices
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
-from keelback.auth import builtin as authenticators
+from keelback.auth import authorizers, settings
 from keelback.auth.attributes import Attributes
 from keelback.auth.escalation import EscalationChecker
-from keelback.auth.jwt import VerifyingKey
-from keelback.auth.node_graph import NodeGraph
-from keelback.auth.rbac import Policy
+from keelback.auth.authorizers import AuthorizationSettings
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer
-from keelback.auth.static_tokens import TokenFileAuthenticator
+from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.token_requests import TokenRequests
-from keelback.auth.users import MASTERS_GROUP, UserInfo
+from keelback.auth.users import UserInfo
 from keelback.client import IN_PROCESS_WATCH_SECONDS, Client, InProcessTransport
 from keelback.component import feature_gates
 from keelback.component.evaluations import Evaluations
@@ -137,6 +134,8 @@ class APIServerConfig:
     compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run
     """What keeps the store small, until it is cancelled."""
     store_is_shared: bool = False
+    authentication: AuthenticationSettings = settings.DEFAULT
+    authorization: AuthorizationSettings = authorizers.DEFAULT
     """Whether other servers write to the store too."""
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
@@ -234,24 +233,24 @@ class _Assembly:
         self._chance = chance
         self._metrics = metrics
         self._lookup = CacheLookup()
-        self._policy = Policy()
-        self._graph = NodeGraph()
         self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
         self._shared = SharedStore(self._feed) if config.store_is_shared else None
-        self._authorizer = authenticators.authorizer(self._policy, self._graph)
+        self._authorization = Authorization(config.authorization, clock, chance, metrics)
+        self._authorizer = self._authorization.authorizer
         if self._shared is not None:
             self._authorizer = self._shared.authorizer(self._authorizer)
         self._issuer = TokenIssuer(config.service_account_key_pem, DEFAULT_ISSUER)
-        self._tokens = authenticators.token_authenticator(
-            service_account_keys=(VerifyingKey.load(config.service_account_key_pem),),
-            reader=self._lookup,
+        self._authentication = Authentication(
+            config.authentication,
+            client_ca_pem=config.client_ca_pem,
+            service_account_key_pem=config.service_account_key_pem,
+            token_file_text=config.token_file_text,
+            lookup=self._lookup,
             clock=clock,
-            token_file=TokenFileAuthenticator.parse(config.token_file_text) if config.token_file_text else None,
+            chance=chance,
+            metrics=metrics,
         )
-        authenticator = authenticators.request_authenticator(
-            client_ca_pem=config.client_ca_pem, tokens=self._tokens, clock=clock
-        )
-        self._server = APIServer(authenticator, self._authorizer, clock, metrics)
+        self._server = APIServer(self._authentication.requests, self._authorizer, clock, metrics)
         self._in_process: set[str] = set()
         self._evaluations = Evaluations()
         self._binder = AdmissionBinder()
@@ -292,7 +291,12 @@ class _Assembly:
         running.follow(lambda: self._config.compact(self._store, self._clock))
         running.at_close(self._webhooks.close)
         self._begin_auditing(running, audit_ids)
-        await self._follow_policy(running)
+        self._limit_requests(running)
+        running.at_close(self._authentication.close)
+        running.at_close(self._authorization.close)
+        followers = self._authorization.follow(self._lookup)
+        for work in (*followers, *self._authorization.followers, *self._authentication.followers):
+            running.follow(work)
         custom = self._custom_resources(openapi)
         await custom.load()
         hooks.finish(health_checks.CUSTOM_RESOURCES)
@@ -416,7 +420,7 @@ class _Assembly:
             new_uid=self._new_uid,
             resource_of=self._resource_of,
             evaluations=self._evaluations,
-            why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
+            why_not_grant=EscalationChecker(self._authorization.policy, self._authorizer).why_not,
             not_ready_seconds=self._config.default_not_ready_toleration_seconds,
             unreachable_seconds=self._config.default_unreachable_toleration_seconds,
         )
@@ -494,7 +498,8 @@ class _Assembly:
 
     def _add_reviews(self) -> None:
         audiences = (DEFAULT_ISSUER,)
-        for kind, route in reviews.routes(self._authorizer, self._policy, self._tokens, audiences, self._binder):
+        rules, tokens = self._authorization.rules, self._authentication.tokens
+        for kind, route in reviews.routes(self._authorizer, rules, tokens, audiences, self._binder):
             described = kind.__kind__
             self._server.route_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))
@@ -519,55 +524,6 @@ class _Assembly:
             handlers=self._handlers,
             clock=self._clock,
         )
-
-    async def _follow_policy(self, running: RunningAPIServer) -> None:
-        """Roles, bindings and the graph of nodes, kept in memory for authorization."""
-        for kind in (rbac_v1.ClusterRole, rbac_v1.ClusterRoleBinding, rbac_v1.Role, rbac_v1.RoleBinding):
-            running.follow(self._follower(kind, self._policy.put, self._policy.remove))
-        graph = self._graph
-        running.follow(
-            self._follower(Pod, graph.put_pod, lambda pod: graph.remove_pod(pod.metadata.namespace, pod.metadata.name))
-        )
-        running.follow(
-            self._follower(
-                PersistentVolume,
-                graph.put_persistent_volume,
-                lambda volume: graph.remove_persistent_volume(volume.metadata.name),
-            )
-        )
-        running.follow(
-            self._follower(
-                storage_v1.VolumeAttachment,
-                graph.put_volume_attachment,
-                lambda attachment: graph.remove_volume_attachment(attachment.metadata.name),
-            )
-        )
-        running.follow(
-            self._follower(
-                resource_v1.ResourceSlice,
-                graph.put_resource_slice,
-                lambda resource_slice: graph.remove_resource_slice(resource_slice.metadata.name),
-            )
-        )
-
-    def _follower(self, kind: type[Object], put: Callable[[Any], None], remove: Callable[[Any], None]) -> Any:
-        cache: WatchCache = self._lookup.cache(kind.__kind__)
-        # What is there already counts before the first request is answered.
-        for obj in self._lookup.scan(kind):
-            put(obj)
-
-        async def follow() -> NoReturn:
-            while True:
-                watcher = await cache.watch(WatchOptions())
-                while records := await watcher.next_records():
-                    for record in records:
-                        if record.type == "DELETED":
-                            remove(codecs.decode(kind, record.object))
-                        elif record.type != "BOOKMARK":
-                            put(codecs.decode(kind, record.object))
-                await self._clock.sleep(0.1)
-
-        return follow
 
 
 class _QuotaStatus:

@@ -19,7 +19,7 @@ from keelback.apiserver.resource_store import Write, without_system_fields
 from keelback.auth import reviews
 from keelback.auth.attributes import Authorizer
 from keelback.auth.authentication import TokenAuthenticator
-from keelback.auth.rbac import Policy
+from keelback.auth.authorizers import RuleSource
 from keelback.component.http import AnyResponse
 from keelback.registry.strategy import Strategy
 
@@ -39,7 +39,7 @@ KINDS = (
 
 def routes(
     authorizer: Authorizer,
-    policy: Policy,
+    rules: RuleSource,
     tokens: TokenAuthenticator,
     audiences: tuple[str, ...],
     admission: AdmissionBinder,
@@ -62,7 +62,7 @@ def routes(
         return await reviews.review_own_access(authorizer, context.user, review)
 
     async def own_rules(context: RequestContext, review: Any) -> Any:
-        return reviews.review_own_rules(policy, context.user, review)
+        return reviews.review_own_rules(rules, context.user, review)
 
     def check_local(context: RequestContext, review: Any) -> None:
         reviews.check_local_access(context.info.namespace, review)

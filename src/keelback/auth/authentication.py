@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from keelback.apimachinery.go_text import aggregate
 from keelback.apimachinery.meta import Object
 from keelback.auth.users import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo, with_authenticated_group
 from keelback.component.http import Request
@@ -61,18 +62,29 @@ class Reader(Protocol):
 class UnionAuthenticator:
     """Several authenticators in order: the first to know the caller decides.
 
-    The first failure ends it: a bad credential never leads on to the anonymous user.
+    A credential that is not good does not keep another of the same request from counting: a client's certificate may be
+    none of a proxy's, or there is a token besides. But it never leads on to the anonymous user, who stands apart.
     """
 
-    def __init__(self, authenticators: Sequence[RequestAuthenticator]) -> None:
+    def __init__(
+        self, authenticators: Sequence[RequestAuthenticator], anonymous: RequestAuthenticator | None = None
+    ) -> None:
         self._authenticators = tuple(authenticators)
+        self._anonymous = anonymous
 
     async def authenticate(self, request: Request) -> Authenticated | None:
+        failures: list[str] = []
         for authenticator in self._authenticators:
-            known = await authenticator.authenticate(request)
+            try:
+                known = await authenticator.authenticate(request)
+            except AuthenticationFailed as failure:
+                failures.append(str(failure))
+                continue
             if known is not None:
                 return Authenticated(with_authenticated_group(known.user), known.audiences)
-        return None
+        if failures:
+            raise AuthenticationFailed(aggregate(failures))
+        return None if self._anonymous is None else await self._anonymous.authenticate(request)
 
 
 class UnionTokenAuthenticator:
@@ -92,7 +104,7 @@ class UnionTokenAuthenticator:
             if known is not None:
                 return Authenticated(with_authenticated_group(known.user), known.audiences)
         # Upstream's first token authenticator always says this much; TokenReview shows it.
-        raise AuthenticationFailed(_joined(["invalid bearer token", *failures]))
+        raise AuthenticationFailed(aggregate(["invalid bearer token", *failures]))
 
 
 class BearerTokenAuthenticator:
@@ -112,12 +124,15 @@ class BearerTokenAuthenticator:
 
 
 class AnonymousAuthenticator:
-    """Everyone else, as system:anonymous. Stands last."""
+    """Everyone else, as system:anonymous; only for some paths, if these are given."""
 
     _known = Authenticated(UserInfo(ANONYMOUS, groups=(UNAUTHENTICATED_GROUP,)))
 
+    def __init__(self, paths: Sequence[str] | None = None) -> None:
+        self._paths = None if paths is None else frozenset(paths)
+
     async def authenticate(self, request: Request) -> Authenticated | None:
-        return self._known
+        return self._known if self._paths is None or request.path in self._paths else None
 
 
 def bearer_token(request: Request) -> str | None:
@@ -141,8 +156,3 @@ def _decoded(encoded: str) -> str:
         return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
     except (binascii.Error, ValueError) as error:
         raise AuthenticationFailed("invalid base64.bearer.authorization token encoding") from error
-
-
-def _joined(failures: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(failures))
-    return unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]"

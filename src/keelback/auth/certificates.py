@@ -27,12 +27,15 @@ class CertificateAuthenticator:
     def __init__(self, authorities_pem: bytes, clock: Clock) -> None:
         self._authorities = x509.load_pem_x509_certificates(authorities_pem)
         self._clock = clock
-        self._known: dict[bytes, tuple[Authenticated, datetime, datetime]] = {}
+        self._known: dict[bytes, tuple[UserInfo | None, datetime, datetime]] = {}
 
     async def authenticate(self, request: Request) -> Authenticated | None:
         der = request.peer_certificate
-        if der is None:
-            return None
+        user = None if der is None else self.identify(der)
+        return None if user is None else Authenticated(user)
+
+    def identify(self, der: bytes) -> UserInfo | None:
+        """Whose certificate it is; None if it names nobody. Raises AuthenticationFailed for one that is not good."""
         known = self._known.get(der)
         if known is None:
             certificate = x509.load_der_x509_certificate(der)
@@ -41,16 +44,14 @@ class CertificateAuthenticator:
             if not _is_for_clients(certificate):
                 raise AuthenticationFailed("x509: certificate specifies an incompatible key usage")
             user = user_of(certificate, der)
-            if user is None:
-                return None
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = (Authenticated(user), certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+            known = (user, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
             self._known[der] = known
-        authenticated, not_before, not_after = known
+        user, not_before, not_after = known
         if not not_before <= self._clock.now() <= not_after:
             raise AuthenticationFailed("x509: certificate has expired or is not yet valid")
-        return authenticated
+        return user
 
 
 def user_of(certificate: x509.Certificate, der: bytes) -> UserInfo | None:

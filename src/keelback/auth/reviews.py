@@ -32,7 +32,7 @@ from keelback.apimachinery.meta import (
 )
 from keelback.auth.attributes import Attributes, Authorizer, Decision
 from keelback.auth.authentication import AuthenticationFailed, TokenAuthenticator
-from keelback.auth.rbac import Policy, rules_for
+from keelback.auth.authorizers import RuleSource
 from keelback.auth.users import UserInfo
 
 _GROUP = "authorization.k8s.io"
@@ -97,11 +97,11 @@ async def review_own_access(
     return replace(review, status=await _decide(authorizer, user, _of_user(user, review)))
 
 
-def review_own_rules(policy: Policy, user: UserInfo, review: SelfSubjectRulesReview) -> SelfSubjectRulesReview:
+def review_own_rules(source: RuleSource, user: UserInfo, review: SelfSubjectRulesReview) -> SelfSubjectRulesReview:
     """Everything the caller may do in the review's namespace. Raises BadRequest without one."""
     if not review.spec.namespace:
         raise errors.BadRequest("no namespace on request")
-    rules, unresolved = rules_for(policy, user, review.spec.namespace)
+    rules, unresolved = source.rules_for(user, review.spec.namespace)
     status = SubjectRulesReviewStatus(
         resource_rules=tuple(
             ResourceRule(

@@ -250,6 +250,10 @@ class Program:
         """Whether the expression names a variable, be it where it never looks at it."""
         return any(declared.name == variable for declared in self._checked.names.values())
 
+    def selects(self, variable: str, field: str) -> bool:
+        """Whether `variable.field` or `variable.?field` stands somewhere in the expression."""
+        return validators.selects(self._expression, variable, field)
+
     def estimate_cost(self, sizes: cost.Sizes | None = None) -> Estimate:
         """The least and most it may cost, for the sizes that a schema allows at each path."""
         return cost.estimated(self._expression, self._checked, sizes if sizes is not None else {})

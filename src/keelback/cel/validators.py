@@ -12,9 +12,11 @@ from keelback.cel import times
 from keelback.cel.checker import Checked
 from keelback.cel.source import Source
 from keelback.cel.syntax import (
+    OPTIONAL_SELECT,
     Call,
     Comprehension,
     Expression,
+    Identifier,
     ListLiteral,
     Literal,
     MapLiteral,
@@ -74,3 +76,15 @@ def children(node: Expression) -> Iterator[Expression]:
             yield from (part for part in node.parts if part is not None)
             if node.macro == "bind":
                 yield node.result
+
+
+def selects(node: Expression, variable: str, field: str) -> bool:
+    """Whether `variable.field` or `variable.?field` stands at the node or below."""
+    match node:
+        case Select(operand=Identifier() as operand, field=found):
+            is_it = (operand.name, found) == (variable, field)
+        case Call(function=function, arguments=(Identifier() as operand, Literal() as literal)):
+            is_it = (function, operand.name, literal.value) == (OPTIONAL_SELECT, variable, field)
+        case _:
+            is_it = False
+    return is_it or any(selects(child, variable, field) for child in children(node))

@@ -101,6 +101,26 @@ def parse_duration(text: str) -> float:
     return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds as Go writes a duration: `30s`, `1m30s`, `500ms`."""
+    if seconds == 0:
+        return "0s"
+    sign, nanoseconds = ("-", round(-seconds * 1e9)) if seconds < 0 else ("", round(seconds * 1e9))
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
+        if nanoseconds < size * 1_000 and nanoseconds < 1_000_000_000:
+            return f"{sign}{_decimal(nanoseconds, size)}{unit}"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    shown = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{shown}{_decimal(rest, 1_000_000_000)}s"
+
+
+def _decimal(number: int, size: int) -> str:
+    whole, rest = divmod(number, size)
+    digits = f"{rest:0{len(str(size)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
 def _set(values: dict[str, Any], flag: Flag, text: str) -> None:
     try:
         value = flag.read(text)

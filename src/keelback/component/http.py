@@ -21,7 +21,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `path` is decoded once and has no query; `query` is the raw text after `?`. Header names are lower-case; a repeated
     header's values are joined by ", ". `identity` is set only by a transport that has itself established who calls
-    (the in-process one); from the network it is always None.
+    (the in-process one); from the network it is always None. `header_lines` are the lines of headers that came on
+    several: `header_values` reads them.
     """
 
     method: str
@@ -32,6 +33,15 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     peer_certificate: bytes | None = None
     remote: str = ""
     identity: object = None
+    header_lines: tuple[tuple[str, str], ...] = ()
+
+
+def header_values(request: Request, name: str) -> tuple[str, ...]:
+    """The values of a header that may come on several lines, one for each: a value may have a comma in it."""
+    value = request.headers.get(name)
+    if value is None:
+        return ()
+    return tuple(text for known, text in request.header_lines if known == name) or (value,)
 
 
 Body: TypeAlias = bytes | Sequence[bytes]

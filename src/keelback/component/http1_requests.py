@@ -84,6 +84,7 @@ class RequestReader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._header_lines: dict[str, list[str]] = {}
         self._head_size = 0
         self._body: list[bytes] = []
         self._body_size = 0
@@ -118,7 +119,10 @@ class RequestReader:
         key = header_name(name)
         text = value.decode("latin-1")
         headers = self._headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        if key in headers:
+            self._header_lines.setdefault(key, [headers[key]]).append(text)
+            text = f"{headers[key]}, {text}"
+        headers[key] = text
 
     def on_headers_complete(self) -> None:
         headers = self._headers
@@ -158,6 +162,7 @@ class RequestReader:
         came = Arrival(self._request(body), keep_alive, parser.should_upgrade())
         self._url = b""
         self._headers = {}
+        self._header_lines = {}
         self._head_size = 0
         if pieces:
             self._body = []
@@ -173,7 +178,10 @@ class RequestReader:
         if "%" in path:
             path = unquote(path)
         method = self._parser.get_method().decode("ascii")
-        return Request(method, path, query, self._headers, body, self.peer_certificate, self.remote)
+        lines = tuple((name, text) for name, texts in self._header_lines.items() for text in texts)
+        return Request(
+            method, path, query, self._headers, body, self.peer_certificate, self.remote, header_lines=lines
+        )
 
     def _count_head(self, size: int) -> None:
         self._head_size += size
