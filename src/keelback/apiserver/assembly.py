@@ -30,9 +30,9 @@ from keelback.apiserver import (
     subresources,
     system_paths,
 )
+from keelback.apiserver.access import Authentication, Authorization
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.allocators import ServiceAllocator
-from keelback.apiserver.access import Authentication, Authorization
 from keelback.apiserver.audit_ids import AuditIDs
 from keelback.apiserver.auditing import auditor
 from keelback.apiserver.component_statuses import ComponentStatuses
@@ -53,15 +53,14 @@ from keelback.apiserver.served_resources import ServedResources
 from keelback.apiserver.server import OWN, APIServer
 from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.shared_store import SharedStore
-from keelback.apiserver.watch_cache import WatchCache
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.apiserver.webhook_services import WebhookServices
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
 from keelback.auth import authorizers, settings
 from keelback.auth.attributes import Attributes
-from keelback.auth.escalation import EscalationChecker
 from keelback.auth.authorizers import AuthorizationSettings
+from keelback.auth.escalation import EscalationChecker
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer
 from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.token_requests import TokenRequests
@@ -130,12 +129,12 @@ class APIServerConfig:
     kubernetes_version: KubernetesVersion = DEFAULT
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     """What was asked of feature gates, as `component.feature_gates` has judged it."""
+    authentication: AuthenticationSettings = settings.DEFAULT
+    authorization: AuthorizationSettings = authorizers.DEFAULT
     audit: AuditOptions = NOTHING_AUDITED
     compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run
     """What keeps the store small, until it is cancelled."""
     store_is_shared: bool = False
-    authentication: AuthenticationSettings = settings.DEFAULT
-    authorization: AuthorizationSettings = authorizers.DEFAULT
     """Whether other servers write to the store too."""
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
@@ -291,7 +290,6 @@ class _Assembly:
         running.follow(lambda: self._config.compact(self._store, self._clock))
         running.at_close(self._webhooks.close)
         self._begin_auditing(running, audit_ids)
-        self._limit_requests(running)
         running.at_close(self._authentication.close)
         running.at_close(self._authorization.close)
         followers = self._authorization.follow(self._lookup)
