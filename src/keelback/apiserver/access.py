@@ -8,15 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from keelback.api import rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod
-from keelback.apimachinery import codecs
 from keelback.apimachinery.configuration_files import ConfigurationError
 from keelback.apimachinery.meta import Object
+from keelback.apiserver.cache_follower import CacheFollower
 from keelback.apiserver.lookup import CacheLookup
-from keelback.apiserver.watch_cache import WatchCache, WatchOptions
 from keelback.auth import authentication_configuration, builtin
 from keelback.auth.authentication import AnonymousAuthenticator, Authenticated, RequestAuthenticator, TokenAuthenticator
 from keelback.auth.authentication_configuration import AnonymousConfiguration, AuthenticationConfiguration
@@ -185,8 +184,8 @@ class Authorization:
         self.followers.append(ConfigurationReload(path, text, apply, self._clock, counted).run)
         return switching
 
-    def follow(self, lookup: CacheLookup) -> Sequence[Work]:
-        """Take in what there is, and give the work that takes in what changes."""
+    def follow(self, lookup: CacheLookup) -> Sequence[CacheFollower]:
+        """Take in what there is, and give what takes in what changes."""
         policy, graph = self.policy, self.graph
         kinds: Sequence[tuple[type[Object], Callable[[Any], None], Callable[[Any], None]]] = (
             (rbac_v1.ClusterRole, policy.put, policy.remove),
@@ -210,33 +209,7 @@ class Authorization:
                 lambda resource_slice: graph.remove_resource_slice(resource_slice.metadata.name),
             ),
         )
-        return [_follower(lookup, self._clock, kind, put, remove) for kind, put, remove in kinds]
-
-
-def _follower(
-    lookup: CacheLookup,
-    clock: Clock,
-    kind: type[Object],
-    put: Callable[[Any], None],
-    remove: Callable[[Any], None],
-) -> Work:
-    cache: WatchCache = lookup.cache(kind.__kind__)
-    # What is there already counts before the first request is answered.
-    for obj in lookup.scan(kind):
-        put(obj)
-
-    async def follow() -> NoReturn:
-        while True:
-            watcher = await cache.watch(WatchOptions())
-            while records := await watcher.next_records():
-                for record in records:
-                    if record.type == "DELETED":
-                        remove(codecs.decode(kind, record.object))
-                    elif record.type != "BOOKMARK":
-                        put(codecs.decode(kind, record.object))
-            await clock.sleep(0.1)
-
-    return follow
+        return [CacheFollower(kind, lookup, self._clock, put, remove) for kind, put, remove in kinds]
 
 
 def _token_webhook(settings: TokenWebhookSettings, clock: Clock, chance: random.Random) -> WebhookTokenAuthenticator:

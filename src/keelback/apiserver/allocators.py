@@ -1,7 +1,7 @@
 """Cluster IPs and node ports for Services: chosen at random from their ranges, never given out twice.
 
-Which ports are taken is read from the cache of Services and from reservations of writes still under way, so that
-nothing has to be repaired after a crash: a port that no Service holds is free. Addresses are objects of their own.
+Which ports are taken is read from the cache of Services, so that nothing has to be repaired after a crash: a port that
+no Service holds is free. One that is being given out is claimed (`port_claims`). Addresses are objects of their own.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from keelback.api.core_v1 import Service
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.port_claims import PortClaims
 from keelback.apiserver.service_addresses import ServiceAddresses, held_by, internal
-from keelback.concurrency.clock import Clock
+from keelback.apiserver.watch_cache import WatchCache
 from keelback.registry.service_specs import needs_health_check
 
 _ATTEMPTS = 64
-_RESERVED_SECONDS = 5.0
 
 
 class ServiceAllocator:
@@ -29,17 +29,15 @@ class ServiceAllocator:
         self,
         lookup: CacheLookup,
         addresses: ServiceAddresses,
+        claims: PortClaims,
         chance: random.Random,
-        clock: Clock,
         node_ports: tuple[int, int] = (30000, 32767),
     ) -> None:
         self._lookup = lookup
         self._addresses = addresses
         self._chance = chance
+        self._claims = claims
         self._node_ports = node_ports
-        self._clock = clock
-        # Until when a port is held for a write that the cache does not show yet.
-        self._reserved: dict[int, float] = {}
 
     async def allocate(self, new: Service, old: Service | None, *, dry_run: bool) -> Service:
         """The Service with addresses and ports. Raises Invalid where what it asks for is taken or out of range."""
@@ -51,20 +49,27 @@ class ServiceAllocator:
         self._check_families(new)
         addressed = replace(new, spec=await self._with_cluster_ip(new, old, dry_run=dry_run))
         allocated = None
+        giving = _Giving(self._claims, dry_run=dry_run)
         try:
-            spec = self._with_node_ports(addressed, old)
-            allocated = replace(new, spec=self._with_health_check_port(replace(new, spec=spec), old))
+            spec = await self._with_node_ports(addressed, old, giving)
+            allocated = replace(new, spec=await self._with_health_check_port(replace(new, spec=spec), old, giving))
         finally:
-            if allocated is None and not dry_run:
-                await self.give_back(addressed, old)
+            if allocated is None:
+                await giving.let_go(*giving.ports)
+                if not dry_run:
+                    await self.give_back(addressed, old)
         return allocated
+
+    async def settle(self, obj: Service) -> None:
+        """Let go of the claims to its ports: the Service itself says now whose they are."""
+        await self._claims.release((*(one.node_port for one in obj.spec.ports), obj.spec.health_check_node_port))
 
     async def give_back(self, dropped: Service, kept: Service | None) -> None:
         """Let go of the addresses of `dropped` that `kept` has not. Ports are free when no Service has them."""
         still_held = () if kept is None else held_by(kept)
         for address in held_by(dropped):
             if address not in still_held and _is_address(address):
-                await self._addresses.give_back(address)
+                await self._addresses.give_back(address, dropped)
 
     def _check_families(self, service: Service) -> None:
         """Refuse families that this cluster has no range of; a headless Service that selects nothing may name any."""
@@ -83,29 +88,43 @@ class ServiceAllocator:
         if found:
             raise errors.Invalid.of(Service.__kind__, service.metadata.name, found)
 
-    def _with_health_check_port(self, service: Service, old: Service | None) -> Any:
+    async def _with_health_check_port(self, service: Service, old: Service | None, giving: _Giving) -> Any:
         spec = service.spec
         if not needs_health_check(spec):
             return spec
         wanted = spec.health_check_node_port
         if wanted and old is not None and wanted == old.spec.health_check_node_port:
             return spec
-        taken = self._taken(service)
         if wanted:
-            low, high = self._node_ports
-            problem = ""
-            if wanted in taken:
-                problem = "provided port is already allocated"
-            elif not low <= wanted <= high:
-                problem = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+            problem = await self._problem(wanted, service, giving)
             if problem:
                 raise internal(f"failed to allocate requested HealthCheck NodePort {wanted}: {problem}")
-        chosen = wanted or self._free_port(taken | {port.node_port for port in spec.ports})
-        self._reserve(chosen)
+        chosen = wanted or await self._free_port(service, giving)
         return replace(spec, health_check_node_port=chosen)
 
+    async def _problem(self, port: int, service: Service, giving: _Giving) -> str:
+        """Why a Service cannot have a port that it asks for; empty where it has it now."""
+        low, high = self._node_ports
+        if not low <= port <= high:
+            return f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+        return "" if await self._give(port, service, giving) else "provided port is already allocated"
+
+    async def _give(self, port: int, service: Service, giving: _Giving) -> bool:
+        """Whether the Service gets the port: nobody has it, and nobody is being given it."""
+        services = self._lookup.cache(Service.__kind__)
+        if port in giving.ports or port in self._taken(service):
+            return False
+        seen = services.last_change
+        if not await giving.claim(port, services):
+            return False
+        # What was written before the claim may have come only now.
+        if services.last_change == seen or port not in self._taken(service):
+            return True
+        await giving.let_go(port)
+        return False
+
     def _taken(self, new: Service) -> set[int]:
-        """The ports that other Services hold, and those that are held for writes under way."""
+        """The ports that other Services hold."""
         own = (new.metadata.namespace, new.metadata.name)
         ports: set[int] = set()
         for service in self._lookup.scan(Service):
@@ -114,16 +133,7 @@ class ServiceAllocator:
             ports.update(one.node_port for one in service.spec.ports if one.node_port)
             if service.spec.health_check_node_port:
                 ports.add(service.spec.health_check_node_port)
-        now = self._clock.monotonic()
-        for port, until in list(self._reserved.items()):
-            if until < now or port in ports:
-                del self._reserved[port]
-            else:
-                ports.add(port)
         return ports
-
-    def _reserve(self, port: int) -> None:
-        self._reserved[port] = self._clock.monotonic() + _RESERVED_SECONDS
 
     async def _with_cluster_ip(self, new: Service, old: Service | None, *, dry_run: bool) -> Any:
         spec = new.spec
@@ -141,7 +151,7 @@ class ServiceAllocator:
         chosen = await self._addresses.take(spec.cluster_ip, new, dry_run=dry_run)
         return replace(spec, cluster_ip=chosen, cluster_ips=(chosen,))
 
-    def _with_node_ports(self, new: Service, old: Service | None) -> Any:
+    async def _with_node_ports(self, new: Service, old: Service | None, giving: _Giving) -> Any:
         spec = new.spec
         wants = spec.type == "NodePort" or (
             spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is not False
@@ -150,42 +160,53 @@ class ServiceAllocator:
             if old is not None and old.spec.type in ("NodePort", "LoadBalancer"):
                 return replace(spec, ports=tuple(replace(one, node_port=0) for one in spec.ports))
             return spec
-        taken = self._taken(new)
         before = {} if old is None else {(one.protocol, one.port): one.node_port for one in old.spec.ports}
         own = {one.node_port for one in old.spec.ports} if old is not None else set()
         ports = []
         for at, port in enumerate(spec.ports):
             wanted = port.node_port or before.get((port.protocol, port.port), 0)
             if wanted and wanted not in own:
-                self._check_port(new, at, wanted, taken)
-            chosen = wanted or self._free_port(taken)
-            taken.add(chosen)
-            self._reserve(chosen)
-            ports.append(replace(port, node_port=chosen))
+                problem = await self._problem(wanted, new, giving)
+                if problem:
+                    found = errors.invalid(f"spec.ports[{at}].nodePort", wanted, problem)
+                    raise errors.Invalid.of(Service.__kind__, new.metadata.name, [found])
+            ports.append(replace(port, node_port=wanted or await self._free_port(new, giving)))
         return replace(spec, ports=tuple(ports))
 
-    def _check_port(self, service: Service, at: int, port: int, taken: set[int]) -> None:
-        low, high = self._node_ports
-        problem = ""
-        if not low <= port <= high:
-            problem = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
-        elif port in taken:
-            problem = "provided port is already allocated"
-        if problem:
-            found = errors.invalid(f"spec.ports[{at}].nodePort", port, problem)
-            raise errors.Invalid.of(Service.__kind__, service.metadata.name, [found])
-
-    def _free_port(self, taken: set[int]) -> int:
+    async def _free_port(self, service: Service, giving: _Giving) -> int:
         low, high = self._node_ports
         start = low + first_dynamic_port(high - low + 1)
+        taken = self._taken(service) | {port.node_port for port in service.spec.ports}
         for _ in range(_ATTEMPTS):
             port: int = self._chance.randint(start, high)
-            if port not in taken:
+            if port not in taken and await self._give(port, service, giving):
                 return port
         for port in (*range(start, high + 1), *range(low, start)):
-            if port not in taken:
+            if port not in taken and await self._give(port, service, giving):
                 return port
         raise internal("failed to allocate a nodePort: range is full")
+
+
+class _Giving:
+    """The ports that one write gives out. A dry run claims none."""
+
+    def __init__(self, claims: PortClaims, *, dry_run: bool) -> None:
+        self._claims = claims
+        self._dry_run = dry_run
+        self.ports: set[int] = set()
+
+    async def claim(self, port: int, services: WatchCache) -> bool:
+        """Whether the port is this write's to give."""
+        if not self._dry_run and not await self._claims.claim(port, services):
+            return False
+        self.ports.add(port)
+        return True
+
+    async def let_go(self, *ports: int) -> None:
+        """Not to give these after all."""
+        self.ports.difference_update(ports)
+        if not self._dry_run:
+            await self._claims.release(ports)
 
 
 def first_dynamic_port(size: int) -> int:

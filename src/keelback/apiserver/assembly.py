@@ -47,6 +47,7 @@ from keelback.apiserver.identity_lease import IdentityLease, lease_name
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
+from keelback.apiserver.port_claims import PortClaims
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.served_resources import ServedResources
@@ -292,8 +293,11 @@ class _Assembly:
         self._begin_auditing(running, audit_ids)
         running.at_close(self._authentication.close)
         running.at_close(self._authorization.close)
-        followers = self._authorization.follow(self._lookup)
-        for work in (*followers, *self._authorization.followers, *self._authentication.followers):
+        for follower in self._authorization.follow(self._lookup):
+            running.follow(follower.run)
+            if self._shared is not None:
+                self._shared.settle_policy.append(follower.settle)
+        for work in (*self._authorization.followers, *self._authentication.followers):
             running.follow(work)
         custom = self._custom_resources(openapi)
         await custom.load()
@@ -352,7 +356,7 @@ class _Assembly:
     async def _add_resource(self, strategy: Strategy[Any], *, is_served: bool = True) -> None:
         kind = strategy.kind.__kind__
         allocator = (
-            ServiceAllocator(self._lookup, self._addresses, self._chance, self._clock)
+            ServiceAllocator(self._lookup, self._addresses, PortClaims(self._store), self._chance)
             if strategy.kind is Service
             else None
         )

@@ -19,6 +19,7 @@ from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.apiserver import custom_resource_status as status
 from keelback.apiserver import subresources
+from keelback.apiserver.cache_follower import Followed
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.custom_api_services import CustomAPIServices
 from keelback.apiserver.custom_resource_versions import ServedVersion, VersionMaker
@@ -30,7 +31,7 @@ from keelback.apiserver.openapi_schemas import custom_resource_schemas
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
 from keelback.apiserver.server import APIServer, ResourceRoute
-from keelback.apiserver.watch_cache import WatchCache, WatchOptions
+from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.http import AnyResponse
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
@@ -38,7 +39,6 @@ from keelback.storage.protocol import StorageError
 
 RETRY_SECONDS = 1.0
 _FORCED_POLL_SECONDS = 0.5
-_SETTLE_SECONDS = 3.0
 _MANAGER = "kube-apiserver"
 
 log = logger("custom_resources")
@@ -93,9 +93,8 @@ class CustomResources:
         # The cache may be behind this object's own writes: two definitions must not both get a name.
         self._names = status.AcceptedNames()
         self._refused: dict[str, str] = {}
-        self._followed = 0
-        """Up to which revision definitions have been acted on."""
-        self._has_followed = asyncio.Event()
+        self._cache = lookup.cache(CustomResourceDefinition.__kind__)
+        self._followed = Followed(self._cache)
         self._api_services = CustomAPIServices(handlers["apiregistration.k8s.io", "apiservices"].store, lookup)
         self._definitions: ResourceStore[CustomResourceDefinition] = handlers[
             "apiextensions.k8s.io", "customresourcedefinitions"
@@ -108,24 +107,11 @@ class CustomResources:
             self._api_services.load(definition)
             if status.is_true(definition, status.ESTABLISHED):
                 await self._serve(definition)
-        self._note_followed(self._definition_cache.last_change)
+        self._followed.note(self._cache.last_change)
 
     async def settle(self) -> None:
         """Wait until what the cache knows of the definitions has been acted on, or for some seconds."""
-        wanted = self._definition_cache.last_change
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                while self._followed < wanted:
-                    self._has_followed.clear()
-                    await self._has_followed.wait()
-
-    @property
-    def _definition_cache(self) -> WatchCache:
-        return self._lookup.cache(CustomResourceDefinition.__kind__)
-
-    def _note_followed(self, revision: int) -> None:
-        self._followed = max(self._followed, revision)
-        self._has_followed.set()
+        await self._followed.settle()
 
     async def run(self) -> NoReturn:
         """Follow the definitions until cancelled."""
@@ -142,20 +128,15 @@ class CustomResources:
             await self._maker.caller.close()
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
-        cache = self._definition_cache
-        watcher = await cache.watch(WatchOptions())
-        begun, untold = cache.last_change, len(cache)
+        watcher = await self._cache.watch(WatchOptions())
+        self._followed.begin()
         self._end_what_is_gone()
-        if not untold:
-            self._note_followed(begun)
         while records := await watcher.next_records():
             for record in records:
                 if record.type != "BOOKMARK":
                     definition = codecs.decode(CustomResourceDefinition, record.object)
                     await self._reconcile(definition, group, is_gone=record.type == "DELETED")
-                untold -= 1
-                # What was there when the watch began comes first, whatever its revisions.
-                self._note_followed(begun if untold == 0 else record.revision)
+                self._followed.acted(record.revision)
 
     async def _restore_api_services(self) -> NoReturn:
         """Those that are needed are there again as soon as somebody deletes them."""
@@ -228,7 +209,8 @@ class CustomResources:
                 return old
             return replace(old, status=replace(wanted, stored_versions=old.status.stored_versions))
 
-        with contextlib.suppress(errors.NotFound):
+        # Where another server said something first, its event brings the definition here again.
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
             await self._definitions.update("", name, change, self._write("status"))
 
     async def _reconsider(self, group: str) -> None:

@@ -75,7 +75,7 @@ async def ensure(
     await _agreed(clock, lambda: _ensure_services(client, service_ip, dns_ip, endpoint))
     if is_alone:
         await _replace_endpoint(client, endpoint)
-    await _publish_authentication(client, client_ca_pem)
+    await _agreed(clock, lambda: _publish_authentication(client, client_ca_pem))
 
 
 async def _agreed(clock: Clock, step: Callable[[], Awaitable[None]]) -> None:
@@ -212,5 +212,7 @@ async def _publish_authentication(client: Client, client_ca_pem: bytes) -> None:
     if current.data.get("client-ca-file") != wanted["client-ca-file"]:
         try:
             await client.update(replace(current, data={**current.data, **wanted}))
+        except errors.Conflict:
+            raise
         except errors.StatusError as error:  # such as: it has been made immutable
             _log.warning("The authority of client certificates was not published", error=str(error))

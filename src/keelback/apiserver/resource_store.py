@@ -59,6 +59,10 @@ class Allocator(Protocol):
         """The object with what it needs. Raises StatusError where nothing is left or something is taken."""
         ...
 
+    async def settle(self, obj: Any) -> None:
+        """The write of what was allocated is over, whether it was made or not."""
+        ...
+
     async def give_back(self, dropped: Any, kept: Any) -> None:
         """Let go of what an object holds that is no more, or never came to be, and that `kept` (or None) holds not."""
         ...
@@ -191,6 +195,7 @@ class ResourceStore(Generic[T]):
         finally:
             if written is None:
                 await self._give_back(obj, None, write)
+            await self._settle(obj, write)
         return written
 
     async def _create_prepared(self, obj: T, write: Write) -> Written[T]:
@@ -218,6 +223,10 @@ class ResourceStore(Generic[T]):
     async def _give_back(self, dropped: T, kept: T | None, write: Write) -> None:
         if self._allocator is not None and not write.dry_run:
             await self._allocator.give_back(dropped, kept)
+
+    async def _settle(self, obj: T, write: Write) -> None:
+        if self._allocator is not None and not write.dry_run:
+            await self._allocator.settle(obj)
 
     def _already_exists(self, current: KeyValue | None, name: str = "") -> errors.StatusError:
         if current is not None:
@@ -282,6 +291,7 @@ class ResourceStore(Generic[T]):
                 if self._allocator is not None:
                     dropped, kept = (new, old) if written is None else (old, None if written.is_gone else new)
                     await self._give_back(dropped, kept, write)
+                    await self._settle(new, write)
         raise errors.Conflict.of(self.kind, name)
 
     def _check_conditions(self, new: T, old: T, name: str, key: str, must_name_version: bool) -> bool:

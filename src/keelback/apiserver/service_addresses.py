@@ -7,6 +7,7 @@ it that nobody gets one twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -134,22 +135,27 @@ class ServiceAddresses:
                 return address
         raise internal("failed to allocate a serviceIP: range is full")
 
-    async def give_back(self, address: str) -> None:
-        """Let go of an address, if it was given by this allocator."""
-        found = self._lookup.peek(IPAddress, address)
-        if found is not None and not found.metadata.labels.items() >= MANAGED_BY.items():
-            return
+    async def give_back(self, address: str, service: Service) -> None:
+        """Let go of an address of a Service, if it was given to that by an allocator."""
         try:
-            await self._store().delete("", address, Deletion(propagation_policy="Background"), self._write())
+            found = await self._store().get("", address)
         except errors.NotFound:
             return
+        if found.metadata.labels.items() >= MANAGED_BY.items() and _is_parent(found.spec.parent_ref, service):
+            await self._let_go(found)
+
+    async def _let_go(self, address: IPAddress) -> None:
+        """Delete this one, and none that another server may have made in its place."""
+        options = Deletion(propagation_policy="Background", uid=address.metadata.uid)
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            await self._store().delete("", address.metadata.name, options, self._write())
 
     async def repair(self) -> None:
         """Bring the addresses into step with the Services."""
         planned = plan(self._lookup.scan(Service), self._lookup.scan(IPAddress), self._clock.now())
         for one in planned.delete:
             _log.info("Letting go of an address that no Service has", address=one.metadata.name)
-            await self.give_back(one.metadata.name)
+            await self._let_go(one)
         for one in planned.create:
             try:
                 await self._store().create(one, self._write())

@@ -7,7 +7,6 @@ write, and before a refusal that a newer role or definition would not bear out.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from keelback.apiserver.request_info import RequestInfo
@@ -17,8 +16,6 @@ from keelback.component.logs import logger
 from keelback.storage.protocol import StorageError
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-# What follows a cache has its say some turns of the event loop later.
-_TURNS = 5
 
 _log = logger("shared_store")
 
@@ -30,6 +27,8 @@ class SharedStore:
         self._feed = feed
         self.settle: Callable[[], Awaitable[None]] | None = None
         """Waits until every definition that the cache knows of is served."""
+        self.settle_policy: list[Callable[[], Awaitable[None]]] = []
+        """Each waits until some of what authorization knows is what the cache knows."""
 
     async def prepare(self, method: str, info: RequestInfo, *, is_known: bool) -> None:
         """Before a request is answered. Raises StorageError where the store cannot say how far it is."""
@@ -42,25 +41,27 @@ class SharedStore:
 
     def authorizer(self, inner: Authorizer) -> Authorizer:
         """Refuses only what is refused by the newest roles."""
-        return _CaughtUp(inner, self._feed)
+        return _CaughtUp(inner, self)
+
+    async def know_policy(self) -> None:
+        """Let authorization know all that was acknowledged before now. Raises StorageError."""
+        await self._feed.catch_up()
+        for settle in self.settle_policy:
+            await settle()
 
 
 class _CaughtUp:
-    def __init__(self, inner: Authorizer, feed: CacheFeed) -> None:
+    def __init__(self, inner: Authorizer, shared: SharedStore) -> None:
         self._inner = inner
-        self._feed = feed
+        self._shared = shared
 
     async def authorize(self, attributes: Attributes) -> Verdict:
         verdict = await self._inner.authorize(attributes)
         if verdict.is_allowed:
             return verdict
         try:
-            was_behind = await self._feed.catch_up()
+            await self._shared.know_policy()
         except StorageError as error:
             _log.warning("Whether a newer role allows it is not known", error=str(error))
             return verdict
-        if not was_behind:
-            return verdict
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
         return await self._inner.authorize(attributes)

@@ -157,6 +157,10 @@ class WatchCache:
         await self._wait_for(resource_version)
         return self._entries.get(self.key(namespace, name))
 
+    async def wait_for(self, revision: int) -> None:
+        """Return when the cache has come that far. Raises Timeout."""
+        await self._wait_for(revision)
+
     def peek(self, namespace: str, name: str) -> Entry | None:
         """The entry as the cache knows it now, perhaps not the newest; `wire.object(entry.item)` is the object and
         `entry.revision` what a compare-and-swap expects."""

@@ -60,17 +60,14 @@ class CacheFeed:
         """What every cache has seen."""
         return self._progress.revision
 
-    async def catch_up(self) -> bool:
-        """Wait until the caches know of every write that is acknowledged now; whether they had to.
+    async def catch_up(self) -> None:
+        """Wait until the caches know of every write that is acknowledged now.
 
-        Raises StorageError, and Unavailable where the caches cannot follow.
+        Raises StorageError: Unavailable where the caches cannot follow.
         """
         wanted = await self._store.current_revision()
-        if self._progress.revision >= wanted:
-            return False
         if not await self._progress.wait_until(wanted, FRESH_TIMEOUT_SECONDS):
             raise Unavailable(f"the caches are at revision {self._progress.revision}, and the store at {wanted}")
-        return True
 
     async def start(self, *, recalls: bool = True) -> None:
         """Begin to watch the store and, if it `recalls`, read what was written last. Raises what the store raises."""

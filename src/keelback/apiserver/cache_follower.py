@@ -1,0 +1,94 @@
+"""Keeps something in memory in step with a watch cache: roles for authorization, the graph of nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from keelback.apimachinery import codecs
+from keelback.apimachinery.meta import Object
+from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.watch_cache import WatchCache, WatchOptions
+from keelback.concurrency.clock import Clock
+
+SETTLE_SECONDS = 3.0
+_AGAIN_SECONDS = 0.1
+
+
+class Followed:
+    """Up to which revision a cache's changes have been acted on."""
+
+    def __init__(self, cache: WatchCache) -> None:
+        self._cache = cache
+        self._revision = 0
+        self._untold = 0
+        self._begun = 0
+        self._moved = asyncio.Event()
+
+    def note(self, revision: int) -> None:
+        """Everything up to this revision has been acted on."""
+        self._revision = max(self._revision, revision)
+        self._moved.set()
+
+    def begin(self) -> None:
+        """A watch has just begun, which tells of what is there first, whatever its revisions."""
+        self._begun, self._untold = self._cache.last_change, len(self._cache)
+        if not self._untold:
+            self.note(self._begun)
+
+    def acted(self, revision: int) -> None:
+        """One record of that watch has been acted on."""
+        self._untold -= 1
+        self.note(self._begun if self._untold == 0 else revision)
+
+    async def settle(self) -> None:
+        """Wait until what the cache knows now has been acted on, or for some seconds."""
+        wanted = self._cache.last_change
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while self._revision < wanted:
+                    self._moved.clear()
+                    await self._moved.wait()
+
+
+class CacheFollower:
+    """Calls `put` and `remove` with what changes, after `put` with what is there already."""
+
+    def __init__(
+        self,
+        kind: type[Object],
+        lookup: CacheLookup,
+        clock: Clock,
+        put: Callable[[Any], None],
+        remove: Callable[[Any], None],
+    ) -> None:
+        self._kind = kind
+        self._clock = clock
+        self._put = put
+        self._remove = remove
+        self._cache = lookup.cache(kind.__kind__)
+        self._followed = Followed(self._cache)
+        # What is there already counts before the first request is answered.
+        for obj in lookup.scan(kind):
+            put(obj)
+        self._followed.note(self._cache.last_change)
+
+    async def settle(self) -> None:
+        """Wait until what the cache knows now has been acted on, or for some seconds."""
+        await self._followed.settle()
+
+    async def run(self) -> NoReturn:
+        """Follow until cancelled."""
+        while True:
+            watcher = await self._cache.watch(WatchOptions())
+            self._followed.begin()
+            while records := await watcher.next_records():
+                for record in records:
+                    if record.type == "DELETED":
+                        self._remove(codecs.decode(self._kind, record.object))
+                    elif record.type != "BOOKMARK":
+                        self._put(codecs.decode(self._kind, record.object))
+                    self._followed.acted(record.revision)
+            await self._clock.sleep(_AGAIN_SECONDS)
