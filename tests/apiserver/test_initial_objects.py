@@ -6,7 +6,7 @@ import asyncio
 
 from keelback.api.core_v1 import ConfigMap
 from keelback.apimachinery.meta import replace
-from keelback.apiserver import initial_objects
+from keelback.apiserver import aggregation_config, initial_objects
 from keelback.client import Client
 from keelback.concurrency.clock import SystemClock
 from keelback.testing.api import ADMINISTRATOR, api_server
@@ -22,7 +22,7 @@ async def start_again(client: Client, client_ca_pem: bytes) -> None:
         dns_ip="10.96.0.10",
         service_cidr="10.96.0.0/16",
         endpoint=("10.89.0.1", 6443),
-        client_ca_pem=client_ca_pem,
+        published=aggregation_config.published(client_ca_pem, None),
     )
 
 
@@ -33,7 +33,15 @@ def test_the_authority_of_clients_is_published_and_kept_true() -> None:
             published = await client.get(ConfigMap, *PLACE)
             authority = published.data["client-ca-file"]
             assert authority.startswith("-----BEGIN CERTIFICATE-----\n")
-            assert list(published.data) == ["client-ca-file"]
+            proxies = {name: text for name, text in published.data.items() if name != "client-ca-file"}
+            assert proxies.pop("requestheader-client-ca-file").startswith("-----BEGIN CERTIFICATE-----\n")
+            assert proxies == {
+                "requestheader-allowed-names": '["front-proxy-client"]',
+                "requestheader-username-headers": '["X-Remote-User"]',
+                "requestheader-uid-headers": '["X-Remote-Uid"]',
+                "requestheader-group-headers": '["X-Remote-Group"]',
+                "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+            }
 
             await start_again(client, authority.encode())
             assert await client.get(ConfigMap, *PLACE) == published
@@ -44,7 +52,7 @@ def test_the_authority_of_clients_is_published_and_kept_true() -> None:
 
             await client.delete(ConfigMap, *PLACE)
             await start_again(client, authority.encode())
-            assert (await client.get(ConfigMap, *PLACE)).data == published.data
+            assert (await client.get(ConfigMap, *PLACE)).data == {"client-ca-file": authority}
 
             current = await client.get(ConfigMap, *PLACE)
             await client.update(replace(current, data={"client-ca-file": "another's"}, immutable=True))

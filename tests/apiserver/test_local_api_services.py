@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from keelback.api.apiregistration_v1 import APIService
+from keelback.api.apiregistration_v1 import APIService, ServiceReference
+from keelback.apimachinery.meta import replace, with_metadata
 from keelback.apiserver import local_api_services
 from keelback.reconcile.discovery import discover
 from keelback.testing.api import ADMINISTRATOR, api_server
@@ -44,3 +45,15 @@ def test_what_outlived_its_version_goes() -> None:
     every = list(local_api_services.plan((), NOW, local_api_services.PRIORITIES))
     served = set(local_api_services.PRIORITIES) - {("storage.k8s.io", "v1beta1")}
     assert [one.metadata.name for one in local_api_services.outlived(every, served)] == ["v1beta1.storage.k8s.io"]
+
+
+def test_what_was_changed_is_made_again_unless_its_label_was_taken_away() -> None:
+    every = list(local_api_services.plan((), NOW, local_api_services.PRIORITIES))
+    assert not list(local_api_services.strayed(every, local_api_services.PRIORITIES))
+    elsewhere = ServiceReference(name="api", namespace="default")
+    changed = [replace(one, spec=replace(one.spec, service=elsewhere)) for one in every]
+    found = {one.metadata.name for one in local_api_services.strayed(changed, local_api_services.PRIORITIES)}
+    # Whoever has a metrics-server keeps it.
+    assert {one.metadata.name for one in every} - found == {"v1beta1.metrics.k8s.io"}
+    unlabelled = [with_metadata(one, labels={}) for one in changed]
+    assert not list(local_api_services.strayed(unlabelled, local_api_services.PRIORITIES))

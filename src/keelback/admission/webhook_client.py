@@ -86,7 +86,7 @@ class HTTPSWebhookCaller:
         except TimeoutError:
             raise WebhookFailure("context deadline exceeded") from None
         except aiohttp.ClientConnectorCertificateError as error:
-            raise WebhookFailure(_certificate_problem(error.certificate_error)) from error
+            raise WebhookFailure(certificate_problem(error.certificate_error)) from error
         except aiohttp.ClientConnectorError as error:
             raise WebhookFailure(_connection_problem(error)) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -137,7 +137,7 @@ def _said(status: int, content_type: str, body: bytes) -> str:
     return f"the server responded with the status code {status} but did not return more information"
 
 
-def _certificate_problem(error: Exception) -> str:
+def certificate_problem(error: Exception) -> str:
     """A certificate that is not accepted, in Go's words where there are some."""
     code = getattr(error, "verify_code", None)
     said = {

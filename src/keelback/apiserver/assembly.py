@@ -21,6 +21,7 @@ from keelback.api import core_v1
 from keelback.api.core_v1 import Pod, ResourceQuota, Service
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apiserver import (
+    aggregation_config,
     extensions,
     health_checks,
     initial_objects,
@@ -32,6 +33,8 @@ from keelback.apiserver import (
 )
 from keelback.apiserver.access import Authentication, Authorization
 from keelback.apiserver.admission_binding import AdmissionBinder
+from keelback.apiserver.aggregation_config import NO_CERTIFICATE, AggregationConfig
+from keelback.apiserver.aggregator import Aggregator
 from keelback.apiserver.allocators import ServiceAllocator
 from keelback.apiserver.audit_ids import AuditIDs
 from keelback.apiserver.auditing import auditor
@@ -44,6 +47,7 @@ from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.identity_lease import IdentityLease, lease_name
+from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
@@ -125,6 +129,7 @@ class APIServerConfig:
     default_not_ready_toleration_seconds: int = DEFAULT_SECONDS
     default_unreachable_toleration_seconds: int = DEFAULT_SECONDS
     kubelet_socket: Callable[[], socket.socket] | None = None
+    aggregation: AggregationConfig = NO_CERTIFICATE
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
     kubernetes_version: KubernetesVersion = DEFAULT
@@ -254,7 +259,7 @@ class _Assembly:
         self._in_process: set[str] = set()
         self._evaluations = Evaluations()
         self._binder = AdmissionBinder()
-        self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}")
+        self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}", PRIORITIES)
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
         self._hidden: dict[tuple[str, str], ResourceHandler] = {}
         services = WebhookServices(self._lookup, chance)
@@ -277,7 +282,7 @@ class _Assembly:
         self._add_subresources()
         self._add_reviews()
         self._restrict_verbs()
-        openapi = OpenAPI(self._discovery.served, config.kubernetes_version.git_version)
+        openapi = OpenAPI(self._discovery.answered, config.kubernetes_version.git_version)
         for one in others:
             await extensions.serve(one, self._server, self._discovery, openapi)
         hooks = StartHooks()
@@ -310,6 +315,7 @@ class _Assembly:
         running.follow(self._addresses.run)
         client = running.client(OWN, "kube-apiserver")
         running.follow(FlowSchemaStatuses(self._lookup, client, self._clock).run)
+        self._add_aggregator(running, openapi, client)
         config = self._config
         identity = self._identity(client) if config.hostname else None
         if identity is not None:
@@ -325,7 +331,7 @@ class _Assembly:
             dns_ip=config.dns_ip,
             service_cidr=config.service_cidr,
             endpoint=config.endpoint,
-            client_ca_pem=config.client_ca_pem,
+            published=aggregation_config.published(config.client_ca_pem, config.authentication.request_header),
             is_alone=leases is None,
         )
         if leases is not None:
@@ -345,6 +351,24 @@ class _Assembly:
             self._server.auditor = made
             running.follow(made.backend.run)
             running.at_close(made.backend.close)
+
+    def _add_aggregator(self, running: RunningAPIServer, openapi: OpenAPI, client: Client) -> None:
+        aggregator = Aggregator(
+            server=self._server,
+            discovery=self._discovery,
+            openapi=openapi,
+            lookup=self._lookup,
+            client=client,
+            config=self._config.aggregation,
+            identity_names=aggregation_config.identity_names(self._config.authentication.request_header),
+            make_socket=self._config.kubelet_socket,
+            clock=self._clock,
+            chance=self._chance,
+            metrics=self._metrics,
+        )
+        aggregator.load()
+        running.follow(aggregator.run)
+        running.at_close(aggregator.close)
 
     def _identity(self, client: Client) -> IdentityLease:
         hostname = self._config.hostname

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -74,14 +75,44 @@ class Served:
         return Subresource(name, kind, verbs, known.group, known.version)
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteVersion:
+    """A group version that another server serves. `resources` are entries of the aggregated form; they are not
+    `is_current` where that server cannot be asked."""
+
+    group: str
+    version: str
+    group_priority: int
+    version_priority: int
+    resources: tuple[dict[str, Any], ...] = ()
+    is_current: bool = False
+
+
+Priorities: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
+"""By group and version: the least priority of the group, and that of the version in it."""
+
+# A group that nobody has given a priority; so upstream registers those of custom resources.
+_PRIORITY = (1000, 100)
+_FIRST_GROUP = "apiregistration.k8s.io"
+
+
 class Discovery:
     """The documents, made again whenever what is served has changed."""
 
-    def __init__(self, served: Iterable[Served], group_order: tuple[str, ...], server_address: str) -> None:
-        """`server_address` is HOST:PORT: where clients are told to find the server."""
+    def __init__(
+        self,
+        served: Iterable[Served],
+        group_order: tuple[str, ...],
+        server_address: str,
+        priorities: Priorities = MappingProxyType({}),
+    ) -> None:
+        """`server_address` is HOST:PORT: where clients are told to find the server. `priorities` are those of what is
+        built in, whose groups come in `group_order` whatever these say."""
         self._served: list[Served] = list(served)
         self._server_address = server_address
         self._group_order = group_order
+        self._priorities = priorities
+        self._remote: dict[tuple[str, str], RemoteVersion] = {}
         self._documents: dict[str, tuple[bytes, str]] = {}
 
     def add(self, served: Served) -> None:
@@ -96,20 +127,53 @@ class Discovery:
         self._served = [one for one in self._served if (one.kind.group, one.kind.version, one.kind.plural) != place]
         self._documents.clear()
 
+    def set_remote(self, remote: RemoteVersion) -> None:
+        """Say of a version what another server says, whatever is served of it here."""
+        if self._remote.get((remote.group, remote.version)) != remote:
+            self._remote[remote.group, remote.version] = remote
+            self._documents.clear()
+
+    def remove_remote(self, group: str, version: str) -> None:
+        """Another server serves it no more."""
+        if self._remote.pop((group, version), None) is not None:
+            self._documents.clear()
+
     def served(self) -> list[Served]:
-        """Everything there is."""
+        """Everything there is here."""
         return list(self._served)
+
+    def answered(self) -> list[Served]:
+        """Everything that is answered here, and not passed on to another server."""
+        return [one for one in self._served if (one.kind.group, one.kind.version) not in self._remote]
 
     def versions(self, group: str) -> list[str]:
         """A group's versions, the preferred one first."""
         found = dict.fromkeys(one.kind.version for one in self._served if one.kind.group == group)
-        return sorted(found, key=version_rank)
+        found |= {version: None for name, version in self._remote if name == group}
+        return sorted(found, key=lambda one: (-self._priority(group, one)[1], version_rank(one)))
 
     def groups(self) -> list[str]:
-        """All named groups: the built-in ones in their order, then the others by name."""
+        """All named groups by their priorities, the built-in ones in their order among themselves."""
         found = {one.kind.group for one in self._served} - {""}
-        known = [one for one in self._group_order if one in found]
-        return [*known, *sorted(found.difference(known))]
+        remote: dict[str, int] = {}
+        for group, version in self._remote:
+            remote[group] = max(remote.get(group, 0), self._priority(group, version)[0])
+        ranks: dict[str, tuple[float, int, str]] = {}
+        least = float("inf")
+        for place, group in enumerate(self._group_order):
+            given = [one for (name, _), (one, _) in self._priorities.items() if name == group]
+            least = min(least, max(given, default=least)) if group != _FIRST_GROUP else least
+            ranks[group] = (-max(least, remote.get(group, 0)), place, group)
+        for group in (found | remote.keys()) - ranks.keys() - {""}:
+            priority = max(self._priority(group, one)[0] for one in self.versions(group))
+            ranks[group] = (-priority, len(self._group_order), group)
+        return sorted((found | remote.keys()) - {""}, key=ranks.__getitem__)
+
+    def _priority(self, group: str, version: str) -> tuple[int, int]:
+        remote = self._remote.get((group, version))
+        if remote is not None:
+            return remote.group_priority, remote.version_priority
+        return self._priorities.get((group, version), _PRIORITY)
 
     def paths(self) -> list[str]:
         """Where there are documents."""
@@ -117,6 +181,8 @@ class Discovery:
         for one in self._served:
             group, version = one.kind.group, one.kind.version
             found += (f"/apis/{group}", f"/apis/{group}/{version}") if group else (f"/api/{version}",)
+        for group, version in self._remote:
+            found += (f"/apis/{group}", f"/apis/{group}/{version}")
         return list(dict.fromkeys(found))
 
     async def api(self, context: RequestContext) -> AnyResponse:
@@ -202,17 +268,7 @@ class Discovery:
     def _aggregated(self, groups: list[str], version: str) -> dict[str, Any]:
         items = []
         for group in groups:
-            is_built_in = not group or group in self._group_order
-            versions = [
-                {
-                    "version": one,
-                    "resources": [
-                        _aggregated_resource(served, names_group=not is_built_in) for served in self._of(group, one)
-                    ],
-                    "freshness": "Current",
-                }
-                for one in self.versions(group)
-            ]
+            versions = [self._aggregated_version(group, one) for one in self.versions(group)]
             items.append({"metadata": {"name": group} if group else {}, "versions": versions})
         return {
             "kind": "APIGroupDiscoveryList",
@@ -220,6 +276,17 @@ class Discovery:
             "metadata": {},
             "items": items,
         }
+
+    def _aggregated_version(self, group: str, version: str) -> dict[str, Any]:
+        remote = self._remote.get((group, version))
+        if remote is None:
+            names_group = bool(group) and group not in self._group_order
+            resources = [_aggregated_resource(one, names_group=names_group) for one in self._of(group, version)]
+            return {"version": version, "resources": resources, "freshness": "Current"}
+        freshness = "Current" if remote.is_current else "Stale"
+        if not remote.resources:
+            return {"version": version, "freshness": freshness}
+        return {"version": version, "resources": list(remote.resources), "freshness": freshness}
 
     @staticmethod
     def _wants_aggregated(context: RequestContext) -> str | None:

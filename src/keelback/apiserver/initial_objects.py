@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from keelback.api import conditions, core_v1, networking_v1, rbac_v1, scheduling_v1
@@ -54,10 +54,12 @@ async def ensure(
     dns_ip: str,
     service_cidr: str,
     endpoint: tuple[str, int],
-    client_ca_pem: bytes,
+    published: Mapping[str, str],
     is_alone: bool = True,
 ) -> None:
     """Create what is missing; run it at every start, of several servers at once if need be.
+
+    `published` is what aggregated API servers are told of whom to believe.
 
     A server that is alone writes its own `endpoint` for the kubernetes Service; others leave that to `endpoint_leases`.
     """
@@ -75,7 +77,7 @@ async def ensure(
     await _agreed(clock, lambda: _ensure_services(client, service_ip, dns_ip, endpoint))
     if is_alone:
         await _replace_endpoint(client, endpoint)
-    await _agreed(clock, lambda: _publish_authentication(client, client_ca_pem))
+    await _agreed(clock, lambda: _publish_authentication(client, published))
 
 
 async def _agreed(clock: Clock, step: Callable[[], Awaitable[None]]) -> None:
@@ -200,16 +202,15 @@ async def _replace_endpoint(client: Client, endpoint: tuple[str, int]) -> None:
             await client.update(obj)
 
 
-async def _publish_authentication(client: Client, client_ca_pem: bytes) -> None:
+async def _publish_authentication(client: Client, wanted: Mapping[str, str]) -> None:
     """Where aggregated API servers look for whom to believe; what others have put there stays."""
-    wanted = {"client-ca-file": client_ca_pem.decode()}
     name, namespace = "extension-apiserver-authentication", "kube-system"
     try:
         current = await client.get(core_v1.ConfigMap, name, namespace)
     except errors.NotFound:
         await _ensure(client, core_v1.ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace), data=wanted))
         return
-    if current.data.get("client-ca-file") != wanted["client-ca-file"]:
+    if not current.data.items() >= wanted.items():
         try:
             await client.update(replace(current, data={**current.data, **wanted}))
         except errors.Conflict:

@@ -1,6 +1,7 @@
 """The APIService of each group version that the server itself serves: what `kubectl get apiservices` lists.
 
-They are registered when the server starts, as kube-apiserver does; groups of custom resources have none.
+They are registered when the server starts, as kube-apiserver does, and made again what they were, unless somebody has
+taken their label away. Groups of custom resources have their own.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import contextlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 
-from keelback.api.apiregistration_v1 import APIService, APIServiceCondition, APIServiceSpec, APIServiceStatus
+from keelback.api.apiregistration_v1 import APIService, APIServiceSpec, APIServiceStatus
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.apiserver import api_service_status
 from keelback.client import Client
 
 # (group, version): the least priority of the group, the priority of the version in it; as in kube-apiserver.
@@ -54,37 +56,48 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
     # As metrics-server's own: after all that is built in.
     ("metrics.k8s.io", "v1beta1"): (100, 100),
 }
-_LABELS = {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
+LABEL = "kube-aggregator.kubernetes.io/automanaged"
+_LABELS = {LABEL: "onstart"}
+# Whoever installs a metrics-server replaces it; `kubectl apply` would leave the label there.
+_LEFT_ALONE = frozenset({("metrics.k8s.io", "v1beta1")})
 
 
 def always_available(now: datetime) -> APIServiceStatus:
     """The status of an APIService that is this server's own."""
-    available = APIServiceCondition(
-        type="Available",
-        status="True",
-        reason="Local",
-        message="Local APIServices are always available",
-        last_transition_time=now.replace(microsecond=0),
+    return APIServiceStatus(conditions=(api_service_status.local(now),))
+
+
+def wanted(group: str, version: str) -> APIService:
+    """The APIService of a built-in group version."""
+    group_priority, version_priority = PRIORITIES[group, version]
+    return APIService(
+        metadata=ObjectMeta(name=f"{version}.{group}", labels={} if (group, version) in _LEFT_ALONE else _LABELS),
+        spec=APIServiceSpec(
+            group=group,
+            version=version,
+            group_priority_minimum=group_priority,
+            version_priority=version_priority,
+        ),
     )
-    return APIServiceStatus(conditions=(available,))
 
 
 def plan(existing: Iterable[APIService], now: datetime, served: Container[tuple[str, str]]) -> Iterator[APIService]:
     """Those that are missing of the versions that are served, with the status that they always have."""
     known = {(one.spec.group, one.spec.version) for one in existing}
     status = always_available(now)
-    for (group, version), (group_priority, version_priority) in PRIORITIES.items():
-        if (group, version) not in known and (group, version) in served:
-            yield APIService(
-                metadata=ObjectMeta(name=f"{version}.{group}", labels=_LABELS),
-                spec=APIServiceSpec(
-                    group=group,
-                    version=version,
-                    group_priority_minimum=group_priority,
-                    version_priority=version_priority,
-                ),
-                status=status,
-            )
+    for place in PRIORITIES:
+        if place not in known and place in served:
+            yield replace(wanted(*place), status=status)
+
+
+def strayed(existing: Iterable[APIService], served: Container[tuple[str, str]]) -> Iterator[APIService]:
+    """Those that say otherwise than a server makes them, and are still its own, as they should be."""
+    for one in existing:
+        place = (one.spec.group, one.spec.version)
+        if one.metadata.labels.items() >= _LABELS.items() and place in PRIORITIES and place in served:
+            spec = wanted(*place).spec
+            if one.spec != spec:
+                yield replace(one, spec=spec)
 
 
 def outlived(existing: Iterable[APIService], served: Container[tuple[str, str]]) -> Iterator[APIService]:
@@ -99,10 +112,14 @@ def outlived(existing: Iterable[APIService], served: Container[tuple[str, str]])
 async def ensure(client: Client, now: datetime, served: Container[tuple[str, str]]) -> None:
     """Create what is missing and delete what has outlived its version; run it at every start."""
     existing = (await client.list(APIService)).items
-    for wanted in plan(existing, now, served):
-        with contextlib.suppress(errors.AlreadyExists):
-            made = await client.create(wanted)
-            await client.update(replace(made, status=wanted.status), subresource="status")
+    for missing in plan(existing, now, served):
+        # Another server may do the same.
+        with contextlib.suppress(errors.AlreadyExists, errors.Conflict):
+            made = await client.create(missing)
+            await client.update(replace(made, status=missing.status), subresource="status")
+    for one in strayed(existing, served):
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            await client.update(one)
     for one in outlived(existing, served):
         with contextlib.suppress(errors.NotFound):
             await client.delete(APIService, one.metadata.name)

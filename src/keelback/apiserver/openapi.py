@@ -11,6 +11,7 @@ import hashlib
 import http
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any, Final, NamedTuple
@@ -37,6 +38,15 @@ class _Described(NamedTuple):
     packed: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteDocuments:
+    """What another server publishes, packed. `part` is of version 2, as `openapi_merge.part_of_group` makes it;
+    `documents` are of version 3, by place."""
+
+    part: bytes = b""
+    documents: Mapping[str, bytes] = field(default_factory=dict)
+
+
 class OpenAPI:
     """The documents of what `served` names.
 
@@ -52,6 +62,16 @@ class OpenAPI:
         self._documents: dict[str, tuple[str, bytes]] = {}
         self._making: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._hashes: dict[str, str] = {}
+        self._remote: dict[str, RemoteDocuments] = {}
+
+    def set_remote(self, name: str, documents: RemoteDocuments | None) -> None:
+        """Publish what another server publishes, by the name of its APIService; None: no more."""
+        if self._remote.get(name) == documents:
+            return
+        self._remote.pop(name, None)
+        if documents is not None:
+            self._remote[name] = documents
+        self._hashes.clear()
 
     def set_schemas(self, group: str, version: str, resource: str, schemas: Mapping[str, Schema]) -> None:
         """Describe a custom resource of a version with `custom_resource_schemas`; no schemas: forget it."""
@@ -122,7 +142,17 @@ class OpenAPI:
         for one in self._served():
             group, version = one.kind.group, one.kind.version
             found.update((f"apis/{group}", f"apis/{group}/{version}") if group else ("api", f"api/{version}"))
+        for one_remote in self._remote.values():
+            found.update(one_remote.documents)
         return sorted(found)
+
+    def _remote_document(self, place: str) -> bytes | None:
+        """Another server's document, packed, where none is made here."""
+        if self._remote and place not in self._by_place:
+            for one in self._remote.values():
+                if place in one.documents:
+                    return one.documents[place]
+        return None
 
     def _of(self, place: str) -> list[Served]:
         """What the document at a place describes."""
@@ -144,17 +174,29 @@ class OpenAPI:
     def _hash(self, place: str) -> str:
         self._served()
         tag = self._hashes.get(place)
+        if tag is None and (remote := self._remote_document(place)) is not None:
+            tag = self._hashes[place] = hashlib.sha512(remote).hexdigest().upper()
         if tag is None:
             described = self._of(place)
             # A document of no resources tells of groups and versions.
             places = () if described and place != "v2" else tuple(self._places())
             digests = sorted(one.digest for one in self._described(place))
+            if place == "v2":
+                digests += [hashlib.sha256(part).hexdigest() for part in self._parts()]
             made_from = (keelback.__version__, self._version, place, places, described, digests)
             digest = hashlib.sha512(msgspec.json.encode(made_from, enc_hook=repr))
             tag = self._hashes[place] = digest.hexdigest().upper()
         return tag
 
+    def _parts(self) -> list[bytes]:
+        """What other servers say in version 2, packed."""
+        # A server of several versions of a group says the same for each.
+        return list(dict.fromkeys(one.part for _, one in sorted(self._remote.items()) if one.part))
+
     async def _document(self, place: str, tag: str) -> bytes:
+        remote = self._remote_document(place)
+        if remote is not None:
+            return zlib.decompress(remote)
         made = self._documents.get(place)
         if made is not None and made[0] == tag:
             return made[1]
@@ -167,7 +209,8 @@ class OpenAPI:
     async def _make(self, place: str, tag: str) -> bytes:
         described, extra, served = self._of(place), self._extra_of(place), self._served()
         try:
-            made = await asyncio.to_thread(_rendered, place, described, self._version, extra, served)
+            parts = self._parts() if place.startswith("v2") else []
+            made = await asyncio.to_thread(_rendered, place, described, self._version, extra, served, parts)
         finally:
             del self._making[place, tag]
         self._documents[place] = (tag, made)
@@ -175,17 +218,28 @@ class OpenAPI:
 
 
 def _rendered(
-    place: str, described: list[Served], version: str, extra: Mapping[str, Schema], served: tuple[Served, ...]
+    place: str,
+    described: list[Served],
+    version: str,
+    extra: Mapping[str, Schema],
+    served: tuple[Served, ...],
+    parts: list[bytes],
 ) -> bytes:
     # What makes documents is large and seldom needed; a server that nobody asks does not load it.
     from keelback.apiserver import openapi_documents as documents
 
-    if place == "v2":
-        return _encoded(documents.v2_document(described, version, extra))
-    if place == "v2 protobuf":
+    if place.startswith("v2"):
+        document = documents.v2_document(described, version, extra)
+        if parts:
+            from keelback.apiserver import openapi_merge
+
+            for part in parts:
+                openapi_merge.merge(document, msgspec.json.decode(zlib.decompress(part)))
+        if place == "v2":
+            return _encoded(document)
         from keelback.apiserver import openapi_protobuf
 
-        return openapi_protobuf.encode(documents.v2_document(described, version, extra))
+        return openapi_protobuf.encode(document)
     groups = documents.groups_of(served)
     return _encoded(documents.v3_document(place, described, version, extra, groups))
 

@@ -75,7 +75,7 @@ def v3_document(
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": version},
-        "paths": {path: _v3_path(item, parameters) for path, item in sorted(paths.items())},
+        "paths": {path: v3_path(item, parameters) for path, item in sorted(paths.items())},
         "components": {
             "schemas": schemas.v3(references(paths) | bodies),
             "securitySchemes": _SECURITY,
@@ -107,7 +107,8 @@ def _resolved(parameter: Tree, parameters: Mapping[str, Tree]) -> Tree:
     return parameters[reference.removeprefix(_PARAMETER_PREFIX)] if reference else parameter
 
 
-def _v3_path(item: Tree, parameters: Mapping[str, Tree]) -> Tree:
+def v3_path(item: Tree, parameters: Mapping[str, Tree]) -> Tree:
+    """A path's item of version 2 as version 3 has it; its types are still referred to as definitions."""
     made: Tree = {}
     for key, value in item.items():
         if key == "parameters":

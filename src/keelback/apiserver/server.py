@@ -55,6 +55,8 @@ class APIServer:
         """Set where others write to the store too."""
         self.custom_groups: set[str] = set()
         """Groups in which an unknown version is an unknown path."""
+        self.delegate: Callable[[RequestInfo], ResourceRoute | None] | None = None
+        """Asked first, where it is set: who answers what is passed on to an aggregated API server."""
         self._requests = metrics.counter(
             "apiserver_request_total",
             "Counter of apiserver requests broken out for each verb, group, version, resource, scope and HTTP code.",
@@ -187,6 +189,8 @@ class APIServer:
 
     def _route(self, context: RequestContext) -> ResourceRoute:
         info = context.info
+        if self.delegate is not None and (elsewhere := self.delegate(info)) is not None:
+            return elsewhere
         if info.is_resource_request:
             found = self._resources.get((info.group, info.version, info.resource, info.subresource))
             if found is not None:

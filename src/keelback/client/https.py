@@ -159,9 +159,9 @@ class HTTPSTransport:
                 try:
                     streamed = await connection.open(data, idle_seconds)
                     break
-                except ConnectionError:
+                except ConnectionError as error:
                     connection.abort()
-                    if not reused:
+                    if not (reused and (isinstance(error, NotSentError) or request.method in _REPEATABLE)):
                         raise
                 except BaseException:
                     connection.abort()
@@ -241,6 +241,8 @@ class HTTPSTransport:
         if request.query:
             target = f"{target}?{request.query}"
         lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
+        if request.header_lines:
+            lines = _lines(request)
         token = self._token_file.token() if self._token_file is not None else self._token
         if token and "authorization" not in request.headers:
             lines += f"authorization: Bearer {token}\r\n"
@@ -251,3 +253,17 @@ class HTTPSTransport:
         if head.count("\n") != head.count("\r\n"):
             raise ValueError("a header value has a line break")
         return head.encode("latin-1") + body
+
+
+def _lines(request: Request) -> str:
+    """Headers of which some have several lines, in UTF-8 as Go sends them: these may name users.
+
+    Raises ValueError for what could end a line.
+    """
+    repeated = {name for name, _ in request.header_lines}
+    pairs = [(name, value) for name, value in request.headers.items() if name not in repeated]
+    pairs.extend(request.header_lines)
+    for pair in pairs:
+        if any(character < " " or character == "\x7f" for part in pair for character in part):
+            raise ValueError(f"invalid header field value for {pair[0]!r}")
+    return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode().decode("latin-1")

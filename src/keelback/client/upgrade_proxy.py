@@ -40,7 +40,7 @@ async def pass_on(
     """
     kept = request.headers.keys() - _OWN if all_headers else _PASSED_ON
     headers = {name: value for name, value in request.headers.items() if name in kept}
-    asked = Request(request.method, path, query, headers, request.body)
+    asked = Request(request.method, path, query, headers, request.body, header_lines=request.header_lines)
     answer, upstream = await transport.upgrade(asked, timeout_seconds=timeout_seconds)
     if upstream is None:
         return answer

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import socket
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from keelback.apimachinery.errors import AlreadyExists
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apimachinery.meta import Object, ObjectMeta, with_metadata
 from keelback.apiserver import assembly
+from keelback.apiserver.aggregation_config import AggregationConfig
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.apiserver.extensions import Extension
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
+from keelback.auth.request_header import RequestHeaderSettings
+from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.users import MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
 from keelback.client import Client, InProcessTransport
@@ -34,6 +38,7 @@ async def api_server(
     *,
     disable_admission_plugins: tuple[str, ...] = ("ServiceAccount",),
     store: Store | None = None,
+    make_socket: Callable[[], socket.socket] | None = None,
     optional_versions: tuple[tuple[str, str], ...] = (),
     others: tuple[Extension, ...] = (),
     service_account_key_pem: bytes = b"",
@@ -47,7 +52,7 @@ async def api_server(
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
 
     Who gives the key that tokens are signed with can sign some, too. With a hostname it keeps an identity Lease: it
-    writes every ten seconds.
+    writes every ten seconds. `make_socket` makes the sockets that reach kubelets and aggregated servers.
     """
     used = clock or SystemClock()
     store = store or memory.open_store(used)
@@ -59,6 +64,16 @@ async def api_server(
             kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,
+            kubelet_socket=make_socket,
+            aggregation=AggregationConfig(
+                client_certificate=keys.front_proxy_client.certificate_path,
+                client_key=keys.front_proxy_client.key_path,
+            ),
+            authentication=AuthenticationSettings(
+                request_header=RequestHeaderSettings(
+                    ca_pem=keys.front_proxy_ca.certificate_pem, allowed_names=("front-proxy-client",)
+                )
+            ),
             endpoint=endpoint,
             token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',  # noqa: S106
             disable_admission_plugins=disable_admission_plugins,

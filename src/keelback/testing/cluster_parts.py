@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from keelback.apiserver import assembly
+from keelback.apiserver.aggregation_config import AggregationConfig
 from keelback.apiserver.assembly import APIServerConfig, RunningAPIServer
 from keelback.apiserver.server import too_large
 from keelback.auth import users
+from keelback.auth.request_header import RequestHeaderSettings
 from keelback.auth.service_accounts import TokenIssuer
+from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from keelback.bootstrap import pki
 from keelback.bootstrap.pki import ClusterPKI
@@ -207,6 +210,15 @@ class Parts:
             kubelet_client_certificate=self.keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=self.keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=self.keys.ca.certificate_pem,
+            aggregation=AggregationConfig(
+                client_certificate=self.keys.front_proxy_client.certificate_path,
+                client_key=self.keys.front_proxy_client.key_path,
+            ),
+            authentication=AuthenticationSettings(
+                request_header=RequestHeaderSettings(
+                    ca_pem=self.keys.front_proxy_ca.certificate_pem, allowed_names=("front-proxy-client",)
+                )
+            ),
             endpoint=("10.89.0.1", 6443),
             token_file_text=f"{TOKEN},{_ADMINISTRATOR.name},{_ADMINISTRATOR.name},{MASTERS_GROUP}\n",
             disable_admission_plugins=disabled,
