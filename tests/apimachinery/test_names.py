@@ -18,6 +18,21 @@ def test_subdomains() -> None:
     assert names.dns1123_subdomain("a\n") == (SUBDOMAIN,)
 
 
+def test_labels() -> None:
+    assert names.dns1123_label("a-b") == ()
+    assert names.dns1123_label("a.b") == ("must not contain dots",)
+    assert names.dns1123_label("a.b" * 30) == ("must be no more than 63 bytes", "must not contain dots")
+    (complaint,) = names.dns1123_label("A.b")
+    assert complaint.startswith("a lowercase RFC 1123 label must consist of")
+
+
+def test_variables_may_be_named_almost_anything() -> None:
+    assert names.relaxed_env_var_name("a b:c") == ()
+    assert names.relaxed_env_var_name("a=b") == (
+        "a valid environment variable name must consist only of printable ASCII characters other than '='",
+    )
+
+
 def test_examples_are_joined_as_upstream_joins_them() -> None:
     assert names.config_map_key("a b") == (
         "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME', "

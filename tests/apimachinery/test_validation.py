@@ -34,7 +34,7 @@ def test_annotations_are_bounded_together() -> None:
 
 def test_finalizers_are_qualified_or_standard() -> None:
     assert bodies(replace(GOOD, finalizers=("mine",))) == [
-        'metadata.finalizers: Invalid value: "mine": '
+        'metadata.finalizers[0]: Invalid value: "mine": '
         "name is neither a standard finalizer name nor is it fully qualified"
     ]
 
@@ -43,12 +43,19 @@ def test_only_one_owner_controls() -> None:
     owner = OwnerReference(api_version="v1", kind="Pod", name="p", uid="1", controller=True)
     found = bodies(replace(GOOD, owner_references=(owner, replace(owner, name="q", uid="2"))))
     assert len(found) == 1
-    assert found[0].endswith('Found "true" in references for p and q')
+    assert found[0].endswith('Found "true" in references for Pod/p and Pod/q')
     assert bodies(replace(GOOD, owner_references=(OwnerReference(),))) == [
         'metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty',
         'metadata.ownerReferences.kind: Invalid value: "": must not be empty',
         'metadata.ownerReferences.name: Invalid value: "": must not be empty',
         'metadata.ownerReferences.uid: Invalid value: "": must not be empty',
+    ]
+
+
+def test_versions_of_owners() -> None:
+    owner = OwnerReference(api_version="a/b/c", kind="Pod", name="p", uid="1")
+    assert bodies(replace(GOOD, owner_references=(owner,))) == [
+        'metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": version must not be empty'
     ]
 
 

@@ -93,7 +93,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**of(resizePolicy=[{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]), "restartPolicy": "Never"},
-        f"{C}.resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when `restartPolicy` is 'Never'",
+        f"{C}.resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when pod `restartPolicy` is "
+        "'Never'",
     ),
     (
         {"initContainers": [{"name": "i", "image": "i", "readinessProbe": {"tcpSocket": {"port": 1}}}]},
@@ -124,7 +125,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         env(fieldRef={"fieldPath": "metadata.name['a']"}),
-        f'{C}.env[0].valueFrom.fieldRef: Invalid value: "metadata.name": does not support subscript',
+        f"{C}.env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"metadata.name['a']\": error converting "
+        "fieldPath: field label does not support subscript: metadata.name['a']",
     ),
     (
         env(resourceFieldRef={"resource": "limits.cpu", "divisor": "2"}),
@@ -254,7 +256,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "cannot both "
         "be enabled",
     ),
-    ({"hostUsers": False, "hostIPC": True}, "spec.HostIPC: Forbidden: when `pod.Spec.HostUsers` is false"),
+    ({"hostUsers": False, "hostIPC": True}, "spec.HostIPC: Forbidden: when `hostUsers` is false"),
     (
         {"securityContext": {"windowsOptions": {"hostProcess": True}}},
         "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any hostProcess containers",
@@ -338,7 +340,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"activeDeadlineSeconds": 0},
         "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
     ),
-    ({"hostname": "a.b"}, f'spec.hostname: Invalid value: "a.b": {LABEL}'),
+    ({"hostname": "a.b"}, 'spec.hostname: Invalid value: "a.b": must not contain dots'),
+    ({"hostname": "A.b"}, f'spec.hostname: Invalid value: "A.b": {LABEL}'),
     ({"schedulingGates": [{"name": "a"}, {"name": "a"}]}, 'spec.schedulingGates[1]: Duplicate value: "a"'),
     (
         {"nodeName": "n", "schedulingGates": [{"name": "a"}]},
@@ -440,7 +443,7 @@ def test_an_unknown_resource_breaks_two_rules() -> None:
         {**of(securityContext={"procMount": "Unmasked"}), "hostUsers": False},
         {"securityContext": {"sysctls": [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]}},
         {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": [".", "_a.example.com."]}},
-        {"tolerations": [{"operator": "Exists"}, {"key": "a", "operator": "Gt", "value": "5"}]},
+        {"tolerations": [{"operator": "Exists"}, {"key": "a", "operator": "Equal", "value": "5"}]},
         {"os": {"name": "windows"}, "securityContext": {"windowsOptions": {"runAsUserName": "DOMAIN\\user"}}},
         {"hostnameOverride": "a.b"},
         volume(

@@ -120,6 +120,13 @@ C = "spec.containers[0]"
             [f"{C}.ports[1]: dangerously ambiguous port definition with {C}.ports[0]"],
         ),
         (
+            {**pod(), "metadata": {"name": "a.b"}},
+            [
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS "
+                "label is recommended: [must not contain dots]"
+            ],
+        ),
+        (
             pod(terminationGracePeriodSeconds=-1),
             ["spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"],
         ),

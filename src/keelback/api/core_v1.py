@@ -514,7 +514,7 @@ class GitRepoVolumeSource(Value):
 
 class GlusterfsPersistentVolumeSource(Value):
     endpoints: str = written("")
-    endpoints_namespace: str = ""
+    endpoints_namespace: str | None = None
     path: str = written("")
     read_only: bool = False
 

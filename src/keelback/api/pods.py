@@ -14,6 +14,7 @@ from keelback.api import pod_demand
 from keelback.api.core_v1 import (
     Container,
     ContainerStatus,
+    EphemeralContainer,
     Pod,
     PodCondition,
     PodSpec,
@@ -115,6 +116,17 @@ def is_restartable_init(container: Container) -> bool:
 def sidecars(spec: PodSpec) -> tuple[Container, ...]:
     """The restartable init containers, in order."""
     return tuple(container for container in spec.init_containers if is_restartable_init(container))
+
+
+def restart_policy(container: Container | EphemeralContainer, spec: PodSpec, exit_code: int) -> str:
+    """The policy for a container that ended so: its rules, its own policy, then the pod's (KEP-5307)."""
+    for rule in container.restart_policy_rules:
+        codes = rule.exit_codes
+        if rule.action == "Restart" and codes is not None:
+            listed = exit_code in codes.values
+            if listed == (codes.operator == "In"):
+                return "Always"
+    return container.restart_policy or spec.restart_policy
 
 
 def all_containers(spec: PodSpec) -> Iterator[Container]:

@@ -48,12 +48,18 @@ def object_meta(
                 yield invalid(f"{path}.namespace", meta.namespace, complaint)
     elif meta.namespace:
         yield forbidden(f"{path}.namespace", "not allowed on this type")
-    yield from _shared(meta, path, bare_finalizers=bare_finalizers)
+    if meta.generation < 0:
+        yield invalid(f"{path}.generation", meta.generation, "must be greater than or equal to 0")
+    yield from _free_fields(meta, path)
+    if meta.finalizers:
+        yield from finalizers(meta.finalizers, f"{path}.finalizers")
+    if meta.managed_fields:
+        yield from managed_fields(meta.managed_fields, f"{path}.managedFields")
+    if not bare_finalizers:
+        yield from no_bare_finalizers(meta.finalizers, f"{path}.finalizers")
 
 
-def object_meta_update(
-    new: ObjectMeta, old: ObjectMeta, path: str = "metadata", *, bare_finalizers: bool = False
-) -> Iterator[FieldError]:
+def object_meta_update(new: ObjectMeta, old: ObjectMeta, path: str = "metadata") -> Iterator[FieldError]:
     """What is wrong with the metadata an object would get by an update."""
     if new.finalizers is not old.finalizers and old.deletion_timestamp is not None:
         yield from no_new_finalizers(new.finalizers, old.finalizers, f"{path}.finalizers")
@@ -73,7 +79,9 @@ def object_meta_update(
         yield invalid(f"{path}.deletionTimestamp", _shown_time(new.deletion_timestamp), _IMMUTABLE)
     if new.deletion_grace_period_seconds != old.deletion_grace_period_seconds:
         yield invalid(f"{path}.deletionGracePeriodSeconds", new.deletion_grace_period_seconds, _IMMUTABLE)
-    yield from _shared(new, path, bare_finalizers=bare_finalizers)
+    yield from _free_fields(new, path)
+    if new.managed_fields:
+        yield from managed_fields(new.managed_fields, f"{path}.managedFields")
 
 
 def immutable_field(new: Any, old: Any, path: str) -> Iterator[FieldError]:
@@ -104,10 +112,11 @@ def annotation_map(values: Mapping[str, str], path: str) -> Iterator[FieldError]
         yield too_long(path, TOTAL_ANNOTATIONS_MAX_BYTES)
 
 
-def finalizers(values: Sequence[str], path: str, *, may_be_bare: bool = False) -> Iterator[FieldError]:
-    """What is wrong with a list of finalizers."""
+def finalizers(values: Sequence[str], path: str) -> Iterator[FieldError]:
+    """What is wrong with a list of finalizers, of custom resources too."""
     for finalizer in values:
-        yield from finalizer_name(finalizer, path, may_be_bare=may_be_bare)
+        for complaint in names.qualified_name(finalizer):
+            yield invalid(path, finalizer, complaint)
     if ORPHAN_FINALIZER in values and FOREGROUND_FINALIZER in values:
         yield invalid(
             path,
@@ -116,11 +125,19 @@ def finalizers(values: Sequence[str], path: str, *, may_be_bare: bool = False) -
         )
 
 
-def finalizer_name(finalizer: str, path: str, *, may_be_bare: bool = False) -> Iterator[FieldError]:
-    """What is wrong with one finalizer: it is qualified, or one of the standard ones, or may be bare."""
+def no_bare_finalizers(values: Sequence[str], path: str) -> Iterator[FieldError]:
+    """The complaints about finalizers that are neither qualified by a group nor of the standard ones."""
+    for index, finalizer in enumerate(values):
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid(f"{path}[{index}]", finalizer, why)
+
+
+def finalizer_name(finalizer: str, path: str) -> Iterator[FieldError]:
+    """What is wrong with one of a namespace's own finalizers."""
     for complaint in names.qualified_name(finalizer):
         yield invalid(path, finalizer, complaint)
-    if not may_be_bare and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+    if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
         yield invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")
 
 
@@ -142,14 +159,15 @@ def owner_references(references: Sequence[OwnerReference], path: str) -> Iterato
         # Upstream gives every reference the path of the whole list.
         yield from _owner_reference(reference, path)
         if reference.controller:
+            name = f"{reference.kind}/{reference.name}"
             if controller:
                 yield invalid(
                     path,
                     list(references),
-                    'Only one reference can have Controller set to true. Found "true" in references for '
-                    f"{controller} and {reference.name}",
+                    f'Only one reference can have Controller set to true. Found "true" in references for {controller} '
+                    f"and {name}",
                 )
-            controller = reference.name
+            controller = controller or name
 
 
 def field_manager(manager: str, path: str) -> Iterator[FieldError]:
@@ -175,23 +193,18 @@ def managed_fields(entries: Sequence[ManagedFieldsEntry], path: str) -> Iterator
             yield too_long(f"{here}.subresource", 256)
 
 
-def _shared(meta: ObjectMeta, path: str, *, bare_finalizers: bool) -> Iterator[FieldError]:
-    if meta.generation < 0:
-        yield invalid(f"{path}.generation", meta.generation, "must be greater than or equal to 0")
+def _free_fields(meta: ObjectMeta, path: str) -> Iterator[FieldError]:
     if meta.labels:
         yield from label_map(meta.labels, f"{path}.labels")
     if meta.annotations:
         yield from annotation_map(meta.annotations, f"{path}.annotations")
     if meta.owner_references:
         yield from owner_references(meta.owner_references, f"{path}.ownerReferences")
-    if meta.finalizers:
-        yield from finalizers(meta.finalizers, f"{path}.finalizers", may_be_bare=bare_finalizers)
-    if meta.managed_fields:
-        yield from managed_fields(meta.managed_fields, f"{path}.managedFields")
 
 
 def _owner_reference(reference: OwnerReference, path: str) -> Iterator[FieldError]:
     group, _, version = reference.api_version.rpartition("/")
+    version = "" if "/" in group else version
     if not version:
         yield invalid(f"{path}.apiVersion", reference.api_version, "version must not be empty")
     if not reference.kind:

@@ -351,10 +351,15 @@ class ResourceStore(Generic[T]):
         """Raises Invalid, and what admission refuses with."""
         strategy = self.strategy
         before = old.metadata
-        bare = strategy.bare_finalizers
-        of_metadata = list(validation.object_meta_update(new.metadata, before, bare_finalizers=bare))
-        # Upstream checks metadata in general and again in each kind's validation, and lists the causes twice.
-        problems = [*of_metadata, *of_metadata, *self._metadata_problems(new)]
+        of_metadata = list(validation.object_meta_update(new.metadata, before))
+        problems = list(of_metadata)
+        # Upstream checks metadata in general and most kinds' own validation does again, so that causes come twice.
+        if strategy.checks_metadata_twice:
+            problems.extend(of_metadata)
+            if not strategy.bare_finalizers:
+                problems.extend(validation.no_bare_finalizers(new.metadata.finalizers, "metadata.finalizers"))
+        if strategy.checks_metadata_as_new and write.subresource != "status":
+            problems.extend(self._metadata_problems(new))
         problems.extend(await self._checked(lambda strategy: _update_problems(strategy, new, old, write), new, old))
         if problems:
             raise errors.Invalid.of(self.kind, before.name, problems)

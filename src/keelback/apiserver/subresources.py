@@ -16,6 +16,7 @@ from keelback.apiserver.part_admission import AdmittedAlready, ProjectedAdmissio
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion
 from keelback.component.http import AnyResponse, Response
+from keelback.registry import pod_resizes
 from keelback.registry.strategy import Strategy
 
 Route = Callable[[RequestContext], Awaitable[AnyResponse]]
@@ -98,16 +99,8 @@ def with_ephemeral_containers(new: Any, old: Any) -> Any:
 
 
 def resized(new: Any, old: Any) -> Any:
-    """A pod with the resources sent, container by container."""
-    wanted = {one.name: one.resources for one in (*new.spec.containers, *new.spec.init_containers)}
-    spec = replace(
-        old.spec,
-        containers=tuple(replace(one, resources=wanted.get(one.name, one.resources)) for one in old.spec.containers),
-        init_containers=tuple(
-            replace(one, resources=wanted.get(one.name, one.resources)) for one in old.spec.init_containers
-        ),
-    )
-    return replace(old, spec=spec, metadata=_version_of(new, old))
+    """A pod with the resources sent."""
+    return replace(pod_resizes.merged(new, old), metadata=_version_of(new, old))
 
 
 def _version_of(new: Any, old: Any) -> ObjectMeta:

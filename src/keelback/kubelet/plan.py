@@ -129,19 +129,8 @@ def should_restart(container: AnyContainer, pod: Pod, status: ContainerStatus | 
         return False
     if state in (ContainerState.UNKNOWN, ContainerState.CREATED):
         return True
-    policy = restart_policy(container, pod, status.exit_code)
+    policy = pods.restart_policy(container, pod.spec, status.exit_code)
     return policy == "Always" or (policy == "OnFailure" and status.exit_code != 0)
-
-
-def restart_policy(container: AnyContainer, pod: Pod, exit_code: int) -> str:
-    """The policy for a container that ended so: its rules, its own policy, then the pod's (KEP-5307)."""
-    for rule in container.restart_policy_rules:
-        codes = rule.exit_codes
-        if rule.action == "Restart" and codes is not None:
-            listed = exit_code in codes.values
-            if listed == (codes.operator == "In"):
-                return "Always"
-    return container.restart_policy or pod.spec.restart_policy
 
 
 def container_hash(container: AnyContainer) -> str:

@@ -78,6 +78,7 @@ _BINDING_COLUMNS = (text("PolicyName", lambda one: one.spec.policy_name), text("
 
 class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
     kind = ValidatingAdmissionPolicy
+    bare_finalizers = True
     subresources = ("status",)
     columns = (number("Validations", lambda one: len(one.spec.validations)), text("ParamKind", _param_kind), AGE)
 
@@ -113,6 +114,7 @@ class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
 
 class ValidatingAdmissionPolicyBindingStrategy(Strategy[ValidatingAdmissionPolicyBinding]):
     kind = ValidatingAdmissionPolicyBinding
+    bare_finalizers = True
     columns = _BINDING_COLUMNS
 
     def validate(self, new: ValidatingAdmissionPolicyBinding) -> Iterator[FieldError]:
@@ -141,6 +143,7 @@ class ValidatingAdmissionPolicyBindingStrategy(Strategy[ValidatingAdmissionPolic
 
 class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
     kind = MutatingAdmissionPolicy
+    bare_finalizers = True
     columns = (number("Mutations", lambda one: len(one.spec.mutations)), text("ParamKind", _param_kind), AGE)
 
     def validate(self, new: MutatingAdmissionPolicy) -> Iterator[FieldError]:
@@ -169,6 +172,7 @@ class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
 
 class MutatingAdmissionPolicyBindingStrategy(Strategy[MutatingAdmissionPolicyBinding]):
     kind = MutatingAdmissionPolicyBinding
+    bare_finalizers = True
     columns = _BINDING_COLUMNS
 
     def validate(self, new: MutatingAdmissionPolicyBinding) -> Iterator[FieldError]:

@@ -26,6 +26,8 @@ def _available(api_service: APIService) -> str:
 
 class APIServiceStrategy(Strategy[APIService]):
     kind = APIService
+    bare_finalizers = True
+    checks_metadata_as_new = True
     storage_path = "apiregistration.k8s.io/apiservices"
     subresources = ("status",)
     counts_generations = False

@@ -84,6 +84,7 @@ def _duration(request: CertificateSigningRequest) -> str:
 
 class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
     kind = CertificateSigningRequest
+    checks_metadata_as_new = True
     subresources = ("approval", "status")
     counts_generations = False
     columns = (

@@ -14,6 +14,7 @@ from keelback.registry.strategy import Strategy
 
 class ClusterRoleStrategy(Strategy[ClusterRole]):
     kind = ClusterRole
+    checks_metadata_as_new = True
     columns = (CREATED_AT,)
     is_created_by_update = True
     counts_generations = False

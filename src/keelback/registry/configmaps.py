@@ -14,6 +14,7 @@ MAX_BYTES = 1024 * 1024
 
 class ConfigMapStrategy(Strategy[ConfigMap]):
     kind = ConfigMap
+    checks_metadata_as_new = True
     counts_generations = False
     columns = (Column("Data", lambda one, _now: len(one.data) + len(one.binary_data)), AGE)
 

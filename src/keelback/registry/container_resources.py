@@ -26,17 +26,22 @@ def validate_of_pod(spec: PodSpec, path: str) -> Iterator[FieldError]:
     resources = spec.resources
     if resources is None:
         return
+    if spec.os is not None and spec.os.name == "windows":
+        yield forbidden(path, "may not be set for a windows pod")
+        return
     if resources.claims:
-        yield forbidden(f"{path}.claims", "claims cannot be set for Resources at pod-level")
+        yield forbidden(f"{path}.claims", "claims may not be set for Resources at pod-level")
     yield from _requirements(replace(resources, claims=()), _of_pod, (), path)
     for name, amount in requested_together(spec).items():
-        own = resources.requests.get(name, "0")
-        if amount > quantity.parse(own):
-            yield invalid(
-                f"{path}.requests[{name}]",
-                own,
-                f"must be greater than or equal to aggregate container requests of {amount}",
-            )
+        own = resources.requests.get(name)
+        if own is not None and amount > quantity.parse(own):
+            why = f"must be greater than or equal to aggregate container requests of {amount}"
+            yield invalid(f"{path}.requests[{name}]", own, why)
+    for name, amount in limited_together(spec).items():
+        own = resources.limits.get(name)
+        if name.startswith(_HUGE_PAGES) and own is not None and amount > quantity.parse(own):
+            why = f"must be greater than or equal to aggregate container limits of {amount}"
+            yield invalid(f"{path}.limits[{name}]", own, why)
     for index, container in enumerate(spec.containers):
         for name, limit in container.resources.limits.items():
             own_limit = resources.limits.get(name)

@@ -16,7 +16,7 @@ from keelback.apimachinery.errors import (
     not_found,
     not_supported,
     required,
-    too_long,
+    too_many,
 )
 from keelback.registry import (
     container_ports,
@@ -37,6 +37,7 @@ _RESIZABLE: Final = ("cpu", "memory")
 _RESIZE_POLICIES: Final = ("NotRequired", "RestartContainer")
 _MAX_RESTART_RULES: Final = 20
 _MAX_EXIT_CODES: Final = 255
+_RULES_NEED_POLICY: Final = "must specify restartPolicy when restart rules are used"
 _NOT_FOR_INIT: Final = "may not be set for init containers without restartPolicy=Always"
 _NOT_FOR_EPHEMERAL: Final = "cannot be set for an Ephemeral Container"
 
@@ -79,8 +80,10 @@ def validate_init_containers(
         here = f"{path}[{index}]"
         yield from _common(container, pod, here)
         policy = container.restart_policy
-        if policy is not None or container.restart_policy_rules:
+        if policy is not None:
             yield from _restart_policy(policy, container.restart_policy_rules, here)
+        elif container.restart_policy_rules:
+            yield required(f"{here}.restartPolicy", _RULES_NEED_POLICY)
         if container.name in taken:
             yield duplicate(f"{here}.name", container.name)
         elif container.name:
@@ -98,6 +101,10 @@ def validate_init_containers(
         ):
             if given is not None:
                 yield forbidden(f"{here}.{field}", _NOT_FOR_INIT)
+        for place, resize in enumerate(container.resize_policy):
+            if resize.restart_policy == "RestartContainer":
+                why = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+                yield invalid(f"{here}.resizePolicy[{place}].restartPolicy", resize.restart_policy, why)
 
 
 def validate_ephemeral_containers(
@@ -165,7 +172,7 @@ def _common(container: AnyContainer, pod: Surroundings, path: str) -> Iterator[F
     if container.ports:
         yield from container_ports.validate(container.ports, f"{path}.ports")
     if container.env or container.env_from:
-        yield from environment.validate(container, pod.volumes, path)
+        yield from environment.validate(container, path)
     if container.volume_mounts:
         yield from volume_mounts.validate_mounts(container, pod.volumes, f"{path}.volumeMounts")
     if container.volume_devices:
@@ -197,20 +204,20 @@ def _resize_policy(
             elif value not in known:
                 yield not_supported(path, value, known)
         if pod_restart_policy == "Never" and one.restart_policy != "NotRequired":
-            yield invalid(path, one.restart_policy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
+            yield invalid(path, one.restart_policy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'")
 
 
 def _restart_policy(policy: str | None, rules: Sequence[ContainerRestartRule], path: str) -> Iterator[FieldError]:
     if policy is None:
-        yield required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+        yield required(f"{path}.restartPolicy", _RULES_NEED_POLICY)
     elif policy not in _RESTART_POLICIES:
         yield not_supported(f"{path}.restartPolicy", policy, _RESTART_POLICIES)
     if len(rules) > _MAX_RESTART_RULES:
-        yield too_long(f"{path}.restartPolicyRules", _MAX_RESTART_RULES)
+        yield too_many(f"{path}.restartPolicyRules", len(rules), _MAX_RESTART_RULES)
     for index, rule in enumerate(rules):
         here = f"{path}.restartPolicyRules[{index}]"
         if rule.action not in _RESTART_ACTIONS:
-            yield not_supported(f"{here}.action", rule.action, _RESTART_ACTIONS)
+            yield not_supported(f"{here}.action", rule.action, ("Restart",))
         codes = rule.exit_codes
         if codes is None:
             yield required(f"{here}.exitCodes", "must be specified")
@@ -218,4 +225,4 @@ def _restart_policy(policy: str | None, rules: Sequence[ContainerRestartRule], p
         if codes.operator not in ("In", "NotIn"):
             yield not_supported(f"{here}.exitCodes.operator", codes.operator, ("In", "NotIn"))
         if len(codes.values) > _MAX_EXIT_CODES:
-            yield too_long(f"{here}.exitCodes.values", _MAX_EXIT_CODES)
+            yield too_many(f"{here}.exitCodes.values", len(codes.values), _MAX_EXIT_CODES)

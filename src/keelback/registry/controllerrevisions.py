@@ -27,6 +27,7 @@ def _tree(revision: ControllerRevision) -> object:
 
 class ControllerRevisionStrategy(Strategy[ControllerRevision]):
     kind = ControllerRevision
+    checks_metadata_as_new = True
     counts_generations = False
     columns = (text("Controller", _controller), number("Revision", lambda one: one.revision), AGE)
 

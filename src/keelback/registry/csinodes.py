@@ -15,6 +15,8 @@ _LONGEST_ID = 192
 
 class CSINodeStrategy(Strategy[CSINode]):
     kind = CSINode
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     answers_deleted_object = True
     counts_generations = False
     columns = (number("Drivers", lambda one: len(one.spec.drivers or ())), AGE)

@@ -34,6 +34,7 @@ def _of_subset(subset: EndpointSubset) -> Iterable[str]:
 
 class EndpointsStrategy(Strategy[Endpoints]):
     kind = Endpoints
+    checks_metadata_as_new = True
     storage_path = "services/endpoints"
     is_created_by_update = True
     counts_generations = False

@@ -36,6 +36,8 @@ def _endpoints(endpoint_slice: EndpointSlice, _now: datetime) -> str:
 
 class EndpointSliceStrategy(Strategy[EndpointSlice]):
     kind = EndpointSlice
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     columns = (
         text("AddressType", lambda one: one.address_type),
         text("Ports", _ports),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from keelback.api.core_v1 import (
@@ -14,12 +14,13 @@ from keelback.api.core_v1 import (
     EphemeralContainer,
     FileKeySelector,
     ObjectFieldSelector,
+    PodSpec,
     ResourceFieldSelector,
     Volume,
 )
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, not_found, not_supported, required
-from keelback.registry import relative_paths
+from keelback.registry import relative_paths, windows_options
 
 _FIELDS: Final = (
     "metadata.name",
@@ -39,7 +40,9 @@ VOLUME_FIELDS: Final = (
     "metadata.namespace",
     "metadata.uid",
 )
-_CONVERTIBLE: Final = frozenset({*_FIELDS, *VOLUME_FIELDS, "spec.restartPolicy", "spec.schedulerName", "status.phase"})
+_CONVERTIBLE: Final = frozenset(
+    {*_FIELDS, *VOLUME_FIELDS, "spec.host", "spec.restartPolicy", "spec.schedulerName", "status.phase"}
+)
 _RESOURCES: Final = (
     "limits.cpu",
     "limits.ephemeral-storage",
@@ -50,13 +53,11 @@ _RESOURCES: Final = (
 )
 _HUGE_PAGES: Final = ("limits.hugepages-", "requests.hugepages-")
 _OF_BYTES: Final = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
-_subscripted = re.compile(r"(.+)\['(.*)'\]").fullmatch
+_subscripted = re.compile(r"(.+?)\['(.*)'\]").fullmatch
 _MORE_THAN_ONE: Final = "may not have more than one field specified at a time"
 
 
-def validate(
-    container: Container | EphemeralContainer, volumes: Mapping[str, Volume], path: str
-) -> Iterator[FieldError]:
+def validate(container: Container | EphemeralContainer, path: str) -> Iterator[FieldError]:
     """Everything wrong with `env` and `envFrom`."""
     for index, variable in enumerate(container.env):
         here = f"{path}.env[{index}]"
@@ -66,15 +67,29 @@ def validate(
             for complaint in names.relaxed_env_var_name(variable.name):
                 yield invalid(f"{here}.name", variable.name, complaint)
         if variable.value_from is not None:
-            yield from _value_from(variable, variable.value_from, volumes, f"{here}.valueFrom")
+            yield from _value_from(variable, variable.value_from, f"{here}.valueFrom")
     for index, source in enumerate(container.env_from):
         # Upstream reports the choice of a source at the list, not at its element.
         yield from _env_from(source, f"{path}.envFrom[{index}]", f"{path}.envFrom")
 
 
-def _value_from(
-    variable: EnvVar, source: EnvVarSource, volumes: Mapping[str, Volume], path: str
-) -> Iterator[FieldError]:
+def validate_files(spec: PodSpec, path: str) -> Iterator[FieldError]:
+    """The complaints about variables whose files are in no volume where a container could have left them."""
+    volumes: dict[str, Volume] | None = None
+    for here, container in windows_options.containers(spec, path):
+        for index, variable in enumerate(container.env):
+            selector = variable.value_from.file_key_ref if variable.value_from is not None else None
+            if selector is None:
+                continue
+            volumes = volumes or {one.name: one for one in spec.volumes}
+            volume, where = volumes.get(selector.volume_name), f"{here}.env[{index}].valueFrom.fileKeyRef.volumeName"
+            if volume is None:
+                yield not_found(where, selector.volume_name)
+            elif volume.empty_dir is None:
+                yield invalid(where, selector.volume_name, "referenced volume must be of type emptyDir")
+
+
+def _value_from(variable: EnvVar, source: EnvVarSource, path: str) -> Iterator[FieldError]:
     count = 0
     if source.field_ref is not None:
         count += 1
@@ -97,7 +112,7 @@ def _value_from(
                 yield invalid(f"{path}.{field}.key", chosen.key, complaint)
     if source.file_key_ref is not None:
         count += 1
-        yield from _file_key(source.file_key_ref, volumes, f"{path}.fileKeyRef")
+        yield from _file_key(source.file_key_ref, f"{path}.fileKeyRef")
     if not count:
         yield invalid(
             path,
@@ -110,24 +125,21 @@ def _value_from(
         yield invalid(path, "", _MORE_THAN_ONE)
 
 
-def _file_key(selector: FileKeySelector, volumes: Mapping[str, Volume], path: str) -> Iterator[FieldError]:
-    if not selector.volume_name:
-        yield required(f"{path}.volumeName")
-    else:
-        volume = volumes.get(selector.volume_name)
-        if volume is None:
-            yield not_found(f"{path}.volumeName", selector.volume_name)
-        elif volume.empty_dir is None:
-            yield invalid(f"{path}.volumeName", selector.volume_name, "referenced volume must be of type emptyDir")
-    if not selector.path:
-        yield required(f"{path}.path")
-    else:
-        yield from relative_paths.not_reserved(selector.path, f"{path}.path")
+def _file_key(selector: FileKeySelector, path: str) -> Iterator[FieldError]:
     if not selector.key:
         yield required(f"{path}.key")
     else:
         for complaint in names.relaxed_env_var_name(selector.key):
             yield invalid(f"{path}.key", selector.key, complaint)
+    if not selector.volume_name:
+        yield required(f"{path}.volumeName")
+    else:
+        for complaint in names.dns1123_label(selector.volume_name):
+            yield invalid(f"{path}.volumeName", selector.volume_name, complaint)
+    if not selector.path:
+        yield required(f"{path}.path")
+    else:
+        yield from relative_paths.without_backsteps(selector.path, f"{path}.path")
 
 
 def validate_field_ref(selector: ObjectFieldSelector, known: tuple[str, ...], path: str) -> Iterator[FieldError]:
@@ -141,22 +153,24 @@ def validate_field_ref(selector: ObjectFieldSelector, known: tuple[str, ...], pa
         return
     subscripted = _subscripted(field_path)
     stem = field_path if subscripted is None else subscripted[1]
-    if selector.api_version != "v1" or stem not in _CONVERTIBLE:
-        why = (
-            f"field label not supported: {stem}"
-            if selector.api_version == "v1"
-            else f"unsupported pod version: {selector.api_version}"
-        )
+    why = ""
+    if selector.api_version != "v1":
+        why = f"unsupported pod version: {selector.api_version}"
+    elif subscripted is not None and stem not in ("metadata.annotations", "metadata.labels"):
+        why = f"field label does not support subscript: {field_path}"
+    elif stem not in _CONVERTIBLE:
+        why = f"field label not supported: {field_path}"
+    if why:
         yield invalid(f"{path}.fieldPath", field_path, f"error converting fieldPath: {why}")
     elif subscripted is None:
+        # The name it had before v1 is still understood.
+        stem = "spec.nodeName" if stem == "spec.host" else stem
         if stem not in known:
             yield not_supported(f"{path}.fieldPath", stem, known)
-    elif stem in ("metadata.annotations", "metadata.labels"):
+    else:
         key = subscripted[2].lower() if stem == "metadata.annotations" else subscripted[2]
         for complaint in names.qualified_name(key):
             yield invalid(path, key, complaint)
-    else:
-        yield invalid(path, stem, "does not support subscript")
 
 
 def validate_resource_field_ref(

@@ -42,6 +42,8 @@ def _missing(schema: FlowSchema) -> str:
 
 class FlowSchemaStrategy(Strategy[FlowSchema]):
     kind = FlowSchema
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     subresources = ("status",)
     columns = (
         text("PriorityLevel", lambda one: one.spec.priority_level_configuration.name),

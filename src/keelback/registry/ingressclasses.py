@@ -28,6 +28,7 @@ def _parameters(ingress_class: IngressClass) -> str:
 
 class IngressClassStrategy(Strategy[IngressClass]):
     kind = IngressClass
+    checks_metadata_as_new = True
     columns = (text("Controller", lambda one: one.spec.controller), text("Parameters", _parameters), AGE)
 
     def validate(self, new: IngressClass) -> Iterator[FieldError]:

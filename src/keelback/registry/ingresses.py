@@ -35,6 +35,7 @@ def _address(ingress: Ingress, _now: datetime) -> str:
 
 class IngressStrategy(Strategy[Ingress]):
     kind = Ingress
+    checks_metadata_as_new = True
     storage_path = "ingress"
     subresources = ("status",)
     columns = (

@@ -16,6 +16,8 @@ from keelback.registry.strategy import Strategy
 
 class LimitRangeStrategy(Strategy[LimitRange]):
     kind = LimitRange
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     is_created_by_update = True
     counts_generations = False
     columns = (CREATED_AT,)

@@ -31,6 +31,7 @@ class NamespaceFields(msgspec.Struct, frozen=True):
 
 class NamespaceStrategy(Strategy[Namespace]):
     kind = Namespace
+    checks_metadata_as_new = True
     columns = (text("Status", lambda one: one.status.phase), AGE)
     subresources = ("finalize", "status")
     answers_deleted_object = True

@@ -52,6 +52,7 @@ def _info(attribute: str) -> Any:
 
 class NodeStrategy(Strategy[Node]):
     kind = Node
+    checks_metadata_as_new = True
     storage_path = "minions"
     subresources = ("proxy", "status")
     counts_generations = False

@@ -35,6 +35,7 @@ def _access_modes(claim: PersistentVolumeClaim) -> str:
 
 class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
     kind = PersistentVolumeClaim
+    checks_metadata_as_new = True
     subresources = ("status",)
     answers_deleted_object = True
     counts_generations = False

@@ -33,6 +33,7 @@ def _claim(volume: PersistentVolume) -> str:
 
 class PersistentVolumeStrategy(Strategy[PersistentVolume]):
     kind = PersistentVolume
+    checks_metadata_as_new = True
     subresources = ("status",)
     answers_deleted_object = True
     counts_generations = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -22,7 +21,6 @@ from keelback.registry import label_selectors
 
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _INCLUSION_POLICIES: Final = ("Honor", "Ignore")
-_is_decimal: Final = re.compile(r"0|-?[1-9][0-9]*").fullmatch
 _WHEN_UNSATISFIABLE: Final = ("DoNotSchedule", "ScheduleAnyway")
 
 
@@ -56,9 +54,10 @@ def _toleration_value(toleration: Toleration, path: str) -> Iterator[FieldError]
         case "Exists":
             if value:
                 yield invalid(f"{path}.operator", value, "value must be empty when `operator` is 'Exists'")
-        case "Gt" | "Lt":
-            if not _is_decimal(value):
-                yield invalid(f"{path}.value", value, "must be a valid decimal integer in canonical form")
+        case "Gt" | "Lt" as comparison:
+            # TaintTolerationComparisonOperators is off by default.
+            known = ("Equal", "Exists", "Lt", "Gt")
+            yield not_supported(f"{path}.operator", comparison, known, in_given_order=True)
         case other:
             yield not_supported(f"{path}.operator", other, ("Equal", "Exists"), in_given_order=True)
 
@@ -177,6 +176,7 @@ def _label_keys_of_term(term: PodAffinityTerm, path: str) -> Iterator[FieldError
             for complaint in names.qualified_name(key):
                 yield invalid(f"{path}.{field}[{index}]", key, complaint)
     if selector is not None:
+        # Upstream leaves the field out of the path.
         yield from _selected_twice(term.match_label_keys, selector, path)
     for index, key in enumerate(term.match_label_keys):
         if key in term.mismatch_label_keys:
@@ -207,7 +207,7 @@ def validate_spread(constraints: Sequence[TopologySpreadConstraint], path: str) 
             if policy is not None and policy not in _INCLUSION_POLICIES:
                 yield not_supported(f"{here}.{field}", policy, _INCLUSION_POLICIES)
         if one.match_label_keys:
-            yield from _label_keys_of_spread(one, f"{here}.matchLabelKeys")
+            yield from _label_keys_of_spread(one, here)
         yield from label_selectors.validate(one.label_selector, f"{here}.labelSelector")
 
 
@@ -225,11 +225,11 @@ def _min_domains(constraint: TopologySpreadConstraint, path: str) -> Iterator[Fi
 def _label_keys_of_spread(constraint: TopologySpreadConstraint, path: str) -> Iterator[FieldError]:
     selector = constraint.label_selector
     if selector is None:
-        yield forbidden(path, "must not be specified when labelSelector is not set")
+        yield forbidden(f"{path}.matchLabelKeys", "must not be specified when labelSelector is not set")
         return
     for index, key in enumerate(constraint.match_label_keys):
         for complaint in names.qualified_name(key):
-            yield invalid(f"{path}[{index}]", key, complaint)
+            yield invalid(f"{path}.matchLabelKeys[{index}]", key, complaint)
     yield from _selected_twice(constraint.match_label_keys, selector, path)
 
 

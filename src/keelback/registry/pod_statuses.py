@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from keelback.api import pods
-from keelback.api.core_v1 import ContainerStatus, Pod, PodIP, PodStatus
+from keelback.api.core_v1 import Pod, PodExtendedResourceClaimStatus, PodIP, PodSpec, PodStatus
 from keelback.apimachinery import addresses, names
-from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid
+from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, required
 from keelback.apimachinery.meta import Value, replace
+from keelback.registry import container_statuses
 from keelback.registry.internal_forms import internal
 
 _SYSTEM_CONDITIONS: Final = ("PodScheduled", "Ready", "Initialized")
+_NOT_NEGATIVE: Final = "must be a non-negative integer"
 _ONE_PER_FAMILY: Final = "may specify no more than one IP for each IP family"
 
 
@@ -20,22 +22,31 @@ def validate_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     """Everything that an update of a status says and may not."""
     after, before = new.status, old.status
     for index, condition in enumerate(after.conditions):
+        here = f"status.conditions[{index}]"
+        if condition.observed_generation < 0:
+            yield invalid(f"{here}.observedGeneration", condition.observed_generation, _NOT_NEGATIVE)
         if condition.type not in _SYSTEM_CONDITIONS:
             for complaint in names.qualified_name(condition.type):
-                # Upstream looks for the conditions in the metadata.
-                yield invalid(f"metadata.conditions[{index}].Type", condition.type, complaint)
+                yield invalid(f"{here}.Type", condition.type, complaint)
     nominated = after.nominated_node_name
     if nominated and nominated != before.nominated_node_name:
         for complaint in names.dns1123_subdomain(nominated):
             yield invalid("status.nominatedNodeName", nominated, complaint)
+        if old.spec.node_name:
+            yield forbidden("status.nominatedNodeName", "may not be set on pods that are already bound to a node")
+    if after.observed_generation < 0:
+        yield invalid("status.observedGeneration", after.observed_generation, _NOT_NEGATIVE)
     if after.qos_class != before.qos_class:
         yield invalid("status.qosClass", after.qos_class, "field is immutable")
-    yield from _transitions(new, old)
+    yield from container_statuses.validate_transitions(new, old)
     yield from _claims(new)
+    if after.extended_resource_claim_status is not None:
+        yield from _extended_resources(after.extended_resource_claim_status, new.spec)
     if after.pod_ips:
         kept = [one.ip for one in before.pod_ips]
         yield from _addresses([one.ip for one in after.pod_ips], after.pod_ips, kept, "status.podIPs")
     yield from _host_addresses(after, before)
+    yield from container_statuses.validate(new)
 
 
 def with_same_addresses(status: PodStatus) -> PodStatus:
@@ -49,32 +60,20 @@ def with_same_addresses(status: PodStatus) -> PodStatus:
     return replace(status, pod_ip=first)
 
 
-def _transitions(new: Pod, old: Pod) -> Iterator[FieldError]:
-    policy = old.spec.restart_policy
-    sidecars = {one.name for one in old.spec.init_containers if pods.is_restartable_init(one)}
-    # A container with rules of its own may be started again whatever the pod's policy says.
-    ruled = {one.name for one in pods.all_containers(old.spec) if one.restart_policy is not None}
-    after, before = new.status, old.status
-    yield from _ends(after.container_statuses, before.container_statuses, policy, ruled, "containerStatuses")
-    inits, old_inits = after.init_container_statuses, before.init_container_statuses
-    yield from _ends(inits, old_inits, policy, ruled | sidecars, "initContainerStatuses")
-    others, old_others = after.ephemeral_container_statuses, before.ephemeral_container_statuses
-    yield from _ends(others, old_others, "Never", set(), "ephemeralContainerStatuses")
-
-
-def _ends(
-    after: Sequence[ContainerStatus], before: Sequence[ContainerStatus], policy: str, exempt: set[str], field: str
-) -> Iterator[FieldError]:
-    """The complaints about containers that have ended for good and are said to be alive again."""
-    if policy == "Always":
-        return
-    for index, old in enumerate(before):
-        ended = old.state.terminated
-        if ended is None or old.name in exempt or (ended.exit_code != 0 and policy == "OnFailure"):
-            continue
-        for new in after:
-            if new.name == old.name and new.state.terminated is None:
-                yield forbidden(f"status.{field}[{index}].state", "may not be transitioned to non-terminated state")
+def with_what_was_left_out(status: PodStatus, before: PodStatus) -> PodStatus:
+    """A status with the class and the generations that reporters of old leave out."""
+    changes: dict[str, Any] = {}
+    if not status.qos_class:
+        changes["qos_class"] = before.qos_class
+    if not status.observed_generation and before.observed_generation:
+        changes["observed_generation"] = before.observed_generation
+    observed = {one.type: one.observed_generation for one in before.conditions if one.observed_generation}
+    if any(not one.observed_generation and one.type in observed for one in status.conditions):
+        changes["conditions"] = tuple(
+            one if one.observed_generation else replace(one, observed_generation=observed.get(one.type, 0))
+            for one in status.conditions
+        )
+    return replace(status, **changes) if changes else status
 
 
 def _claims(pod: Pod) -> Iterator[FieldError]:
@@ -90,6 +89,39 @@ def _claims(pod: Pod) -> Iterator[FieldError]:
         if status.resource_claim_name is not None:
             for complaint in names.dns1123_subdomain(status.resource_claim_name):
                 yield invalid(here, status.resource_claim_name, complaint)
+
+
+def _extended_resources(claim: PodExtendedResourceClaimStatus, spec: PodSpec) -> Iterator[FieldError]:
+    path = "status.extendedResourceClaimStatus"
+    containers = {one.name: one for one in pods.all_containers(spec)}
+    if not claim.request_mappings:
+        yield required(f"{path}.requestMappings", "at least one request mapping is required")
+    seen = set()
+    for index, mapping in enumerate(claim.request_mappings):
+        here = f"{path}.requestMappings[{index}]"
+        container = containers.get(mapping.container_name)
+        if container is None:
+            why = "must match the name of an entry in spec.initContainers.name or spec.containers.name"
+            yield invalid(f"{here}.containerName", mapping.container_name, why)
+        elif mapping.resource_name not in container.resources.requests:
+            why = (
+                "must match the extended resource name of an entry in spec.initContainers.resources.requests or "
+                "spec.containers.resources.requests"
+            )
+            yield invalid(f"{here}.resourceName", mapping.resource_name, why)
+        for complaint in names.dns1123_label(mapping.request_name):
+            # Upstream does not say which of the mappings.
+            yield invalid(f"{path}.requestName", mapping.request_name, complaint)
+        if mapping in seen:
+            yield duplicate(f"{here}.containerName", mapping.container_name)
+            yield duplicate(f"{here}.resourceName", mapping.resource_name)
+            yield duplicate(f"{here}.requestName", mapping.request_name)
+        seen.add(mapping)
+    if not claim.resource_claim_name:
+        yield required(f"{path}.resourceClaimName")
+    else:
+        for complaint in names.dns1123_subdomain(claim.resource_claim_name):
+            yield invalid(f"{path}.resourceClaimName", claim.resource_claim_name, complaint)
 
 
 def _host_addresses(after: PodStatus, before: PodStatus) -> Iterator[FieldError]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from keelback.api import pods
 from keelback.api.core_v1 import HostAlias, PodDNSConfig, PodResourceClaim, PodSpec, PodTemplateSpec, Volume
 from keelback.apimachinery import addresses, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long
@@ -14,6 +15,7 @@ from keelback.registry import (
     container_ports,
     container_resources,
     containers,
+    environment,
     placement,
     pod_annotations,
     security_contexts,
@@ -54,7 +56,7 @@ def validate_spec(spec: PodSpec, metadata: ObjectMeta | None, path: str) -> Iter
     if spec.volumes:
         yield from volumes.validate(spec.volumes, metadata, f"{path}.volumes", sound)
     if spec.resource_claims:
-        yield from _claims(spec.resource_claims, f"{path}.resourceClaims")
+        yield from _claims(spec.resource_claims, metadata, f"{path}.resourceClaims")
     yield from _containers(spec, sound, path)
     if spec.resources is not None:
         yield from container_resources.validate_of_pod(spec, f"{path}.resources")
@@ -82,7 +84,10 @@ def validate_spec(spec: PodSpec, metadata: ObjectMeta | None, path: str) -> Iter
     if not is_plain or any(one.security_context is not None for one in spec.containers):
         yield from windows_options.validate_host_process(spec, path)
     yield from security_contexts.validate_host_users(spec, path)
+    if spec.hostname_override is not None:
+        yield from _hostname_override(spec, spec.hostname_override, f"{path}.hostnameOverride")
     yield from _names(spec, path)
+    yield from environment.validate_files(spec, path)
 
 
 def _containers(spec: PodSpec, sound: Mapping[str, Volume], path: str) -> Iterator[FieldError]:
@@ -105,7 +110,11 @@ def _containers(spec: PodSpec, sound: Mapping[str, Volume], path: str) -> Iterat
         )
 
 
-def _claims(claims: Sequence[PodResourceClaim], path: str) -> Iterator[FieldError]:
+def _claims(claims: Sequence[PodResourceClaim], metadata: ObjectMeta | None, path: str) -> Iterator[FieldError]:
+    if metadata is not None and pods.MIRROR_ANNOTATION in metadata.annotations:
+        for _ in claims:
+            yield forbidden("", "static pods do not support resource claims")
+        return
     seen: set[str] = set()
     for index, claim in enumerate(claims):
         here = f"{path}[{index}]"
@@ -183,8 +192,6 @@ def _names(spec: PodSpec, path: str) -> Iterator[FieldError]:
     for field, value in (("hostname", spec.hostname), ("subdomain", spec.subdomain)):
         for complaint in names.dns1123_label(value) if value else ():
             yield invalid(f"{path}.{field}", value, complaint)
-    if spec.hostname_override is not None:
-        yield from _hostname_override(spec, spec.hostname_override, f"{path}.hostnameOverride")
     if spec.tolerations:
         yield from placement.validate_tolerations(spec.tolerations, f"{path}.tolerations")
     if spec.host_aliases:
@@ -206,14 +213,14 @@ def _names(spec: PodSpec, path: str) -> Iterator[FieldError]:
 
 def _hostname_override(spec: PodSpec, name: str, path: str) -> Iterator[FieldError]:
     # There is one host name: on the host's network it is the host's (KEP-4762).
-    if spec.host_network:
-        yield forbidden(path, "may not be specified when `hostNetwork` is true")
     if spec.set_hostname_as_fqdn:
-        yield forbidden(path, "may not be specified when `setHostnameAsFQDN` is true")
-    for complaint in names.dns1123_subdomain(name):
-        yield invalid(path, name, complaint)
+        yield forbidden(path, "may not be specified when setHostnameAsFQDN is true")
+    if spec.host_network:
+        yield forbidden(path, "may not be specified when hostNetwork is true")
     if len(name) > _MAX_HOSTNAME:
         yield too_long(path, _MAX_HOSTNAME)
+    for complaint in names.dns1123_subdomain(name):
+        yield invalid(path, name, complaint)
 
 
 def _host_aliases(aliases: Sequence[HostAlias], path: str) -> Iterator[FieldError]:

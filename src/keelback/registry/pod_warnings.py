@@ -20,7 +20,7 @@ from keelback.api.core_v1 import (
     Volume,
     VolumeProjection,
 )
-from keelback.apimachinery import quantity
+from keelback.apimachinery import names, quantity
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.registry import claim_warnings, pod_annotations, windows_options
 
@@ -54,7 +54,13 @@ _PICKS_NOTHING: Final = "a null labelSelector results in matching no pod"
 
 
 def of_pod(pod: Pod) -> Iterator[str]:
-    """The warnings about a pod."""
+    """The warnings about a new pod."""
+    complaints = names.dns1123_label(pod.metadata.name)
+    if complaints:
+        yield (
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label "
+            f"is recommended: [{' '.join(complaints)}]"
+        )
     yield from _of(pod.spec, pod.metadata, "")
 
 

@@ -17,6 +17,7 @@ _EVICTION_POLICIES = ("AlwaysAllow", "IfHealthyBudget")
 
 class PodDisruptionBudgetStrategy(Strategy[PodDisruptionBudget]):
     kind = PodDisruptionBudget
+    checks_metadata_twice = False
     subresources = ("status",)
     needs_resource_version_to_update = True
     columns = (

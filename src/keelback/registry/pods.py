@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from keelback.api import pods
-from keelback.api.core_v1 import Pod, PodStatus
+from keelback.api.core_v1 import Pod, PodCondition, PodSpec, PodStatus
 from keelback.apimachinery.errors import FieldError, forbidden
 from keelback.apimachinery.meta import replace
 from keelback.registry import (
@@ -25,6 +25,7 @@ from keelback.registry import (
     pod_warnings,
 )
 from keelback.registry.strategy import Strategy
+from keelback.scheduling import scheduling_gates
 
 
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
@@ -50,6 +51,7 @@ class PodFields(msgspec.Struct, frozen=True):
 
 class PodStrategy(Strategy[Pod]):
     kind = Pod
+    checks_metadata_as_new = True
     columns = pod_cells.COLUMNS
     subresources = (
         "attach",
@@ -105,8 +107,7 @@ class PodStrategy(Strategy[Pod]):
 
     def prepare_for_status_update(self, new: Pod, old: Pod) -> Pod:
         status = pod_statuses.with_same_addresses(disabled_fields.dropped_from_status(new.status))
-        if not status.qos_class:
-            status = replace(status, qos_class=old.status.qos_class)
+        status = pod_statuses.with_what_was_left_out(status, old.status)
         # Old kubelets spoil owner references, which the garbage collector lives by.
         metadata = replace(new.metadata, owner_references=old.metadata.owner_references)
         return replace(new, metadata=metadata, spec=old.spec, status=status)
@@ -118,7 +119,7 @@ class PodStrategy(Strategy[Pod]):
         return seconds if seconds >= 0 else 1
 
     def warnings(self, new: Pod, old: Pod | None) -> Iterable[str]:
-        if old is None or old.spec != new.spec:
+        if old is None:
             yield from pod_warnings.of_pod(new)
 
     def validate(self, new: Pod) -> Iterator[FieldError]:
@@ -181,5 +182,11 @@ def _annotations_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     yield from pod_annotations.validate(after, new.spec, "metadata.annotations")
 
 
-def _first_status(spec: Any) -> PodStatus:
-    return PodStatus(phase="Pending", qos_class=pods.compute_qos_class(spec))
+def _first_status(spec: PodSpec) -> PodStatus:
+    status = PodStatus(phase="Pending", qos_class=pods.compute_qos_class(spec))
+    return replace(status, conditions=(_GATED,)) if spec.scheduling_gates else status
+
+
+_GATED: Final = PodCondition(
+    type="PodScheduled", status="False", reason="SchedulingGated", message=scheduling_gates.MESSAGE
+)

@@ -42,6 +42,8 @@ def _shares(level: PriorityLevelConfiguration, _now: datetime) -> str | int:
 
 class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
     kind = PriorityLevelConfiguration
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     subresources = ("status",)
     columns = (
         text("Type", lambda one: one.spec.type),

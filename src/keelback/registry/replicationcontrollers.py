@@ -19,6 +19,7 @@ from keelback.registry.workloads import CONTAINERS, IMAGES, number, validate_cou
 
 class ReplicationControllerStrategy(Strategy[ReplicationController]):
     kind = ReplicationController
+    checks_metadata_as_new = True
     storage_path = "controllers"
     subresources = ("scale", "status")
     orphans_by_default = True

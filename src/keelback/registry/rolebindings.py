@@ -13,6 +13,7 @@ from keelback.registry.strategy import Strategy
 
 class RoleBindingStrategy(Strategy[RoleBinding]):
     kind = RoleBinding
+    checks_metadata_as_new = True
     columns = rbac.BINDING_COLUMNS
     is_created_by_update = True
     counts_generations = False

@@ -28,6 +28,7 @@ class SecretFields(msgspec.Struct, frozen=True):
 
 class SecretStrategy(Strategy[Secret]):
     kind = Secret
+    checks_metadata_as_new = True
     counts_generations = False
     columns = (text("Type", lambda one: one.type), Column("Data", lambda one, _now: len(one.data)), AGE)
     field_type: ClassVar[type[msgspec.Struct]] = SecretFields

@@ -18,6 +18,7 @@ _MAX_SYSCTL: Final = 253
 _SYSCTL_SEGMENT: Final = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL: Final = rf"^({_SYSCTL_SEGMENT}[\./])*{_SYSCTL_SEGMENT}$"
 _is_sysctl: Final = re.compile(_SYSCTL[1:-1]).fullmatch
+_OWN_USERS: Final = "when `hostUsers` is false"
 _IPC_SYSCTLS: Final = frozenset({"kernel.sem"})
 _IPC_PREFIXES: Final = ("kernel.shm", "kernel.msg", "fs.mqueue.")
 
@@ -77,7 +78,10 @@ def validate_host_users(spec: PodSpec, path: str) -> Iterator[FieldError]:
         return
     for field, is_set in (("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)):
         if is_set:
-            yield forbidden(f"{path}.{field}", "when `pod.Spec.HostUsers` is false")
+            yield forbidden(f"{path}.{field}", _OWN_USERS)
+    for here, container in windows_options.containers(spec, path):
+        if container.volume_devices:
+            yield forbidden(f"{here}.volumeDevices", _OWN_USERS)
 
 
 def is_of_no_concern(context: PodSecurityContext) -> bool:

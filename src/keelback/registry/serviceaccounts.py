@@ -15,6 +15,7 @@ _ENFORCE_MOUNTABLE_SECRETS: Final = "kubernetes.io/enforce-mountable-secrets"
 
 class ServiceAccountStrategy(Strategy[ServiceAccount]):
     kind = ServiceAccount
+    checks_metadata_as_new = True
     subresources = ("token",)
     counts_generations = False
     answers_deleted_object = True

@@ -17,6 +17,7 @@ _LONGEST_PARAMETERS = 256 * 1024
 
 class StorageClassStrategy(Strategy[StorageClass]):
     kind = StorageClass
+    checks_metadata_as_new = True
     answers_deleted_object = True
     counts_generations = False
     columns = (

@@ -130,6 +130,12 @@ class Strategy(Generic[T]):
     bare_finalizers: ClassVar[bool] = False
     """Finalizers need no group in their name."""
 
+    checks_metadata_twice: ClassVar[bool] = True
+    """The kind's own validation of an update looks at the metadata too: what is wrong with it is listed again."""
+
+    checks_metadata_as_new: ClassVar[bool] = False
+    """The kind's own validation of an update looks at it as at a new object's: this is listed as well."""
+
     answers_deleted_object: ClassVar[bool] = False
     """DELETE answers the object, not a Status."""
 

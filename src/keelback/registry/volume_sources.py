@@ -106,6 +106,7 @@ def validate_driver(name: str, path: str) -> Iterator[FieldError]:
     """Everything wrong with the name of a CSI driver."""
     if not name:
         yield required(path)
+        return
     if len(name.encode()) > 63:
         yield too_long(path, 63)
     for complaint in names.dns1123_subdomain(name.lower()):
@@ -256,8 +257,11 @@ def _plain_reference(reference: Any, path: str) -> Iterator[FieldError]:
 
 
 def _glusterfs(source: Any, path: str) -> Iterator[FieldError]:
-    namespace = getattr(source, "endpoints_namespace", "")
-    if namespace:
+    namespace = getattr(source, "endpoints_namespace", None)
+    if namespace == "":
+        why = "if the endpointnamespace is set, it must be a valid namespace name"
+        yield invalid(f"{path}.endpointsNamespace", namespace, why)
+    elif namespace is not None:
         for complaint in names.dns1123_label(namespace):
             yield invalid(f"{path}.endpointsNamespace", namespace, complaint)
 

@@ -16,6 +16,8 @@ _LONGEST_MESSAGE = 1024
 
 class VolumeAttachmentStrategy(Strategy[VolumeAttachment]):
     kind = VolumeAttachment
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     subresources = ("status",)
     answers_deleted_object = True
     counts_generations = False

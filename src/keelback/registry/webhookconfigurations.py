@@ -122,6 +122,9 @@ def _service_problems(service: ServiceReference, path: str) -> Iterator[FieldErr
 
 class MutatingWebhookConfigurationStrategy(Strategy[MutatingWebhookConfiguration]):
     kind = MutatingWebhookConfiguration
+    bare_finalizers = True
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     columns = _COLUMNS
 
     def validate(self, new: MutatingWebhookConfiguration) -> Iterator[FieldError]:
@@ -135,6 +138,9 @@ class MutatingWebhookConfigurationStrategy(Strategy[MutatingWebhookConfiguration
 
 class ValidatingWebhookConfigurationStrategy(Strategy[ValidatingWebhookConfiguration]):
     kind = ValidatingWebhookConfiguration
+    bare_finalizers = True
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     columns = _COLUMNS
 
     def validate(self, new: ValidatingWebhookConfiguration) -> Iterator[FieldError]:

@@ -94,7 +94,7 @@ def validate_os(spec: PodSpec, path: str) -> Iterator[FieldError]:
         return
     match spec.os.name:
         case "":
-            yield required(f"{path}.os.name", "cannot be empty")
+            yield required(f"{path}.os.name")
         case "linux":
             if spec.security_context.windows_options is not None:
                 yield forbidden(f"{path}.securityContext.windowsOptions", _NOT_ON_LINUX)
