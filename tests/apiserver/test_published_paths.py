@@ -18,7 +18,7 @@ from keelback.testing.api import ADMINISTRATOR, api_server
 METHODS = ("delete", "get", "head", "options", "patch", "post", "put")
 UNKNOWN = "the server could not find the requested resource"
 # What a request without a node to send it to is told.
-NAMES_NO_POD = "Binding.target.name: Required value"
+NAMES_NO_POD = "target.name: Required value"
 
 
 async def read(api: RunningAPIServer, path: str) -> Any:

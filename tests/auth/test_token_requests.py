@@ -89,3 +89,17 @@ def test_a_lifetime_has_bounds(seconds: int, text: str) -> None:
     with pytest.raises(errors.Invalid) as refused:
         _create(ACCOUNT, expiration_seconds=seconds)
     assert text in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("field", "metadata"), [("name", ObjectMeta(name="b")), ("namespace", ObjectMeta(namespace="y"))]
+)
+def test_a_request_may_name_no_other_account(field: str, metadata: ObjectMeta) -> None:
+    requests = TokenRequests(TokenIssuer(KEY), Objects(ACCOUNT))
+    with pytest.raises(errors.Invalid) as refused:
+        asyncio.run(requests.create("x", "sa", TokenRequest(metadata=metadata), now=NOW, token_id="id1"))
+    given = getattr(metadata, field)
+    assert refused.value.message == (
+        f'TokenRequest.authentication.k8s.io "sa" is invalid: metadata.{field}: Invalid value: "{given}": must match '
+        f"the service account {field} if specified"
+    )

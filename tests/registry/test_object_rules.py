@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from keelback.api.core_v1 import ConfigMap
 from keelback.apimachinery import codecs
 from keelback.registry.builtin import strategies
+from keelback.registry.configmaps import ConfigMapStrategy
 
 STRATEGIES = {one.kind.__kind__.resource: one for one in strategies()}
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
@@ -475,3 +477,9 @@ def test_what_an_event_may_say(event: dict[str, Any], expected: list[str]) -> No
 )
 def test_what_a_secret_of_a_type_must_hold(kind: str, data: dict[str, str], expected: list[str]) -> None:
     assert problems("secrets", {"type": kind, "data": data}) == expected
+
+
+def test_what_is_too_large_about_a_config_map_is_no_field() -> None:
+    large = ConfigMap(data={"a": "x" * 600_000}, binary_data={"b": b"x" * 600_000})
+    (problem,) = ConfigMapStrategy().validate(large)
+    assert (problem.field, problem.body) == ("[]", "Too long: may not be more than 1048576 bytes")

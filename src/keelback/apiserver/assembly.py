@@ -51,6 +51,7 @@ from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
+from keelback.apiserver.pod_parts import PodParts
 from keelback.apiserver.port_claims import PortClaims
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
@@ -486,7 +487,7 @@ class _Assembly:
     def _add_subresources(self) -> None:
         pods = self._handlers["", "pods"]
         budgets = self._handlers["policy", "poddisruptionbudgets"]
-        parts = subresources.PodParts(pods, budgets, self._lookup)
+        parts = PodParts(pods, budgets)
         route = self._server.route_resource
         route("", "v1", "pods", "binding", parts.bind)
         route("", "v1", "bindings", "", parts.bind)

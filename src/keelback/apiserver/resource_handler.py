@@ -14,7 +14,7 @@ import msgspec
 
 from keelback.apimachinery import codecs, errors, protobuf_encoding
 from keelback.apimachinery.meta import Kind, Status, StatusDetails, with_metadata
-from keelback.apiserver import bodies, negotiation, options, patching, tables, websocket_watch
+from keelback.apiserver import bodies, negotiation, options, owner_references, patching, tables, websocket_watch
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write, Written
@@ -199,6 +199,7 @@ class ResourceHandler:
         if obj.metadata.resource_version and obj.metadata.resource_version != "0":
             raise errors.StatusError("resourceVersion should not be set on objects to be created", code=500)
         obj = self._in_namespace(obj, context.info.namespace)
+        obj = owner_references.without_repeated(obj, context.warn)
         obj = self.strategy.asked_by(obj, context.user)
         written = await self.store.create(obj, self.write(context, dry_run=chosen.dry_run))
         self._warn(context, written.obj, None)
@@ -208,7 +209,7 @@ class ResourceHandler:
         accepted = self.accepted(context)
         chosen = options.write_options(context, "UpdateOptions")
         obj = bodies.decode(context, self.strategy, chosen.field_validation)
-        obj = self._named(self._in_namespace(obj, context.info.namespace), context.info.name)
+        obj = self.addressed(obj, context)
         before: Any = None
 
         async def change(old: Any) -> Any:
@@ -327,7 +328,13 @@ class ResourceHandler:
             subresource=subresource,
             dry_run=dry_run,
             is_apply=is_apply,
+            warn=context.warn,
         )
+
+    def addressed(self, obj: Any, context: RequestContext) -> Any:
+        """An object that is sent to replace the one at the request's path. Raises BadRequest for another's."""
+        named = self._named(self._in_namespace(obj, context.info.namespace), context.info.name)
+        return owner_references.without_repeated(named, context.warn)
 
     def _in_namespace(self, obj: Any, namespace: str) -> Any:
         given = obj.metadata.namespace

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from keelback.apimachinery import errors, go_numbers, protobuf_size, validation
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, replace, with_metadata
+from keelback.apiserver import owner_references
 from keelback.apiserver.watch_wire import with_version
 from keelback.component.evaluations import Evaluations, size_bytes
 from keelback.registry.strategy import Strategy
@@ -78,6 +79,7 @@ class Write:
     subresource: str = ""
     dry_run: bool = False
     is_apply: bool = False
+    warn: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ class ResourceStore(Generic[T]):
         admitted = await write.admission.admit("CREATE", obj, None)
         if admitted is not obj:
             # What a webhook put in (a sidecar, say) needs its defaults too.
-            obj = self.strategy.default(admitted)
+            obj = owner_references.without_repeated(self.strategy.default(admitted), write.warn, is_admitted=True)
         generated = not obj.metadata.name and bool(obj.metadata.generate_name)
         for attempt in range(_GENERATE_ATTEMPTS):
             named = self._with_generated_name(obj) if generated else obj
@@ -307,12 +309,7 @@ class ResourceStore(Generic[T]):
             problem = errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise errors.Invalid.of(self.kind, name, [problem], subject=self.kind.resource)
         if new.metadata.uid and new.metadata.uid != old.metadata.uid and must_name_version:
-            raise errors.Conflict.of(
-                self.kind,
-                name,
-                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
-                f"Precondition failed: UID in precondition: {new.metadata.uid}, UID in object meta: {old.metadata.uid}",
-            )
+            raise precondition_failure(self.kind, name, key, "UID", new.metadata.uid, old.metadata.uid)
         return bool(wanted and wanted != "0")
 
     async def _prepared_for_update(self, new: T, old: T, write: Write) -> T:
@@ -335,7 +332,7 @@ class ResourceStore(Generic[T]):
         admitted = await write.admission.admit("UPDATE", new, old)
         if admitted is not new and not write.subresource:
             admitted = strategy.default(admitted, old)
-        new = admitted
+        new = owner_references.without_repeated(admitted, write.warn, is_admitted=True)
         if write.subresource == "status":
             new = strategy.prepare_for_status_update(new, old)
         elif not write.subresource:
@@ -516,6 +513,16 @@ def without_system_fields(obj: T) -> T:
         deletion_timestamp=None,
         deletion_grace_period_seconds=None,
         self_link="",
+    )
+
+
+def precondition_failure(kind: Kind, name: str, key: str, what: str, wanted: str, found: str) -> errors.Conflict:
+    """What etcd's layer says of an object that is another than the one meant."""
+    return errors.Conflict.of(
+        kind,
+        name,
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition "
+        f"failed: {what} in precondition: {wanted}, {what} in object meta: {found}",
     )
 
 

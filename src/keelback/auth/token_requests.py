@@ -46,8 +46,9 @@ class TokenRequests:
 
         `token_id` must be new each time.
         """
-        _validate(request)
+        _check_names(request, namespace, name)
         account = await self._reader.get(ServiceAccount, name, namespace)
+        _validate(request)
         bound = request.spec.bound_object_ref
         binding = Binding() if bound is None else await self._binding(account.metadata, bound)
         audiences = request.spec.audiences or self._issuer.api_audiences
@@ -60,7 +61,9 @@ class TokenRequests:
             binding=binding,
         )
         return TokenRequest(
-            metadata=ObjectMeta(name=name, namespace=namespace, creation_timestamp=now.replace(microsecond=0)),
+            metadata=replace(
+                request.metadata, name=name, namespace=namespace, creation_timestamp=now.replace(microsecond=0)
+            ),
             spec=replace(request.spec, audiences=audiences),
             status=TokenRequestStatus(token=issued.token, expiration_timestamp=issued.expires),
         )
@@ -97,6 +100,17 @@ class TokenRequests:
             return Reference(name)
 
 
+def _check_names(request: TokenRequest, namespace: str, name: str) -> None:
+    for field, given, wanted in (
+        ("name", request.metadata.name, name),
+        ("namespace", request.metadata.namespace, namespace),
+    ):
+        if given and given != wanted:
+            told = f"must match the service account {field} if specified"
+            problem = errors.invalid(f"metadata.{field}", given, told)
+            raise errors.Invalid.of(TokenRequest.__kind__, name, [problem])
+
+
 def _validate(request: TokenRequest) -> None:
     seconds = request.spec.expiration_seconds
     detail = ""
@@ -106,7 +120,7 @@ def _validate(request: TokenRequest) -> None:
         detail = "may not specify a duration larger than 2^32 seconds"
     if detail:
         problem = errors.invalid("spec.expirationSeconds", seconds, detail)
-        raise errors.Invalid.of(TokenRequest.__kind__, request.metadata.name, [problem])
+        raise errors.Invalid.of(TokenRequest.__kind__, "", [problem])
 
 
 def _check_uid(obj: Object, bound: BoundObjectReference) -> None:

@@ -31,7 +31,7 @@ class ConfigMapStrategy(Strategy[ConfigMap]):
                 yield invalid(f"binaryData[{key}]", key, complaint)
             total += len(data)
         if total > MAX_BYTES:
-            yield too_long("", MAX_BYTES)
+            yield too_long("[]", MAX_BYTES)
 
     def validate_update(self, new: ConfigMap, old: ConfigMap) -> Iterator[FieldError]:
         if old.immutable:

@@ -213,7 +213,7 @@ def _client(given: WebhookClientConfig, path: str, *, takes_any_bundle: bool) ->
     if (given.url is None) == (given.service is None):
         yield required(path, "exactly one of url or service is required")
     elif given.url is not None:
-        yield from url_problems(given.url, f"{path}.url", "host must be specified")
+        yield from url_problems(given.url, f"{path}.url")
     elif given.service is not None:
         yield from _service(given.service, f"{path}.service")
     if given.ca_bundle and not takes_any_bundle and (why := bundle_problem(given.ca_bundle)):

@@ -7,8 +7,7 @@ from typing import Final
 
 from keelback.api.core_v1 import ObjectReference, ServiceAccount
 from keelback.apimachinery.meta import replace
-from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import number
+from keelback.registry.strategy import Strategy
 
 _ENFORCE_MOUNTABLE_SECRETS: Final = "kubernetes.io/enforce-mountable-secrets"
 
@@ -19,7 +18,6 @@ class ServiceAccountStrategy(Strategy[ServiceAccount]):
     subresources = ("token",)
     counts_generations = False
     answers_deleted_object = True
-    columns = (number("Secrets", lambda one: len(one.secrets)), AGE)
 
     def prepare_for_create(self, new: ServiceAccount) -> ServiceAccount:
         return _with_names_only(new)

@@ -10,8 +10,8 @@ from keelback.apimachinery.errors import FieldError, invalid, required
 _FORM = "; desired format: https://host[/path]"
 
 
-def url_problems(text: str, path: str, no_host: str) -> Iterator[FieldError]:
-    """What is wrong with a webhook's URL. `no_host` is what to say of one without a host: the callers' words differ."""
+def url_problems(text: str, path: str) -> Iterator[FieldError]:
+    """What is wrong with a webhook's URL."""
     try:
         url = go_urls.parse(text)
     except go_urls.UrlError as error:
@@ -20,7 +20,7 @@ def url_problems(text: str, path: str, no_host: str) -> Iterator[FieldError]:
     if url.scheme != "https":
         yield invalid(path, url.scheme, f"'https' is the only allowed URL scheme{_FORM}")
     if not url.host:
-        yield invalid(path, url.host, f"{no_host}{_FORM}")
+        yield invalid(path, url.host, f"host must be provided{_FORM}")
     if url.user_info is not None:
         yield invalid(path, url.user_info, "user information is not permitted in the URL")
     if url.raw_fragment:

@@ -103,7 +103,7 @@ def _validate_one(webhook: MutatingWebhook | ValidatingWebhook, path: str) -> It
     if (client.url is None) == (client.service is None):
         yield required(f"{path}.clientConfig", "exactly one of url or service is required")
     elif client.url is not None:
-        yield from url_problems(client.url, f"{path}.clientConfig.url", "host must be provided")
+        yield from url_problems(client.url, f"{path}.clientConfig.url")
     elif client.service is not None:
         yield from _service_problems(client.service, f"{path}.clientConfig.service")
 

@@ -45,7 +45,7 @@ _UPSTREAM = re.compile(
             "lists of lists are not supported",
             "strconv.ParseUint: parsing ",
             "resourceVersion should not be set on objects to be created",
-            "Binding.target.name: Required value",
+            "target.name: Required value",
             "request to convert CR to an invalid group/version",
             "error dialing backend",
             "range is full",
