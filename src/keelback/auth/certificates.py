@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -21,13 +22,22 @@ from keelback.concurrency.clock import Clock
 _REMEMBERED = 4096
 
 
+class _Known(NamedTuple):
+    """What does not change about a certificate: whose it is, or why it is not good."""
+
+    user: UserInfo | None
+    problem: str
+    not_before: datetime
+    not_after: datetime
+
+
 class CertificateAuthenticator:
     """Knows callers by certificates that one of the given authorities has signed."""
 
     def __init__(self, authorities_pem: bytes, clock: Clock) -> None:
         self._authorities = x509.load_pem_x509_certificates(authorities_pem)
         self._clock = clock
-        self._known: dict[bytes, tuple[UserInfo | None, datetime, datetime]] = {}
+        self._known: dict[bytes, _Known] = {}
 
     async def authenticate(self, request: Request) -> Authenticated | None:
         der = request.peer_certificate
@@ -38,20 +48,24 @@ class CertificateAuthenticator:
         """Whose certificate it is; None if it names nobody. Raises AuthenticationFailed for one that is not good."""
         known = self._known.get(der)
         if known is None:
-            certificate = x509.load_der_x509_certificate(der)
-            if not any(_is_issued_by(certificate, authority) for authority in self._authorities):
-                raise AuthenticationFailed("x509: certificate signed by unknown authority")
-            if not _is_for_clients(certificate):
-                raise AuthenticationFailed("x509: certificate specifies an incompatible key usage")
-            user = user_of(certificate, der)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = (user, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-            self._known[der] = known
-        user, not_before, not_after = known
-        if not not_before <= self._clock.now() <= not_after:
+            known = self._known[der] = self._judged(der)
+        if known.problem:
+            raise AuthenticationFailed(known.problem)
+        if not known.not_before <= self._clock.now() <= known.not_after:
             raise AuthenticationFailed("x509: certificate has expired or is not yet valid")
-        return user
+        return known.user
+
+    def _judged(self, der: bytes) -> _Known:
+        certificate = x509.load_der_x509_certificate(der)
+        problem = ""
+        if not any(_is_issued_by(certificate, authority) for authority in self._authorities):
+            problem = "x509: certificate signed by unknown authority"
+        elif not _is_for_clients(certificate):
+            problem = "x509: certificate specifies an incompatible key usage"
+        user = None if problem else user_of(certificate, der)
+        return _Known(user, problem, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def user_of(certificate: x509.Certificate, der: bytes) -> UserInfo | None:

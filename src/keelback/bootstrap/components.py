@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from keelback.bootstrap import access_options
+from keelback.bootstrap.access_options import AccessOptions
 from keelback.bootstrap.cluster_state import ClusterError
 from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.component import flags
@@ -17,7 +19,7 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APIServerOptions:
+class APIServerOptions(AccessOptions):
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
@@ -29,6 +31,7 @@ class APIServerOptions:
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
 
     def __post_init__(self) -> None:
+        AccessOptions.__post_init__(self)
         self.optional_versions()
 
     def optional_versions(self) -> tuple[tuple[str, str], ...]:
@@ -109,7 +112,7 @@ OPTIONS: Mapping[str, type[Any]] = {
 }
 
 
-FILE_FLAGS = frozenset({"token-auth-file"})
+FILE_FLAGS = frozenset({"token-auth-file"}) | access_options.FILE_FLAGS
 """Flags whose values are files, named from where the command was typed."""
 
 

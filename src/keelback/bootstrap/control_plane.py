@@ -314,6 +314,8 @@ class ControlPlane:
             default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
             default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
             optional_versions=options.optional_versions(),
+            authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
+            authorization=options.authorization(),
             hostname=socket.gethostname(),
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )

@@ -98,6 +98,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
         default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
         optional_versions=options.optional_versions(),
+        authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
+        authorization=options.authorization(),
         hostname=socket.gethostname(),
         compact=stores.compactor(options),
         store_is_shared=bool(options.etcd_servers),

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from keelback.api.core_v1 import Namespace
@@ -18,6 +19,8 @@ from keelback.apiserver.aggregation_config import AggregationConfig
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.apiserver.extensions import Extension
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
+from keelback.auth import authorizers, settings
+from keelback.auth.authorizers import AuthorizationSettings
 from keelback.auth.request_header import RequestHeaderSettings
 from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.users import MASTERS_GROUP, UserInfo
@@ -46,6 +49,8 @@ async def api_server(
     store_is_shared: bool = False,
     endpoint: tuple[str, int] = ("10.89.0.1", 6443),
     audit: AuditOptions = NOTHING_AUDITED,
+    authentication: AuthenticationSettings = settings.DEFAULT,
+    authorization: AuthorizationSettings = authorizers.DEFAULT,
     kubernetes_version: KubernetesVersion = DEFAULT,
     feature_gates: Mapping[str, bool] | None = None,
 ) -> AsyncIterator[RunningAPIServer]:
@@ -69,10 +74,12 @@ async def api_server(
                 client_certificate=keys.front_proxy_client.certificate_path,
                 client_key=keys.front_proxy_client.key_path,
             ),
-            authentication=AuthenticationSettings(
-                request_header=RequestHeaderSettings(
+            authentication=replace(
+                authentication,
+                request_header=authentication.request_header
+                or RequestHeaderSettings(
                     ca_pem=keys.front_proxy_ca.certificate_pem, allowed_names=("front-proxy-client",)
-                )
+                ),
             ),
             endpoint=endpoint,
             token_file_text='admin-token,admin,admin,"system:masters"\nuser-token,jane,jane\n',  # noqa: S106
@@ -81,6 +88,7 @@ async def api_server(
             hostname=hostname,
             store_is_shared=store_is_shared,
             audit=audit,
+            authorization=authorization,
             kubernetes_version=kubernetes_version,
             feature_gates=feature_gates or {},
         )
