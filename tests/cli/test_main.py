@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from keelback.bootstrap import cluster_state
-from keelback.bootstrap.cluster_state import ClusterError
+from keelback.bootstrap import cluster, cluster_state
+from keelback.bootstrap.cluster_state import ClusterError, Place, Settings
 from keelback.bootstrap.standalone_options import OPTIONS
 from keelback.cli import clusters, main
 
@@ -54,7 +54,7 @@ def test_no_command_prints_help(capsys):
 
 def test_version_names_the_kubernetes_version(capsys):
     assert main.main(["version"]) == 0
-    assert "Kubernetes 1.36" in capsys.readouterr().out
+    assert "Kubernetes 1.36, by choice 1.28 to 1.37" in capsys.readouterr().out
 
 
 def test_flags_of_components_are_kept_by_component():
@@ -65,7 +65,9 @@ def test_flags_of_components_are_kept_by_component():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("up", "--kubernetes-version", "1.35"), "this build serves 1.36 only"),
+        (("up", "--simulated", "--kubernetes-version", "1.27"), "Kubernetes 1.27: there is 1.28, 1.29, "),
+        (("up", "--simulated", "--kubelet-arg", "kubernetes-version=1.30"), "up --kubernetes-version"),
+        (("up", "--simulated", "--kubelet-arg", "feature-gates=A=true"), "unrecognized feature gate: A"),
         (("up", "--simulated", "--nodes", "0"), "--nodes 0"),
         (("up", "--simulated", "--kube-apiserver-arg", "wrong=1"), "unknown flag: --wrong"),
         (("up", "--simulated", "--kube-apiserver-arg", "token-auth-file=none.csv"), "there is no file"),
@@ -261,4 +263,25 @@ def test_taking_down_nothing_is_no_error(home):
 
 def test_a_cluster_error_is_an_exception_of_its_own():
     with pytest.raises(ClusterError):
-        clusters._check_version("2.0")
+        clusters._version("2.0", None)
+
+
+def test_a_cluster_stays_of_the_version_that_it_is_until_another_is_asked_for():
+    known = Settings(name="one", kubernetes_version="1.30")
+    assert clusters._version(None, None) == "1.36"
+    assert clusters._version(None, known) == "1.30"
+    assert clusters._version("v1.31.4", known) == "1.31"
+
+
+def test_a_cluster_goes_back_one_version_and_no_more(tmp_path):
+    place = Place("one", tmp_path)
+    known = Settings(name="one", simulated=True, port=1, kubernetes_version="1.32", newest_kubernetes_version="1.33")
+    place.write(place.settings_file, known)
+
+    def settled(version: str) -> Settings:
+        return cluster._settled(place, Settings(name="one", simulated=True, kubernetes_version=version))
+
+    assert settled("1.32").newest_kubernetes_version == "1.33"
+    assert settled("1.36").newest_kubernetes_version == "1.36"
+    with pytest.raises(ClusterError, match=r"has run Kubernetes 1\.33: it may go back one minor version, not to 1\.31"):
+        settled("1.31")

@@ -259,6 +259,16 @@ def test_an_api_server_alone_leaves_objects_as_they_are(api_cluster: Cluster) ->
     assert api_cluster.list("nodes") == []
 
 
+@pytest.mark.parametrize("version", ["1.28", "1.32", "1.37"])
+def test_a_cluster_works_in_any_version(version: str) -> None:
+    with Cluster(kubernetes_version=version, nodes=1) as cluster:
+        cluster.apply(WEB)
+        cluster.wait("deployment/web", "Available")
+        assert {one["status"]["nodeInfo"]["kubeletVersion"] for one in cluster.list("nodes")} == {f"v{version}.0"}
+        # Nobody looks for what this version does not have.
+        assert [one for one in cluster.requests if one.verb == "list" and one.status == 404] == []
+
+
 def test_a_version_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"1\.29: there is 1\.36"):
-        Cluster(kubernetes_version="1.29")
+    with pytest.raises(ValueError, match=r"1\.27: there is 1\.28, .*1\.37"):
+        Cluster(kubernetes_version="1.27")

@@ -53,6 +53,11 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
     ("resource.k8s.io", "v1beta1"): (15900, 10),
     ("resource.k8s.io", "v1alpha3"): (15900, 9),
     ("storagemigration.k8s.io", "v1beta1"): (15800, 9),
+    ("storagemigration.k8s.io", "v1"): (15800, 15),
+    ("flowcontrol.apiserver.k8s.io", "v1beta3"): (16100, 18),
+    ("flowcontrol.apiserver.k8s.io", "v1beta2"): (16100, 15),
+    ("networking.k8s.io", "v1alpha1"): (17200, 1),
+    ("storage.k8s.io", "v1alpha1"): (16800, 1),
     # As metrics-server's own: after all that is built in.
     ("metrics.k8s.io", "v1beta1"): (100, 100),
 }

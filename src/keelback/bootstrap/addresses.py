@@ -92,7 +92,7 @@ def cluster_addresses(settings: Settings) -> ClusterAddresses:
     """The addresses of a cluster of this machine. Raises ClusterError for flags that cannot work."""
 
     def options(component: str) -> Any:
-        return components.parse(component, tuple(settings.arguments.get(component, ())))
+        return components.parse(component, components.arguments(settings, component))
 
     return plan_addresses(
         options("kube-apiserver"),

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from keelback.bootstrap import cluster_state, failures
+from keelback.apimachinery import kubernetes_versions
+from keelback.bootstrap import cluster_state, components, failures
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.processes import Process
@@ -68,6 +69,7 @@ async def up(place: Place, wanted: Settings, progress: Progress, clock: Clock) -
     place.check_own()
     existed = place.settings() is not None
     settings = _settled(place, wanted)
+    components.check(settings)
     process = place.process()
     if process is not None:
         progress.done(f"Cluster {place.name} runs already")
@@ -100,12 +102,13 @@ def _settled(place: Place, wanted: Settings) -> Settings:
             f"cluster {place.name} has {kinds[known.simulated]} nodes, not {kinds[wanted.simulated]} ones: "
             f"keelback down --name {place.name} first"
         )
-    changed = (known.nodes, known.arguments) != (wanted.nodes, wanted.arguments)
+    changed = _changeable(known) != _changeable(wanted)
     if changed and place.process() is not None:
         raise ClusterError(
-            f"cluster {place.name} runs with other settings ({known.nodes} node(s)): "
-            f"keelback down --keep-data --name {place.name} first"
+            f"cluster {place.name} runs with other settings (Kubernetes {known.kubernetes_version}, "
+            f"{known.nodes} node(s)): keelback down --keep-data --name {place.name} first"
         )
+    newest = _newest(place, known, wanted)
     before = cluster_addresses(known)
     if before != addresses:
         raise ClusterError(
@@ -114,7 +117,26 @@ def _settled(place: Place, wanted: Settings) -> Settings:
         )
     if wanted.port not in (0, known.port) and place.process() is not None:
         raise ClusterError(f"cluster {place.name} serves on port {known.port}: keelback down --keep-data first")
-    return msgspec.structs.replace(wanted, port=wanted.port or known.port)
+    return msgspec.structs.replace(wanted, port=wanted.port or known.port, newest_kubernetes_version=newest)
+
+
+def _changeable(settings: Settings) -> tuple[object, ...]:
+    return settings.nodes, settings.arguments, settings.kubernetes_version
+
+
+def _newest(place: Place, known: Settings, wanted: Settings) -> str:
+    """The newest version that will have written what is stored. Raises ClusterError where the wanted is too old for it.
+
+    One version back is what Kubernetes promises to be able to read (KEP-4330).
+    """
+    before = kubernetes_versions.parse(known.newest_kubernetes_version or known.kubernetes_version)
+    version = kubernetes_versions.parse(wanted.kubernetes_version)
+    if version.minor < before.minor - 1:
+        raise ClusterError(
+            f"cluster {place.name} has run Kubernetes {before}: it may go back one minor version, not to {version}; "
+            f"keelback down --name {place.name} first, which deletes what is stored"
+        )
+    return str(max(before, version))
 
 
 def _free_port() -> int:

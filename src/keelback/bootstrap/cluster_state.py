@@ -17,9 +17,10 @@ from typing import TypeVar
 
 import msgspec
 
+from keelback.apimachinery.kubernetes_versions import DEFAULT
 from keelback.bootstrap.processes import Process
 
-KUBERNETES_VERSION = "1.36"
+KUBERNETES_VERSION = str(DEFAULT)
 DEFAULT_NAME = "local"
 T = TypeVar("T", bound=msgspec.Struct)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0
     """Where the API server listens on 127.0.0.1."""
     kubernetes_version: str = KUBERNETES_VERSION
+    newest_kubernetes_version: str = ""
+    """The newest version that has written what is stored; the present one if it is not said."""
     arguments: Mapping[str, tuple[str, ...]] = {}
     """Further flags (`name=value`) by component."""
     kubeconfig: str = ""

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from keelback.bootstrap import access_options
 from keelback.bootstrap.access_options import AccessOptions
-from keelback.bootstrap.cluster_state import ClusterError
+from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
+from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
 
@@ -19,7 +20,7 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APIServerOptions(AccessOptions):
+class APIServerOptions(VersionOptions, AccessOptions):
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
@@ -30,7 +31,10 @@ class APIServerOptions(AccessOptions):
     ] = field(default_factory=dict)
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
 
+    has_switchable_gates = True
+
     def __post_init__(self) -> None:
+        VersionOptions.__post_init__(self)
         AccessOptions.__post_init__(self)
         self.optional_versions()
 
@@ -41,13 +45,13 @@ class APIServerOptions(AccessOptions):
         from keelback.registry import runtime_config
 
         try:
-            return runtime_config.parse(self.runtime_config)
+            return runtime_config.parse(self.runtime_config, self.version)
         except ValueError as error:
             raise flags.FlagError(f'invalid argument for "--runtime-config" flag: {error}') from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControllerManagerOptions(ControllerOptions):
+class ControllerManagerOptions(ControllerOptions, VersionOptions):
     cluster_cidr: Annotated[str, "The addresses of pods (10.244.0.0/16 if not given, more for simulated nodes)."] = ""
     node_cidr_mask_size: Annotated[int, "The mask of each node's part of them."] = 24
     node_monitor_period: Annotated[Duration, "How often nodes are looked at."] = 5.0
@@ -70,7 +74,7 @@ class ControllerManagerOptions(ControllerOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulerOptions:
+class SchedulerOptions(VersionOptions):
     config: Annotated[str, "A KubeSchedulerConfiguration file; what it says goes before the flags."] = ""
     pod_initial_backoff_seconds: Annotated[float, "How long a rejected pod waits at first."] = 1.0
     pod_max_backoff_seconds: Annotated[float, "How long a rejected pod waits at most."] = 10.0
@@ -78,7 +82,7 @@ class SchedulerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KubeletOptions:
+class KubeletOptions(VersionOptions):
     max_pods: Annotated[int, "How many pods the node takes."] = 110
     pods_per_core: Annotated[int, "How many pods the node takes for each core; 0 for any number."] = 0
     node_labels: Annotated[Mapping[str, str], "Labels of the node."] = field(default_factory=dict)
@@ -89,7 +93,7 @@ class KubeletOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyOptions:
+class ProxyOptions(VersionOptions):
     pass
 
 
@@ -112,16 +116,24 @@ OPTIONS: Mapping[str, type[Any]] = {
 }
 
 
+def arguments(settings: Settings, component: str) -> tuple[str, ...]:
+    """What a component of a cluster is told: the cluster's version, and what the administrator said."""
+    given = tuple(settings.arguments.get(component, ()))
+    has_version = issubclass(OPTIONS[component], VersionOptions)
+    return (*given, f"kubernetes-version={settings.kubernetes_version}") if has_version else given
+
+
 FILE_FLAGS = frozenset({"token-auth-file"}) | access_options.FILE_FLAGS
 """Flags whose values are files, named from where the command was typed."""
 
 
 def absolute(component: str, arguments: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """The arguments with the files that they name from `folder` made absolute. Raises ClusterError for what is none."""
-    parse(component, arguments)
     made = []
     for argument in arguments:
         name, equals, value = argument.lstrip("-").partition("=")
+        if name.replace("_", "-") == "kubernetes-version":
+            raise ClusterError(f"{component}: all components of a cluster are of one version: up --kubernetes-version")
         if name.replace("_", "-") in FILE_FLAGS and value:
             path = folder / value
             if not path.is_file():
@@ -129,6 +141,12 @@ def absolute(component: str, arguments: tuple[str, ...], folder: Path) -> tuple[
             value = str(path)
         made.append(f"{name}{equals}{value}")
     return tuple(made)
+
+
+def check(settings: Settings) -> None:
+    """Raises ClusterError for flags that a component of the cluster's version does not take."""
+    for component in settings.arguments:
+        parse(component, arguments(settings, component))
 
 
 def parse(component: str, arguments: tuple[str, ...]) -> Any:

@@ -24,6 +24,7 @@ from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settin
 from keelback.bootstrap.components import (
     APIServerOptions,
     ControllerManagerOptions,
+    KubeletOptions,
     MetricsServerOptions,
     SchedulerOptions,
 )
@@ -144,7 +145,7 @@ class ControlPlane:
 
         server = f"https://{self._endpoint[0]}:{self._endpoint[1]}"
         specs = node_specs(self._place, self._settings.nodes, self._addresses, gateway.egress_url(fabric))
-        options = tuple(self._settings.arguments.get("kubelet", ()))
+        options = self._arguments("kubelet")
         for spec in specs:
             host = NodeHost(
                 place=self._place,
@@ -244,7 +245,9 @@ class ControlPlane:
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
         client = api.client(identity, "kubelet")
-        fleet = simulated.Fleet(simulated.SimulatedConfig(nodes=nodes), client, self._clock)
+        options: KubeletOptions = components.parse("kubelet", self._arguments("kubelet"))
+        config = simulated.SimulatedConfig(nodes=nodes, kubelet_version=options.version.git_version)
+        fleet = simulated.Fleet(config, client, self._clock)
         await access.ensure(client)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run())
@@ -291,7 +294,7 @@ class ControlPlane:
         return random.Random(self._chance.getrandbits(64))
 
     def _arguments(self, component: str) -> tuple[str, ...]:
-        return tuple(self._settings.arguments.get(component, ()))
+        return components.arguments(self._settings, component)
 
     def _api_config(self, keys: ClusterPKI) -> Any:
         from keelback.apiserver.assembly import APIServerConfig
@@ -316,6 +319,8 @@ class ControlPlane:
             optional_versions=options.optional_versions(),
             authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
             authorization=options.authorization(),
+            kubernetes_version=options.version,
+            feature_gates=options.gates(),
             hostname=socket.gethostname(),
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )

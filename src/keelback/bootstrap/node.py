@@ -103,6 +103,7 @@ def kubelet_flags(config: KubeletConfig, options: KubeletOptions) -> KubeletConf
     """The config with what an administrator's flags say."""
     return replace(
         config,
+        kubelet_version=options.version.git_version,
         max_pods=options.max_pods,
         pods_per_core=options.pods_per_core,
         labels=options.node_labels,

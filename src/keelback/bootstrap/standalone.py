@@ -100,6 +100,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         optional_versions=options.optional_versions(),
         authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
         authorization=options.authorization(),
+        kubernetes_version=options.version,
+        feature_gates=options.gates(),
         hostname=socket.gethostname(),
         compact=stores.compactor(options),
         store_is_shared=bool(options.etcd_servers),
@@ -286,7 +288,8 @@ async def _simulated_kubelet(options: StandaloneKubeletOptions) -> None:
     )
     clock = SystemClock()
     client = await _client(options, clock, must_answer=True)
-    await simulated.run(SimulatedConfig(nodes=(node,)), client, clock)
+    config = SimulatedConfig(nodes=(node,), kubelet_version=options.version.git_version)
+    await simulated.run(config, client, clock)
 
 
 async def _proxy(options: StandaloneProxyOptions) -> None:

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from keelback.bootstrap.components import APIServerOptions, ControllerManagerOptions, KubeletOptions, SchedulerOptions
+from keelback.bootstrap.components import (
+    APIServerOptions,
+    ControllerManagerOptions,
+    KubeletOptions,
+    ProxyOptions,
+    SchedulerOptions,
+)
 from keelback.bootstrap.stores import StoreOptions
 
 
@@ -73,7 +79,7 @@ class StandaloneKubeletOptions(KubeletOptions, ClientOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneProxyOptions(ClientOptions):
+class StandaloneProxyOptions(ProxyOptions, ClientOptions):
     hostname_override: Annotated[str, "The node's name, if not this machine's."] = ""
     node_ip: Annotated[str, "The node's address, where NodePorts answer."] = "127.0.0.1"
     cluster_cidr: Annotated[str, "The addresses of pods."] = "10.244.0.0/16"

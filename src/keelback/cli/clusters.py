@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from keelback.apimachinery import kubernetes_versions
 from keelback.bootstrap import cluster, cluster_state, failures
 from keelback.bootstrap.cluster_state import KUBERNETES_VERSION, ClusterError, Place, Settings
 from keelback.bootstrap.progress import Progress
@@ -217,7 +218,6 @@ def control_plane(given: argparse.Namespace) -> int:
 
 
 async def _up(given: argparse.Namespace, progress: Progress, clock: SystemClock) -> tuple[Place, Settings]:
-    _check_version(given.kubernetes_version)
     place = _place(given)
     with cluster.locked(place):
         wanted = await _wanted(given, place, progress)
@@ -245,6 +245,7 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
     if not 0 <= given.api_port <= _LAST_PORT:
         raise ClusterError(f"--api-port {given.api_port}: from 1 to {_LAST_PORT}, or 0 for a free one")
     known = place.settings()
+    version = _version(given.kubernetes_version, known)
     simulated = given.simulated or (known is not None and known.simulated)
     if not simulated and known is None:
         simulated = await _must_simulate(place, progress)
@@ -258,6 +259,7 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
         nodes=nodes,
         simulated=simulated,
         port=given.api_port,
+        kubernetes_version=version,
         arguments=arguments,
         kubeconfig=str(cluster_state.kubeconfig_path(os.environ).absolute()),
     )
@@ -293,10 +295,14 @@ def _component_arguments(given: argparse.Namespace) -> dict[str, tuple[str, ...]
     return found
 
 
-def _check_version(version: str) -> None:
-    numbers = version.removeprefix("v").split(".")
-    if ".".join(numbers[:2]) != KUBERNETES_VERSION:
-        raise ClusterError(f"--kubernetes-version {version}: this build serves {KUBERNETES_VERSION} only")
+def _version(asked: str | None, known: Settings | None) -> str:
+    """The version asked for, an earlier start's if none is. Raises ClusterError, naming those that there are."""
+    if asked is None:
+        return KUBERNETES_VERSION if known is None else known.kubernetes_version
+    try:
+        return str(kubernetes_versions.parse(asked))
+    except ValueError as error:
+        raise ClusterError(f"--kubernetes-version: {error}") from error
 
 
 def _hint(place: Place, settings: Settings) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keelback import __version__
+from keelback.apimachinery.kubernetes_versions import CHOICE
 from keelback.bootstrap.cluster_state import DEFAULT_NAME, KUBERNETES_VERSION, ClusterError
 
 COMPONENT_ARGUMENTS = (
@@ -158,7 +159,12 @@ def _access_flags(command: argparse.ArgumentParser) -> None:
 def _start_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--nodes", type=int, default=None, metavar="N", help="how many nodes (default 1)")
     command.add_argument("--simulated", action="store_true", help="nodes without containers: no root needed")
-    command.add_argument("--kubernetes-version", default=KUBERNETES_VERSION, metavar="VERSION")
+    command.add_argument(
+        "--kubernetes-version",
+        default=None,
+        metavar="VERSION",
+        help=f"the minor version of Kubernetes to be, {CHOICE} (default: as before, {KUBERNETES_VERSION} at first)",
+    )
     command.add_argument("--api-port", type=int, default=0, metavar="PORT", help="on 127.0.0.1 (default: a free one)")
     for component in COMPONENT_ARGUMENTS:
         command.add_argument(
@@ -225,7 +231,8 @@ def _node(given: argparse.Namespace) -> int:
 
 
 def _version(given: argparse.Namespace) -> int:
-    print(f"keelback {__version__} (Kubernetes {KUBERNETES_VERSION}, Python {sys.version.split()[0]})")
+    served = f"Kubernetes {KUBERNETES_VERSION}, by choice {CHOICE}"
+    print(f"keelback {__version__} ({served}, Python {sys.version.split()[0]})")
     return 0
 
 

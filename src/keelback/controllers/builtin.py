@@ -71,7 +71,8 @@ class Entry:
     make: Callable[[Context, Config], Made]
     workers: int = 5
     needs: str = ""
-    """The group version without which there is nothing to control, where not every server serves it."""
+    """The group version, or the resource of one (`GROUP/VERSION/RESOURCE`), without which there is nothing to control:
+    where not every server, or not every version of Kubernetes, serves it."""
 
 
 def _plain(cls: Any, workers: int = 5, needs: str = "") -> Entry:
@@ -166,9 +167,11 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(EphemeralVolumeReconciler),
     _plain(TTLReconciler, 1),
     _plain(VolumeProtectionReconciler, 1),
-    _plain(ClassProtectionReconciler, 1),
-    _plain(ValidatingAdmissionPolicyStatusReconciler),
-    _plain(ServiceCIDRReconciler, 1),
+    _plain(ClassProtectionReconciler, 1, needs="storage.k8s.io/v1/volumeattributesclasses"),
+    _plain(
+        ValidatingAdmissionPolicyStatusReconciler, needs="admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    ),
+    _plain(ServiceCIDRReconciler, 1, needs="networking.k8s.io/v1/servicecidrs"),
     _configured(ServiceAccountTokenReconciler, _account_tokens),
     _configured(LegacyTokenCleaner, _legacy_token_cleaner),
     _plain(BootstrapSignerReconciler, 1),
@@ -176,9 +179,9 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(AttachDetachReconciler),
     _plain(ExpandReconciler, 1),
     # One controller upstream, two kinds here.
-    _plain(PodClaimsReconciler, 10),
-    _plain(ClaimUseReconciler, 10),
-    _plain(DeviceTaintEvictionReconciler, 8),
+    _plain(PodClaimsReconciler, 10, needs="resource.k8s.io/v1"),
+    _plain(ClaimUseReconciler, 10, needs="resource.k8s.io/v1"),
+    _plain(DeviceTaintEvictionReconciler, 8, needs="resource.k8s.io/v1"),
     _plain(PodCertificateRequestCleaner, 1, needs="certificates.k8s.io/v1beta1"),
     _configured(TrustBundlePublisher, _trust_bundles, needs="certificates.k8s.io/v1beta1"),
     _plain(StorageVersionReconciler, 1, needs="internal.apiserver.k8s.io/v1alpha1"),

@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
+
 from keelback.apimachinery import errors
 from keelback.client import Client
 from keelback.client.events import EventRecorder
@@ -92,7 +94,7 @@ async def _run(
     caches = SharedCaches(own, clock, chance)
     made: list[tuple[Entry, Made]] = []
     enabled = [entry for entry in entries if is_enabled(entry.name, config.controllers)]
-    served = {version: await _is_served(own, version) for version in {entry.needs for entry in enabled}}
+    served = {needed: await _is_served(own, needed) for needed in {entry.needs for entry in enabled}}
     for entry in enabled:
         if served[entry.needs]:
             client = client_for(entry.role)
@@ -114,15 +116,28 @@ async def _run(
         _log.info("Started controllers", count=sum(controller is not None for _, controller in made))
 
 
-async def _is_served(client: Client, group_version: str) -> bool:
-    """Whether the server has the group version. Raises StatusError, OSError."""
-    if not group_version:
+async def _is_served(client: Client, needed: str) -> bool:
+    """Whether the server has a group version, or a resource of one (`GROUP/VERSION/RESOURCE`).
+
+    Raises StatusError, OSError.
+    """
+    if not needed:
         return True
+    group, version, *resource = needed.split("/")
     try:
-        await client.request("GET", f"/apis/{group_version}")
+        answer = await client.request("GET", f"/apis/{group}/{version}")
     except errors.NotFound:
         return False
-    return True
+    listed = msgspec.json.decode(answer.content(), type=_Resources).resources
+    return not resource or any(one.name == resource[0] for one in listed)
+
+
+class _Resource(msgspec.Struct):
+    name: str
+
+
+class _Resources(msgspec.Struct):
+    resources: list[_Resource] = []
 
 
 def _one_for_all(client: Client) -> Callable[[str], Client]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from keelback.apimachinery import kubernetes_versions
 from keelback.bootstrap import kubeconfigs
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.client import kubeconfig as kubeconfig_files
@@ -28,7 +29,6 @@ from keelback.testing.virtual_time import START, LoopClock, LoopThread
 
 T = TypeVar("T")
 
-KUBERNETES_VERSIONS: Final = ("1.36",)
 DEFAULT_TIMEOUT: Final = 300.0
 _DEFAULT_NAMESPACE: Final = "default"
 _SETTLE_SECONDS: Final = 60.0
@@ -50,13 +50,14 @@ class Cluster:
     """Use it as a context manager, or take pytest's fixture `cluster`. Names are as kubectl takes them.
 
     `nodes` is how many, or which (`keelback.kubelet.simulated.SimulatedNode`); `controllers=False` leaves an API server
-    alone; `heartbeat_seconds` is how often nodes report: weeks pass faster when they do so more rarely.
+    alone; `kubernetes_version` is the minor version whose API is served; `heartbeat_seconds` is how often nodes report:
+    weeks pass faster when they do so more rarely.
     """
 
-    def __init__(self, options: Options | None = None, *, kubernetes_version: str = "1.36", **changes: Any) -> None:
-        """The cluster is made, not started. Raises ValueError for a version that there is not."""
-        if kubernetes_version.removeprefix("v") not in KUBERNETES_VERSIONS:
-            raise ValueError(f"Kubernetes {kubernetes_version}: there is {', '.join(KUBERNETES_VERSIONS)}")
+    def __init__(self, options: Options | None = None, *, kubernetes_version: str = "", **changes: Any) -> None:
+        """The cluster is made, not started. Raises ValueError for a version of Kubernetes that there is not."""
+        if kubernetes_version:
+            changes["kubernetes_version"] = kubernetes_versions.parse(kubernetes_version)
         self.options = replace(options or Options(), **changes)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: LoopThread | None = None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apiserver import assembly
 from keelback.apiserver.aggregation_config import AggregationConfig
 from keelback.apiserver.assembly import APIServerConfig, RunningAPIServer
@@ -75,6 +76,10 @@ class Options:
     pod_stop_seconds: float = 0.1
     job_seconds: float = 1.0
     disable_admission_plugins: tuple[str, ...] = ()
+    kubernetes_version: KubernetesVersion = DEFAULT
+    optional_versions: tuple[tuple[str, str], ...] = ()
+    """Group versions to serve beside those that the version has by default."""
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def simulated_nodes(self) -> tuple[SimulatedNode, ...]:
@@ -222,6 +227,9 @@ class Parts:
             endpoint=("10.89.0.1", 6443),
             token_file_text=f"{TOKEN},{_ADMINISTRATOR.name},{_ADMINISTRATOR.name},{MASTERS_GROUP}\n",
             disable_admission_plugins=disabled,
+            kubernetes_version=self.options.kubernetes_version,
+            optional_versions=self.options.optional_versions,
+            feature_gates=self.options.feature_gates,
         )
 
     def front(self) -> Server:
@@ -267,6 +275,7 @@ class Parts:
     async def _run_fleet(self, nodes: tuple[SimulatedNode, ...], user_agent: str) -> None:
         config = simulated.SimulatedConfig(
             nodes=nodes,
+            kubelet_version=self.options.kubernetes_version.git_version,
             start_seconds=self.options.pod_start_seconds,
             stop_seconds=self.options.pod_stop_seconds,
             job_seconds=self.options.job_seconds,

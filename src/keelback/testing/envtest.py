@@ -7,16 +7,21 @@ only how it is. The objects are kept in the API server's memory.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags, logs
 from keelback.component.http import AnyResponse, Request, Response, text_response
 from keelback.component.serving import Server
+
+KUBERNETES_VERSION: Final = "KEELBACK_ENVTEST_KUBERNETES_VERSION"
+"""An environment variable: the minor version to be, for suites whose flags are not at hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,10 @@ class EtcdOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class APIServerOptions:
+class APIServerOptions(VersionOptions):
     """The flags that envtest gives, and those that suites commonly add."""
+
+    has_switchable_gates = True
 
     etcd_servers: Annotated[str, "The etcd of envtest; objects are kept in memory."] = ""
     cert_dir: Annotated[str, "Where apiserver.crt and apiserver.key are, or are made."] = ""
@@ -49,6 +56,9 @@ class APIServerOptions:
     allow_privileged: Annotated[bool, "Whether pods may be privileged; they may."] = True
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
+    runtime_config: Annotated[
+        Mapping[str, str], "Group versions to serve besides the default ones: group/version=true, api/beta=true."
+    ] = field(default_factory=dict)
 
 
 async def serve_etcd(given: EtcdOptions) -> None:
@@ -80,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{name} [flags]\n\n{flags.usage(options)}")
         return 0
     logs.configure()
+    if options is APIServerOptions and (version := os.environ.get(KUBERNETES_VERSION, "")):
+        # What a suite's flags say comes later, and goes before.
+        arguments = [f"--kubernetes-version={version}", *arguments]
     try:
         given = flags.parse(options, arguments)
         asyncio.run(_until_told(lambda: serve_etcd(given) if isinstance(given, EtcdOptions) else _serve_api(given)))

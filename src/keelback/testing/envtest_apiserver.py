@@ -11,9 +11,11 @@ from typing import Final
 from keelback.apiserver.assembly import APIServerConfig
 from keelback.apiserver.server import too_large
 from keelback.bootstrap.addresses import service_range
+from keelback.component import flags
 from keelback.component.logs import logger
 from keelback.component.serving import Server, server_context
 from keelback.concurrency.clock import SystemClock
+from keelback.registry import runtime_config
 from keelback.testing.cluster_parts import Options, Parts
 from keelback.testing.envtest import APIServerOptions
 
@@ -28,7 +30,19 @@ async def serve(given: APIServerOptions) -> None:
     """Serve the API until cancelled. Raises OSError where the port is taken."""
     wants_controllers = os.environ.get(CONTROLLERS, "") == "1"
     nodes = int(os.environ.get(NODES, "1")) if wants_controllers else 0
-    parts = _EnvtestParts(given, Options(real_time=True, controllers=wants_controllers, nodes=nodes))
+    try:
+        optional = runtime_config.parse(given.runtime_config, given.version)
+    except ValueError as error:
+        raise flags.FlagError(f'invalid argument for "--runtime-config" flag: {error}') from error
+    options = Options(
+        real_time=True,
+        controllers=wants_controllers,
+        nodes=nodes,
+        kubernetes_version=given.version,
+        optional_versions=optional,
+        feature_gates=given.gates(),
+    )
+    parts = _EnvtestParts(given, options)
     await parts.start()
     try:
         _log.info("The API server answers", port=await parts.serve())

@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("keelback_nodes", "how many simulated nodes a cluster has", default="3")
     parser.addini("keelback_seed", "what a cluster's chance begins with", default="0")
     parser.addini("keelback_real_time", "whether clusters keep the machine's time", type="bool", default=False)
-    parser.addini("keelback_kubernetes_version", "the version of Kubernetes", default="1.36")
+    parser.addini("keelback_kubernetes_version", "the minor version of Kubernetes, such as 1.32", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
