@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keelback.api.core_v1 import ResourceRequirements
+from keelback.api.core_v1 import ContainerPort, ResourceRequirements
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import builtin, default_preemption
 from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
@@ -25,10 +25,10 @@ SHAPES = PodShapes()
 
 def shape(priority: int = 0, cpu: int = 1000, **spec: Any) -> PodInfo:
     resources = ResourceRequirements(requests={"cpu": f"{cpu}m"})
-    labels = spec.pop("labels", {})
+    labels, ports = spec.pop("labels", {}), spec.pop("ports", ())
     pod = PodToPlace(
         metadata=ObjectMeta(namespace="default", labels=labels),
-        spec=SpecToPlace(containers=(ContainerToPlace(resources=resources),), priority=priority, **spec),
+        spec=SpecToPlace(containers=(ContainerToPlace(resources=resources, ports=ports),), priority=priority, **spec),
     )
     return SHAPES.of(pod)
 
@@ -183,3 +183,38 @@ def test_carrying_out_the_plan_makes_the_pod_fit_and_touches_no_equal(
     for victim in found.victims:
         with world.table.supposing(added=[victim]):
             assert world.evaluator.fits(incoming, world.table.row_of[found.node_name]) is not None
+
+
+class _OnlyByAsking(Evaluator):
+    """Takes nothing for decided: every plugin is asked about every pod that goes or stays."""
+
+    def only_room_matters(self, pod: PodInfo) -> None:
+        return None
+
+
+@given(st.integers(0, 10**6))
+def test_adding_and_subtracting_finds_the_victims_that_asking_every_plugin_finds(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World(nodes=4, cpu=chance.choice((2000, 3000)))
+    world.table.set_info(NodeInfo("n3", allocatable={"cpu": 4000, "memory": 1 << 34, "pods": 3}))
+    ports = ((), (ContainerPort(container_port=80, host_port=80),))
+    for number in range(chance.randrange(16)):
+        info = shape(
+            chance.randrange(-2, 9),
+            chance.choice((0, 300, 500, 1000)),
+            labels=chance.choice(({}, {"app": "db"})),
+            ports=chance.choice(ports),
+        )
+        pod = placed(f"p{number}", f"n{chance.randrange(4)}", info, start_time=float(chance.randrange(3)))
+        world.table.add_pod(pod)
+    world.objects.budgets[("default", "db")] = BudgetInfo("default", equals({"app": "db"}), chance.randrange(3))
+    promised = tuple(
+        placed(f"q{number}", f"n{chance.randrange(4)}", shape(8, 500, ports=chance.choice(ports)))
+        for number in range(chance.randrange(3))
+    )
+    incoming = shape(6, chance.choice((400, 1500, 3500)), ports=chance.choice(ports))
+    if world.evaluator.choose(incoming, random.Random(0), promised) is not None:
+        return
+    quick = world.plan(incoming, nominated=promised)
+    world.evaluator = _OnlyByAsking(builtin.DEFAULT, world.table, world.objects)
+    assert world.plan(incoming, nominated=promised) == quick

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from keelback.scheduling.fit_error import Diagnosis, preemption_message
+import numpy as np
+
+from keelback.scheduling.fit_error import Answers, Diagnosis, preemption_message
 from keelback.scheduling.framework import Unschedulable
 
 
 def test_reasons_are_counted_over_nodes_and_sorted_as_text() -> None:
     both = Unschedulable(("Insufficient cpu", "Insufficient memory"))
     tainted = Unschedulable(("node(s) had untolerated taint(s)",), unresolvable=True)
-    diagnosis = Diagnosis(12, {**{f"a{number}": both for number in range(10)}, "b": tainted, "c": tainted})
-    text = diagnosis.message(preemption_message(12, {f"a{number}": Unschedulable(("Nope",)) for number in range(10)}))
+    answers = Answers(13)
+    answers.add(both, np.arange(10))
+    for row in (10, 11):
+        answers.add(tainted, row)
+    diagnosis = Diagnosis(12, answers.answers, answers.answer_of)
+    assert diagnosis.hopeful().tolist() == list(range(10))
+    assert [diagnosis.is_hopeless(row) for row in (9, 10, 12)] == [False, True, False]
+    text = diagnosis.message(preemption_message(12, {Unschedulable(("Nope",)): 10}))
     assert text == (
         "0/12 nodes are available: 10 Insufficient cpu, 10 Insufficient memory, "
         "2 node(s) had untolerated taint(s). "

@@ -95,11 +95,10 @@ class Cycle:
         # Room was made for it there: it goes there if it fits, whatever the scores say.
         promised = self._observation.nominated.get(queued.uid)
         row = self._observation.nodes.row_of.get(promised.node_name) if promised is not None else None
-        if promised is None or row is None or self._evaluator(queued.info).fits(queued.info, row) is not None:
+        if promised is None or row is None:
             return None
-        with self._observation.nodes.supposing(added=nominated):
-            fits = self._evaluator(queued.info).fits(queued.info, row) is None
-        return promised.node_name if fits else None
+        refusal = self._evaluator(queued.info).fits(queued.info, row, nominated)
+        return promised.node_name if refusal is None else None
 
     def _refuse(self, queued: QueuedPod, nominated: Sequence[PlacedPod]) -> Refused:
         observation = self._observation

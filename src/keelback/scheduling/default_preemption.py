@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from keelback.scheduling.fit_error import Diagnosis, preemption_message
 from keelback.scheduling.framework import DEFAULT_PREEMPTION, PreemptionLimits, Unschedulable
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
+from keelback.scheduling.preemption_room import Room
 
 _NO_VICTIMS: Final = Unschedulable(("No preemption victims found for incoming pod",), unresolvable=True)
 _NEVER: Final = "preemption: not eligible due to preemptionPolicy=Never."
@@ -61,22 +63,25 @@ def plan(
         return Preemption(message=_NEVER)
     if _awaits_victims(pod, nominated_node_name, diagnosis, nodes):
         return Preemption(message=_TERMINATING)
-    hopeful = [node.name for node in nodes.nodes if not diagnosis.unresolvable(node.name)]
-    tried: dict[str, Unschedulable] = {}
+    hopeful = diagnosis.hopeful().tolist()
+    tried: Counter[Unschedulable] = Counter()
     candidates: list[Candidate] = []
     if all(priority >= pod.priority for priority in nodes.priorities):
         # Nobody in the whole cluster is less important: no node needs a closer look.
-        tried = dict.fromkeys(hopeful, _NO_VICTIMS)
+        tried[_NO_VICTIMS] = len(hopeful)
         hopeful = []
     enough = min(len(hopeful), max(limits.least_number, len(hopeful) * limits.least_percentage // 100))
     offset = int(chance.random() * len(hopeful))
-    for node_name in (*hopeful[offset:], *hopeful[:offset]):
-        found = _select_victims(pod, node_name, evaluator, nodes, objects.budgets.values(), nominated)
+    search = _Search(pod, evaluator, nodes, tuple(objects.budgets.values()), nominated)
+    has_harmless = False
+    for row in (*hopeful[offset:], *hopeful[:offset]):
+        found = search.victims_on(row)
         if isinstance(found, Unschedulable):
-            tried[node_name] = found
+            tried[found] += 1
             continue
         candidates.append(found)
-        if len(candidates) >= enough and any(not candidate.violations for candidate in candidates):
+        has_harmless |= not found.violations
+        if has_harmless and len(candidates) >= enough:
             break
     if not candidates:
         return Preemption(message=preemption_message(len(nodes), tried), nominated_node_name="")
@@ -107,52 +112,85 @@ def split_by_budget(
     return violating, others
 
 
-def _select_victims(
-    pod: PodInfo,
-    node_name: str,
-    evaluator: Evaluator,
-    nodes: NodeTable,
-    budgets: Iterable[BudgetInfo],
-    nominated: Sequence[PlacedPod],
-) -> Candidate | Unschedulable:
-    row = nodes.row_of[node_name]
-    lower = sorted((one for one in nodes.pods_on(node_name) if one.info.priority < pod.priority), key=_importance)
-    if not lower:
-        return _NO_VICTIMS
-    promised = [one for one in nominated if one.node_name == node_name]
-    victims: list[PlacedPod] = []
-    violations = 0
-    with nodes.supposing(removed=lower):
-        refusal = _refusal(pod, row, evaluator, nodes, promised)
-        if refusal is not None:
-            return refusal
+class _Search:
+    """Looks for the victims on one node after another, for one pod."""
+
+    def __init__(
+        self,
+        pod: PodInfo,
+        evaluator: Evaluator,
+        nodes: NodeTable,
+        budgets: Sequence[BudgetInfo],
+        nominated: Sequence[PlacedPod],
+    ) -> None:
+        self._pod = pod
+        self._evaluator = evaluator
+        self._nodes = nodes
+        self._budgets = budgets
+        self._promised: dict[str, list[PlacedPod]] = {}
+        for one in nominated:
+            self._promised.setdefault(one.node_name, []).append(one)
+        self._room_decides = evaluator.only_room_matters(pod)
+        self._notes = evaluator.notes(pod)
+        self._room = None if evaluator.fit is None else Room(pod, evaluator.fit, nodes)
+
+    def victims_on(self, row: int) -> Candidate | Unschedulable:
+        """Those who would have to go, or why that would not help."""
+        promised = self._promised.get(self._nodes.nodes[row].name, ())
+        if self._room_decides is None or self._budgets:
+            return self._look_at(row, promised)
+        # Where room decides, the answer holds until pods come to the node or leave it.
+        seen = self._nodes.touches(row), [one.uid for one in promised]
+        known = self._notes.get(row)
+        if known is None or known[0] != seen:
+            known = self._notes[row] = seen, self._look_at(row, promised)
+        found: Candidate | Unschedulable = known[1]
+        return found
+
+    def _look_at(self, row: int, promised: Sequence[PlacedPod]) -> Candidate | Unschedulable:
+        node_name = self._nodes.nodes[row].name
+        lower = [one for one in self._nodes.pods_on(node_name) if one.info.priority < self._pod.priority]
+        if not lower:
+            return _NO_VICTIMS
+        lower.sort(key=_importance)
         # Those that a budget protects are let off first, and of each sort the most important first.
-        protected, others = split_by_budget(lower, tuple(budgets))
-        for number, victim in enumerate((*protected, *others)):
-            nodes.add_pod(victim)
-            if _refusal(pod, row, evaluator, nodes, promised) is not None:
-                nodes.remove_pod(node_name, victim.uid)
-                victims.append(victim)
-                violations += number < len(protected)
-    return Candidate(node_name, tuple(sorted(victims, key=_importance)), violations)
+        protected, others = split_by_budget(lower, self._budgets) if self._budgets else ([], lower)
+        victims = self._chosen(row, [*protected, *others], promised)
+        if isinstance(victims, Unschedulable):
+            return victims
+        violations = sum(one in victims for one in protected) if protected else 0
+        victims.sort(key=_importance)
+        return Candidate(node_name, tuple(victims), violations)
+
+    def _chosen(
+        self, row: int, lower: Sequence[PlacedPod], promised: Sequence[PlacedPod]
+    ) -> list[PlacedPod] | Unschedulable:
+        decides = self._room_decides
+        if self._room is not None and decides is not None and decides[row] and not _want_more_than_room(promised):
+            return self._room.victims(row, lower, promised)
+        nodes, node_name = self._nodes, self._nodes.nodes[row].name
+        victims: list[PlacedPod] = []
+        with nodes.supposing(removed=lower):
+            refusal = self._evaluator.fits(self._pod, row, promised)
+            if refusal is not None:
+                return refusal
+            for victim in lower:
+                nodes.add_pod(victim)
+                if self._evaluator.fits(self._pod, row, promised) is not None:
+                    nodes.remove_pod(node_name, victim.uid)
+                    victims.append(victim)
+        return victims
 
 
-def _refusal(
-    pod: PodInfo, row: int, evaluator: Evaluator, nodes: NodeTable, promised: Sequence[PlacedPod]
-) -> Unschedulable | None:
-    refusal = evaluator.fits(pod, row)
-    if refusal is None and promised:
-        with nodes.supposing(added=promised):
-            refusal = evaluator.fits(pod, row)
-    return refusal
+def _want_more_than_room(pods: Sequence[PlacedPod]) -> bool:
+    return any(one.info.host_ports or one.info.claims for one in pods)
 
 
 def _awaits_victims(pod: PodInfo, nominated_node_name: str, diagnosis: Diagnosis, nodes: NodeTable) -> bool:
     # A pod that has had room made for it waits for its victims to go, unless that node is out of the question by now.
     if not nominated_node_name or nominated_node_name not in nodes.row_of:
         return False
-    answer = diagnosis.by_node.get(nominated_node_name)
-    if answer is not None and answer.unresolvable:
+    if diagnosis.is_hopeless(nodes.row_of[nominated_node_name]):
         return False
     return any(
         one.terminating and one.preempted and one.info.priority < pod.priority

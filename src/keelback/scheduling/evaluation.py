@@ -10,17 +10,18 @@ import random
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from keelback.scheduling.cluster_objects import ClusterObjects
-from keelback.scheduling.fit_error import Diagnosis
+from keelback.scheduling.fit_error import Answers, Diagnosis
 from keelback.scheduling.framework import (
     EVERY,
     CycleState,
     FilterPlugin,
+    ManyAnswersPlugin,
     Mask,
     OnlyNodes,
     Plugins,
@@ -30,6 +31,8 @@ from keelback.scheduling.framework import (
     Scores,
     Unschedulable,
 )
+from keelback.scheduling.node_ports import NodePorts
+from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
 
@@ -48,6 +51,7 @@ class _Kept:
     local_scores: Scores
     normalized: Scores | None = field(default=None)
     """The weighted sum of the fixed scores when every node is feasible."""
+    notes: dict[int, Any] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -63,6 +67,7 @@ class Evaluator:
         self._kept: OrderedDict[PodInfo, _Kept] = OrderedDict()
         self._fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
         self._local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
+        self.fit = next((plugin for plugin in plugins.filters if isinstance(plugin, NodeResourcesFit)), None)
         self._wide_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.CLUSTER]
         self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
         self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
@@ -88,10 +93,10 @@ class Evaluator:
 
     def feasible(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask:
         """True where every filter lets the pod run."""
-        mask = self._filter(pod)
-        if nominated and mask.any():
-            with self._nodes.supposing(added=nominated):
-                mask = mask & self._filter(pod)
+        mask, looks_around = self._filter(pod)
+        if nominated and mask.any() and (counting := self._counting(nominated, mask, looks_around)):
+            with self._nodes.supposing(added=counting):
+                mask = mask & self._filter(pod)[0]
         return mask
 
     def _sample(self, feasible: Mask) -> Mask:
@@ -128,19 +133,26 @@ class Evaluator:
                 total = total + weight * plugin.normalize(state, scores[rows])
         return total, rows
 
-    def fits(self, pod: PodInfo, row: int) -> Unschedulable | None:
-        """Why one node does not take the pod as things are; None when it does."""
+    def fits(self, pod: PodInfo, row: int, nominated: Sequence[PlacedPod] = ()) -> Unschedulable | None:
+        """Why one node does not take the pod, as things are and with those that are promised it; None when it does."""
         state = CycleState(self._objects)
         only = np.array([row])
+        looks_around = False
         for plugin in self._plugins.filters:
             if plugin.scope is Scope.CLUSTER:
                 mask = plugin.filter(state, pod, self._nodes)
+                looks_around |= mask is not None
                 refused = mask is not None and not mask[row]
             else:
                 mask = plugin.filter(state, pod, self._nodes, only)
                 refused = mask is not None and not mask[0]
             if refused:
                 return plugin.why_not(state, pod, self._nodes, row)
+        here = np.zeros(len(self._nodes), np.bool_)
+        here[row] = True
+        if nominated and (counting := self._counting(nominated, here, looks_around)):
+            with self._nodes.supposing(added=counting):
+                return self.fits(pod, row)
         return None
 
     def explain(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Diagnosis:
@@ -152,29 +164,68 @@ class Evaluator:
         if refusal is not None:
             plugin_name, answer = refusal
             return Diagnosis(total, pre_filter=answer, plugins=frozenset((plugin_name,)))
-        answers: dict[str, Unschedulable] = {}
+        answers = Answers(total)
         names: set[str] = set()
         left = np.ones(total, np.bool_)
         self._leave_out(pod, left, answers, names)
-        self._ask_each(pod, left, answers, names)
-        if nominated and left.any():
-            with self._nodes.supposing(added=nominated):
+        looks_around = self._ask_each(pod, left, answers, names)
+        counting = self._counting(nominated, left, looks_around)
+        if counting and left.any():
+            with self._nodes.supposing(added=counting):
                 self._ask_each(pod, left, answers, names)
-        return Diagnosis(total, answers, plugins=frozenset(names))
+        return Diagnosis(total, answers.answers, answers.answer_of, plugins=frozenset(names))
 
-    def _ask_each(self, pod: PodInfo, left: Mask, answers: dict[str, Unschedulable], names: set[str]) -> None:
-        # Each node is refused by the first plugin that does, as if nodes were asked one by one.
+    def only_room_matters(self, pod: PodInfo) -> Mask | None:
+        """The rows where only what pods request decides whether the pod fits, whichever pods are removed from the node;
+        None where more than that has a say."""
         state = CycleState(self._objects)
+        if self.fit is None or any(plugin.filter(state, pod, self._nodes) is not None for plugin in self._wide_filters):
+            return None
+        local = [plugin for plugin in self._local_filters if plugin is not self.fit]
+        if not all(isinstance(plugin, NodePorts) for plugin in local):
+            return None
+        # A node with fewer pods has no fewer ports.
+        mask = _all_of(state, (*self._fixed_filters, *local), pod, self._nodes)
+        return np.ones(len(self._nodes), np.bool_) if mask is None else mask
+
+    def notes(self, pod: PodInfo) -> dict[int, Any]:
+        """What preemption notes about rows for pods of this shape; forgotten when a node changes."""
+        return self._up_to_date(pod).notes
+
+    def _counting(self, nominated: Sequence[PlacedPod], mask: Mask, looks_around: bool) -> Sequence[PlacedPod]:
+        """Of the pods that are promised a node those that can still change the answer of a row of the mask."""
+        if looks_around or any(one.info.anti_affinity_required for one in nominated):
+            return nominated
+        row_of = self._nodes.row_of
+        rows = ((one, row_of.get(one.node_name)) for one in nominated)
+        return [one for one, row in rows if row is not None and mask[row]]
+
+    def _ask_each(self, pod: PodInfo, left: Mask, answers: Answers, names: set[str]) -> bool:
+        """Ask the rows that are left; whether a plugin looked at pods elsewhere.
+
+        Each node is refused by the first plugin that does, as if nodes were asked one by one.
+        """
+        state = CycleState(self._objects)
+        looks_around = False
         for plugin in self._plugins.filters:
             mask = plugin.filter(state, pod, self._nodes)
             if mask is None:
                 continue
-            for row in np.flatnonzero(left & ~mask).tolist():
-                answers[self._nodes.nodes[row].name] = plugin.why_not(state, pod, self._nodes, row)
-                names.add(plugin.name)
+            looks_around |= plugin.scope is Scope.CLUSTER
+            refused = np.flatnonzero(left & ~mask)
+            if not len(refused):
+                continue
+            names.add(plugin.name)
             left &= mask
+            if isinstance(plugin, ManyAnswersPlugin):
+                for answer, rows in plugin.why_none(state, pod, self._nodes, refused):
+                    answers.add(answer, rows)
+            else:
+                for row in refused.tolist():
+                    answers.add(plugin.why_not(state, pod, self._nodes, row), row)
+        return looks_around
 
-    def _leave_out(self, pod: PodInfo, left: Mask, answers: dict[str, Unschedulable], names: set[str]) -> None:
+    def _leave_out(self, pod: PodInfo, left: Mask, answers: Answers, names: set[str]) -> None:
         state = CycleState(self._objects)
         only: frozenset[str] | None = None
         by: list[str] = []
@@ -187,10 +238,11 @@ class Evaluator:
             return
         names.update(by)
         left_out = Unschedulable((f"node(s) didn't satisfy plugin(s) [{' '.join(sorted(by))}]",), unresolvable=True)
-        for row, node in enumerate(self._nodes.nodes):
-            if node.name not in only:
-                answers[node.name] = left_out
-                left[row] = False
+        kept = [row for row in map(self._nodes.row_of.get, only) if row is not None]
+        mask = np.zeros(len(left), np.bool_)
+        mask[kept] = True
+        answers.add(left_out, np.flatnonzero(~mask))
+        left &= mask
 
     def _pre_filter(self, pod: PodInfo) -> tuple[str, Unschedulable] | None:
         state = CycleState(self._objects)
@@ -200,16 +252,19 @@ class Evaluator:
                 return plugin.name, answer
         return None
 
-    def _filter(self, pod: PodInfo) -> Mask:
+    def _filter(self, pod: PodInfo) -> tuple[Mask, bool]:
+        """Where every filter lets the pod run, and whether one of them looked at pods elsewhere."""
         kept = self._up_to_date(pod)
         # A copy where need be: what is kept is brought up to date in place.
         mask = kept.local_mask.copy() if kept.fixed_mask is None else kept.local_mask & kept.fixed_mask
         state = CycleState(self._objects)
+        looks_around = False
         for plugin in self._wide_filters:
             answer = plugin.filter(state, pod, self._nodes)
             if answer is not None:
                 mask = mask & answer
-        return mask
+                looks_around = True
+        return mask, looks_around
 
     def _up_to_date(self, pod: PodInfo) -> _Kept:
         nodes = self._nodes

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from keelback.scheduling.framework import Unschedulable
 
@@ -19,7 +22,10 @@ class Diagnosis:
 
     total: int
     """How many nodes there are."""
-    by_node: Mapping[str, Unschedulable] = field(default_factory=dict)
+    answers: Sequence[Unschedulable] = ()
+    """The different answers."""
+    answer_of: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """For each row of the table which of them is that node's; -1 where it was not refused."""
     pre_filter: Unschedulable | None = None
     plugins: frozenset[str] = frozenset()
     """The plugins that said no: what happens next matters only if it can change their mind."""
@@ -32,23 +38,56 @@ class Diagnosis:
         if self.pre_filter is not None:
             text += f" {', '.join(self.pre_filter.reasons)}."
         else:
-            text += _histogram(Counter(reason for answer in self.by_node.values() for reason in answer.reasons))
+            counts = np.bincount(self.answer_of[self.answer_of >= 0], minlength=len(self.answers)).tolist()
+            text += _histogram(_reasons(zip(self.answers, counts, strict=True)))
         return f"{text} {preemption}" if preemption else text
 
-    def unresolvable(self, node_name: str) -> bool:
-        """Whether removing pods from the node would not help."""
+    def hopeful(self) -> npt.NDArray[np.intp]:
+        """The rows of the nodes that would take the pod if pods were removed from them."""
         if self.pre_filter is not None:
-            return self.pre_filter.unresolvable
-        answer = self.by_node.get(node_name)
-        return answer is None or answer.unresolvable
+            return np.arange(0 if self.pre_filter.unresolvable else self.total)
+        # The last place is where the row finds itself that has no answer.
+        helps = np.array([*(not answer.unresolvable for answer in self.answers), False])
+        return np.flatnonzero(helps[self.answer_of])
+
+    def is_hopeless(self, row: int) -> bool:
+        """Whether a node has said that removing its pods would not help."""
+        number = int(self.answer_of[row]) if row < len(self.answer_of) else -1
+        return number >= 0 and self.answers[number].unresolvable
 
 
-def preemption_message(total: int, by_node: Mapping[str, Unschedulable]) -> str:
-    """What preemption adds when it found no node: `by_node` has those that were tried."""
-    reasons = Counter(reason for answer in by_node.values() for reason in answer.reasons)
-    if len(by_node) < total:
-        reasons[_ABSENT_FROM_PREEMPTION] += total - len(by_node)
+class Answers:
+    """Collects what nodes answer, each different answer once."""
+
+    def __init__(self, total: int) -> None:
+        self.answers: list[Unschedulable] = []
+        self.answer_of = np.full(total, -1, np.int32)
+        self._numbers: dict[Unschedulable, int] = {}
+
+    def add(self, answer: Unschedulable, rows: npt.NDArray[np.intp] | int) -> None:
+        """These nodes answer so."""
+        number = self._numbers.get(answer)
+        if number is None:
+            number = self._numbers[answer] = len(self.answers)
+            self.answers.append(answer)
+        self.answer_of[rows] = number
+
+
+def preemption_message(total: int, tried: Mapping[Unschedulable, int]) -> str:
+    """What preemption adds when it found no node: `tried` says how many nodes gave each answer."""
+    reasons = _reasons(tried.items())
+    if (untried := total - sum(tried.values())) > 0:
+        reasons[_ABSENT_FROM_PREEMPTION] += untried
     return f"preemption: 0/{total} nodes are available:{_histogram(reasons)}"
+
+
+def _reasons(answers: Iterable[tuple[Unschedulable, int]]) -> Counter[str]:
+    reasons: Counter[str] = Counter()
+    for answer, number in answers:
+        if number:
+            for reason in answer.reasons:
+                reasons[reason] += number
+    return reasons
 
 
 def _histogram(reasons: Counter[str]) -> str:

@@ -7,6 +7,7 @@ rejected node are worked out only when a person will read them.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -77,6 +78,17 @@ class FilterPlugin(Protocol):
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """The reasons of a row for which `filter`, asked with the same state, was False."""
+        ...
+
+
+@runtime_checkable
+class ManyAnswersPlugin(Protocol):
+    """A filter that can say why not for many rows at once: for one that refuses whole clusters."""
+
+    def why_none(
+        self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: npt.NDArray[np.intp]
+    ) -> Iterable[tuple[Unschedulable, npt.NDArray[np.intp]]]:
+        """What `why_not` says of these rows, and each time of which of them."""
         ...
 
 

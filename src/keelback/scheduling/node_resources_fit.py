@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+import numpy.typing as npt
 
 from keelback.scheduling import node_resources_scoring, resources
 from keelback.scheduling.events import Event
@@ -58,18 +61,30 @@ class NodeResourcesFit:
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """Everything there is too little of; removing pods is no help where even an empty node has too little."""
-        reasons = []
-        unresolvable = False
-        if nodes.pod_count[row] >= nodes.allocatable(resources.PODS)[row]:
-            reasons.append("Too many pods")
-        for name, wanted in sorted(pod.requests.items(), key=_in_upstream_order):
-            if self._ignores(name):
-                continue
-            offered = int(nodes.allocatable(name)[row])
-            if wanted > offered - int(nodes.requested(name)[row]):
-                reasons.append(f"Insufficient {name}")
-                unresolvable |= wanted > offered
-        return Unschedulable(tuple(reasons), unresolvable)
+        return next(answer for answer, _ in self.why_none(state, pod, nodes, np.array([row])))
+
+    def why_none(
+        self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: npt.NDArray[np.intp]
+    ) -> Iterator[tuple[Unschedulable, npt.NDArray[np.intp]]]:
+        """As `why_not`: the rows that lack the same have the same answer."""
+        wanted = self.counted(pod)
+        lacks = [nodes.pod_count[rows] >= nodes.allocatable(resources.PODS)[rows]]
+        hopeless = np.zeros(len(rows), np.bool_)
+        for name, amount in wanted:
+            offered = nodes.allocatable(name)[rows]
+            lacks.append(amount > offered - nodes.requested(name)[rows])
+            hopeless |= amount > offered
+        # Each row's combination of lacks as one number.
+        key = np.packbits(np.array([hopeless, *lacks]), axis=0)
+        _, first, of_row = np.unique(key, axis=1, return_index=True, return_inverse=True)
+        for number, example in enumerate(first.tolist()):
+            short = tuple(name for (name, _), lack in zip(wanted, lacks[1:], strict=True) if lack[example])
+            yield unschedulable(bool(lacks[0][example]), short, bool(hopeless[example])), rows[of_row == number]
+
+    def counted(self, pod: PodInfo) -> list[tuple[str, int]]:
+        """What the pod requests of the resources that are counted here, in upstream's order."""
+        wanted = [request for request in pod.requests.items() if not self._ignores(request[0])]
+        return sorted(wanted, key=_in_upstream_order)
 
     def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
         """How much more of each scarce resource must become free, or how much more the node must have."""
@@ -77,9 +92,7 @@ class NodeResourcesFit:
         pods = int(nodes.allocatable(resources.PODS)[row])
         if nodes.pod_count[row] >= pods:
             wishes.append(f"remove {int(nodes.pod_count[row]) - pods + 1} of its pods: it takes {pods}")
-        for name, wanted in sorted(pod.requests.items(), key=_in_upstream_order):
-            if self._ignores(name):
-                continue
+        for name, wanted in self.counted(pod):
             offered, used = int(nodes.allocatable(name)[row]), int(nodes.requested(name)[row])
             if wanted > offered:
                 text = f"ask for {_amount(name, wanted - offered)} less {name} than {_amount(name, wanted)}"
@@ -112,6 +125,12 @@ class NodeResourcesFit:
             return False
         extended = "/" in name and not name.startswith("kubernetes.io/")
         return extended and (name in self._ignored or name.partition("/")[0] in self._ignored_groups)
+
+
+def unschedulable(too_many_pods: bool, short: Iterable[str], hopeless: bool) -> Unschedulable:
+    """The answer of a node that is short of these resources; `hopeless` where it never has enough of one."""
+    first = ("Too many pods",) if too_many_pods else ()
+    return Unschedulable((*first, *(f"Insufficient {name}" for name in short)), hopeless)
 
 
 def _in_upstream_order(request: tuple[str, int]) -> tuple[int, str]:

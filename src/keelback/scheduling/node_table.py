@@ -82,6 +82,7 @@ class NodeTable:
         self._claim_count = self._rows.column(np.int64)
         self._pods: dict[str, dict[str, PlacedPod]] = {}
         self._capacities: dict[str, tuple[int, Capacity]] = {}
+        self._touches = self._rows.column(np.int64)
         self._log: list[int] = []
         self._log_start = 0
         self._none = self._rows.column(np.int64)
@@ -151,6 +152,10 @@ class NodeTable:
     def pod(self, node_name: str, uid: str) -> PlacedPod | None:
         """A pod on a node, or None."""
         return self._pods.get(node_name, {}).get(uid)
+
+    def touches(self, row: int) -> int:
+        """How many times a pod has come to or left a row's node."""
+        return int(self._touches.values[row])
 
     @property
     def position(self) -> int:
@@ -380,6 +385,7 @@ class NodeTable:
 
     def _touch(self, row: int) -> None:
         self.generation += 1
+        self._touches.data[row] += 1
         self._log.append(row)
         if len(self._log) > _LONGEST_LOG:
             dropped = len(self._log) // 2
