@@ -124,7 +124,9 @@ class GarbageCollector:
             self._kinds[resource.kind.group, resource.kind.kind] = resource.kind
             if resource.verbs >= _NEEDED_VERBS and key not in _IGNORED:
                 wanted[key] = resource.kind
-        for key in self._monitors.keys() - wanted.keys():
+        unknown = {key for key, one in self._monitors.items() if one.kind.api_version in discovered.stale}
+        # What cannot be asked has not gone: its objects are nobody's loss yet.
+        for key in self._monitors.keys() - wanted.keys() - unknown:
             self._stop(self._monitors.pop(key))
         started = [self._start(kind, tasks) for key, kind in wanted.items() if key not in self._monitors]
         for monitor in started:

@@ -52,7 +52,7 @@ class Progress:
 
 def conditions_of(progress: Progress, now: datetime) -> tuple[NamespaceCondition, ...]:
     """The five conditions of a namespace under deletion, in upstream's words."""
-    discovery = "; ".join(progress.discovery_errors)
+    discovery = ", ".join(sorted(progress.discovery_errors))
     content = ", ".join(sorted(progress.content_errors))
     left = sorted(f"{one.resource} has {one.count} resource instances" for one in progress.remaining if one.count)
     held: dict[str, int] = {}
@@ -68,8 +68,8 @@ def conditions_of(progress: Progress, now: datetime) -> tuple[NamespaceCondition
     return (
         condition(
             "NamespaceDeletionDiscoveryFailure",
-            f"Discovery failed for some groups, {len(progress.discovery_errors)} failing: {discovery}"
-            * bool(discovery),
+            f"Discovery failed for some groups, {len(progress.discovery_errors)} failing: unable to retrieve the "
+            f"complete list of server APIs: {discovery}" * bool(discovery),
             "DiscoveryFailed",
             "ResourcesDiscovered",
             "All resources successfully discovered",
@@ -153,7 +153,7 @@ class NamespaceReconciler:
             progress.discovery_errors.append(str(error))
             return progress
         progress.discovery_errors.extend(
-            f"{group_version}: stale GroupVersion discovery" for group_version in discovered.stale
+            f"{group_version}: stale GroupVersion discovery: {group_version}" for group_version in discovered.stale
         )
         wanted = [one for one in discovered.resources if one.kind.namespaced and {"delete", "list"} <= one.verbs]
         # KEP-5080: pods go first, so that nothing that guards them (a NetworkPolicy, say) is gone while they run.

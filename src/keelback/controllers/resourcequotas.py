@@ -15,7 +15,7 @@ from keelback.client import Change, MergePatch
 from keelback.controllers.observed import ConfigMapName, HeldMeta, PodView
 from keelback.quota import usage
 from keelback.reconcile.context import Context
-from keelback.reconcile.discovery import discover, metadata_type
+from keelback.reconcile.discovery import Discovered, discover, metadata_type
 from keelback.reconcile.loop import Source
 from keelback.reconcile.patches import status_difference
 from keelback.reconcile.result import Result, again_after
@@ -86,8 +86,9 @@ class ResourceQuotaReconciler:
         return old is None or new is None or old.spec != new.spec or new.status.hard != new.spec.hard
 
     async def reconcile(self, quota: ResourceQuota) -> Result:
-        objects = await self._observe(quota)
-        used = usage.total(quota, objects, self.context.now())
+        discovered = await self._discovered(quota)
+        objects = await self._observe(quota, discovered)
+        used = {**usage.total(quota, objects, self.context.now()), **_as_before(quota, discovered.stale)}
         status = replace(quota.status, hard=dict(quota.spec.hard), used=used)
         changed = status_difference(quota.status, status)
         if changed:
@@ -98,13 +99,16 @@ class ResourceQuotaReconciler:
             await self.context.client.patch(ResourceQuota, name, namespace, patch, "status")
         return again_after(_RESYNC_SECONDS * (1 + self.context.chance.random()))
 
-    async def _observe(self, quota: ResourceQuota) -> list[tuple[Kind, object]]:
+    async def _discovered(self, quota: ResourceQuota) -> Discovered:
+        """What there is, where the quota counts more than what every server has."""
+        if resources_counted(quota.spec.hard) <= _WHOLE.keys():
+            return Discovered(())
+        return await discover(self.context.client.client)
+
+    async def _observe(self, quota: ResourceQuota, discovered: Discovered) -> list[tuple[Kind, object]]:
         objects: list[tuple[Kind, object]] = []
         wanted = resources_counted(quota.spec.hard)
-        kinds: dict[str, Kind] = {}
-        if wanted - _WHOLE.keys():
-            discovered = await discover(self.context.client.client)
-            kinds = {one.kind.resource: one.kind for one in discovered.resources if "list" in one.verbs}
+        kinds = {one.kind.resource: one.kind for one in discovered.resources if "list" in one.verbs}
         for resource in sorted(wanted):
             cls: type[Object] | None = _WHOLE.get(resource)
             if cls is None and resource in kinds:
@@ -119,6 +123,13 @@ class ResourceQuotaReconciler:
         if not len(store):
             return []
         return [(one.metadata.namespace, one.metadata.name) for one in store.list(obj.metadata.namespace)]
+
+
+def _as_before(quota: ResourceQuota, stale: Iterable[str]) -> dict[str, str]:
+    """What was used of resources whose server cannot be asked: they are still there as far as anybody knows."""
+    groups = {group_version.rpartition("/")[0] for group_version in stale}
+    counted = (name for name in quota.spec.hard if name.startswith("count/") and name.partition(".")[2] in groups)
+    return {name: quota.status.used[name] for name in counted if name in quota.status.used}
 
 
 def _was_deleted(change: Change[Any]) -> bool:
