@@ -87,7 +87,10 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "daemonsets.apps",
         {**SELECTED, "updateStrategy": {"type": "x"}},
-        ['spec.updateStrategy.type: Unsupported value: "x": supported values: "RollingUpdate", "OnDelete"'],
+        [
+            'spec.updateStrategy: Unsupported value: {"Type":"x","RollingUpdate":null}: supported values: '
+            '"RollingUpdate", "OnDelete"'
+        ],
     ),
     (
         "statefulsets.apps",

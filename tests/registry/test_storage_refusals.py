@@ -27,6 +27,13 @@ def endpoint(**given: Any) -> dict[str, Any]:
     return {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], **given}]}
 
 
+def volume(**source: Any) -> dict[str, Any]:
+    place = {"key": "k", "operator": "Exists"}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [place]}]}}
+    return {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "nodeAffinity": affinity, **source}
+
+
+MOUNT_OPTIONS = "volume.beta.kubernetes.io/mount-options"
 CAPACITIES = "csistoragecapacities.storage.k8s.io"
 ATTACHMENTS = "volumeattachments.storage.k8s.io"
 SLICES = "endpointslices.discovery.k8s.io"
@@ -55,6 +62,21 @@ ATTACHED = {"attacher": "d.example.com", "nodeName": "n"}
             endpoint(addresses=[f"10.0.0.{one}" for one in range(1, 102)]),
             ["endpoints[0].addresses: Too many: 101: must have at most 100 items"],
         ),
+        (
+            "persistentvolumes",
+            {"metadata": {"name": "x", "annotations": {MOUNT_OPTIONS: "ro"}}, "spec": volume(local={"path": "/a"})},
+            [f"metadata.annotations.{MOUNT_OPTIONS}: Forbidden: may not specify mount options for this volume type"],
+        ),
+        ("persistentvolumes", {"spec": volume(nfs={"server": "s", "path": "/"}, flexVolume={"driver": "a/b"})}, []),
+        (
+            "persistentvolumes",
+            {"spec": volume(glusterfs={"endpoints": "e", "path": "p", "endpointsNamespace": ""})},
+            [
+                'spec.glusterfs.endpointsNamespace: Invalid value: "": if the endpointnamespace is set, it must be a '
+                "valid namespace name"
+            ],
+        ),
+        ("persistentvolumes", {"spec": volume(csi={"volumeHandle": "h"})}, ["spec.csi.driver: Required value"]),
         (
             CAPACITIES,
             {"storageClassName": "A", "capacity": "-1Gi"},

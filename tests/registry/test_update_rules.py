@@ -120,6 +120,24 @@ SHOWN = '{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"Exi
             [],
         ),
         (
+            "persistentvolumeclaims",
+            {
+                "spec": {**CLAIM, "volumeAttributesClassName": "a"},
+                "status": {"phase": "Bound", "currentVolumeAttributesClassName": "a"},
+            },
+            {"spec": CLAIM},
+            [
+                "spec.volumeAttributesClassName: Forbidden: update to nil is forbidden when "
+                "status.currentVolumeAttributesClassName is not nil"
+            ],
+        ),
+        (
+            "persistentvolumes",
+            {"spec": VOLUME},
+            {"spec": {**VOLUME, "accessModes": []}},
+            ["spec.accessModes: Required value"] * 2,
+        ),
+        (
             "services",
             {"spec": BALANCER},
             {"spec": {**BALANCER, "clusterIP": "10.0.0.2"}},
@@ -338,7 +356,7 @@ ENDED = {"conditions": COMPLETE, "startTime": "2026-01-01T00:00:00Z", "completio
             "persistentvolumeclaims",
             {"spec": CLAIM},
             {"status": {"allocatedResourceStatuses": {"cpu": "NodeResizePending"}}},
-            ['status.allocatedResourceStatus: Unsupported value: "cpu": supported values: "storage"'],
+            ['status.allocatedResourceStatuses: Unsupported value: "cpu": supported values: "storage"'],
         ),
         (
             "nodes",

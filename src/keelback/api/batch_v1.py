@@ -123,7 +123,7 @@ class SuccessPolicy(Value):
 
 class SuccessPolicyRule(Value):
     succeeded_count: int | None = None
-    succeeded_indexes: str = ""
+    succeeded_indexes: str | None = None
 
 
 class UncountedTerminatedPods(Value):

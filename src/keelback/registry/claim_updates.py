@@ -46,12 +46,11 @@ def validate(new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator
     if after.volume_mode != before.volume_mode:
         yield invalid("volumeMode", after.volume_mode, "field is immutable")
     attributes = after.volume_attributes_class_name
-    if before.volume_attributes_class_name is not None and attributes != before.volume_attributes_class_name:
-        if attributes is None:
-            yield forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden")
-        elif not attributes:
-            why = "update from non-nil value to an empty string is forbidden"
-            yield forbidden("spec.volumeAttributesClassName", why)
+    has_class = old.status.current_volume_attributes_class_name is not None
+    if has_class and attributes != before.volume_attributes_class_name and not attributes:
+        what = "nil" if attributes is None else "empty string"
+        why = f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
+        yield forbidden("spec.volumeAttributesClassName", why)
 
 
 def _reverted(
@@ -60,12 +59,10 @@ def _reverted(
     """The new spec with what a bound claim may change as it was."""
     if not is_bound:
         return after
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"volume_attributes_class_name": before.volume_attributes_class_name}
     if after.resources.requests and "storage" in before.resources.requests:
         requests = {**after.resources.requests, "storage": before.resources.requests["storage"]}
         changes["resources"] = replace(after.resources, requests=requests)
-    if after.volume_attributes_class_name is not None:
-        changes["volume_attributes_class_name"] = before.volume_attributes_class_name
     return replace(after, **changes)
 
 
@@ -85,9 +82,9 @@ def validate_status(new: PersistentVolumeClaim) -> Iterator[FieldError]:
     for name, amount in status.capacity.items():
         yield from _amount(amount, f"status.capacity[{name}]")
     for name, state in status.allocated_resource_statuses.items():
-        yield from _name(name, "status.allocatedResourceStatus")
+        yield from _name(name, "status.allocatedResourceStatuses")
         if state not in _RESIZE_STATUSES:
-            yield not_supported("status.allocatedResourceStatus", name, _RESIZE_STATUSES)
+            yield not_supported("status.allocatedResourceStatuses", name, _RESIZE_STATUSES)
     for name, amount in status.allocated_resources.items():
         complaints = list(_name(name, "status.allocatedResources"))
         yield from complaints

@@ -32,13 +32,19 @@ class ControllerRevisionStrategy(Strategy[ControllerRevision]):
     columns = (text("Controller", _controller), number("Revision", lambda one: one.revision), AGE)
 
     def validate(self, new: ControllerRevision) -> Iterator[FieldError]:
+        yield from _revision(new)
         if bytes(new.data) in (b"", b"null"):
             yield required("data", "data is mandatory")
-        if new.revision < 0:
-            yield invalid("revision", new.revision, "must be greater than or equal to 0")
+        elif not isinstance(_tree(new), dict):
+            yield required("data", "data must be a valid JSON object")
 
     def validate_update(self, new: ControllerRevision, old: ControllerRevision) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        yield from _revision(new)
         # A patch writes an object's fields in another order: what counts is what they say.
         if bytes(new.data) != bytes(old.data) and _tree(new) != _tree(old):
             yield invalid("data", new.data, "field is immutable")
+
+
+def _revision(one: ControllerRevision) -> Iterator[FieldError]:
+    if one.revision < 0:
+        yield invalid("revision", one.revision, "must be greater than or equal to 0")

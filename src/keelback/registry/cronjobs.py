@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from keelback.api.batch_v1 import CronJob
+from keelback.api.batch_v1 import CronJob, CronJobSpec
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import ObjectMeta, replace
@@ -60,30 +60,13 @@ class CronJobStrategy(Strategy[CronJob]):
             yield from pod_warnings.of_template(new.spec.job_template.spec.template, "spec.jobTemplate.spec.template")
 
     def validate(self, new: CronJob) -> Iterator[FieldError]:
-        spec = new.spec
-        if len(new.metadata.name) > _MAX_NAME_LENGTH:
-            yield invalid("metadata.name", new.metadata.name, "must be no more than 52 characters")
-        yield from _schedule(spec.schedule)
-        yield from validate_counts(("spec.startingDeadlineSeconds", spec.starting_deadline_seconds))
-        if spec.time_zone is not None:
-            yield from _time_zone(spec.time_zone)
-        if spec.concurrency_policy not in _CONCURRENCY_POLICIES:
-            yield not_supported("spec.concurrencyPolicy", spec.concurrency_policy, _CONCURRENCY_POLICIES)
-        job = spec.job_template.spec
-        yield from job_specs.validate(job, "spec.jobTemplate.spec")
-        if job.selector is not None:
-            yield invalid("spec.jobTemplate.spec.selector", job.selector, "`selector` will be auto-generated")
-        if job.manual_selector:
-            supported = ("nil", "false")
-            yield not_supported("spec.jobTemplate.spec.manualSelector", True, supported, in_given_order=True)
-        yield from validate_counts(
-            ("spec.successfulJobsHistoryLimit", spec.successful_jobs_history_limit),
-            ("spec.failedJobsHistoryLimit", spec.failed_jobs_history_limit),
-        )
+        yield from _spec(new.spec, None)
+        if len(new.metadata.name.encode()) > _MAX_NAME_LENGTH:
+            yield invalid("metadata.name", new.metadata.name, names.max_length_error(_MAX_NAME_LENGTH))
 
     def validate_update(self, new: CronJob, old: CronJob) -> Iterator[FieldError]:
         # A name that was let in before the limit may stay.
-        yield from (problem for problem in self.validate(new) if problem.field != "metadata.name")
+        yield from _spec(new.spec, old.spec)
 
     def default(self, new: CronJob, old: CronJob | None = None) -> CronJob:
         job_template = new.spec.job_template
@@ -94,7 +77,30 @@ class CronJobStrategy(Strategy[CronJob]):
         return replace(new, spec=replace(new.spec, job_template=replace(job_template, metadata=metadata, spec=spec)))
 
 
-def _schedule(schedule: str) -> Iterator[FieldError]:
+def _spec(spec: CronJobSpec, old: CronJobSpec | None) -> Iterator[FieldError]:
+    yield from _schedule(spec, old)
+    yield from validate_counts(("spec.startingDeadlineSeconds", spec.starting_deadline_seconds))
+    if spec.time_zone is not None and (old is None or spec.time_zone != old.time_zone):
+        yield from _time_zone(spec.time_zone)
+    if not spec.concurrency_policy:
+        yield required("spec.concurrencyPolicy")
+    elif spec.concurrency_policy not in _CONCURRENCY_POLICIES:
+        yield not_supported("spec.concurrencyPolicy", spec.concurrency_policy, _CONCURRENCY_POLICIES)
+    job = spec.job_template.spec
+    yield from job_specs.validate(job, "spec.jobTemplate.spec")
+    if job.selector is not None:
+        yield invalid("spec.jobTemplate.spec.selector", job.selector, "`selector` will be auto-generated")
+    if job.manual_selector:
+        supported = ("nil", "false")
+        yield not_supported("spec.jobTemplate.spec.manualSelector", True, supported, in_given_order=True)
+    yield from validate_counts(
+        ("spec.successfulJobsHistoryLimit", spec.successful_jobs_history_limit),
+        ("spec.failedJobsHistoryLimit", spec.failed_jobs_history_limit),
+    )
+
+
+def _schedule(spec: CronJobSpec, old: CronJobSpec | None) -> Iterator[FieldError]:
+    schedule = spec.schedule
     if not schedule:
         yield required("spec.schedule")
         return
@@ -102,8 +108,12 @@ def _schedule(schedule: str) -> Iterator[FieldError]:
         cron_schedules.check(_without_time_zone(schedule))
     except cron_schedules.ScheduleError as error:
         yield invalid("spec.schedule", schedule, str(error))
-    if "TZ" in schedule:
+    if "TZ" not in schedule:
+        return
+    if old is None or "TZ" not in old.schedule:
         yield invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+    elif spec.time_zone is not None:
+        yield invalid("spec.schedule", schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule")
 
 
 def _without_time_zone(schedule: str) -> str:
@@ -126,7 +136,8 @@ def _time_zone(zone: str) -> Iterator[FieldError]:
             zone,
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         )
-        return
+        if zone == "Local":
+            return
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -8,7 +8,8 @@ from keelback.api.apps_v1 import DaemonSet, DaemonSetUpdateStrategy, RollingUpda
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.registry import cells, disabled_fields, label_selectors, pod_specs, pod_templates, pod_warnings
-from keelback.registry.int_or_percents import validate_non_negative, validate_percent
+from keelback.registry.int_or_percents import is_nothing, validate_non_negative, validate_percent
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
     CONTAINERS,
@@ -16,6 +17,7 @@ from keelback.registry.workloads import (
     SELECTOR,
     number,
     text,
+    twice,
     validate_collisions,
     validate_counts,
     validate_long_running,
@@ -29,6 +31,7 @@ TEMPLATE_GENERATION_ANNOTATION = "deprecated.daemonset.template.generation"
 
 class DaemonSetStrategy(Strategy[DaemonSet]):
     kind = DaemonSet
+    checks_metadata_as_new = True
     subresources = ("status",)
     columns = (
         number("Desired", lambda one: one.status.desired_number_scheduled),
@@ -77,7 +80,7 @@ class DaemonSetStrategy(Strategy[DaemonSet]):
         yield from _strategy(spec.update_strategy)
 
     def validate_update(self, new: DaemonSet, old: DaemonSet) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        yield from twice(self.validate(new))
         yield from validate_same_selector(new.spec.selector, old.spec.selector)
 
     def validate_status_update(self, new: DaemonSet, old: DaemonSet) -> Iterator[FieldError]:
@@ -101,7 +104,9 @@ def _strategy(strategy: DaemonSetUpdateStrategy) -> Iterator[FieldError]:
     if strategy.type == "OnDelete":
         return
     if strategy.type != "RollingUpdate":
-        yield not_supported(f"{path}.type", strategy.type, ("RollingUpdate", "OnDelete"), in_given_order=True)
+        # Upstream shows the whole of it.
+        shown = {"Type": strategy.type, "RollingUpdate": internal(strategy.rolling_update)}
+        yield not_supported(path, shown, ("RollingUpdate", "OnDelete"), in_given_order=True)
         return
     rolling = strategy.rolling_update
     if rolling is None:
@@ -110,7 +115,7 @@ def _strategy(strategy: DaemonSetUpdateStrategy) -> Iterator[FieldError]:
     for rule in (validate_non_negative, validate_percent):
         yield from rule(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
         yield from rule(rolling.max_surge, f"{path}.rollingUpdate.maxSurge")
-    unavailable, surge = (value not in (0, "0%") for value in (rolling.max_unavailable, rolling.max_surge))
+    unavailable, surge = (not is_nothing(value) for value in (rolling.max_unavailable, rolling.max_surge))
     if unavailable and surge:
         yield invalid(
             f"{path}.rollingUpdate.maxSurge", rolling.max_surge, "may not be set when maxUnavailable is non-zero"

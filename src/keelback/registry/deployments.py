@@ -8,7 +8,8 @@ from keelback.api.apps_v1 import Deployment, DeploymentStrategy, RollingUpdateDe
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.registry import disabled_fields, pod_specs, pod_warnings
-from keelback.registry.int_or_percents import validate_non_negative, validate_percent
+from keelback.registry.int_or_percents import is_nothing, validate_non_negative, validate_percent
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
     CONTAINERS,
@@ -85,9 +86,9 @@ class DeploymentsStrategy(Strategy[Deployment]):
             ("observedGeneration", status.observed_generation),
             ("updatedReplicas", status.updated_replicas),
             ("readyReplicas", status.ready_replicas),
-            ("terminatingReplicas", status.terminating_replicas),
             ("availableReplicas", status.available_replicas),
             ("unavailableReplicas", status.unavailable_replicas),
+            ("terminatingReplicas", status.terminating_replicas),
             ("collisionCount", status.collision_count),
         )
         if status.available_replicas > status.ready_replicas:
@@ -111,17 +112,15 @@ def _strategy(strategy: DeploymentStrategy) -> Iterator[FieldError]:
                 return
             yield from validate_non_negative(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
             yield from validate_non_negative(rolling.max_surge, f"{path}.rollingUpdate.maxSurge")
-            if _is_zero(rolling.max_unavailable) and _is_zero(rolling.max_surge):
+            if is_nothing(rolling.max_unavailable) and is_nothing(rolling.max_surge):
                 yield invalid(
                     f"{path}.rollingUpdate.maxUnavailable", rolling.max_unavailable, "may not be 0 when `maxSurge` is 0"
                 )
             yield from validate_percent(rolling.max_unavailable, f"{path}.rollingUpdate.maxUnavailable")
         case _:
-            yield not_supported(f"{path}.type", strategy.type, ("Recreate", "RollingUpdate"))
-
-
-def _is_zero(value: int | str) -> bool:
-    return value in (0, "0%")
+            # Upstream shows the whole of it.
+            shown = {"Type": strategy.type, "RollingUpdate": internal(rolling)}
+            yield not_supported(path, shown, ("Recreate", "RollingUpdate"))
 
 
 def _without_disabled(one: Deployment) -> Deployment:

@@ -18,6 +18,14 @@ def validate_non_negative(value: int | str, path: str) -> Iterator[FieldError]:
             yield invalid(path, value, complaint)
 
 
+def is_nothing(value: int | str) -> bool:
+    """Whether it stands for nothing, as any text does that is neither a percentage nor a number."""
+    if isinstance(value, int):
+        return value == 0
+    digits = value.removesuffix("%")
+    return not (digits.isascii() and digits.isdigit()) or int(digits) == 0
+
+
 def validate_percent(value: int | str, path: str) -> Iterator[FieldError]:
     """The complaint about more than everything."""
     if isinstance(value, str) and int_or_string.is_percentage(value) and int_or_string.percentage(value) > 100:

@@ -115,10 +115,10 @@ def validate_success(spec: JobSpec, path: str) -> Iterator[FieldError]:
 
 def _success_rule(rule: SuccessPolicyRule, completions: int, path: str) -> Iterator[FieldError]:
     count, indexes = rule.succeeded_count, rule.succeeded_indexes
-    if count is None and not indexes:
+    if count is None and indexes is None:
         yield required(path, "at least one of succeededCount or succeededIndexes must be specified")
     total = 0
-    if indexes:
+    if indexes is not None:
         if len(indexes) > _MAX_INDEXES_LENGTH:
             yield too_long(f"{path}.succeededIndexes", _MAX_INDEXES_LENGTH)
         try:
@@ -132,7 +132,7 @@ def _success_rule(rule: SuccessPolicyRule, completions: int, path: str) -> Itera
     if count > completions:
         why = f"must be less than or equal to {completions} (the number of specified completions)"
         yield invalid(f"{path}.succeededCount", count, why)
-    if indexes and count > total:
+    if indexes is not None and count > total:
         why = f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
         yield invalid(f"{path}.succeededCount", count, why)
 

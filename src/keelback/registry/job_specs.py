@@ -10,7 +10,7 @@ from keelback.api.batch_v1 import Job, JobSpec
 from keelback.api.core_v1 import Affinity, Container
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required, too_long
-from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.apimachinery.meta import replace
 from keelback.registry import job_policies, pod_templates
 from keelback.registry.internal_forms import internal
 from keelback.registry.workloads import IMMUTABLE, validate_counts
@@ -140,30 +140,31 @@ def validate_update(new: Job, old: Job) -> Iterator[FieldError]:
 
 
 def _template_update(new: Job, old: Job) -> Iterator[FieldError]:
-    expected, after = old.spec.template, new.spec.template
-    if after == expected:
+    before, after = old.spec.template, new.spec.template
+    if after == before:
         return
-    changes: dict[str, Any] = {}
-    # While a job has not begun, whoever queues it may still say where its pods go, and with what.
-    if old.spec.suspend and old.status.start_time is None:
-        metadata = after.metadata or ObjectMeta()
-        kept = replace(expected.metadata or ObjectMeta(), labels=metadata.labels, annotations=metadata.annotations)
-        expected = replace(expected, metadata=kept)
-        changes |= {
-            "node_selector": after.spec.node_selector,
-            "affinity": _with_node_affinity_of(expected.spec.affinity, after.spec.affinity),
-            "tolerations": after.spec.tolerations,
-            "scheduling_gates": after.spec.scheduling_gates,
-        }
-    if old.spec.suspend and (old.status.start_time is None or conditions.is_true(old.status.conditions, "Suspended")):
-        for field in ("containers", "init_containers"):
-            now, then = getattr(after.spec, field), getattr(expected.spec, field)
-            if len(now) == len(then):
-                changes[field] = tuple(_with_resources_of(a, b) for a, b in zip(then, now, strict=True))
-    if changes:
-        expected = replace(expected, spec=replace(expected.spec, **changes))
-    if after != expected:
+    if not _is_at_rest(old):
         yield invalid("spec.template", internal(after), IMMUTABLE)
+        return
+    # While none of its pods run, whoever queues a job may still say where they go, and with what (KEP-2926, KEP-5440).
+    changes: dict[str, Any] = {
+        "node_selector": after.spec.node_selector,
+        "affinity": _with_node_affinity_of(before.spec.affinity, after.spec.affinity),
+        "tolerations": after.spec.tolerations,
+        "scheduling_gates": after.spec.scheduling_gates,
+    }
+    for field in ("containers", "init_containers"):
+        now, then = getattr(after.spec, field), getattr(before.spec, field)
+        if len(now) == len(then):
+            changes[field] = tuple(map(_with_resources_of, then, now))
+    if after.spec != replace(before.spec, **changes):
+        yield invalid("spec.template.spec", internal(after.spec), IMMUTABLE)
+
+
+def _is_at_rest(job: Job) -> bool:
+    status = job.status
+    is_suspended = status.start_time is None or conditions.is_true(status.conditions, "Suspended")
+    return job.spec.suspend is True and status.active == 0 and is_suspended
 
 
 def _with_node_affinity_of(before: Affinity | None, after: Affinity | None) -> Affinity | None:
@@ -175,4 +176,4 @@ def _with_node_affinity_of(before: Affinity | None, after: Affinity | None) -> A
 
 
 def _with_resources_of(before: Container, after: Container) -> Container:
-    return replace(before, resources=after.resources)
+    return replace(before, resources=after.resources) if before.name == after.name else before

@@ -33,11 +33,11 @@ def validate_update(new: Job, old: Job) -> Iterator[FieldError]:
         yield from _uncounted(after.uncounted_terminated_pods, "status.uncountedTerminatedPods")
     yield from _conditions(after, before)
     yield from _times(after, before)
-    yield from _of_finished(after, before)
+    yield from _ends(after, before)
+    yield from _of_finished(new, before)
     yield from _indexes(new, old)
-    is_changed = (after.ready, after.active) != (before.ready, before.active)
-    if is_changed and after.ready is not None and after.ready > after.active:
-        yield invalid("status.ready", after.ready, "cannot set more ready pods than active")
+    yield from _pods(after, before)
+    yield from _criteria(new)
     yield from _changes(new, old)
 
 
@@ -60,31 +60,21 @@ def _uncounted(pods: UncountedTerminatedPods, path: str) -> Iterator[FieldError]
             seen.add(uid)
 
 
-def _conditions(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
-    def changed(*names: str) -> bool:
-        return any(_is(after, name) != _is(before, name) for name in names)
+def _wrong(why: str) -> FieldError:
+    return invalid("status.conditions", OMITTED, why)
 
-    complete, failed = _is(after, "Complete"), _is(after, "Failed")
-    target, criteria = _is(after, "FailureTarget"), _is(after, "SuccessCriteriaMet")
-    for is_wrong, why in (
-        (changed("Complete", "Failed") and complete and failed, "cannot set Complete=True and Failed=true conditions"),
-        (
-            changed("Complete", "FailureTarget") and complete and target,
-            "cannot set Complete=True and FailureTarget=true conditions",
-        ),
-        (
-            changed("Failed", "FailureTarget") and failed and not target,
-            "cannot set Failed=True condition without the FailureTarget=true condition",
-        ),
-        (
-            changed("Complete", "SuccessCriteriaMet") and complete and not criteria,
-            "cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
-        ),
-        (criteria and failed, "cannot set SuccessCriteriaMet=True and Failed=true conditions"),
-        (criteria and target, "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions"),
-    ):
-        if is_wrong:
-            yield invalid("status.conditions", OMITTED, why)
+
+def _changed(after: JobStatus, before: JobStatus, *conditions: str) -> bool:
+    return any(_is(after, name) != _is(before, name) for name in conditions)
+
+
+def _conditions(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
+    if not _is(after, "Complete"):
+        return
+    if _is(after, "Failed") and _changed(after, before, "Complete", "Failed"):
+        yield _wrong("cannot set Complete=True and Failed=true conditions")
+    if _is(after, "FailureTarget") and _changed(after, before, "Complete", "FailureTarget"):
+        yield _wrong("cannot set Complete=True and FailureTarget=true conditions")
 
 
 def _times(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
@@ -98,25 +88,34 @@ def _times(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
             yield required(path, "completionTime is required for Complete jobs")
     is_changed = (start, end) != (before.start_time, before.completion_time)
     if is_changed and start is not None and end is not None and end < start:
-        yield invalid(path, _shown(end), "completionTime cannot be set before startTime")
+        yield invalid(path, _shown(end), "must be equal to or after `startTime`")
 
 
-def _of_finished(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
-    finished = _is_finished(after)
-    if not finished:
+def _ends(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
+    """A job says that it is about to end before it says that it has ended."""
+    is_new_failure = _changed(after, before, "Failed", "FailureTarget")
+    if is_new_failure and _is(after, "Failed") and not _is(after, "FailureTarget"):
+        yield _wrong("cannot set Failed=True condition without the FailureTarget=true condition")
+    is_new_success = _changed(after, before, "Complete", "SuccessCriteriaMet")
+    if is_new_success and _is(after, "Complete") and not _is(after, "SuccessCriteriaMet"):
+        yield _wrong("cannot set Complete=True condition without the SuccessCriteriaMet=true condition")
+
+
+def _of_finished(new: Job, before: JobStatus) -> Iterator[FieldError]:
+    after = new.status
+    if not _is_finished(after):
         return
+    # A suspended job of nothing at all is complete without ever having started.
+    may_lack_start = new.spec.suspend and new.spec.completions == 0
     is_new = not _is_finished(before)
     uncounted = after.uncounted_terminated_pods or UncountedTerminatedPods()
     if after.active > 0 and (is_new or after.active != before.active):
         yield invalid("status.active", after.active, "active>0 is invalid for finished job")
-    if after.start_time is None and (is_new or before.start_time is not None):
+    if after.start_time is None and not may_lack_start and (is_new or before.start_time is not None):
         yield required("status.startTime", "startTime is required for finished job")
     is_new_count = is_new or uncounted != before.uncounted_terminated_pods
     if is_new_count and (uncounted.failed or uncounted.succeeded):
-        why = "uncountedTerminatedPods needs to be empty for finished job"
-        yield invalid("status.uncountedTerminatedPods", internal(uncounted), why)
-    if after.terminating and (is_new or after.terminating != before.terminating):
-        yield invalid("status.terminating", after.terminating, "terminating>0 is invalid for finished job")
+        yield invalid("status.uncountedTerminatedPods", internal(uncounted), "must be empty for finished job")
 
 
 def _indexes(new: Job, old: Job) -> Iterator[FieldError]:
@@ -144,11 +143,30 @@ def _indexes(new: Job, old: Job) -> Iterator[FieldError]:
             yield invalid("status.failedIndexes", failed, why)
 
 
+def _pods(after: JobStatus, before: JobStatus) -> Iterator[FieldError]:
+    is_changed = _is_finished(before) != _is_finished(after) or after.terminating != before.terminating
+    if is_changed and after.terminating and _is_finished(after):
+        yield invalid("status.terminating", after.terminating, "terminating>0 is invalid for finished job")
+    is_changed = (after.ready, after.active) != (before.ready, before.active)
+    if is_changed and after.ready is not None and after.ready > after.active:
+        yield invalid("status.ready", after.ready, "cannot set more ready pods than active")
+
+
+def _criteria(new: Job) -> Iterator[FieldError]:
+    """What an old status said wrong of them may not stay."""
+    if _is(new.status, "SuccessCriteriaMet"):
+        for condition, shown in (("Failed", "Failed=true"), ("FailureTarget", "FailureTarget=true")):
+            if _is(new.status, condition):
+                yield _wrong(f"cannot set SuccessCriteriaMet=True and {shown} conditions")
+    elif new.spec.success_policy is not None and _is(new.status, "Complete"):
+        yield _wrong("cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True")
+
+
 def _changes(new: Job, old: Job) -> Iterator[FieldError]:
     after, before = new.status, old.status
     for condition in _FOR_GOOD:
         if _is(before, condition) and not _is(after, condition):
-            yield invalid("status.conditions", OMITTED, f"cannot disable the terminal {condition}=True condition")
+            yield _wrong(f"cannot disable the terminal {condition}=True condition")
     if after.failed < before.failed:
         yield invalid("status.failed", after.failed, "cannot decrease the failed counter")
     # A job of as many pods at a time as in all can be scaled down.
@@ -157,14 +175,13 @@ def _changes(new: Job, old: Job) -> Iterator[FieldError]:
         yield invalid("status.succeeded", after.succeeded, "cannot decrease the succeeded counter")
     end, ended = after.completion_time, before.completion_time
     if end is not None and ended is not None and end != ended:
-        yield invalid("status.completionTime", _shown(end), "completionTime cannot be mutated")
+        yield invalid("status.completionTime", _shown(end), "field is immutable")
     if before.start_time is not None and after.start_time != before.start_time and not new.spec.suspend:
         yield required("status.startTime", "startTime cannot be removed for unsuspended job")
     if _is(before, "SuccessCriteriaMet") and not _is(after, "SuccessCriteriaMet"):
-        yield invalid("status.conditions", OMITTED, "cannot disable the SuccessCriteriaMet=True condition")
+        yield _wrong("cannot disable the SuccessCriteriaMet=True condition")
     if _is(before, "Complete") and not _is(before, "SuccessCriteriaMet") and _is(after, "SuccessCriteriaMet"):
-        why = "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"
-        yield invalid("status.conditions", OMITTED, why)
+        yield _wrong("cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions")
 
 
 def _shown(instant: datetime) -> str:

@@ -77,6 +77,7 @@ def _duration(job: Job, now: datetime) -> str:
 
 class JobStrategy(Strategy[Job]):
     kind = Job
+    checks_metadata_as_new = True
     subresources = ("status",)
     orphans_by_default = True
     columns = (
@@ -131,6 +132,7 @@ class JobStrategy(Strategy[Job]):
                 yield invalid("metadata.name", new.metadata.name, why)
 
     def validate_update(self, new: Job, old: Job) -> Iterator[FieldError]:
+        yield from self.validate(new)
         yield from _spec(new.spec)
         yield from job_specs.validate_update(new, old)
 

@@ -22,6 +22,8 @@ _SOURCES: Final = (
     *("portworx_volume", "azure_disk", "scale_io", "local", "storageos", "csi"),
 )
 """The sources in the order in which upstream looks at them."""
+_MOUNTABLE: Final = frozenset(_SOURCES) - {"csi", "flex_volume", "host_path", "local"}
+MOUNT_OPTIONS_ANNOTATION: Final = "volume.beta.kubernetes.io/mount-options"
 _WIRE_NAMES: Final = {one.name: one.encode_name for one in msgspec.structs.fields(PersistentVolumeSpec)} | {
     "cephfs": "cephFS"
 }
@@ -72,9 +74,10 @@ def _source(spec: PersistentVolumeSpec, name: str) -> Iterator[FieldError]:
         source = getattr(spec, attribute)
         if source is None:
             continue
-        if chosen:
+        if chosen and attribute != "flex_volume":
             yield forbidden(f"spec.{_WIRE_NAMES[attribute]}", "may not specify more than 1 volume type")
             continue
+        # Upstream overlooks that a FlexVolume is one too many.
         chosen = attribute
         yield from volume_sources.validate(attribute, source, "spec")
         if attribute == "iscsi":
@@ -84,6 +87,15 @@ def _source(spec: PersistentVolumeSpec, name: str) -> Iterator[FieldError]:
             yield required("spec.nodeAffinity", "Local volume requires node affinity")
     if not chosen:
         yield required("spec", "must specify a volume type")
+
+
+def validate_mount_options(volume: PersistentVolume) -> Iterator[FieldError]:
+    """The complaint about options, in the annotation of old, for volumes that are not mounted by a driver."""
+    if MOUNT_OPTIONS_ANNOTATION not in volume.metadata.annotations:
+        return
+    if all(getattr(volume.spec, attribute) is None for attribute in _MOUNTABLE):
+        why = "may not specify mount options for this volume type"
+        yield forbidden(f"metadata.annotations.{MOUNT_OPTIONS_ANNOTATION}", why)
 
 
 def _classes(spec: PersistentVolumeSpec) -> Iterator[FieldError]:

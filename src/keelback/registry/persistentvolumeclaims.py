@@ -16,7 +16,7 @@ from keelback.registry import claim_specs, claim_updates, claim_warnings, pod_sp
 from keelback.registry.cells import wide
 from keelback.registry.persistentvolumes import short_access_modes
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import text
+from keelback.registry.workloads import text, twice
 
 _DATA_SOURCES = frozenset({("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")})
 
@@ -66,7 +66,7 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
         yield from claim_specs.validate(new.spec, "spec")
 
     def validate_update(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        yield from twice(self.validate(new))
         yield from claim_updates.validate(new, old)
 
     def validate_status_update(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:

@@ -62,9 +62,11 @@ class PersistentVolumeStrategy(Strategy[PersistentVolume]):
 
     def validate(self, new: PersistentVolume) -> Iterator[FieldError]:
         yield from persistentvolume_specs.validate(new)
+        yield from persistentvolume_specs.validate_mount_options(new)
 
     def validate_update(self, new: PersistentVolume, old: PersistentVolume) -> Iterator[FieldError]:
         yield from self.validate(new)
+        yield from persistentvolume_specs.validate(new)
         yield from persistentvolume_specs.validate_update(new, old)
 
     def warnings(self, new: PersistentVolume, old: PersistentVolume | None) -> Iterable[str]:

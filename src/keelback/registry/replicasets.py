@@ -18,6 +18,7 @@ from keelback.registry.workloads import (
     IMAGES,
     SELECTOR,
     number,
+    twice,
     validate_counts,
     validate_same_selector,
     validate_selector,
@@ -38,6 +39,7 @@ class ReplicaFields(msgspec.Struct, frozen=True):
 
 class ReplicaSetStrategy(Strategy[ReplicaSet]):
     kind = ReplicaSet
+    checks_metadata_as_new = True
     subresources = ("scale", "status")
     columns = (
         number("Desired", lambda one: one.spec.replicas),
@@ -75,7 +77,7 @@ class ReplicaSetStrategy(Strategy[ReplicaSet]):
         yield from validate_template(spec.template, spec.selector, "ReplicaSet")
 
     def validate_update(self, new: ReplicaSet, old: ReplicaSet) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        yield from twice(self.validate(new))
         yield from validate_same_selector(new.spec.selector, old.spec.selector)
 
     def validate_status_update(self, new: ReplicaSet, old: ReplicaSet) -> Iterator[FieldError]:

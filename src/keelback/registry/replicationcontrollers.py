@@ -14,7 +14,7 @@ from keelback.registry import cells, disabled_fields, pod_specs, pod_warnings
 from keelback.registry.cells import wide
 from keelback.registry.replicasets import ReplicaFields, validate_replicas
 from keelback.registry.strategy import AGE, Strategy
-from keelback.registry.workloads import CONTAINERS, IMAGES, number, validate_counts, validate_template
+from keelback.registry.workloads import CONTAINERS, IMAGES, number, twice, validate_counts, validate_template
 
 
 class ReplicationControllerStrategy(Strategy[ReplicationController]):
@@ -71,6 +71,9 @@ class ReplicationControllerStrategy(Strategy[ReplicationController]):
             yield required("spec.template")
             return
         yield from validate_template(spec.template, LabelSelector(match_labels=spec.selector), "ReplicationController")
+
+    def validate_update(self, new: ReplicationController, old: ReplicationController) -> Iterator[FieldError]:
+        yield from twice(self.validate(new))
 
     def validate_status_update(self, new: ReplicationController, old: ReplicationController) -> Iterator[FieldError]:
         yield from validate_replicas(new.status)

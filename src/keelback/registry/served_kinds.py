@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,18 @@ def plan(
             yield from map(Resource, optional_kinds.strategies(group, one))
         return
     yield from _of_version(version, optional, off)
+
+
+def adapter(
+    version: KubernetesVersion, off: frozenset[tuple[str, str]] = frozenset()
+) -> Callable[[Strategy[Any]], Strategy[Any]]:
+    """What makes a strategy one of that version: for kinds that are asked and not kept."""
+    if version == DEFAULT and not off:
+        return lambda strategy: strategy
+    from keelback.registry import version_strategies
+
+    fields = VersionFields(published_schemas.of_version(version), off)
+    return lambda strategy: version_strategies.of_version(strategy, version, fields)
 
 
 def _of_version(

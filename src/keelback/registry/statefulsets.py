@@ -12,12 +12,13 @@ from keelback.api.apps_v1 import (
     StatefulSetUpdateStrategy,
     VolumeClaimTemplate,
 )
-from keelback.api.core_v1 import PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume
-from keelback.apimachinery import names
+from keelback.api.core_v1 import PersistentVolumeClaim
+from keelback.apimachinery import labels, names
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
-from keelback.apimachinery.meta import replace
-from keelback.registry import claim_warnings, disabled_fields, pod_specs, pod_warnings
-from keelback.registry.int_or_percents import validate_non_negative, validate_percent
+from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.apimachinery.validation import annotation_map, label_map
+from keelback.registry import claim_warnings, disabled_fields, pod_annotations, pod_specs, pod_warnings
+from keelback.registry.int_or_percents import is_nothing, validate_non_negative, validate_percent
 from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import (
@@ -26,9 +27,10 @@ from keelback.registry.workloads import (
     text,
     validate_collisions,
     validate_counts,
+    validate_long_running,
+    validate_selected,
     validate_selector,
     validate_status_counts,
-    validate_template,
 )
 
 
@@ -70,27 +72,10 @@ class StatefulSetStrategy(Strategy[StatefulSet]):
             )
 
     def validate(self, new: StatefulSet) -> Iterator[FieldError]:
-        spec = new.spec
-        if not spec.pod_management_policy:
-            yield required("spec.podManagementPolicy")
-        elif spec.pod_management_policy not in ("OrderedReady", "Parallel"):
-            yield invalid(
-                "spec.podManagementPolicy", spec.pod_management_policy, "must be 'OrderedReady' or 'Parallel'"
-            )
-        yield from _strategy(spec.update_strategy)
-        yield from _retention(spec.persistent_volume_claim_retention_policy)
-        yield from validate_counts(
-            ("spec.replicas", spec.replicas),
-            ("spec.minReadySeconds", spec.min_ready_seconds),
-            ("spec.ordinals.start", spec.ordinals.start if spec.ordinals else None),
-        )
-        yield from validate_selector(spec.selector, "statefulset")
-        yield from validate_template(_with_volumes_of_claims(spec), spec.selector, "StatefulSet")
-        for complaint in names.dns1123_label(spec.service_name) if spec.service_name else ():
-            yield invalid("spec.serviceName", spec.service_name, complaint)
+        yield from _spec(new.spec, may_check_name=True)
 
     def validate_update(self, new: StatefulSet, old: StatefulSet) -> Iterator[FieldError]:
-        yield from self.validate(new)
+        yield from _spec(new.spec, may_check_name=False)
         after = new.spec
         expected = replace(
             old.spec,
@@ -132,6 +117,26 @@ _IMMUTABLE = (
 )
 
 
+def _spec(spec: StatefulSetSpec, *, may_check_name: bool) -> Iterator[FieldError]:
+    """A service's name that was let through before there was a rule for it may stay."""
+    if not spec.pod_management_policy:
+        yield required("spec.podManagementPolicy")
+    elif spec.pod_management_policy not in ("OrderedReady", "Parallel"):
+        yield invalid("spec.podManagementPolicy", spec.pod_management_policy, "must be 'OrderedReady' or 'Parallel'")
+    yield from _strategy(spec.update_strategy)
+    yield from _retention(spec.persistent_volume_claim_retention_policy)
+    yield from validate_counts(
+        ("spec.replicas", spec.replicas),
+        ("spec.minReadySeconds", spec.min_ready_seconds),
+        ("spec.ordinals.start", spec.ordinals.start if spec.ordinals else None),
+    )
+    if may_check_name:
+        for complaint in names.dns1123_label(spec.service_name) if spec.service_name else ():
+            yield invalid("spec.serviceName", spec.service_name, complaint)
+    yield from validate_selector(spec.selector, "statefulset")
+    yield from _template(spec)
+
+
 def _strategy(strategy: StatefulSetUpdateStrategy) -> Iterator[FieldError]:
     path = "spec.updateStrategy"
     rolling = strategy.rolling_update
@@ -151,7 +156,7 @@ def _strategy(strategy: StatefulSetUpdateStrategy) -> Iterator[FieldError]:
 
 def _max_unavailable(value: int | str, path: str) -> Iterator[FieldError]:
     yield from validate_non_negative(value, path)
-    if value in (0, "0%"):
+    if is_nothing(value):
         yield invalid(path, value, "cannot be 0")
     yield from validate_percent(value, path)
 
@@ -164,17 +169,21 @@ def _retention(policy: StatefulSetPersistentVolumeClaimRetentionPolicy) -> Itera
             )
 
 
-def _with_volumes_of_claims(spec: StatefulSetSpec) -> PodTemplateSpec:
-    """The template as its pods will be: a claim takes the place of a volume of the same name."""
-    if not spec.volume_claim_templates:
-        return spec.template
-    claims = {one.metadata.name: one.metadata.name for one in spec.volume_claim_templates}
-    volumes = tuple(one for one in spec.template.spec.volumes if one.name not in claims)
-    made = tuple(
-        Volume(name=name, persistent_volume_claim=PersistentVolumeClaimVolumeSource(claim_name=claim or "-"))
-        for name, claim in claims.items()
-    )
-    return replace(spec.template, spec=replace(spec.template.spec, volumes=(*volumes, *made)))
+def _template(spec: StatefulSetSpec) -> Iterator[FieldError]:
+    """What is wrong with the template. Upstream leaves the pods' spec to the pods: they get volumes of their own."""
+    template, selector = spec.template, spec.selector
+    try:
+        labels.from_label_selector(selector)
+    except labels.LabelSelectorError:
+        yield invalid("spec.selector", selector, "")
+        return
+    yield from validate_selected(template, selector)
+    metadata = template.metadata or ObjectMeta()
+    yield from label_map(metadata.labels, "spec.template.labels")
+    yield from annotation_map(metadata.annotations, "spec.template.annotations")
+    if pod_annotations.concern(metadata.annotations):
+        yield from pod_annotations.validate(metadata.annotations, template.spec, "spec.template.annotations")
+    yield from validate_long_running(template, "StatefulSet")
 
 
 def _with_claim_defaults(claim: VolumeClaimTemplate) -> VolumeClaimTemplate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from keelback.api.core_v1 import PodTemplateSpec
@@ -36,6 +36,13 @@ _NOT_NEGATIVE: Final = "must be greater than or equal to 0"
 IMMUTABLE: Final = "field is immutable"
 
 
+def twice(problems: Iterable[FieldError]) -> Iterator[FieldError]:
+    """What is wrong with the new object of an update, where upstream looks at it as such and again as an update."""
+    found = list(problems)
+    yield from found
+    yield from found
+
+
 def validate_counts(*counts: tuple[str, int | None]) -> Iterator[FieldError]:
     """The complaints about numbers below nothing; each comes with its path."""
     for path, count in counts:
@@ -63,7 +70,7 @@ def validate_template(template: PodTemplateSpec, selector: LabelSelector | None,
     try:
         labels.from_label_selector(selector)
     except labels.LabelSelectorError:
-        yield invalid("spec.selector", selector, "" if word == "StatefulSet" else "invalid label selector")
+        yield invalid("spec.selector", selector, "invalid label selector")
         return
     yield from validate_selected(template, selector)
     yield from pod_templates.validate(template, "spec.template")
