@@ -91,7 +91,7 @@ def failing(
         feed.is_following = feed_follows
         hooks = StartHooks()
         hooks.finish(*finished)
-        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks, HealthResults())}
+        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks, HealthResults(), {})}
         try:
             return set(await found[endpoint].failures())
         finally:

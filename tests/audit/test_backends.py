@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from keelback.audit import events, options
+from keelback.audit import delivery, events
 from keelback.audit.backends import AuditMetrics, Backend, Truncating, Union
-from keelback.audit.buffered import BatchConfig, Buffered
+from keelback.audit.buffered import Buffered
 from keelback.audit.events import AuditedUser, Event, ObjectReference, ResponseStatus
 from keelback.audit.log_backend import LogBackend
-from keelback.audit.options import AuditError, AuditOptions
+from keelback.audit.options import AuditError, AuditOptions, BatchConfig
 from keelback.audit.rotating_file import RotatingFile
 from keelback.component.flags import FlagError
 from keelback.component.http import Request, Response
@@ -219,7 +219,7 @@ def built(**given: object) -> tuple[Backend | Union, Registry]:
     counted, registry = metrics()
     asked = AuditOptions(**given)  # type: ignore[arg-type]
     asked.check_audit()
-    return options.backend(asked, CLOCK, random.Random(0), counted), registry
+    return delivery.backend(asked, CLOCK, random.Random(0), counted), registry
 
 
 def test_a_webhook_gets_lists_and_is_tried_again(tmp_path: Path) -> None:
@@ -299,5 +299,5 @@ def test_what_cannot_be_set_up_says_why(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"initializing audit webhook: .* does not exist"):
         built(audit_webhook_config_file=str(tmp_path / "none"))
     with pytest.raises(AuditError, match=r"loading audit policy file: .*: No such file"):
-        options.policy(AuditOptions(audit_policy_file=str(tmp_path / "none"), audit_log_path="-"))
-    assert options.policy(AuditOptions(audit_log_path="-")) is None
+        delivery.policy(AuditOptions(audit_policy_file=str(tmp_path / "none"), audit_log_path="-"))
+    assert delivery.policy(AuditOptions(audit_log_path="-")) is None

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from keelback.concurrency.clock import SystemClock
+from keelback.encryption.config import GroupResource
 from keelback.storage import etcd, memory, sqlite
 from keelback.storage.etcd_keys import KeySpace
 from keelback.storage.protocol import FIRST_REVISION, Store
+from keelback.testing import encryption
 from keelback.testing import etcd as testing_etcd
 from keelback.testing.clock import HandClock
+from keelback.testing.encryption import Config
 from keelback.testing.etcd import EtcdCluster
 
 Open = Callable[[], Awaitable[Store]]
@@ -56,7 +59,7 @@ async def open_empty(cluster: EtcdCluster) -> Store:
     return await etcd.open_store(cluster.servers, SystemClock(), keys=keys)
 
 
-@pytest.fixture(params=["memory", "sqlite", "etcd", "etcd of three"])
+@pytest.fixture(params=["memory", "sqlite", "encrypted", "etcd", "etcd of three"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Open:
     """Opens an empty store; the contract must hold for each."""
     if request.param.startswith("etcd"):
@@ -67,6 +70,12 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock)
     async def opened() -> Store:
         if request.param == "memory":
             return memory.open_store(clock)
+        if request.param == "encrypted":
+            settings = Config(tmp_path / "encryption.json").write(encryption.key("aesgcm", "one"), resources=("*.*",))
+            made = encryption.at_rest(
+                memory.open_store(clock), settings, clock, locate=lambda _: GroupResource("", "things")
+            )
+            return made.store
         return await sqlite.open_store(tmp_path / "store.db", clock)
 
     return opened

@@ -22,6 +22,7 @@ from keelback.api.core_v1 import Pod, ResourceQuota, Service
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apiserver import (
     aggregation_config,
+    encryption_at_rest,
     extensions,
     health_checks,
     initial_objects,
@@ -78,6 +79,8 @@ from keelback.component.health import HealthResults
 from keelback.component.http import AnyResponse, Request
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
+from keelback.encryption.at_rest import AtRest
+from keelback.encryption.options import PLAIN, EncryptionSettings
 from keelback.registry import feature_fields, served_kinds
 from keelback.registry.strategy import Strategy
 from keelback.storage import compaction
@@ -139,6 +142,7 @@ class APIServerConfig:
     authentication: AuthenticationSettings = settings.DEFAULT
     authorization: AuthorizationSettings = authorizers.DEFAULT
     audit: AuditOptions = NOTHING_AUDITED
+    encryption: EncryptionSettings = PLAIN
     compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run
     """What keeps the store small, until it is cancelled."""
     store_is_shared: bool = False
@@ -224,16 +228,28 @@ async def start(
 
     `others` answer for API groups that are not in the store.
     """
-    return await _Assembly(store, config, clock, chance, metrics).start(others)
+    off = feature_fields.off(config.kubernetes_version, config.feature_gates)
+    plan = list(served_kinds.plan(config.kubernetes_version, config.optional_versions, off))
+    kept = [one.strategy for one in plan]
+    at_rest = await encryption_at_rest.begin(store, config.encryption, kept, clock, chance, metrics, config.hostname)
+    return await _Assembly(store, config, clock, chance, metrics, at_rest).start(plan, others)
 
 
 class _Assembly:
     """The parts while they are put together."""
 
     def __init__(
-        self, store: Store, config: APIServerConfig, clock: Clock, chance: random.Random, metrics: Registry
+        self,
+        store: Store,
+        config: APIServerConfig,
+        clock: Clock,
+        chance: random.Random,
+        metrics: Registry,
+        at_rest: AtRest | None,
     ) -> None:
-        self._store = store
+        self._beneath = store
+        self._at_rest = at_rest
+        self._store = store = store if at_rest is None else at_rest.store
         self._config = config
         self._clock = clock
         self._chance = chance
@@ -273,11 +289,10 @@ class _Assembly:
             clock,
         )
 
-    async def start(self, others: Sequence[Extension]) -> RunningAPIServer:
+    async def start(self, plan: Sequence[served_kinds.Resource], others: Sequence[Extension]) -> RunningAPIServer:
         await self._feed.start()
         config = self._config
-        off = feature_fields.off(config.kubernetes_version, config.feature_gates)
-        for resource in served_kinds.plan(config.kubernetes_version, config.optional_versions, off):
+        for resource in plan:
             await self._add_resource(resource.strategy, is_served=resource.is_served)
         self._binder.chain = self._admission()
         self._add_subresources()
@@ -288,13 +303,17 @@ class _Assembly:
             await extensions.serve(one, self._server, self._discovery, openapi)
         hooks = StartHooks()
         results = HealthResults()
-        health = health_checks.endpoints(self._store, self._feed, hooks, results)
+        more = {} if self._at_rest is None else self._at_rest.checks()
+        health = health_checks.endpoints(self._store, self._feed, hooks, results, more)
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results, version)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(self._server, self._feed, self._in_process, audit_ids)
-        running.follow(lambda: self._config.compact(self._store, self._clock))
+        running.follow(lambda: self._config.compact(self._beneath, self._clock))
+        if self._at_rest is not None:
+            running.follow(self._at_rest.run)
+            running.at_close(self._at_rest.close)
         running.at_close(self._webhooks.close)
         self._begin_auditing(running, audit_ids)
         running.at_close(self._authentication.close)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from keelback.apimachinery import errors
 from keelback.apiserver.audited_request import HEADER, AuditSink, RequestAudit
 from keelback.apiserver.context import RequestContext
-from keelback.audit import options as audit_options
+from keelback.audit import delivery
 from keelback.audit.backends import AuditMetrics, Union
 from keelback.audit.options import AuditOptions
 from keelback.audit.policy import Level, Policy, Stage
@@ -67,9 +67,9 @@ def auditor(
     options: AuditOptions, new_id: Callable[[], str], metrics: Registry, clock: Clock, chance: random.Random
 ) -> Auditor | None:
     """What the flags ask for; None where nothing is to be noted. Raises AuditError."""
-    policy = audit_options.policy(options)
+    policy = delivery.policy(options)
     if policy is None:
         return None
     counted = AuditMetrics(metrics)
-    backend = audit_options.backend(options, clock, chance, counted)
+    backend = delivery.backend(options, clock, chance, counted)
     return Auditor(policy, AuditSink(backend, counted, clock), new_id)

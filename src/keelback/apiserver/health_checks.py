@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from keelback.apiserver.watch_feed import CacheFeed
@@ -48,8 +49,11 @@ class StartHooks:
         return check
 
 
-def endpoints(store: Store, feed: CacheFeed, hooks: StartHooks, results: HealthResults) -> tuple[HealthChecks, ...]:
-    """The three. A server that is alive may be unready: it does not know then what the store holds."""
+def endpoints(
+    store: Store, feed: CacheFeed, hooks: StartHooks, results: HealthResults, more: Mapping[str, Check]
+) -> tuple[HealthChecks, ...]:
+    """The three, with `more` checks in each. A server that is alive may be unready: it does not know then what the
+    store holds."""
 
     async def answers() -> None:
         async with asyncio.timeout(_STORE_SECONDS):
@@ -65,6 +69,6 @@ def endpoints(store: Store, feed: CacheFeed, hooks: StartHooks, results: HealthR
     readyz.add("etcd-readiness", answers)
     readyz.add("informer-sync", is_synced)
     for one in (healthz, livez, readyz):
-        for name, check in hooks.checks().items():
+        for name, check in (*hooks.checks().items(), *more.items()):
             one.add(name, check)
     return healthz, livez, readyz

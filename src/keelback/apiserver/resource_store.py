@@ -375,7 +375,7 @@ class ResourceStore(Generic[T]):
     async def _swap(self, key: str, current: KeyValue, new: T, old: T, write: Write) -> Written[T]:
         stored = self.strategy.encode(new)
         kept = self.strategy.to_storage(stored)
-        if kept == current.value and self.strategy.ttl_seconds is None:
+        if kept == current.value and not current.is_stale and self.strategy.ttl_seconds is None:
             return Written(new, self.wire(stored, current.mod_revision), old=old)
         if self._is_finished(new):
             if not write.dry_run:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import StatusDetails
-from keelback.storage.protocol import OutcomeUnknown, Overloaded, StorageError, TooLarge
+from keelback.storage.protocol import OutcomeUnknown, Overloaded, StorageError, TooLarge, TransformFailed
 
 _RETRY_SECONDS = 1
 
@@ -19,6 +19,9 @@ def status(error: StorageError) -> errors.StatusError:
         return errors.Timeout(f"the write may have happened or not: {error}", details=details)
     if isinstance(error, Overloaded):
         return errors.TooManyRequests(f"the store has too much to do: {error}", details=details)
+    if isinstance(error, TransformFailed):
+        # Nothing is gained by coming again: upstream's words, without a time to do so.
+        return errors.InternalError(f"Internal error occurred: {error}")
     if isinstance(error, TooLarge):
         return errors.StatusError("etcdserver: request is too large")
     return errors.ServiceUnavailable(f"the store does not answer: {error}", details=details)

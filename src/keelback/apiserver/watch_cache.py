@@ -21,10 +21,11 @@ from keelback.apiserver.watch_index import Entry, View
 from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_selection import Filter, Selection
 from keelback.apiserver.watch_stream import Change, Dispatcher, Watcher
+from keelback.apiserver.watch_unreadable import UnreadableKeys
 from keelback.apiserver.watch_wire import CachedResource, WatchRecord, WireForm
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.storage.protocol import Compacted, Event, KeyValue, StorageError, Store
+from keelback.storage.protocol import Compacted, Event, KeyValue, StorageError, Store, TransformFailed
 
 FRESH_TIMEOUT_SECONDS = 3.0
 WINDOW_CHANGES = 4_096
@@ -128,6 +129,7 @@ class WatchCache:
         self._window_bytes = 0
         self._snapshots: dict[int, tuple[float, View]] = {}
         self._last_snapshot: tuple[int, View] | None = None
+        self._unreadable = UnreadableKeys()
 
     # Reading.
 
@@ -155,7 +157,10 @@ class WatchCache:
     async def entry(self, namespace: str, name: str, resource_version: int | None = None) -> Entry | None:
         """The entry of what `get` answers."""
         await self._wait_for(resource_version)
-        return self._entries.get(self.key(namespace, name))
+        key = self.key(namespace, name)
+        if self._unreadable and self._unreadable.why(key):
+            await self._reopen([key])
+        return self._entries.get(key)
 
     async def wait_for(self, revision: int) -> None:
         """Return when the cache has come that far. Raises Timeout."""
@@ -184,6 +189,8 @@ class WatchCache:
             return await self._continued(filter_, options)
         version, limit = options.resource_version, options.limit
         await self._wait_for(version)
+        if self._unreadable:
+            await self._reopen(self._unreadable.below(filter_.scope))
         if version == 0:
             # Any version will do: the cache answers with all of it, as upstream's does.
             limit = 0
@@ -208,6 +215,8 @@ class WatchCache:
         if initial or not version:
             await self._wait_for(version)
         filter_ = Filter(self._entries.scope(options.namespace), options.labels, options.fields)
+        if initial and self._unreadable:
+            await self._reopen(self._unreadable.below(filter_.scope))
         after = self.revision if initial or not version else version
         replay = self._changes_after(after)
         watcher = Watcher(self._dispatcher.remove, filter_, self.wire, after=after)
@@ -256,11 +265,17 @@ class WatchCache:
     def load(self, kvs: Iterable[KeyValue], revision: int) -> None:
         """Start from what the store holds at a revision. Watches that run have missed something: they end."""
         self.close("reset")
-        entries = [entry for entry in map(self._entry, kvs) if entry is not None]
+        self._unreadable.clear()
+        entries = []
+        for kv in kvs:
+            entry = self._entry(kv)
+            if entry is not None:
+                entries.append(entry)
+            else:
+                self._unreadable.note(kv)
         self._entries.load(entries)
-        self._loaded = self._last_change = self._window_start = revision
-        self._window.clear()
-        self._window_bytes = 0
+        self._loaded = self._last_change = revision
+        self._forget_window(revision)
         self._snapshots.clear()
         self._last_snapshot = None
 
@@ -272,6 +287,9 @@ class WatchCache:
                 break
             old = None if event.prev is None else self._entry(event.prev)
             new = self._entry(event.kv) if event.type == "put" else None
+            if event.kv.unreadable:
+                self._forget_window(event.kv.mod_revision)
+                continue
             if old is not None or new is not None:
                 self._keep(Change(self.wire, event.kv.key, event.kv.mod_revision, old, new))
 
@@ -282,8 +300,13 @@ class WatchCache:
             return
         old = self._entries.get(kv.key)
         new = None
+        if self._unreadable:
+            self._unreadable.forget(kv.key)
         if event.type == "put":
             new = self._entry(kv)
+            if new is None and self._unreadable.note(kv):
+                self._lose(kv)
+                return
         if new is not None:
             self._entries.set(new)
         elif old is not None:
@@ -296,7 +319,37 @@ class WatchCache:
         self._dispatcher.dispatch(change, self._entries.scopes(kv.key))
         change.forget_records()
 
+    def _lose(self, kv: KeyValue) -> None:
+        """An object has become unreadable. It is not gone: watches end, and whoever begins one anew is told."""
+        if self._entries.get(kv.key) is not None:
+            self._entries.delete(kv.key)
+        self._last_change = kv.mod_revision
+        self._forget_window(kv.mod_revision)
+        self.close("reset")
+
+    async def _reopen(self, keys: Iterable[str]) -> None:
+        """Try again to read what could not be read. Raises TransformFailed where it still cannot."""
+        for key in keys:
+            kv = await self._store.get(key)
+            entry = None if kv is None else self._entry(kv)
+            why = self._unreadable.why(key)
+            if not why or kv is None or kv.mod_revision > self.revision:
+                continue  # it has changed, and the feed is about to say so
+            if entry is None:
+                raise TransformFailed(why)
+            self._unreadable.forget(key)
+            self._entries.set(entry)
+            self._last_snapshot = None
+
+    def _forget_window(self, revision: int) -> None:
+        """Let no watch begin before a revision."""
+        self._window.clear()
+        self._window_bytes = 0
+        self._window_start = revision
+
     def _entry(self, kv: KeyValue) -> Entry | None:
+        if kv.unreadable:
+            return None
         try:
             return Entry(kv.key, self.wire.item(kv.value, kv.mod_revision), kv.mod_revision)
         except ValueError as error:
@@ -397,6 +450,8 @@ class WatchCache:
             except StorageError as error:
                 raise ServiceUnavailable(str(error)) from error
             for kv in result.kvs:
+                if kv.unreadable:
+                    raise TransformFailed(kv.unreadable)
                 entry = self._entry(kv)
                 if entry is not None and self._entries.matches(filter_, entry):
                     found.append(entry)

@@ -8,27 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from keelback.audit.backends import AuditMetrics, Backend
 from keelback.audit.events import Event
+from keelback.audit.options import BatchConfig
 from keelback.concurrency.clock import Clock
 
 CLOSE_SECONDS = 10.0
 """How long the last batches may take when the server ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchConfig:
-    """How events are gathered. `burst` batches may leave at once, `queries_per_second` in the long run, where
-    `is_throttled`."""
-
-    buffer_size: int = 10_000
-    max_batch_size: int = 400
-    max_wait_seconds: float = 30.0
-    is_throttled: bool = True
-    queries_per_second: float = 10.0
-    burst: int = 15
 
 
 class Buffered:

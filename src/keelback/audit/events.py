@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from keelback.apimachinery.go_text import go_quoted
-from keelback.audit.policy import API_VERSION
+from keelback.audit.options import API_VERSION
 
 _EVENT_HEAD = f'{{"kind":"Event","apiVersion":"{API_VERSION}",'.encode()
 _LIST_HEAD = f'{{"kind":"EventList","apiVersion":"{API_VERSION}","metadata":{{}},"items":['.encode()

@@ -1,23 +1,13 @@
-"""The flags of auditing, by upstream's names and defaults, and the backends that they make."""
+"""The flags of auditing, by upstream's names and with its defaults. What they make is in `delivery`."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from keelback.audit import log_backend
-from keelback.audit.backends import AuditMetrics, Backend, Forgiving, Truncating, Union
-from keelback.audit.buffered import BatchConfig, Buffered
-from keelback.audit.log_backend import LogBackend
-from keelback.audit.policy import API_VERSION, Policy, PolicyError, parse
-from keelback.audit.webhook_backend import WebhookBackend
-from keelback.client import kubeconfig
 from keelback.component.flags import Duration, FlagError
-from keelback.concurrency.clock import Clock
 
+API_VERSION = "audit.k8s.io/v1"
 BATCH = "batch"
 BLOCKING = "blocking"
 BLOCKING_STRICT = "blocking-strict"
@@ -42,6 +32,19 @@ _VERSION = "The API version of the events; there is only this one."
 
 class AuditError(Exception):
     """Auditing cannot be set up as it is asked for; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """How events are gathered. `burst` batches may leave at once, `queries_per_second` in the long run, where
+    `is_throttled`."""
+
+    buffer_size: int = 10_000
+    max_batch_size: int = 400
+    max_wait_seconds: float = 30.0
+    is_throttled: bool = True
+    queries_per_second: float = 10.0
+    burst: int = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +85,9 @@ class AuditOptions:
     audit_webhook_truncate_max_batch_size: Annotated[int, _TRUNCATE_BATCH] = 10 << 20
     audit_webhook_truncate_max_event_size: Annotated[int, _TRUNCATE_EVENT] = 100 << 10
 
-    def log(self) -> _Delivery:
+    def log(self) -> Delivery:
         """How events reach the log."""
-        return _Delivery(
+        return Delivery(
             plugin="log",
             mode=self.audit_log_mode,
             batch=BatchConfig(
@@ -101,9 +104,9 @@ class AuditOptions:
             max_batch_bytes=self.audit_log_truncate_max_batch_size,
         )
 
-    def webhook(self) -> _Delivery:
+    def webhook(self) -> Delivery:
         """How events reach the webhook."""
-        return _Delivery(
+        return Delivery(
             plugin="webhook",
             mode=self.audit_webhook_mode,
             batch=BatchConfig(
@@ -139,7 +142,7 @@ NOTHING_AUDITED = AuditOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Delivery:
+class Delivery:
     """What both backends have in common."""
 
     plugin: str
@@ -177,60 +180,3 @@ class _Delivery:
         for what, value in positive.items():
             if value <= 0:
                 raise FlagError(f"invalid audit batch {self.plugin} {what} {value}, must be a positive number")
-
-    def before(self, backend: Backend, clock: Clock, metrics: AuditMetrics) -> Backend:
-        """The backend with what stands before it."""
-        if self.mode == BATCH:
-            backend = Buffered(backend, self.batch, clock, metrics)
-        elif self.mode == BLOCKING:
-            backend = Forgiving(backend)
-        if self.is_truncated:
-            backend = Truncating(backend, self.max_event_bytes, self.max_batch_bytes, metrics)
-        return backend
-
-
-def policy(options: AuditOptions) -> Policy | None:
-    """The policy that is asked for; None where nothing is to be audited. Raises AuditError."""
-    path = options.audit_policy_file
-    if not path or not (options.audit_log_path or options.audit_webhook_config_file):
-        return None
-    try:
-        return parse(Path(path).read_text())
-    except OSError as error:
-        raise AuditError(f"loading audit policy file: {path}: {error.strerror}") from error
-    except (PolicyError, UnicodeDecodeError) as error:
-        raise AuditError(f"loading audit policy file: {error}: from file {path}") from error
-
-
-def backend(options: AuditOptions, clock: Clock, chance: random.Random, metrics: AuditMetrics) -> Union:
-    """The backends that are asked for. Raises AuditError."""
-    made: list[Backend] = []
-    if options.audit_log_path:
-        try:
-            output = log_backend.output(
-                options.audit_log_path,
-                clock,
-                max_megabytes=options.audit_log_maxsize,
-                max_age_days=options.audit_log_maxage,
-                max_backups=options.audit_log_maxbackup,
-                compresses=options.audit_log_compress,
-            )
-        except OSError as error:
-            raise AuditError(f"--audit-log-path: {error}") from error
-        log = LogBackend(output, metrics, is_text=options.audit_log_format == "legacy")
-        made.append(options.log().before(log, clock, metrics))
-    if options.audit_webhook_config_file:
-        webhook = _webhook(options, clock, chance, metrics)
-        made.append(options.webhook().before(webhook, clock, metrics))
-    return Union(made)
-
-
-def _webhook(options: AuditOptions, clock: Clock, chance: random.Random, metrics: AuditMetrics) -> WebhookBackend:
-    try:
-        access = kubeconfig.load(Path(options.audit_webhook_config_file))
-        transport = kubeconfig.transport(access, clock)
-    except (kubeconfig.KubeconfigError, OSError, ValueError) as error:
-        raise AuditError(f"initializing audit webhook: {error}") from error
-    # The address is taken whole: what its path lacks is the root.
-    path = "" if urlsplit(access.cluster.get("server", "")).path.strip("/") else "/"
-    return WebhookBackend(transport, path, options.audit_webhook_initial_backoff, clock, chance, metrics)

@@ -15,9 +15,8 @@ import msgspec
 
 from keelback.apimachinery import errors, names, yaml
 from keelback.apimachinery.go_text import aggregate
+from keelback.audit.options import API_VERSION
 from keelback.auth.attributes import Attributes
-
-API_VERSION = "audit.k8s.io/v1"
 
 
 class Level(StrEnum):

@@ -22,6 +22,10 @@ class KeyValue(msgspec.Struct, frozen=True, gc=False):
     value: bytes
     create_revision: int
     mod_revision: int
+    is_stale: bool = False
+    """Whether what is kept should be written anew though the value is the same: it is encrypted under an old key."""
+    unreadable: str = ""
+    """Why the value cannot be read, where it cannot; it is empty then. Only what decrypts says so."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -86,6 +90,10 @@ class Overloaded(StorageError):
 
 class OutcomeUnknown(StorageError):
     """The write was begun and its result did not arrive in time, or the store failed: it may have happened or not."""
+
+
+class TransformFailed(StorageError):
+    """A value could not be encrypted, or not be decrypted; the message says which and why, and clients are told."""
 
 
 class TooLarge(StorageError):

@@ -28,6 +28,7 @@ from keelback.bootstrap import pki
 from keelback.client import Client, InProcessTransport
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.encryption.options import PLAIN, EncryptionSettings
 from keelback.storage import memory
 from keelback.storage.protocol import Store
 
@@ -49,6 +50,7 @@ async def api_server(
     store_is_shared: bool = False,
     endpoint: tuple[str, int] = ("10.89.0.1", 6443),
     audit: AuditOptions = NOTHING_AUDITED,
+    encryption: EncryptionSettings = PLAIN,
     authentication: AuthenticationSettings = settings.DEFAULT,
     authorization: AuthorizationSettings = authorizers.DEFAULT,
     kubernetes_version: KubernetesVersion = DEFAULT,
@@ -88,6 +90,7 @@ async def api_server(
             hostname=hostname,
             store_is_shared=store_is_shared,
             audit=audit,
+            encryption=encryption,
             authorization=authorization,
             kubernetes_version=kubernetes_version,
             feature_gates=feature_gates or {},
