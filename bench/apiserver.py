@@ -89,9 +89,10 @@ def deployment(number: int, image: int) -> bytes:
 class Connection:
     """A kept HTTP/1.1 connection: as little client as possible."""
 
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext, token: str = "bench-token") -> None:
         self._port = port
         self._context = context
+        self._token = token
 
     async def open(self) -> Connection:
         self._reader, self._writer = await asyncio.open_connection(
@@ -108,7 +109,7 @@ class Connection:
         accept: str = "application/json",
     ) -> tuple[int, bytes]:
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer bench-token\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self._token}\r\n"
             f"Accept: {accept}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)

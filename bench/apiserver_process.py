@@ -1,4 +1,7 @@
-"""The API server that `bench/apiserver.py` measures: prints its port, serves until it is ended."""
+"""The API server that benchmarks measure: prints its port, serves until it is ended.
+
+python bench/apiserver_process.py folder [true|false: priority and fairness]
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from pathlib import Path
 
 from keelback.apiserver import assembly
+from keelback.apiserver.request_limits import RequestLimits
 from keelback.bootstrap import pki
 from keelback.component import event_loop
 from keelback.component.metrics import Registry
@@ -14,8 +18,10 @@ from keelback.component.serving import Server, server_context
 from keelback.concurrency.clock import SystemClock
 from keelback.storage import sqlite
 
+TOKENS = 'bench-token,bench,bench,"system:masters"\nquiet-token,quiet,quiet\nflood-token,flood,flood\n'
 
-async def main(folder: Path) -> None:
+
+async def main(folder: Path, is_fair: bool) -> None:
     clock = SystemClock()
     keys = pki.ensure_cluster_pki(folder / "pki", clock.now())
     store = await sqlite.open_store(folder / "store.db", clock)
@@ -26,7 +32,8 @@ async def main(folder: Path) -> None:
         kubelet_client_key=keys.apiserver_kubelet_client.key_path,
         kubelet_ca_pem=keys.ca.certificate_pem,
         endpoint=("192.0.2.1", 6443),
-        token_file_text='bench-token,bench,bench,"system:masters"\n',
+        token_file_text=TOKENS,
+        request_limits=RequestLimits(enable_priority_and_fairness=is_fair),
         # Pods of the benchmark have no service account: nothing makes it here.
         disable_admission_plugins=("ServiceAccount",),
     )
@@ -38,4 +45,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    event_loop.run(main(Path(sys.argv[1])))
+    event_loop.run(main(Path(sys.argv[1]), sys.argv[2:] != ["false"]))

@@ -53,6 +53,17 @@ def test_a_flood_waits_for_itself_and_not_others_for_it() -> None:
     assert [one for one in order if one is not late] == flood, "each queue is served in the order of arrival"
 
 
+def test_a_flood_of_long_requests_is_not_taken_to_be_behind() -> None:
+    queues = QueueSet(4, Queuing(2, 1, 100), 0.0)
+    long = [Ticket(ONE, 0.0, hand(0)) for _ in range(20)]
+    for one in long:
+        queues.arrive(one, 0.0)
+    late = Ticket(ONE, 1.0, hand(1))
+    queues.arrive(late, 1.0)
+    queues.leave(long[0], 1.0)
+    assert list(queues.dispatch(1.0)) == [late]
+
+
 def test_two_floods_are_served_by_turns() -> None:
     queues = QueueSet(1, Queuing(2, 1, 100), 0.0)
     first = Ticket(ONE, 0.0, hand(0))

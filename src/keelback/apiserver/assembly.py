@@ -24,10 +24,12 @@ from keelback.apiserver import (
     aggregation_config,
     encryption_at_rest,
     extensions,
+    flow_control,
     health_checks,
     initial_objects,
     kubelet_proxy,
     local_api_services,
+    request_limits,
     reviews,
     subresources,
     system_paths,
@@ -54,6 +56,7 @@ from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.pod_parts import PodParts
 from keelback.apiserver.port_claims import PortClaims
+from keelback.apiserver.request_limits import RequestLimits
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.served_resources import ServedResources
@@ -147,6 +150,7 @@ class APIServerConfig:
     """What keeps the store small, until it is cancelled."""
     store_is_shared: bool = False
     """Whether other servers write to the store too."""
+    request_limits: RequestLimits = request_limits.DEFAULT
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
 
@@ -316,6 +320,7 @@ class _Assembly:
             running.at_close(self._at_rest.close)
         running.at_close(self._webhooks.close)
         self._begin_auditing(running, audit_ids)
+        self._limit_requests(running)
         running.at_close(self._authentication.close)
         running.at_close(self._authorization.close)
         for follower in self._authorization.follow(self._lookup):
@@ -389,6 +394,14 @@ class _Assembly:
         aggregator.load()
         running.follow(aggregator.run)
         running.at_close(aggregator.close)
+
+    def _limit_requests(self, running: RunningAPIServer) -> None:
+        limits = self._config.request_limits
+        self._server.watch_seconds = limits.watch_seconds(random.Random(self._chance.getrandbits(32)))
+        control = flow_control.install(self._server, limits, self._lookup, self._handlers, self._metrics, self._clock)
+        if control is not None:
+            control.configure()
+            running.follow(control.run)
 
     def _identity(self, client: Client) -> IdentityLease:
         hostname = self._config.hostname

@@ -21,7 +21,8 @@ class AuditIDs:
     def mark(self, request: Request, response: AnyResponse) -> AnyResponse:
         """The answer with its header. A connection that leaves HTTP writes its own head, without one."""
         if isinstance(response, Response):
-            return Response(response.status, {_HEADER: self._of(request), **response.headers}, response.body)
+            headers = {_HEADER: self._of(request), **response.headers}
+            return Response(response.status, headers, response.body, response.pace)
         if isinstance(response, StreamingResponse):
             headers = {_HEADER: self._of(request), **response.headers}
             return StreamingResponse(response.status, headers, response.serve)

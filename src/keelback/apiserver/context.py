@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,14 @@ from keelback.apiserver.request_info import RequestInfo
 from keelback.auth.attributes import Attributes
 from keelback.auth.users import UserInfo
 from keelback.component.http import Request, query_values
+
+
+def _nothing() -> None:
+    """What is done where nobody waits for a watch to have begun."""
+
+
+def _half_an_hour() -> float:
+    return 1800.0
 
 
 @dataclass(slots=True)
@@ -29,6 +38,14 @@ class RequestContext:
     """What admission wants to be noted."""
     read_yaml: tuple[Any, list[str]] | YAMLError | None = None
     """A large YAML body, where `yaml_bodies` has read it ahead."""
+    timeout_seconds: float = 60.0
+    """How long the request may take, where it is not long-running."""
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the answer, whichever it is."""
+    watch_seconds: Callable[[], float] = _half_an_hour
+    """How long a watch lasts where its client leaves that to the server."""
+    initialized: Callable[[], None] = _nothing
+    """To be called once a watch has sent its initial events."""
     _query: dict[str, str] | None = None
 
     @property

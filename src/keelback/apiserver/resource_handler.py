@@ -25,7 +25,6 @@ from keelback.component.http import AnyResponse, Response, StreamingResponse, Wr
 from keelback.concurrency.clock import Clock
 from keelback.registry.strategy import Strategy
 
-DEFAULT_WATCH_SECONDS = 1800
 LAST_BOOKMARK_SECONDS = 2.0
 """How long before its end a watch gets its last bookmark, where it wants any."""
 _ACCEPTED_FOR_CUSTOM = (
@@ -146,7 +145,7 @@ class ResourceHandler:
             )
         wanted = options.watch_options(context, self.strategy)
         seconds = options.watch_seconds(context)
-        timeout = float(DEFAULT_WATCH_SECONDS) if seconds is None else seconds
+        timeout = context.watch_seconds() if seconds is None else seconds
         try:
             watcher = await self.cache.watch(wanted)
         except errors.Expired as expired:
@@ -168,7 +167,7 @@ class ResourceHandler:
         write = self._event_writer(context, accepted)
 
         async def serve(writer: Writer) -> None:
-            await _pump(watcher, writer, self._ending(watcher, timeout), write)
+            await _pump(watcher, writer, self._ending(watcher, timeout), write, context.initialized)
 
         if context.request.headers.get("upgrade", "").lower() == "websocket":
             return websocket_watch.respond(
@@ -444,8 +443,17 @@ def _stream_headers(accepted: negotiation.Accepted) -> dict[str, str]:
     return {**_STREAM_HEADERS, "content-type": f"{negotiation.PROTOBUF};stream=watch"}
 
 
-async def _pump(watcher: Watcher, writer: Writer, ending: Coroutine[Any, Any, None], write: _WriteEvent | None) -> None:
-    """Write a watch's events until it ends, the client goes, or its time is up. Without `write` they go in JSON."""
+async def _pump(
+    watcher: Watcher,
+    writer: Writer,
+    ending: Coroutine[Any, Any, None],
+    write: _WriteEvent | None,
+    initialized: Callable[[], None],
+) -> None:
+    """Write a watch's events until it ends, the client goes, or its time is up. Without `write` they go in JSON.
+
+    Once there is nothing left of how things were when it began, it is `initialized`.
+    """
 
     async def end_with_client() -> None:
         await writer.wait_closed()
@@ -454,7 +462,11 @@ async def _pump(watcher: Watcher, writer: Writer, ending: Coroutine[Any, Any, No
     async with asyncio.TaskGroup() as group:
         enders = [group.create_task(ending), group.create_task(end_with_client())]
         try:
+            is_initialized = False
             while True:
+                if not is_initialized and watcher.is_initialized:
+                    is_initialized = True
+                    initialized()
                 if write is None:
                     chunk = await watcher.next_bytes()
                 else:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info, storage_failures
+from keelback.apiserver.admittance import Gate, is_long_running
 from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
+from keelback.apiserver.request_limits import RequestLimits
 from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.yaml_bodies import YAMLBodies
-from keelback.auth.attributes import Authorizer, denial
+from keelback.auth.attributes import Attributes, Authorizer, denial
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
 from keelback.auth.impersonation import impersonate
 from keelback.auth.users import MASTERS_GROUP, UserInfo
-from keelback.component.http import AnyResponse, Request, Response, text_response
+from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, text_response
 from keelback.component.logs import logger
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
@@ -53,6 +55,10 @@ class APIServer:
         self.auditor: Auditor | None = None
         self.shared_store: SharedStore | None = None
         """Set where others write to the store too."""
+        self.gate: Gate | None = None
+        """What lets requests in, in some order; without one everybody is let in at once."""
+        self.limits = RequestLimits()
+        self.watch_seconds: Callable[[], float] = lambda: self.limits.min_request_timeout_seconds
         self.custom_groups: set[str] = set()
         """Groups in which an unknown version is an unknown path."""
         self.delegate: Callable[[RequestInfo], ResourceRoute | None] | None = None
@@ -128,6 +134,8 @@ class APIServer:
             response = await self._yaml_bodies.write(response)
         elif negotiation.wants_indentation(request) and _is_of_api(request.path):
             response = negotiation.indented(response)
+        if context.answer_headers:
+            response = _with_headers(response, context.answer_headers)
         if info.is_resource_request:
             self._count(info, response, time.perf_counter() - started)
         return response
@@ -141,6 +149,11 @@ class APIServer:
 
     async def _answer(self, context: RequestContext) -> AnyResponse:
         auditor = self.auditor
+        context.timeout_seconds = self.limits.request_timeout_seconds
+        if "timeout=" in context.request.query and not is_long_running(context.info):
+            context.timeout_seconds = self.limits.timeout_seconds(context.query.get("timeout", ""))
+        if context.info.verb == "watch":
+            context.watch_seconds = self.watch_seconds
         try:
             context.user = await self._authenticated(context.request)
         except errors.Unauthorized:
@@ -157,6 +170,11 @@ class APIServer:
                 if context.audit is not None:
                     context.audit.impersonated(*other)
                 attributes = context.attributes()
+        if self.gate is None:
+            return await self._authorized(context, attributes)
+        return await self.gate.serve(context, attributes, self._authorized)
+
+    async def _authorized(self, context: RequestContext, attributes: Attributes) -> AnyResponse:
         verdict = await self._authorizer.authorize(attributes)
         if context.audit is not None:
             context.audit.authorized(verdict)
@@ -244,6 +262,15 @@ class APIServer:
 
 
 _NOBODY = UserInfo("")
+
+
+def _with_headers(response: AnyResponse, headers: Mapping[str, str]) -> AnyResponse:
+    """The answer with these headers too. A connection that leaves HTTP writes its own head."""
+    if isinstance(response, Response):
+        return Response(response.status, {**headers, **response.headers}, response.body, response.pace)
+    if isinstance(response, StreamingResponse):
+        return StreamingResponse(response.status, {**headers, **response.headers}, response.serve)
+    return response
 
 
 def too_large(limit_bytes: int) -> Response:

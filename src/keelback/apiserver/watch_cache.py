@@ -179,6 +179,16 @@ class WatchCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def size_bytes(self) -> int:
+        """How large the items are together."""
+        return self._entries.size_bytes
+
+    @property
+    def broad_watchers(self) -> int:
+        """How many watches hear of every write in their scope."""
+        return self._dispatcher.broad_watchers
+
     async def list(self, options: ListOptions) -> ListPage:
         """Answer a list. Raises Expired for a version or continue token that is too old (the latter with a token to go
         on without consistency), Timeout for a version that has not happened, BadRequest for a bad token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from keelback.apiserver.watch_fanout import MANY, Fanout
 from keelback.apiserver.watch_index import Entry
@@ -84,6 +84,11 @@ class Watcher:
         self._ends_initial_events = False
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def is_initialized(self) -> bool:
+        """Whether what there was when the watch began has been read."""
+        return self._initial is None
+
     async def next_records(self) -> list[WatchRecord]:
         """The next events, at least one; an empty list when the watch has ended."""
         while True:
@@ -134,7 +139,9 @@ class Watcher:
 
     # For the cache.
 
-    def start_with(self, entries: Iterable[Entry], *, ends_initial_events: bool) -> None:
+    def start_with(self, entries: Sequence[Entry], *, ends_initial_events: bool) -> None:
+        if not entries and not ends_initial_events:
+            return
         self._initial = iter(entries)
         self._ends_initial_events = ends_initial_events
 
@@ -204,6 +211,8 @@ class Dispatcher:
         self._groups: dict[Filter, _Group] = {}
         self._by_scope: dict[str, dict[Filter, _Group]] = {}
         self._by_field: dict[str, dict[str, dict[Filter, _Group]]] = {}
+        self.broad_watchers = 0
+        """How many of them hear of every change in their scope, not only of those with some value of a field."""
 
     @property
     def watchers(self) -> list[Watcher]:
@@ -217,16 +226,20 @@ class Dispatcher:
             place = self._by_field.setdefault(name, {}) if name else self._by_scope
             place.setdefault(value, {})[watcher.filter] = group
         group.watchers[watcher] = None
+        if not self._trigger(watcher.filter)[0]:
+            self.broad_watchers += 1
 
     def remove(self, watcher: Watcher) -> None:
         group = self._groups.get(watcher.filter)
         if group is None or watcher not in group.watchers:
             return
         del group.watchers[watcher]
+        name, value = self._trigger(watcher.filter)
+        if not name:
+            self.broad_watchers -= 1
         if group.watchers:
             return
         del self._groups[watcher.filter]
-        name, value = self._trigger(watcher.filter)
         place = self._by_field[name] if name else self._by_scope
         del place[value][watcher.filter]
         if not place[value]:

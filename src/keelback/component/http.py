@@ -47,12 +47,29 @@ def header_values(request: Request, name: str) -> tuple[str, ...]:
 Body: TypeAlias = bytes | Sequence[bytes]
 
 
+class Pace(Protocol):
+    """Lets others have their turn between the pieces of one large answer."""
+
+    def begin(self) -> None:
+        """A piece is about to be sent."""
+        ...
+
+    def sent(self, size_bytes: int) -> bool:
+        """A piece has been sent; whether to await `turn` before the next."""
+        ...
+
+    async def turn(self) -> None:
+        """Return when it is this answer's turn again."""
+        ...
+
+
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """A complete response. A body given as several pieces is written without being joined first."""
+    """A complete response. A body given as several pieces is written without being joined first, at a `pace` if any."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
     body: Body = b""
+    pace: Pace | None = None
 
     def content(self) -> bytes:
         """The body in one piece."""

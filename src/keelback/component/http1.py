@@ -256,13 +256,20 @@ class HTTPConnection(asyncio.Protocol):
         if request.method == "HEAD" or response.status in _WITHOUT_BODY:
             self._transport.write(head)
             return
+        pace = response.pace
         for data in writes(head, body, ends):
             if self._write_paused:
                 # A large body leaves room for the requests of others between its writes.
                 await self.drain()
             if self._lost:
                 return
+            if pace is None:
+                self._transport.write(data)
+                continue
+            pace.begin()
             self._transport.write(data)
+            if pace.sent(len(data)):
+                await pace.turn()
 
     def _compresses(self, request: Request, response: Response) -> bool:
         return (

@@ -48,6 +48,12 @@ class Counter:
             _check_labels(self.name, self.labels, label_values)
             values[label_values] = amount
 
+    def set(self, value: float, *label_values: str) -> None:
+        """Make this the number under these label values: of a counter, what somebody else has counted."""
+        if label_values not in self._values:
+            _check_labels(self.name, self.labels, label_values)
+        self._values[label_values] = value
+
     def value(self, *label_values: str) -> float:
         """The present number under these label values."""
         return self._values.get(label_values, 0.0)
@@ -68,15 +74,25 @@ class Gauge(Counter):
 
     kind = "gauge"
 
-    def set(self, value: float, *label_values: str) -> None:
-        """Make this the number under these label values."""
-        if label_values not in self._values:
-            _check_labels(self.name, self.labels, label_values)
-        self._values[label_values] = value
-
     def dec(self, *label_values: str, amount: float = 1.0) -> None:
         """Take `amount` away under these label values."""
         self.inc(*label_values, amount=-amount)
+
+
+class Series:
+    """The observations of a histogram under some label values. For whoever observes often under the same."""
+
+    __slots__ = ("_buckets", "counts", "total")
+
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self._buckets = buckets
+        self.counts = [0] * len(buckets)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self._buckets, value)] += 1
+        self.total += value
 
 
 class Histogram:
@@ -91,38 +107,43 @@ class Histogram:
         self.description = description
         self.labels = tuple(labels)
         self.buckets = (*sorted(buckets), inf)
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._series: dict[tuple[str, ...], Series] = {}
+
+    def series(self, *label_values: str) -> Series:
+        """What is observed under these label values."""
+        found = self._series.get(label_values)
+        if found is None:
+            _check_labels(self.name, self.labels, label_values)
+            found = self._series[label_values] = Series(self.buckets)
+        return found
 
     def observe(self, value: float, *label_values: str) -> None:
         """Count one observation under these label values."""
-        counts = self._counts.get(label_values)
-        if counts is None:
-            _check_labels(self.name, self.labels, label_values)
-            counts = self._counts[label_values] = [0] * len(self.buckets)
-            self._sums[label_values] = 0.0
-        counts[bisect_left(self.buckets, value)] += 1
-        self._sums[label_values] += value
+        self.series(*label_values).observe(value)
 
     def count(self, *label_values: str) -> int:
         """The number of observations under these label values."""
-        return sum(self._counts.get(label_values, ()))
+        found = self._series.get(label_values)
+        return 0 if found is None else sum(found.counts)
 
     def sum(self, *label_values: str) -> float:
         """The sum of the observations under these label values."""
-        return self._sums.get(label_values, 0.0)
+        found = self._series.get(label_values)
+        return 0.0 if found is None else found.total
 
     def lines(self) -> Iterator[str]:
         """The text lines of all label values, HELP and TYPE first."""
         yield from _head(self.name, self.description, self.kind)
-        for label_values, counts in self._counts.items():
-            running = 0
-            for bound, count in zip(self.buckets, counts, strict=True):
-                running += count
-                labels = _label_text((*self.labels, "le"), (*label_values, _number(bound)))
-                yield f"{self.name}_bucket{labels} {running}\n"
+        bounds = [_number(bound) for bound in self.buckets]
+        for label_values, series in self._series.items():
             labels = _label_text(self.labels, label_values)
-            yield f"{self.name}_sum{labels} {_number(self._sums[label_values])}\n"
+            # All but the last label of a bucket's line is the same in all of them.
+            head = f'{self.name}_bucket{labels[:-1] + "," if labels else "{"}le="'
+            running = 0
+            for bound, count in zip(bounds, series.counts, strict=True):
+                running += count
+                yield f'{head}{bound}"}} {running}\n'
+            yield f"{self.name}_sum{labels} {_number(series.total)}\n"
             yield f"{self.name}_count{labels} {running}\n"
 
 

@@ -13,14 +13,12 @@ from itertools import count
 from typing import Final, Literal, TypeAlias
 
 from keelback.flowcontrol.seat_demand import DemandMeter
-from keelback.flowcontrol.width import Width
+from keelback.flowcontrol.width import SERVICE_SECONDS, Width
 
 QUEUE_FULL: Final = "queue-full"
 CONCURRENCY_LIMIT: Final = "concurrency-limit"
 TIME_OUT: Final = "time-out"
 CANCELLED: Final = "cancelled"
-SERVICE_SECONDS: Final = 0.003
-"""How long a request is taken to last before it has ended, as upstream."""
 
 State: TypeAlias = Literal["arriving", "waiting", "executing", "ending", "gone"]
 
@@ -47,12 +45,6 @@ class Ticket:
     started: float = 0.0
     seats: int = 0
 
-    @property
-    def work(self) -> float:
-        """What it is taken to need, in seat-seconds."""
-        width = self.width
-        return width.initial_seats * SERVICE_SECONDS + width.final_seats * width.final_seconds
-
 
 @dataclass(slots=True)
 class Queue:
@@ -63,6 +55,9 @@ class Queue:
     waiting_work: float = 0.0
     executing: int = 0
     executing_work: float = 0.0
+    executing_seats: int = 0
+    started: float = 0.0
+    """The sum of when those in work began, each as often as it has seats."""
     seats_in_use: int = 0
 
     @property
@@ -134,7 +129,7 @@ class QueueSet:
             if queue.is_idle:
                 self._active += 1
             queue.waiting[ticket] = None
-            queue.waiting_work += ticket.work
+            queue.waiting_work += ticket.width.work
             self.waiting += 1
             self._waiting_seats += ticket.width.most_seats
             self._backlog[index] = None
@@ -177,10 +172,15 @@ class QueueSet:
             yield ticket
         self._note_demand(now)
 
-    def _virtual_finish(self, index: int) -> tuple[float, float]:
+    def _virtual_finish(self, index: int) -> tuple[float, int, float]:
         queue = self.queues[index]
         oldest = next(iter(queue.waiting))
-        return queue.next_dispatch + oldest.work, oldest.arrived
+        # Upstream counts what is in work as estimated until it has ended: a flow whose requests last longer is then
+        # taken to be behind, and others wait until it has caught up. Here it is counted as it has lasted.
+        lasted = queue.executing_seats * self._now - queue.started
+        finish = queue.next_dispatch + max(0.0, lasted - queue.executing_work) + oldest.width.work
+        # Who has exactly what is due to it goes behind who has nothing.
+        return round(finish, 6), queue.executing_seats, oldest.arrived
 
     def _choose(self, hand: tuple[int, ...]) -> int:
         best, least = 0, float("inf")
@@ -203,13 +203,15 @@ class QueueSet:
     def _execute(self, ticket: Ticket, queue: Queue, now: float) -> None:
         if queue.is_idle:
             self._active += 1
-        work = ticket.work
+        work, seats = ticket.width.work, ticket.width.most_seats
         queue.next_dispatch += work
         queue.executing += 1
         queue.executing_work += work
-        ticket.seats = ticket.width.most_seats
-        queue.seats_in_use += ticket.seats
-        self.seats_in_use += ticket.seats
+        queue.executing_seats += ticket.width.initial_seats
+        queue.started += ticket.width.initial_seats * now
+        ticket.seats = seats
+        queue.seats_in_use += seats
+        self.seats_in_use += seats
         self.executing += 1
         ticket.started = now
         ticket.state = "executing"
@@ -220,7 +222,13 @@ class QueueSet:
         queue.next_dispatch += width.initial_seats * (now - ticket.started - SERVICE_SECONDS)
         self.executing -= 1
         queue.executing -= 1
-        queue.executing_work = max(0.0, queue.executing_work - ticket.work) if queue.executing else 0.0
+        if queue.executing:
+            queue.executing_work = max(0.0, queue.executing_work - width.work)
+            queue.executing_seats -= width.initial_seats
+            queue.started -= width.initial_seats * ticket.started
+        else:
+            queue.executing_work = queue.started = 0.0
+            queue.executing_seats = 0
         if queue.is_idle:
             self._active -= 1
         if width.final_seconds:
@@ -239,7 +247,7 @@ class QueueSet:
     def _unqueue(self, ticket: Ticket) -> None:
         queue = self.queues[ticket.queue]
         del queue.waiting[ticket]
-        queue.waiting_work = max(0.0, queue.waiting_work - ticket.work) if queue.waiting else 0.0
+        queue.waiting_work = max(0.0, queue.waiting_work - ticket.width.work) if queue.waiting else 0.0
         self.waiting -= 1
         self._waiting_seats -= ticket.width.most_seats
         if not queue.waiting:

@@ -33,8 +33,9 @@ class DemandMeter:
         """From now on this many are wanted."""
         elapsed = now - self._since
         if elapsed > 0.0:
-            self._integral += self._value * elapsed
-            self._squares += self._value * self._value * elapsed
+            area = self._value * elapsed
+            self._integral += area
+            self._squares += self._value * area
             self._since = now
         self._value = value
         if value > self._highest:

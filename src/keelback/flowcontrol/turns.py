@@ -57,7 +57,8 @@ class FlowShare(Generic[T]):
 
 
 class Turns(Generic[T]):
-    """Orders what waits for the loop. Whoever runs the loop calls `next_round` once in each of its rounds."""
+    """Orders what waits for the loop. When somebody waits, or a round is used up, `next_round` is due once the sockets
+    have been looked at."""
 
     def __init__(self, round_seconds: float = ROUND_SECONDS) -> None:
         self.waiting = 0
@@ -69,6 +70,10 @@ class Turns(Generic[T]):
     def may_begin(self) -> bool:
         """Whether who comes now can go ahead: nobody waits, and the round is not used up."""
         return not self.waiting and self._spent < self._round_seconds
+
+    def is_used_up(self) -> bool:
+        """Whether the round is, so that another has to begin before anybody can go ahead."""
+        return self._spent >= self._round_seconds
 
     def wait(self, flow: FlowShare[T], who: T) -> None:
         """Queue up for a turn."""
@@ -93,14 +98,16 @@ class Turns(Generic[T]):
         level = flow.level
         self._spent += seconds
         flow.step_seconds += (seconds - flow.step_seconds) * _NEW
-        if not flow.prepaid:
+        if flow.prepaid:
+            seconds -= flow.prepaid.popleft()
+        else:
             # Nobody who was idle has saved anything up.
-            level.used = max(level.used, self._clock) + seconds / level.weight
-            flow.used = max(flow.used, level.clock) + seconds
-            return
-        owed = seconds - flow.prepaid.popleft()
-        flow.used += owed
-        level.used += owed / level.weight
+            if level.used < self._clock:
+                level.used = self._clock
+            if flow.used < level.clock:
+                flow.used = level.clock
+        flow.used += seconds
+        level.used += seconds / level.weight
 
     def next_round(self) -> list[T]:
         """Whose turn it is in the round that begins."""

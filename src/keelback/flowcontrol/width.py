@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
+SERVICE_SECONDS = 0.003
+"""How long a request is taken to last before it has ended, as upstream."""
 _LEAST = 1
 _MOST_FOR_LISTS = 100
 _MOST_FOR_WRITES = 10
@@ -22,11 +24,16 @@ class Width:
     initial_seats: int = 1
     final_seats: int = 0
     final_seconds: float = 0.0
+    most_seats: int = field(init=False, repr=False)
+    """The larger of both: what has to be free for the request to begin."""
+    work: float = field(init=False, repr=False)
+    """What the request is taken to need, in seat-seconds."""
 
-    @property
-    def most_seats(self) -> int:
-        """The larger of both: what has to be free for the request to begin."""
-        return max(self.initial_seats, self.final_seats)
+    def __post_init__(self) -> None:
+        # Asked for several times in each request; most share one width.
+        object.__setattr__(self, "most_seats", max(self.initial_seats, self.final_seats))
+        work = self.initial_seats * SERVICE_SECONDS + self.final_seats * self.final_seconds
+        object.__setattr__(self, "work", work)
 
 
 ONE = Width()

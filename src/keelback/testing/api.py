@@ -18,6 +18,7 @@ from keelback.apiserver import assembly
 from keelback.apiserver.aggregation_config import AggregationConfig
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.apiserver.extensions import Extension
+from keelback.apiserver.request_limits import RequestLimits
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
 from keelback.auth import authorizers, settings
 from keelback.auth.authorizers import AuthorizationSettings
@@ -49,6 +50,7 @@ async def api_server(
     hostname: str = "",
     store_is_shared: bool = False,
     endpoint: tuple[str, int] = ("10.89.0.1", 6443),
+    request_limits: RequestLimits | None = None,
     audit: AuditOptions = NOTHING_AUDITED,
     encryption: EncryptionSettings = PLAIN,
     authentication: AuthenticationSettings = settings.DEFAULT,
@@ -89,6 +91,7 @@ async def api_server(
             optional_versions=optional_versions,
             hostname=hostname,
             store_is_shared=store_is_shared,
+            request_limits=request_limits or RequestLimits(),
             audit=audit,
             encryption=encryption,
             authorization=authorization,

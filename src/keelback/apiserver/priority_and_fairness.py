@@ -1,0 +1,283 @@
+"""Priority and fairness at work: a request waits here for its seats, then for its turn on the event loop.
+
+`keelback.flowcontrol` decides; this waits, measures and answers. Watches are in work until their initial events are
+sent, other long-running requests are not limited. Large answers and streams take turns for each piece that they send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final, Protocol
+
+from keelback.apiserver.admittance import Proceed, is_long_running, is_mutating, too_many_requests
+from keelback.apiserver.context import RequestContext
+from keelback.apiserver.flow_metrics import FlowMeter, FlowMetrics
+from keelback.apiserver.steps import Steps
+from keelback.auth.attributes import Attributes
+from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer
+from keelback.concurrency.clock import Clock
+from keelback.flowcontrol.levels import ADJUSTMENT_SECONDS, Flow, PriorityLevels
+from keelback.flowcontrol.queue_set import CANCELLED, TIME_OUT, QueueSet, Ticket
+from keelback.flowcontrol.turns import Turns
+from keelback.flowcontrol.width import Width
+
+MOST_WAIT_SECONDS: Final = 60.0
+"""How long a request is queued at most, and no longer than a quarter of the time that it may take in all."""
+_PACED_BYTES: Final = 128 << 10
+"""Smaller answers are sent in the turn in which they were made; of larger ones and of streams, so much in a turn."""
+
+
+class WidthEstimator(Protocol):
+    """Says how many seats a request needs."""
+
+    def width(self, context: RequestContext, most_seats: int) -> Width:
+        """Its width, in a level where none may take more than that (0: no such bound)."""
+        ...
+
+
+class PriorityAndFairness:
+    """The gate."""
+
+    def __init__(
+        self,
+        levels: PriorityLevels,
+        widths: WidthEstimator,
+        metrics: FlowMetrics,
+        clock: Clock,
+    ) -> None:
+        self.levels = levels
+        self._widths = widths
+        self._metrics = metrics
+        self.now = clock.monotonic
+        self._waiters: dict[Ticket, asyncio.Future[None]] = {}
+        self._turns: Turns[asyncio.Future[None]] = Turns()
+        self._round_is_due = False
+        self._watched: set[QueueSet] = set()
+        self._adjusts_at = self.now() + ADJUSTMENT_SECONDS
+
+    async def serve(self, context: RequestContext, attributes: Attributes, proceed: Proceed) -> AnyResponse:
+        info = context.info
+        is_watch = info.verb == "watch"
+        if not is_watch and is_long_running(info):
+            return await proceed(context, attributes)
+        now = self.now()
+        if now >= self._adjusts_at:
+            self._adjust(now)
+        flow = self.levels.classify(attributes)
+        context.answer_headers = flow.headers
+        level = flow.level
+        width = self._widths.width(context, level.most_seats)
+        ticket = Ticket(width, now, flow.hand, (flow, context))
+        meter = self._metrics.of(flow)
+        if level.limits.is_exempt:
+            level.queues.admit(ticket, now)
+        else:
+            refused = level.queues.arrive(ticket, now)
+            if ticket.state == "waiting":
+                refused = await self._wait(flow, ticket, meter, context.timeout_seconds)
+            if refused:
+                meter.rejected(refused, is_mutating=is_mutating(info))
+                return too_many_requests(level.retry_after.turned_away(self.now()))
+        response: AnyResponse | None = None
+        try:
+            if not self.may_begin():
+                await self.turn(flow)
+            meter.began(ticket)
+            if is_watch:
+                context.initialized = partial(self._initialized, flow, ticket, meter)
+            steps = Steps(proceed(context, attributes), self.now, partial(self.charge, flow))
+            if steps.begin():
+                response = steps.result
+            else:
+                response = await steps.finish(None if is_watch else context.timeout_seconds)
+        finally:
+            if not (is_watch and isinstance(response, StreamingResponse)):
+                self._leave(flow, ticket)
+                meter.ended(ticket, self.now(), is_watch=is_watch)
+        if type(response) is Response and _is_large(response):
+            return Response(response.status, response.headers, response.body, Pace(self, flow))
+        if isinstance(response, StreamingResponse):
+            return self._streamed(context, flow, response)
+        return response
+
+    async def _wait(self, flow: Flow, ticket: Ticket, meter: FlowMeter, timeout_seconds: float) -> str:
+        """Wait for the request's seats. What is returned says why it gets none, if so."""
+        queues = flow.level.queues
+        meter.queued(queues, ticket)
+        waiter = self._waiters[ticket] = asyncio.get_running_loop().create_future()
+        self._watch_endings(queues)
+        try:
+            async with asyncio.timeout(min(timeout_seconds / 4, MOST_WAIT_SECONDS)):
+                await waiter
+        except TimeoutError:
+            if ticket.state == "waiting":
+                self._leave(flow, ticket)
+                return TIME_OUT
+        except asyncio.CancelledError:
+            self._leave(flow, ticket)
+            meter.rejected(CANCELLED)
+            raise
+        finally:
+            del self._waiters[ticket]
+            meter.dequeued()
+        return ""
+
+    def _adjust(self, now: float) -> None:
+        """Let levels borrow anew. Where nobody asks for anything, nobody needs to: so a quiet server sleeps."""
+        periods = 1 + int((now - self._adjusts_at) / ADJUSTMENT_SECONDS)
+        self._adjusts_at += periods * ADJUSTMENT_SECONDS
+        self.levels.adjust(now, periods)
+        self.dispatch_all()
+
+    def dispatch_all(self) -> None:
+        """Begin whatever can begin, after limits have changed."""
+        for level in self.levels.all_levels():
+            if level.queues.waiting:
+                self._dispatch(level.queues)
+
+    def _leave(self, flow: Flow, ticket: Ticket) -> None:
+        """Free a request's seats for others."""
+        queues = flow.level.queues
+        queues.leave(ticket, self.now())
+        if queues.waiting:
+            self._dispatch(queues)
+
+    def _dispatch(self, queues: QueueSet) -> None:
+        for one in queues.dispatch(self.now()):
+            _wake(self._waiters[one])
+        self._watch_endings(queues)
+
+    def _watch_endings(self, queues: QueueSet) -> None:
+        """Look again when seats become free that a request keeps for a while after its answer."""
+        wakes_at = queues.wakes_at
+        if wakes_at is not None and queues not in self._watched:
+            self._watched.add(queues)
+            asyncio.get_running_loop().call_later(max(0.0, wakes_at - self.now()), self._look, queues)
+
+    def _look(self, queues: QueueSet) -> None:
+        self._watched.discard(queues)
+        self._dispatch(queues)
+
+    # Turns on the loop.
+
+    def may_begin(self) -> bool:
+        """Whether the loop is free for whoever asks now."""
+        return self._turns.may_begin()
+
+    async def turn(self, flow: Flow) -> None:
+        """Return when it is the flow's turn on the loop."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._turns.wait(flow.share, waiter)
+        self._plan_round()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._turns.give_up(flow.share, waiter)
+            raise
+
+    def charge(self, flow: Flow, seconds: float) -> None:
+        """A request of the flow has used that much of the loop's time."""
+        self._turns.charge(flow.share, seconds)
+        if not self._round_is_due and self._turns.is_used_up():
+            self._plan_round()
+
+    def _plan_round(self) -> None:
+        if not self._round_is_due:
+            self._round_is_due = True
+            asyncio.get_running_loop().call_soon(self._begin_round)
+
+    def _begin_round(self) -> None:
+        self._round_is_due = False
+        for waiter in self._turns.next_round():
+            _wake(waiter)
+        if self._turns.waiting:
+            self._plan_round()
+
+    # What is sent piece by piece.
+
+    def _streamed(self, context: RequestContext, flow: Flow, response: StreamingResponse) -> StreamingResponse:
+        async def serve(writer: Writer) -> None:
+            try:
+                await response.serve(PacedWriter(writer, Pace(self, flow)))
+            finally:
+                context.initialized()
+
+        return StreamingResponse(response.status, response.headers, serve)
+
+    def _initialized(self, flow: Flow, ticket: Ticket, meter: FlowMeter) -> None:
+        """A watch has sent its initial events, or has ended: it is not in work any more."""
+        if ticket.state == "executing":
+            self._leave(flow, ticket)
+            meter.ended(ticket, self.now(), is_watch=True)
+
+
+class Pace:
+    """Turns for the pieces of one answer."""
+
+    __slots__ = ("_flow", "_gate", "_sent", "_started")
+
+    def __init__(self, gate: PriorityAndFairness, flow: Flow) -> None:
+        self._gate = gate
+        self._flow = flow
+        self._sent = 0
+        self._started = gate.now()
+
+    def begin(self) -> None:
+        """A piece is about to be sent."""
+        self._started = self._gate.now()
+
+    def sent(self, size_bytes: int) -> bool:
+        """A piece has been sent; whether the next needs a turn of its own."""
+        self._gate.charge(self._flow, self._gate.now() - self._started)
+        self._sent += size_bytes
+        if self._sent < _PACED_BYTES:
+            return False
+        self._sent = 0
+        return not self._gate.may_begin()
+
+    async def turn(self) -> None:
+        """Return when it is the answer's turn."""
+        await self._gate.turn(self._flow)
+
+
+class PacedWriter:
+    """A stream's writer whose large pieces take turns."""
+
+    __slots__ = ("_is_due", "_pace", "_writer")
+
+    def __init__(self, writer: Writer, pace: Pace) -> None:
+        self._writer = writer
+        self._pace = pace
+        self._is_due = False
+
+    @property
+    def closed(self) -> bool:
+        return self._writer.closed
+
+    def write(self, data: bytes) -> None:
+        self._pace.begin()
+        self._writer.write(data)
+        self._is_due = self._pace.sent(len(data)) or self._is_due
+
+    async def drain(self) -> None:
+        if self._is_due:
+            self._is_due = False
+            await self._pace.turn()
+        await self._writer.drain()
+
+    async def wait_closed(self) -> None:
+        await self._writer.wait_closed()
+
+
+def _is_large(response: Response) -> bool:
+    body = response.body
+    if isinstance(body, bytes):
+        return len(body) > _PACED_BYTES
+    # Pieces are objects of a list and what is between them: few of them are seldom much.
+    return len(body) > 64 or sum(map(len, body)) > _PACED_BYTES
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
