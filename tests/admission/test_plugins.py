@@ -71,6 +71,9 @@ class Objects:
                 return msgspec.convert(msgspec.to_builtins(obj), kind)
         raise errors.NotFound.of(kind.__kind__, name)
 
+    async def newest(self, kind: type[T], name: str, namespace: str = "") -> T:
+        return await self.get(kind, name, namespace)
+
     async def list(self, kind: type[T], namespace: str = "") -> Sequence[T]:
         found = [obj for obj in self._of(kind) if namespace in ("", obj.metadata.namespace)]
         return [msgspec.convert(msgspec.to_builtins(obj), kind) for obj in found]

@@ -27,7 +27,7 @@ from keelback.admission.owner_references_permission_enforcement import (
     ResourceOf,
 )
 from keelback.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
-from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, Reader, Rules
+from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, NewestReader, Rules
 from keelback.admission.pod_node_selector import PodNodeSelector
 from keelback.admission.pod_restrictions import (
     ExtendedResourceToleration,
@@ -58,7 +58,7 @@ from keelback.concurrency.clock import Clock
 class Dependencies:
     """What plugins are given: a plugin takes only what it uses."""
 
-    reader: Reader
+    reader: NewestReader
     is_allowed: IsAllowed
     rules: Rules
     resources: Resources

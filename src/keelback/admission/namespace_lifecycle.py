@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
+from collections import deque
+
+from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, NewestReader, Operation
 from keelback.api.core_v1 import Namespace, NamespaceStatus
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object, StatusCause, StatusDetails, narrow, written
 
+_REMEMBERED = 100
+"""Of so many namespaces it is known, after their deletion, that the caches may be behind."""
 IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 
 
@@ -21,8 +25,9 @@ class NamespaceLifecycle(AdmissionPlugin):
     name = "NamespaceLifecycle"
     operations = frozenset({Operation.CREATE, Operation.UPDATE, Operation.DELETE})
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: NewestReader) -> None:
         self._reader = reader
+        self._leaving: deque[str] = deque(maxlen=_REMEMBERED)
 
     def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
         if operation is Operation.DELETE:
@@ -34,7 +39,8 @@ class NamespaceLifecycle(AdmissionPlugin):
         if request.operation is Operation.DELETE:
             return request.obj
         # Raises NotFound about the namespace itself, which is what the client should see.
-        state = await self._reader.get(_NamespaceState, request.namespace)
+        read = self._reader.newest if request.namespace in self._leaving else self._reader.get
+        state = await read(_NamespaceState, request.namespace)
         if state.status.phase == "Terminating" and request.operation is Operation.CREATE:
             raise _terminating(request)
         return request.obj
@@ -42,6 +48,9 @@ class NamespaceLifecycle(AdmissionPlugin):
     async def validate(self, request: AdmissionRequest) -> None:
         if request.operation is Operation.DELETE and request.name in IMMORTAL_NAMESPACES:
             raise request.forbidden("this namespace may not be deleted")
+        if request.operation is Operation.DELETE:
+            # The caches do not know yet that it goes.
+            self._leaving.append(request.name)
 
 
 def _terminating(request: AdmissionRequest) -> errors.Forbidden:

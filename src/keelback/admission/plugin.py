@@ -123,6 +123,14 @@ class Reader(Protocol):
         ...
 
 
+class NewestReader(Reader, Protocol):
+    """A reader that can wait for what was just written."""
+
+    async def newest(self, kind: type[ObjectT], name: str, namespace: str = "") -> ObjectT:
+        """The object as it is now, not as it was a moment ago. Raises `errors.NotFound`."""
+        ...
+
+
 class Question(msgspec.Struct, frozen=True):
     """A further right that some writes need: to a resource, or to a path."""
 

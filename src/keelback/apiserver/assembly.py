@@ -558,7 +558,9 @@ class _Assembly:
     def _add_reviews(self) -> None:
         audiences = (DEFAULT_ISSUER,)
         rules, tokens = self._authorization.rules, self._authentication.tokens
-        for kind, route in reviews.routes(self._authorizer, rules, tokens, audiences, self._binder):
+        version = self._config.kubernetes_version
+        adapted = served_kinds.adapter(version, feature_fields.off(version, self._config.feature_gates))
+        for kind, route in reviews.routes(self._authorizer, rules, tokens, audiences, self._binder, adapted):
             described = kind.__kind__
             self._server.route_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))

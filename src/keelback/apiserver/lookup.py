@@ -43,13 +43,15 @@ class CacheLookup:
     async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
         """The object. Raises NotFound."""
         found = self.peek(kind, name, namespace)
-        if found is None:
-            # A cache that is behind must not make a fresh object look absent.
-            wire = await self.cache(kind.__kind__).get(namespace, name)
-            if wire is None:
-                raise NotFound.of(kind.__kind__, name)
-            return codecs.decode(kind, wire)
-        return found
+        # A cache that is behind must not make a fresh object look absent.
+        return await self.newest(kind, name, namespace) if found is None else found
+
+    async def newest(self, kind: type[T], name: str, namespace: str = "") -> T:
+        """The object once the cache has come as far as the store is now. Raises NotFound."""
+        wire = await self.cache(kind.__kind__).get(namespace, name)
+        if wire is None:
+            raise NotFound.of(kind.__kind__, name)
+        return codecs.decode(kind, wire)
 
     async def list(self, kind: type[T], namespace: str = "") -> list[T]:
         """All objects of a kind, in a namespace if one is given."""

@@ -111,9 +111,13 @@ def _paths(operations: list[Any]) -> dict[str, Any]:
 
 def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
     patch = _loaded(context)
+    if patch is None:
+        raise errors.BadRequest("Invalid JSON Patch")
     if not isinstance(patch, dict):
+        kinds = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
         raise errors.BadRequest(
-            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+            f"error decoding patch: json: cannot unmarshal {kinds[type(patch)]} into Go value of type "
+            "map[string]interface {}"
         )
     repeated = _repeated(patch)
 

@@ -66,7 +66,28 @@ class ResourceHandler:
     def accepted(self, context: RequestContext) -> negotiation.Accepted:
         """The form of the answer. Raises NotAcceptable."""
         accept = context.request.headers.get("accept", "")
-        return negotiation.negotiate(accept) if self._has_message else negotiation.negotiate(accept, has_message=False)
+        found = negotiation.negotiate(accept) if self._has_message else negotiation.negotiate(accept, has_message=False)
+        if found.transform:
+            self._check_transform(found.transform, context)
+        return found
+
+    def _check_transform(self, transform: str, context: RequestContext) -> None:
+        """Raises NotAcceptable for what is no list and asked for as one, or the other way round."""
+        if transform == "Table":
+            tables.check_include_object(context.query.get("includeObject", ""))
+        elif (transform == "PartialObjectMetadataList") is not (context.info.verb in ("list", "deletecollection")):
+            is_list = transform == "PartialObjectMetadata"
+            shown = self._go_type(is_list=is_list)
+            told = f"is a list ({shown})" if is_list else f"is not a list ({shown})"
+            raise errors.NotAcceptable(f"you requested {transform}, but the requested object {told}")
+
+    def _go_type(self, *, is_list: bool) -> str:
+        """The type of an answer as Go prints it."""
+        if not self.strategy.takes_strategic_merge_patches:
+            return "*unstructured.UnstructuredList" if is_list else "*unstructured.Unstructured"
+        group = self.kind.group.partition(".")[0]
+        package = "core" if not group or group == "events" else group
+        return f"*{package}.{self.kind.list_kind if is_list else self.kind.kind}"
 
     async def handle(self, context: RequestContext) -> AnyResponse:
         """Answer a request for the resource itself, not for a subresource."""
@@ -208,7 +229,7 @@ class ResourceHandler:
         accepted = self.accepted(context)
         chosen = options.write_options(context, "UpdateOptions")
         obj = bodies.decode(context, self.strategy, chosen.field_validation)
-        obj = self.addressed(obj, context)
+        obj = owner_references.without_repeated(self.addressed(obj, context), context.warn)
         before: Any = None
 
         async def change(old: Any) -> Any:
@@ -245,10 +266,10 @@ class ResourceHandler:
         write = self.write(context, subresource=subresource, dry_run=chosen.dry_run, is_apply=patch.is_apply)
 
         async def change(old: Any) -> Any:
-            return patching.unconditional(self._named(patch.apply(old), context.info.name), old)
+            return patching.unconditional(self.addressed(patch.apply(old), context), old)
 
         async def create() -> Any:
-            made = self._in_namespace(self._named(patch.apply(None), context.info.name), context.info.namespace)
+            made = self.addressed(patch.apply(None), context)
             return self.strategy.asked_by(made, context.user)
 
         return await self.store.update(
@@ -262,6 +283,9 @@ class ResourceHandler:
     async def delete(self, context: RequestContext) -> Response:
         accepted = self.accepted(context)
         chosen, dry_run = options.deletion(context)
+        why_not = self.strategy.why_not_delete(context.info.name)
+        if why_not:
+            raise errors.Forbidden.of(self.kind, context.info.name, why_not)
         self._warn_of_orphans(context, chosen)
         written = await self.store.delete(
             context.info.namespace, context.info.name, chosen, self.write(context, dry_run=dry_run)
@@ -332,8 +356,7 @@ class ResourceHandler:
 
     def addressed(self, obj: Any, context: RequestContext) -> Any:
         """An object that is sent to replace the one at the request's path. Raises BadRequest for another's."""
-        named = self._named(self._in_namespace(obj, context.info.namespace), context.info.name)
-        return owner_references.without_repeated(named, context.warn)
+        return self._named(self._in_namespace(obj, context.info.namespace), context.info.name)
 
     def _in_namespace(self, obj: Any, namespace: str) -> Any:
         given = obj.metadata.namespace

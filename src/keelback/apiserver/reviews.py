@@ -26,6 +26,7 @@ from keelback.registry.strategy import Strategy
 Check = Callable[[RequestContext, Any], None]
 Answer = Callable[[RequestContext, Any], Awaitable[Any]]
 Route = Callable[[RequestContext], Awaitable[AnyResponse]]
+Adapter = Callable[[Strategy[Any]], Strategy[Any]]
 
 KINDS = (
     authentication_v1.TokenReview,
@@ -43,8 +44,9 @@ def routes(
     tokens: TokenAuthenticator,
     audiences: tuple[str, ...],
     admission: AdmissionBinder,
+    adapted: Adapter,
 ) -> Iterator[tuple[type[Any], Route]]:
-    """Each review kind with what answers it."""
+    """Each review kind with what answers it; `adapted` makes a strategy one of the server's Kubernetes version."""
 
     async def token(context: RequestContext, review: Any) -> Any:
         return await reviews.review_token(tokens, review, audiences)
@@ -76,15 +78,16 @@ def routes(
         (_nothing_to_check, own_rules),
     )
     for kind, (check, answer) in zip(KINDS, answers, strict=True):
-        yield kind, _route(kind, check, answer, admission)
+        made: type[Strategy[Any]] = type(f"{kind.__name__}Strategy", (Strategy,), {"kind": kind})
+        yield kind, _route(adapted(made()), check, answer, admission)
 
 
 def _nothing_to_check(context: RequestContext, review: Any) -> None:
     return None
 
 
-def _route(kind: type[Any], check: Check, answer: Answer, binder: AdmissionBinder) -> Route:
-    strategy: Strategy[Any] = type(f"{kind.__name__}Strategy", (Strategy,), {"kind": kind})()
+def _route(strategy: Strategy[Any], check: Check, answer: Answer, binder: AdmissionBinder) -> Route:
+    kind = strategy.kind
     ownership = ManagedFields(strategy.schema, has_status=False)
     is_validated = kind is not authorization_v1.SelfSubjectRulesReview
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from keelback.api import authentication_v1, autoscaling_v1
 from keelback.apimachinery import codecs, errors, labels, managed_fields, scale_ownership
-from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
+from keelback.apimachinery.meta import ObjectMeta, StatusDetails, replace, with_metadata
 from keelback.apiserver import bodies, negotiation, options, patching
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.ownership import ManagedFields
@@ -59,7 +59,8 @@ class PartHandler:
         patch = patching.parse(context, self._handler.strategy, chosen.field_validation, self._subresource)
 
         async def change(old: Any) -> Any:
-            return patching.unconditional(self._merged(patch.apply(old), old), old)
+            patched = self._handler.addressed(patch.apply(old), context)
+            return patching.unconditional(self._merged(patched, old), old)
 
         return await self._write(context, change, dry_run=chosen.dry_run, is_apply=patch.is_apply)
 
@@ -151,7 +152,7 @@ class ScaleHandler:
                 raise errors.MethodNotSupported.unrouted()
 
         async def change(old: Any) -> Any:
-            scale = wanted(old)
+            scale = self._handler.addressed(wanted(old), context)
             self._check(scale, old, context.info.name)
             changed = replace(old, spec=replace(old.spec, replicas=scale.spec.replicas))
             version = scale.metadata.resource_version
@@ -170,11 +171,13 @@ class ScaleHandler:
             problem = errors.invalid("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")
             raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, name, [problem])
         if scale.metadata.uid and scale.metadata.uid != old.metadata.uid:
-            raise errors.Conflict.of(
-                self._handler.kind,
-                name,
-                f"Precondition failed: UID in precondition: {scale.metadata.uid}, "
-                f"UID in object meta: {old.metadata.uid}",
+            kind = self._handler.kind
+            place = f"{kind.plural}/scale"
+            subject = f"{place}.{kind.group}" if kind.group else place
+            raise errors.Conflict(
+                f'Operation cannot be fulfilled on {subject} "{name}": Precondition failed: UID in precondition: '
+                f"{scale.metadata.uid}, UID in object meta: {old.metadata.uid}",
+                details=StatusDetails(name=name, group=kind.group, kind=place),
             )
 
 

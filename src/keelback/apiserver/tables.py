@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from keelback.apimachinery.errors import BadRequest
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import Kind
 from keelback.registry.strategy import Column, Strategy
 
@@ -53,6 +55,15 @@ def _described() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
         resource: {column: dict(zip(names, given, strict=False)) for column, given in columns.items()}
         for resource, columns in found.items()
     }
+
+
+def check_include_object(wanted: str) -> None:
+    """Raises BadRequest for what is no answer to how much of its object a row shows."""
+    if wanted not in ("", "None", "Metadata", "Object"):
+        raise BadRequest(
+            f"Unable to convert to Table as requested: includeObject: Invalid value: {go_quoted(wanted)}: must be "
+            "'Metadata', 'Object', 'None', or empty"
+        )
 
 
 def table(

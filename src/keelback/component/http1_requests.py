@@ -179,9 +179,7 @@ class RequestReader:
             path = unquote(path)
         method = self._parser.get_method().decode("ascii")
         lines = tuple((name, text) for name, texts in self._header_lines.items() for text in texts)
-        return Request(
-            method, path, query, self._headers, body, self.peer_certificate, self.remote, header_lines=lines
-        )
+        return Request(method, path, query, self._headers, body, self.peer_certificate, self.remote, header_lines=lines)
 
     def _count_head(self, size: int) -> None:
         self._head_size += size

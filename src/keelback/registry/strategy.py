@@ -286,6 +286,10 @@ class Strategy(Generic[T]):
         """Warning headers of a write that succeeded."""
         return ()
 
+    def why_not_delete(self, name: str) -> str:
+        """Why an object may never be deleted, whoever asks; "" if it may."""
+        return ""
+
     def is_held(self, obj: T) -> bool:
         """Whether something still has to happen before a deleted object may go."""
         return bool(obj.metadata.finalizers)
