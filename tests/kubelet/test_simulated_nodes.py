@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -63,8 +64,12 @@ def test_a_node_that_is_there_already_is_told_that_it_is_back() -> None:
             await client.patch(Node, "node-0", "", UNKNOWN, subresource="status")
             before = await client.get(Lease, "node-0", LEASE_NAMESPACE)
             clock.advance(100)
-            await NodeKeeper(config, client, clock).register()
-            assert is_ready(await client.get(Node, "node-0"))
+            upgraded = replace(config, kubelet_version="v1.37.0")
+            await NodeKeeper(upgraded, client, clock).register()
+            node = await client.get(Node, "node-0")
+            assert is_ready(node)
+            assert node.status.node_info.kubelet_version == "v1.37.0"
+            assert node.status.node_info.architecture
             after = await client.get(Lease, "node-0", LEASE_NAMESPACE)
             assert after.spec.renew_time != before.spec.renew_time
 

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -37,6 +37,7 @@ AT_ONCE = 32
 """How many nodes are written to at the same time."""
 _SIMULATED_LABEL = "node.keelback.dev/simulated"
 _RETRY_SECONDS = 1.0
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 _log = logger("kubelet.simulated")
 
@@ -176,7 +177,8 @@ class NodeKeeper:
         except AlreadyExists:
             labels = {"metadata": {"labels": dict(wanted.metadata.labels)}}
             created = await self._client.patch(Node, node.name, "", StrategicMergePatch(labels))
-            await self._write_status(node)
+            # Another version of Kubernetes may have made the node.
+            await self._write_status(node, {"nodeInfo": {"kubeletVersion": self._config.kubelet_version}})
         lease = Lease(
             metadata=meta.ObjectMeta(
                 name=node.name,
@@ -200,13 +202,13 @@ class NodeKeeper:
         tree = {"spec": {"holderIdentity": node.name, "renewTime": micro_time(self._clock.now())}}
         await self._client.patch(Lease, node.name, LEASE_NAMESPACE, StrategicMergePatch(tree))
 
-    async def _write_status(self, node: SimulatedNode) -> None:
+    async def _write_status(self, node: SimulatedNode, more: Mapping[str, Any] = _NOTHING) -> None:
         now = self._clock.now()
         conditions = [
             {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": wire_time(now)}
             for kind, status, reason, message in _CONDITIONS
         ]
-        await self._patch_status(node, {"conditions": conditions})
+        await self._patch_status(node, {"conditions": conditions, **more})
 
     async def _patch_status(self, node: SimulatedNode, status: Mapping[str, Any]) -> None:
         await self._client.patch(Node, node.name, "", StrategicMergePatch({"status": status}), subresource="status")
