@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from keelback.bootstrap import access_options
+from keelback.bootstrap import access_options, aggregation_options
 from keelback.bootstrap.access_options import AccessOptions
+from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.bootstrap.version_options import VersionOptions
@@ -20,7 +21,7 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APIServerOptions(VersionOptions, AccessOptions):
+class APIServerOptions(VersionOptions, AccessOptions, AggregationOptions):
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
@@ -36,6 +37,7 @@ class APIServerOptions(VersionOptions, AccessOptions):
     def __post_init__(self) -> None:
         VersionOptions.__post_init__(self)
         AccessOptions.__post_init__(self)
+        AggregationOptions.__post_init__(self)
         self.optional_versions()
 
     def optional_versions(self) -> tuple[tuple[str, str], ...]:
@@ -123,7 +125,7 @@ def arguments(settings: Settings, component: str) -> tuple[str, ...]:
     return (*given, f"kubernetes-version={settings.kubernetes_version}") if has_version else given
 
 
-FILE_FLAGS = frozenset({"token-auth-file"}) | access_options.FILE_FLAGS
+FILE_FLAGS = frozenset({"token-auth-file"}) | access_options.FILE_FLAGS | aggregation_options.FILE_FLAGS
 """Flags whose values are files, named from where the command was typed."""
 
 

@@ -319,6 +319,7 @@ class ControlPlane:
             optional_versions=options.optional_versions(),
             authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
             authorization=options.authorization(),
+            aggregation=options.aggregation(keys.front_proxy_client),
             kubernetes_version=options.version,
             feature_gates=options.gates(),
             hostname=socket.gethostname(),

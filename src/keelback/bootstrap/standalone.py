@@ -100,6 +100,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         optional_versions=options.optional_versions(),
         authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
         authorization=options.authorization(),
+        aggregation=options.aggregation(keys.front_proxy_client),
         kubernetes_version=options.version,
         feature_gates=options.gates(),
         hostname=socket.gethostname(),
