@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from importlib.resources import files
 
 from keelback.apimachinery.kubernetes_versions import KubernetesVersion
 from keelback.component.http import parse_bool
@@ -81,6 +80,9 @@ class FeatureGates:
 @lru_cache(maxsize=2)
 def known(version: KubernetesVersion) -> Mapping[str, Gate]:
     """The gates that a Kubernetes version has, by name."""
+    # Only who sets a gate, or asks for the metrics, needs the table.
+    from importlib.resources import files
+
     lines = files("keelback.component").joinpath("feature_gates.txt").read_text("utf-8").splitlines()
     found: dict[str, Gate] = {}
     for line in lines:
@@ -137,6 +139,15 @@ def publish(registry: Registry, version: KubernetesVersion, asked: Mapping[str, 
         "[BETA] This metric records the data about the stage and enablement of a k8s feature.",
         ("name", "stage"),
     )
-    gates = FeatureGates(known(version), asked)
-    for name, gate in gates.known.items():
-        gauge.set(float(gates.enabled(name)), name, gate.stage.value)
+    is_filled = False
+
+    def fill() -> None:
+        # Gates stay as they are: the first collection notes them, so that starting costs nothing.
+        nonlocal is_filled
+        if not is_filled:
+            is_filled = True
+            gates = FeatureGates(known(version), asked)
+            for name, gate in gates.known.items():
+                gauge.set(float(gates.enabled(name)), name, gate.stage.value)
+
+    registry.before_collection(fill)

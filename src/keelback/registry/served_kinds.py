@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
-from keelback.registry import builtin, group_versions, published_schemas
+from keelback.registry import builtin, group_versions
 from keelback.registry.strategy import Strategy
-from keelback.registry.version_fields import VersionFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,8 @@ def adapter(
     """What makes a strategy one of that version: for kinds that are asked and not kept."""
     if version == DEFAULT and not off:
         return lambda strategy: strategy
-    from keelback.registry import version_strategies
+    from keelback.registry import published_schemas, version_strategies
+    from keelback.registry.version_fields import VersionFields
 
     fields = VersionFields(published_schemas.of_version(version), off)
     return lambda strategy: version_strategies.of_version(strategy, version, fields)
@@ -57,7 +57,8 @@ def _of_version(
     version: KubernetesVersion, optional: tuple[tuple[str, str], ...], off: frozenset[tuple[str, str]]
 ) -> Iterator[Resource]:
     # A server of the default version loads none of this.
-    from keelback.registry import version_strategies, version_views
+    from keelback.registry import published_schemas, version_strategies, version_views
+    from keelback.registry.version_fields import VersionFields
 
     published = published_schemas.of_version(version)
     fields = VersionFields(published, off)
