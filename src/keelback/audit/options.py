@@ -30,6 +30,12 @@ _TRUNCATE_EVENT = "The bytes of an event; a larger one loses its objects."
 _VERSION = "The API version of the events; there is only this one."
 
 
+FILE_FLAGS = frozenset(("audit-policy-file", "audit-webhook-config-file"))
+"""Flags whose values are files."""
+OUTPUT_FLAGS = frozenset(("audit-log-path",))
+"""Flags whose values are files to be written; `-` is none."""
+
+
 class AuditError(Exception):
     """Auditing cannot be set up as it is asked for; the message says why."""
 
@@ -47,7 +53,7 @@ class BatchConfig:
     burst: int = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AuditOptions:
     """Without a policy file nothing is audited, whatever else is given."""
 

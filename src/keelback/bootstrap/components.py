@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from keelback.bootstrap import access_options, aggregation_options
+from keelback.audit import options as audit_options
+from keelback.audit.options import AuditOptions
+from keelback.bootstrap import access_options, aggregation_options, encryption_options
 from keelback.bootstrap.access_options import AccessOptions
 from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
+from keelback.bootstrap.encryption_options import EncryptionOptions
 from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
@@ -21,7 +24,7 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APIServerOptions(VersionOptions, AccessOptions, AggregationOptions):
+class APIServerOptions(VersionOptions, AccessOptions, AuditOptions, EncryptionOptions, AggregationOptions):
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
@@ -38,6 +41,8 @@ class APIServerOptions(VersionOptions, AccessOptions, AggregationOptions):
         VersionOptions.__post_init__(self)
         AccessOptions.__post_init__(self)
         AggregationOptions.__post_init__(self)
+        self.check_audit()
+        self.check_encryption()
         self.optional_versions()
 
     def optional_versions(self) -> tuple[tuple[str, str], ...]:
@@ -125,7 +130,13 @@ def arguments(settings: Settings, component: str) -> tuple[str, ...]:
     return (*given, f"kubernetes-version={settings.kubernetes_version}") if has_version else given
 
 
-FILE_FLAGS = frozenset({"token-auth-file"}) | access_options.FILE_FLAGS | aggregation_options.FILE_FLAGS
+FILE_FLAGS = (
+    frozenset({"token-auth-file"})
+    | access_options.FILE_FLAGS
+    | aggregation_options.FILE_FLAGS
+    | audit_options.FILE_FLAGS
+    | encryption_options.FILE_FLAGS
+)
 """Flags whose values are files, named from where the command was typed."""
 
 
@@ -141,6 +152,8 @@ def absolute(component: str, arguments: tuple[str, ...], folder: Path) -> tuple[
             if not path.is_file():
                 raise ClusterError(f"{component}: {name}: there is no file {path}")
             value = str(path)
+        elif name.replace("_", "-") in audit_options.OUTPUT_FLAGS and value not in ("", "-"):
+            value = str(folder / value)
         made.append(f"{name}{equals}{value}")
     return tuple(made)
 

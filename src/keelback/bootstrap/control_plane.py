@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from keelback.audit.options import AuditError
 from keelback.bootstrap import components, failures, kubeconfigs, pki
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
@@ -36,6 +37,7 @@ from keelback.bootstrap.pki import ClusterPKI
 from keelback.bootstrap.processes import Process
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.encryption.options import EncryptionError
 from keelback.network import namespaces
 from keelback.network.fabric import Fabric, FabricPlan
 from keelback.storage.protocol import StorageError
@@ -72,8 +74,9 @@ async def run(place: Place) -> None:
 def _in_words(error: BaseException) -> str:
     error = failures.root(error)
     # These have texts for people.
-    is_for_people = isinstance(error, OSError | StorageError | ClusterError | NodeEnvironmentError | ContainerdError)
-    if is_for_people:
+    if isinstance(error, OSError | StorageError | ClusterError | NodeEnvironmentError | ContainerdError):
+        return str(error)
+    if isinstance(error, AuditError | EncryptionError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
@@ -322,6 +325,8 @@ class ControlPlane:
             aggregation=options.aggregation(keys.front_proxy_client),
             kubernetes_version=options.version,
             feature_gates=options.gates(),
+            audit=options,
+            encryption=options.encryption(),
             hostname=socket.gethostname(),
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from keelback.audit.options import AuditError
 from keelback.bootstrap import control_plane, kubeconfigs, stores
 from keelback.bootstrap.addresses import plan_addresses, service_range
 from keelback.bootstrap.cluster_state import ClusterError
@@ -35,6 +36,7 @@ from keelback.component.flags import FlagError
 from keelback.component.http import Request
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.encryption.options import EncryptionError
 
 SERVER_SECONDS = 10.0
 """How long an API server that is away is waited for at the start, as kube-controller-manager does."""
@@ -59,7 +61,10 @@ async def run(component: str, options: Any) -> None:
         "dns": _dns,
     }
     with suppress(asyncio.CancelledError):
-        await runners[component](options)
+        try:
+            await runners[component](options)
+        except (AuditError, EncryptionError) as error:
+            raise ClusterError(str(error)) from error
 
 
 async def _apiserver(options: StandaloneAPIServerOptions) -> None:
@@ -103,6 +108,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         aggregation=options.aggregation(keys.front_proxy_client),
         kubernetes_version=options.version,
         feature_gates=options.gates(),
+        audit=options,
+        encryption=options.encryption(),
         hostname=socket.gethostname(),
         compact=stores.compactor(options),
         store_is_shared=bool(options.etcd_servers),
