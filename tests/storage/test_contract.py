@@ -278,6 +278,7 @@ def test_compaction_forgets_the_past_and_keeps_the_present(open_store: Open) -> 
     with_store(open_store, test)
 
 
+@pytest.mark.parametrize("open_store", ["memory", "sqlite", "etcd"], indirect=True)
 def test_a_key_lives_as_long_as_it_was_given(open_store: Open, pass_time: Callable[[float], None]) -> None:
     async def test(store: Store) -> None:
         for name in ("a", "renewed", "kept"):

@@ -120,12 +120,18 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
         api = await assembly.start(store, config, clock, _chance(), Registry(), (extension,))
         context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
-        async with Server(api.handle, context, options.bind_address, options.secure_port, too_large=too_large):
-            _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
-            _log.info("The API server answers", address=local, port=options.secure_port)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(api.run())
-                tasks.create_task(resource_metrics.run(usage, api.client, keys.ca.certificate_pem, None, clock))
+        server = Server(api.handle, context, options.bind_address, options.secure_port, too_large=too_large)
+        await server.start()
+        _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
+        _log.info("The API server answers", address=local, port=options.secure_port)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(api.run())
+            tasks.create_task(resource_metrics.run(usage, api.client, keys.ca.certificate_pem, None, clock))
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                # Requests under way need what the server runs: they are finished first.
+                await server.shutdown()
     finally:
         await store.close()
 

@@ -17,8 +17,8 @@ from keelback.concurrency.clock import SystemClock
 from keelback.storage import etcd
 from keelback.storage.protocol import Unavailable
 
-HEARTBEAT_MILLISECONDS = 50
-ELECTION_MILLISECONDS = 500
+QUICK_ELECTION_MILLISECONDS = 500
+"""Half of what etcd waits unless told otherwise."""
 _START_SECONDS = 30.0
 
 
@@ -35,6 +35,7 @@ class Member:
     url: str
     peer_url: str
     folder: Path
+    election_milliseconds: int
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self, initial_cluster: str) -> None:
@@ -50,8 +51,8 @@ class Member:
                     f"--listen-peer-urls={self.peer_url}",
                     f"--initial-advertise-peer-urls={self.peer_url}",
                     f"--initial-cluster={initial_cluster}",
-                    f"--heartbeat-interval={HEARTBEAT_MILLISECONDS}",
-                    f"--election-timeout={ELECTION_MILLISECONDS}",
+                    f"--heartbeat-interval={self.election_milliseconds // 10}",
+                    f"--election-timeout={self.election_milliseconds}",
                     "--log-level=error",
                 ],
                 stdout=log,
@@ -65,27 +66,37 @@ class Member:
         if number == signal.SIGKILL:
             self.process.wait()
 
+    def wait(self) -> None:
+        """Return when it has ended."""
+        assert self.process is not None
+        self.process.wait()
+
 
 class EtcdCluster:
     """Members that make one cluster."""
 
-    def __init__(self, folder: Path, size: int = 1) -> None:
+    def __init__(self, folder: Path, size: int = 1, election_milliseconds: int = QUICK_ELECTION_MILLISECONDS) -> None:
         self.members: list[Member] = []
-        ports = _free_ports(2 * size)
+        ports = free_ports(2 * size)
         for number in range(size):
             home = folder / f"etcd-{number}"
             home.mkdir(mode=0o700, parents=True)
             url, peer_url = (f"http://127.0.0.1:{port}" for port in ports[2 * number : 2 * number + 2])
-            self.members.append(Member(f"etcd-{number}", url, peer_url, home))
+            self.members.append(Member(f"etcd-{number}", url, peer_url, home, election_milliseconds))
 
     @property
     def servers(self) -> tuple[str, ...]:
         """Where clients reach the members."""
         return tuple(member.url for member in self.members)
 
+    @property
+    def initial(self) -> str:
+        """The members, as each is told of them at its first start."""
+        return ",".join(f"{one.name}={one.peer_url}" for one in self.members)
+
     def start(self, member: Member) -> None:
         """Start a member, or start it again."""
-        member.start(",".join(f"{one.name}={one.peer_url}" for one in self.members))
+        member.start(self.initial)
 
     async def begin(self) -> None:
         """Start all, and wait until they answer."""
@@ -111,9 +122,11 @@ async def answers(*servers: str) -> None:
 
 
 @asynccontextmanager
-async def etcd_cluster(folder: Path, size: int = 1) -> AsyncIterator[EtcdCluster]:
+async def etcd_cluster(
+    folder: Path, size: int = 1, election_milliseconds: int = QUICK_ELECTION_MILLISECONDS
+) -> AsyncIterator[EtcdCluster]:
     """A cluster that answers; it ends with the block."""
-    cluster = EtcdCluster(folder, size)
+    cluster = EtcdCluster(folder, size, election_milliseconds)
     try:
         await cluster.begin()
         yield cluster
@@ -121,7 +134,8 @@ async def etcd_cluster(folder: Path, size: int = 1) -> AsyncIterator[EtcdCluster
         cluster.stop()
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def free_ports(count: int) -> Sequence[int]:
+    """Ports of loopback on which nobody listens now."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

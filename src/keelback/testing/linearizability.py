@@ -17,10 +17,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -47,6 +48,7 @@ _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 60.0
 _PATIENCE_SECONDS: Final = 0.02
 _NO_ANSWER: Final = (OSError, EOFError, TimeoutError)
+_NOT_DONE: Final = (429, 503)
 _REFUSALS: Final[Mapping[int, Literal["missing", "conflict"]]] = {404: "missing", 409: "conflict"}
 
 
@@ -57,6 +59,8 @@ class Outcome:
     rounds: int = 0
     gaps: int = 0
     """How often a watcher could not go on where it was."""
+    failures: Counter[int] = field(default_factory=Counter)
+    """How often a request was answered with each status that is no answer; 0 for none at all."""
     history: History = field(default_factory=History)
     violations: list[str] = field(default_factory=list)
 
@@ -75,10 +79,10 @@ async def play(folder: Path, rounds: int, chance: random.Random, operations: int
     """Kill the server so many times, after up to `operations` answers each, and judge what was seen."""
     outcome = Outcome()
     server = _Process(folder)
-    world = _World(server, outcome)
+    world = World(server, outcome)
     await server.start()
-    clients = [asyncio.create_task(_write(world, number, random.Random(chance.random()))) for number in range(WRITERS)]
-    watchers = [asyncio.create_task(_watch(world, f"watcher {number}")) for number in range(WATCHERS)]
+    clients = [asyncio.create_task(write(world, number, random.Random(chance.random()))) for number in range(WRITERS)]
+    watchers = [asyncio.create_task(watch(world, f"watcher {number}")) for number in range(WATCHERS)]
     try:
         for _ in range(rounds):
             await world.answers_reach(len(outcome.history.operations) + chance.randint(1, operations))
@@ -87,7 +91,7 @@ async def play(folder: Path, rounds: int, chance: random.Random, operations: int
             await server.start()
         world.is_over = True
         await asyncio.gather(*clients)
-        world.last_revision = await _make_last(world)
+        await make_last(world)
         async with asyncio.timeout(_END_SECONDS):
             await asyncio.gather(*watchers)
     finally:
@@ -97,6 +101,18 @@ async def play(folder: Path, rounds: int, chance: random.Random, operations: int
         await server.kill()
     outcome.violations = violations(outcome.history)
     return outcome
+
+
+class Subject(Protocol):
+    """What is judged."""
+
+    async def transport(self) -> HTTPSTransport:
+        """The way to it; waits for one."""
+        ...
+
+    def end_of_doubt(self) -> Callable[[], Awaitable[float]]:
+        """For a request that is sent now and has no answer: until when it may still happen."""
+        ...
 
 
 class _Process:
@@ -141,20 +157,20 @@ class _Process:
         assert self._transport is not None
         return self._transport
 
-    def death(self) -> asyncio.Future[float]:
+    def end_of_doubt(self) -> Callable[[], Awaitable[float]]:
         """When the server that runs now will have died."""
-        return self._death
+        death = self._death
+        return lambda: death
 
 
-class _World:
+class World:
     """What the clients share."""
 
-    def __init__(self, server: _Process, outcome: Outcome) -> None:
+    def __init__(self, server: Subject, outcome: Outcome) -> None:
         self.server = server
         self.outcome = outcome
         self.history = outcome.history
         self.is_over = False
-        self.last_revision = 0
         self._answered = asyncio.Event()
 
     def add(self, operation: Operation) -> None:
@@ -173,7 +189,7 @@ class _World:
 class _Writer:
     """One client: knows the revisions it has seen last, and uses them as conditions."""
 
-    def __init__(self, world: _World, number: int, chance: random.Random) -> None:
+    def __init__(self, world: World, number: int, chance: random.Random) -> None:
         self._world = world
         self._chance = chance
         self._values = (f"{number}-{count}" for count in itertools.count())
@@ -211,7 +227,7 @@ class _Writer:
         expected: int = 0,
     ) -> None:
         transport = await self._world.server.transport()
-        death = self._world.server.death()
+        end_of_doubt = self._world.server.end_of_doubt()
         operation = Operation(verb, key, time.monotonic(), 0.0, "unknown", expected, value)
         try:
             status, answer = await _sent(transport, Request(method, path, "", _HEADERS, _encoded(body)))
@@ -228,12 +244,17 @@ class _Writer:
         elif status in _REFUSALS:
             outcome = "exists" if verb == "create" else _REFUSALS[status]
             found = msgspec.structs.replace(operation, ended=ended, outcome=outcome)
+        elif status in _NOT_DONE:
+            self._world.outcome.failures[status] += 1
+            return await asyncio.sleep(_PATIENCE_SECONDS)
         elif status == 0 or status >= 500:
             # It may still happen, until the server is dead.
-            found = msgspec.structs.replace(operation, ended=await death)
+            self._world.outcome.failures[status] += 1
+            found = msgspec.structs.replace(operation, ended=await end_of_doubt())
         else:
             raise AssertionError(f"{method} {path} was answered with {status}: {answer}")
         self._world.add(found)
+        return None
 
     async def _list(self, asked: int, limit: str) -> None:
         transport = await self._world.server.transport()
@@ -262,26 +283,26 @@ class _Writer:
         self._world.history.lists.append(Listed(started, time.monotonic(), asked, revision, items))
 
 
-async def _write(world: _World, number: int, chance: random.Random) -> None:
+async def write(world: World, number: int, chance: random.Random) -> None:
+    """Act as one client until it is over."""
     writer = _Writer(world, number, chance)
     while not world.is_over:
         await writer.act()
 
 
-async def _make_last(world: _World) -> int:
-    """The revision of a last write, which ends the watches."""
+async def make_last(world: World) -> None:
+    """Make a last write, which ends the watches."""
     transport = await world.server.transport()
     started = time.monotonic()
     _, answer = await _sent(transport, Request("POST", _PATH, "", _HEADERS, _encoded(_object(_LAST, _LAST))))
     revision = int(answer["metadata"]["resourceVersion"])
     world.add(Operation("create", _LAST, started, time.monotonic(), "ok", 0, _LAST, revision))
-    return revision
 
 
 # Watchers.
 
 
-async def _watch(world: _World, name: str) -> None:
+async def watch(world: World, name: str) -> None:
     """Watch until the last write was seen, on from the last revision whenever the connection ends."""
     watched: Watched | None = None
     while watched is None or watched.events[-1:] == [] or watched.events[-1].key != _LAST:
