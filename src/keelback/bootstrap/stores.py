@@ -47,8 +47,8 @@ class StoreOptions(EtcdOptions):
             raise FlagError("--storage-file and --etcd-servers are two stores: give one")
 
 
-async def open_etcd(options: EtcdOptions, clock: Clock) -> Any:
-    """The etcd that flags name. Raises Unavailable."""
+async def open_etcd(options: EtcdOptions, clock: Clock, *, may_be_unfinished: bool = False) -> Any:
+    """The etcd that flags name. Raises Unavailable; for a move that was cut short too, unless that is expected."""
     # Who keeps a file has no need of gRPC.
     from keelback.storage import etcd
     from keelback.storage.etcd_endpoints import TLSFiles
@@ -56,7 +56,7 @@ async def open_etcd(options: EtcdOptions, clock: Clock) -> Any:
 
     keys = KeySpace(outside=options.etcd_prefix)
     tls = TLSFiles(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
-    return await etcd.open_store(options.etcd_servers, clock, keys=keys, tls=tls)
+    return await etcd.open_store(options.etcd_servers, clock, keys=keys, tls=tls, may_be_unfinished=may_be_unfinished)
 
 
 async def open_store(options: StoreOptions, clock: Clock) -> Store:

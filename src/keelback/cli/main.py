@@ -14,6 +14,7 @@ from pathlib import Path
 from keelback import __version__
 from keelback.apimachinery.kubernetes_versions import CHOICE
 from keelback.bootstrap.cluster_state import DEFAULT_NAME, KUBERNETES_VERSION, ClusterError
+from keelback.cli import etcd
 
 COMPONENT_ARGUMENTS = (
     "kube-apiserver",
@@ -131,6 +132,8 @@ def parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what this machine can do, and how to get what is missing")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)
+
+    etcd.add(commands)
 
     envtest = commands.add_parser("envtest", help="the programs that controller-runtime's envtest starts")
     asked = envtest.add_subparsers(metavar="COMMAND", required=True)

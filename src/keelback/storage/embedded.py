@@ -127,6 +127,11 @@ class EmbeddedStore:
         kvs = [_key_value(record, values[record.revision]) for record in records]
         return RangeResult(kvs, count, count > len(kvs), at)
 
+    def ends_at(self, key: str) -> float | None:
+        """When the key's time to live ends, in seconds since the epoch; None for one that has no end."""
+        record = self._index.head(key)
+        return record.expires or None if record is not None else None
+
     def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> _StoreWatch:
         self._check_open()
         watch = _StoreWatch(self, prefix, from_revision or self._index.revision + 1, with_previous)

@@ -52,13 +52,21 @@ log = logger("etcd")
 
 
 async def open_store(
-    servers: tuple[str, ...], clock: Clock, *, keys: KeySpace | None = None, tls: TLSFiles | None = None
+    servers: tuple[str, ...],
+    clock: Clock,
+    *,
+    keys: KeySpace | None = None,
+    tls: TLSFiles | None = None,
+    may_be_unfinished: bool = False,
 ) -> EtcdStore:
-    """A store in the cluster that these members belong to. Raises `Unavailable` when none answers in time."""
+    """A store in the cluster that these members belong to.
+
+    Raises `Unavailable` when none answers in time, and for a store that `moving` has not finished.
+    """
     endpoints = Endpoints(servers, tls or TLSFiles(), clock)
     store = EtcdStore(endpoints, keys or KeySpace(), clock)
     try:
-        await store.begin()
+        await store.begin(may_be_unfinished=may_be_unfinished)
     except BaseException:
         await store.close()
         raise
@@ -84,8 +92,11 @@ class EtcdStore:
         """Where its keys are."""
         return self._keys
 
-    async def begin(self) -> None:
+    async def begin(self, *, may_be_unfinished: bool = False) -> None:
         """Learn how revisions are counted, then watch over the members."""
+        marker = await self._read(pb.RangeRequest(key=self._keys.unfinished_key))
+        if marker.kvs and not may_be_unfinished:
+            raise Unavailable("a store was being moved to this etcd, and that was not finished: move it again")
         answer = await self._read(pb.RangeRequest(key=self._keys.offset_key))
         if answer.kvs:
             self._keys = replace(self._keys, offset=int(answer.kvs[0].value))

@@ -13,7 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,24 @@ class _Worker:
             connection.close()
 
 
+@contextlib.contextmanager
+def held_alone(path: Path) -> Iterator[None]:
+    """Keep every store from opening the file. Raises `Unavailable` when one has it open."""
+    descriptor = _hold(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _lock(path: Path) -> int:
+    descriptor = _hold(path)
+    # SQLite gives its -wal and -shm files the mode of the file itself.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return descriptor
+
+
+def _hold(path: Path) -> int:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -196,8 +213,6 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise Unavailable(f"{path} is in use by another process") from None
-    # SQLite gives its -wal and -shm files the mode of the file itself.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return descriptor
 
 
