@@ -208,6 +208,19 @@ def test_policies_of_an_earlier_version_are_views_of_the_stored_ones() -> None:
     on(32, work, optional=(("admissionregistration.k8s.io", "v1beta1"),))
 
 
+def test_addresses_of_services_are_there_in_the_version_that_is_turned_on() -> None:
+    async def work(ask: Server) -> None:
+        service = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+        _, made = await ask("POST", "/api/v1/namespaces/default/services", service)
+        address = made["spec"]["clusterIP"]
+        status, answer = await ask("GET", f"/apis/networking.k8s.io/v1beta1/ipaddresses/{address}")
+        assert (status, answer["spec"]["parentRef"]["name"]) == (200, "web")
+        assert answer["apiVersion"] == "networking.k8s.io/v1beta1"
+        assert (await ask("GET", "/apis/networking.k8s.io/v1/ipaddresses"))[0] == 404
+
+    on(32, work, optional=(("networking.k8s.io", "v1beta1"),))
+
+
 def test_warnings_and_columns_are_those_of_the_version() -> None:
     async def endpoints_warn(ask: Server) -> bool:
         await ask("GET", "/api/v1/namespaces/default/endpoints")

@@ -287,7 +287,7 @@ class _Assembly:
         self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket)
         self._addresses = ServiceAddresses(
             self._lookup,
-            lambda: (self._hidden | self._handlers)["networking.k8s.io", "ipaddresses"].store,
+            lambda: (self._handlers | self._hidden)["networking.k8s.io", "ipaddresses"].store,
             ipaddress.ip_network(config.service_cidr),
             chance,
             clock,
