@@ -204,6 +204,105 @@ def _subject_access(path: str) -> dict[str, Any]:
 TOKEN = simple("TokenRequest", "", "authentication.k8s.io/v1", spec={})
 STRONG_RULE = rule("", "secrets", "*")
 HERE = ("127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "::")
+MERGE = {"content-type": "application/merge-patch+json"}
+MODIFY = 'node "n1" is not allowed to modify node "{}"'
+
+
+def mirror(**more: Any) -> dict[str, Any]:
+    """The pod that a kubelet makes of a file, but for what is changed."""
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u", "controller": True}
+    metadata = {
+        "name": "mirror",
+        "annotations": {"kubernetes.io/config.mirror": "x"},
+        "ownerReferences": [{**owner, **more.pop("owner", {})}],
+        **more.pop("metadata", {}),
+    }
+    spec = {"nodeName": "n1", "containers": [{"name": "m", "image": "x:1"}], **more}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+MIRRORS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("that mirrors no file", {"metadata": {"annotations": {}}}, 'node "n1" can only create mirror pods'),
+    ("for another node", {"nodeName": "n2"}, "can only create pods with spec.nodeName set to itself"),
+    ("of nobody", {"metadata": {"ownerReferences": []}}, "can only create pods with an owner reference set to itself"),
+    ("of another node", {"owner": {"name": "n2"}}, "can only create pods with an owner reference set to itself"),
+    (
+        "that it does not control",
+        {"owner": {"controller": False}},
+        "can only create pods with a controller owner reference set to itself",
+    ),
+    (
+        "that holds up its own deletion",
+        {"owner": {"blockOwnerDeletion": True}},
+        "must not set blockOwnerDeletion on an owner reference",
+    ),
+    ("as an account", {"serviceAccountName": "r1"}, "can not create pods that reference a service account"),
+    (
+        "with a Secret",
+        {"volumes": [{"name": "v", "secret": {"secretName": "s2"}}]},
+        "can not create pods that reference secrets",
+    ),
+    (
+        "with a ConfigMap",
+        {"volumes": [{"name": "v", "configMap": {"name": "c2"}}]},
+        "can not create pods that reference configmaps",
+    ),
+    (
+        "with a claim",
+        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "d2"}}]},
+        "can not create pods that reference persistentvolumeclaims",
+    ),
+)
+NODE_PATCHES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    ("which is another", "n2", {"metadata": {"labels": {"a": "b"}}}, MODIFY.format("n2")),
+    (
+        "its taints",
+        "n1",
+        {"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}},
+        'node "n1" is not allowed to modify taints',
+    ),
+    (
+        "a label that keeps pods apart",
+        "n1",
+        {"metadata": {"labels": {"node-restriction.kubernetes.io/team": "a"}}},
+        "is not allowed to modify labels: node-restriction.kubernetes.io/team",
+    ),
+    (
+        "a label of Kubernetes",
+        "n1",
+        {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}},
+        "is not allowed to modify labels: node-role.kubernetes.io/control-plane",
+    ),
+    (
+        "its owners",
+        "n1",
+        {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p1", "uid": "u"}]}},
+        'node "n1" is not allowed to modify ownerReferences',
+    ),
+)
+TOKENS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("bound to nothing", {}, "node requested token not bound to a pod"),
+    (
+        "bound to a Secret",
+        {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "s1", "uid": "u"}},
+        "node requested token not bound to a pod",
+    ),
+    (
+        "bound to a pod of any uid",
+        {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p1"}},
+        "node requested token with a pod binding without a uid",
+    ),
+    (
+        "bound to a pod of another uid",
+        {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p1", "uid": "other"}},
+        "does not match the UID in record",
+    ),
+    (
+        "bound to no pod",
+        {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "none", "uid": "u"}},
+        'pods "none" not found',
+    ),
+)
 CASES: tuple[Case, ...] = (
     # Beyond one's namespace, verbs, names and kinds.
     Case(
@@ -858,6 +957,101 @@ CASES: tuple[Case, ...] = (
         "can only access CSINode with the same name as the requesting node",
     ),
     Case("a role", NODE, "POST", f"{RBAC}/clusterroles", 403, "forbidden", role("x", kind="ClusterRole")),
+    # What a node may write by its role, but not everything in it (NodeRestriction).
+    *(
+        Case(
+            f"a pod of its own making, {about}",
+            NODE,
+            "POST",
+            f"{API}/pods",
+            403,
+            message,
+            mirror(**more),
+        )
+        for about, more, message in MIRRORS
+    ),
+    *(
+        Case(f"its own node, {about}", NODE, "PATCH", f"/api/v1/nodes/{name}", 403, message, patch, MERGE)
+        for about, name, patch, message in NODE_PATCHES
+    ),
+    Case("making another node", NODE, "POST", "/api/v1/nodes", 403, MODIFY.format("n3"), simple("Node", "n3")),
+    Case(
+        "another node's status",
+        NODE,
+        "PATCH",
+        "/api/v1/nodes/n2/status",
+        403,
+        MODIFY.format("n2"),
+        {"status": {"phase": "x"}},
+        MERGE,
+    ),
+    Case(
+        "the status of another node's pod",
+        NODE,
+        "PATCH",
+        f"{API}/pods/p2/status",
+        403,
+        'node "n1" can only update pod status for pods with spec.nodeName set to itself',
+        {"status": {"phase": "Failed"}},
+        MERGE,
+    ),
+    Case(
+        "labels by a pod's status",
+        NODE,
+        "PATCH",
+        f"{API}/pods/p1/status",
+        403,
+        'node "n1" cannot update labels through pod status',
+        {"metadata": {"labels": {"a": "b"}}},
+        MERGE,
+    ),
+    Case(
+        "deleting another node's pod",
+        NODE,
+        "DELETE",
+        f"{API}/pods/p2",
+        403,
+        'node "n1" can only delete pods with spec.nodeName set to itself',
+    ),
+    Case(
+        "evicting another node's pod",
+        NODE,
+        "POST",
+        f"{API}/pods/p2/eviction",
+        403,
+        'node "n1" can only evict pods with spec.nodeName set to itself',
+        simple("Eviction", "p2", "policy/v1"),
+    ),
+    *(
+        Case(
+            f"a token for its pod's account, {about}",
+            NODE,
+            "POST",
+            f"{API}/serviceaccounts/r1/token",
+            403,
+            message,
+            simple("TokenRequest", "", "authentication.k8s.io/v1", spec=spec),
+        )
+        for about, spec, message in TOKENS
+    ),
+    Case(
+        "drivers of another node",
+        NODE,
+        "POST",
+        f"{STORAGE}/csinodes",
+        403,
+        "can only access CSINode with the same name as the requesting node",
+        simple("CSINode", "n3", "storage.k8s.io/v1", spec={"drivers": []}),
+    ),
+    Case(
+        "a lease for another node",
+        NODE,
+        "POST",
+        f"{LEASES}/kube-node-lease/leases",
+        403,
+        "can only access node lease with the same name as the requesting node",
+        simple("Lease", "n3", "coordination.k8s.io/v1", spec={"holderIdentity": "n1"}),
+    ),
     Case("a node without a name", GHOST, "GET", f"{API}/secrets/s1", 403, "forbidden"),
     # Signing and reviewing.
     Case(

@@ -16,6 +16,7 @@ from keelback.cel.values import Value
 
 Claims = Mapping[str, Any]
 
+_NAMELESS: Final = "a user must have a name"
 _GO_TYPES: Final = {
     str: "string",
     bool: "bool",
@@ -81,6 +82,8 @@ class ClaimMapping:
                 raise AuthenticationFailed(f"oidc: parse 'email_verified' claim: {_mismatch(verified, 'bool')}")
             if not verified:
                 raise AuthenticationFailed("oidc: email not verified")
+        if not name:
+            raise AuthenticationFailed(f'oidc: parse username claims "{claim}": {_NAMELESS}')
         return (self._username.prefix or "") + name
 
     def _user_groups(self, claims: Claims) -> tuple[str, ...]:
@@ -148,8 +151,7 @@ def _text(expression: CompiledExpression, claims: Claims, what: str) -> str:
     if not isinstance(value, str):
         raise AuthenticationFailed(f"{where}: {what} claim expression must return a string")
     if not value and what == "username":
-        # A user without a name would be whoever a binding to nobody names.
-        raise AuthenticationFailed(f"{where}: {what} claim expression must not return an empty string")
+        raise AuthenticationFailed(f"{where}: {_NAMELESS}")
     return value
 
 

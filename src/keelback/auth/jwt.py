@@ -146,6 +146,9 @@ def _integer(number: int) -> str:
 
 
 def _decoded(text: str) -> bytes:
+    if "=" in text:
+        # RFC 7515 has none; a token must not be written in two ways.
+        raise InvalidToken("a part is padded")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
