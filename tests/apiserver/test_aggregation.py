@@ -431,6 +431,24 @@ def test_openapi_documents_are_merged(tmp_path: Path) -> None:
         assert merged["paths"]["/api/v1/namespaces/{namespace}/pods"]
         assert (merged["definitions"]["wardle.v1.F"], "unused" in merged["definitions"]) == (schema, False)
         assert given.remote.at("/openapi/v2").headers["x-remote-user"] == "system:aggregator"
+        protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+        assert path.encode() in (await given.ask("GET", "/openapi/v2", accept=protobuf))[2]
+
+    run(test, tmp_path)
+
+
+def test_a_document_that_is_malformed_spoils_no_others(tmp_path: Path) -> None:
+    async def test(given: Setting) -> None:
+        operation = {"responses": {"200": {"description": "OK", "schema": {"type": ["object"]}}}}
+        given.remote.serve("/openapi/v2", {"swagger": "2.0", "paths": {ROOT + "/flunders": {"get": operation}}})
+        await given.serve()
+        while "/openapi/v2" not in [one.path for one in given.remote.asked]:
+            await given.read("/apis")
+        # Once more, so that what was read has been judged.
+        await given.read("/apis")
+        for accept in ("application/json", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"):
+            status, _, body = await given.ask("GET", "/openapi/v2", accept=accept)
+            assert (status, b"flunders" in body) == (200, False)
 
     run(test, tmp_path)
 

@@ -34,11 +34,23 @@ def encode(document: Mapping[str, Any]) -> bytes:
         (
             _text(1, document["swagger"]),
             _bytes(2, _texts(((1, info["title"]), (2, info["version"])))),
+            described(document),
+            *(_bytes(12, _named(1, one, lambda _: b"")) for one in document["security"]),
+            _bytes(13, _named(1, {"BearerToken": api_key}, lambda key: _bytes(2, key))),
+        )
+    )
+
+
+def described(document: Mapping[str, Any]) -> bytes:
+    """A document's paths, definitions and parameters.
+
+    Raises LookupError, TypeError, ValueError or AttributeError for another server's that are not as the format has it.
+    """
+    return b"".join(
+        (
             _bytes(8, _named(2, document["paths"], _path_item)),
             _bytes(9, _named(1, document["definitions"], _schema)),
             _bytes(10, _named(1, document["parameters"], _parameter)),
-            *(_bytes(12, _named(1, one, lambda _: b"")) for one in document["security"]),
-            _bytes(13, _named(1, {"BearerToken": api_key}, lambda key: _bytes(2, key))),
         )
     )
 
@@ -92,12 +104,11 @@ def _path_item(item: Tree) -> bytes:
 
 
 def _operation(operation: Tree) -> bytes:
-    answers = {code: _bytes(1, _response(answer)) for code, answer in operation["responses"].items()}
+    answers = {code: _bytes(1, _response(answer)) for code, answer in operation.get("responses", {}).items()}
     return b"".join(
         (
             *(_text(1, one) for one in operation.get("tags", ())),
-            _text(3, operation["description"]),
-            _text(5, operation["operationId"]),
+            _texts(((3, operation.get("description", "")), (5, operation.get("operationId", "")))),
             *(_text(6, one) for one in operation.get("produces", ())),
             *(_text(7, one) for one in operation.get("consumes", ())),
             *(_bytes(8, _parameter_item(one)) for one in operation.get("parameters", ())),
@@ -110,7 +121,7 @@ def _operation(operation: Tree) -> bytes:
 
 def _response(answer: Tree) -> bytes:
     schema = _bytes(2, _bytes(1, _schema(answer["schema"]))) if "schema" in answer else b""
-    return _text(1, answer["description"]) + schema
+    return _text(1, answer.get("description", "")) + schema
 
 
 def _parameter_item(parameter: Tree) -> bytes:
@@ -130,7 +141,7 @@ def _parameter(parameter: Tree) -> bytes:
     is_query = place == "query"
     # A query parameter has one field more than one in the path, so the numbers after it differ by one.
     first = 6 if is_query else 5
-    described = _texts(((2, place), (3, text), (4, name), (first, parameter["type"])))
+    described = _texts(((2, place), (3, text), (4, name), (first, parameter.get("type", ""))))
     unique = _number(20 if is_query else 19, 1) if parameter.get("uniqueItems") else b""
     return _bytes(2, _bytes(3 if is_query else 4, required + described + unique))
 

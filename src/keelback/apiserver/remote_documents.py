@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -153,15 +154,18 @@ async def _in_thread(make: Callable[..., bytes], *given: Any) -> bytes:
     """Documents are large: reading them must not keep requests waiting. Raises ValueError for one that is malformed."""
     try:
         return await asyncio.to_thread(make, *given)
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise ValueError(f"an OpenAPI document is malformed: {error!r}") from error
 
 
 def _packed_part(body: bytes, group: str) -> bytes:
     # With what makes documents, which a server without other servers does not load.
-    from keelback.apiserver import openapi_merge
+    from keelback.apiserver import openapi_merge, openapi_protobuf
 
-    return _packed(openapi_merge.part_of_group(msgspec.json.decode(body, type=dict), group))
+    part = openapi_merge.part_of_group(msgspec.json.decode(body, type=dict), group)
+    # The document of all must not fail for what one server says.
+    openapi_protobuf.described(part)
+    return _packed(part)
 
 
 def _converted(part: bytes) -> bytes:
