@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
+from keelback.apimachinery.kubernetes_versions import DEFAULT, SUPPORTED, KubernetesVersion
 from keelback.apiserver.assembly import RunningAPIServer
+from keelback.bootstrap.components import APIServerOptions, SchedulerOptions
+from keelback.component import feature_gates
+from keelback.component.flags import FlagError
 from keelback.component.http import Request
+from keelback.registry import feature_fields, published_schemas
 from keelback.testing.api import ADMINISTRATOR, api_server
 
 Tree = dict[str, Any]
@@ -95,6 +99,29 @@ def test_a_gate_that_is_turned_on_keeps_its_field_and_one_turned_off_drops_it() 
     on(34, kept, {"HostnameOverride": True})
     on(35, kept)
     on(DEFAULT.minor, dropped, {"HostnameOverride": False})
+
+
+@pytest.mark.parametrize("gate", sorted(feature_fields.SWITCHABLE))
+def test_each_gate_that_can_be_switched_is_known_and_stands_for_fields_that_there_are(gate: str) -> None:
+    assert any(gate in feature_gates.known(version) for version in SUPPORTED)
+    published = published_schemas.of_version(DEFAULT)
+    for part, field in feature_fields.FIELDS[gate]:
+        found = [one for name, one in published.definitions.items() if name.rpartition(".")[2] == part]
+        assert any(field in one.properties for one in found), (part, field)
+
+
+def test_a_component_takes_the_gates_it_acts_on_and_no_others() -> None:
+    given = APIServerOptions(kubernetes_version="1.34", feature_gates={"HostnameOverride": "true"})
+    assert given.gates() == {"HostnameOverride": True}
+    with pytest.raises(FlagError, match='for "--feature-gates" flag: cannot turn feature gate HostnameOverride on'):
+        SchedulerOptions(kubernetes_version="1.34", feature_gates={"HostnameOverride": "true"})
+    with pytest.raises(FlagError, match=r'for "--kubernetes-version" flag: Kubernetes 1\.2: there is 1\.28'):
+        SchedulerOptions(kubernetes_version="1.2")
+    with pytest.raises(FlagError, match=r"group version networking\.k8s\.io/v1alpha1 that has not been registered"):
+        APIServerOptions(runtime_config={"networking.k8s.io/v1alpha1": "true"})
+    asked = {"networking.k8s.io/v1alpha1": "true"}
+    older = APIServerOptions(kubernetes_version="1.30", runtime_config=asked)
+    assert older.optional_versions() == (("networking.k8s.io", "v1alpha1"),)
 
 
 def test_patches_and_applied_configurations_have_the_fields_of_the_version_too() -> None:

@@ -52,4 +52,4 @@ class VersionOptions:
             return ()
         from keelback.registry import feature_fields
 
-        return feature_fields.FIELDS
+        return feature_fields.SWITCHABLE

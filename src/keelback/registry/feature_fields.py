@@ -82,6 +82,14 @@ FIELDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 """By gate: the type that has the field, and the field's name on the wire."""
 
 
+SWITCHABLE: Final = frozenset(FIELDS) - {
+    "DynamicResourceAllocation",
+    "InPlacePodVerticalScaling",
+    "VolumeAttributesClass",
+}
+"""The gates that may be asked to be other than by default. Not those that kinds or subresources come and go with."""
+
+
 def off(version: KubernetesVersion, asked: Mapping[str, bool]) -> frozenset[tuple[str, str]]:
     """The fields of the gates that are off in a version, as far as not all servers are without them."""
     if version == DEFAULT and not asked:

@@ -30,14 +30,24 @@ class Cut:
 def without(value: Any, cut: Cut) -> Any:
     """A value, or the elements of a list or map, without what is cut; the same object where it has nothing of it."""
     if isinstance(value, tuple):
-        made = tuple(without(one, cut) for one in value)
-        return made if any(new is not old for new, old in zip(made, value, strict=True)) else value
+        made = None
+        for at, one in enumerate(value):
+            new = without(one, cut)
+            if new is not one:
+                made = list(value) if made is None else made
+                made[at] = new
+        return value if made is None else tuple(made)
     if isinstance(value, Mapping):
         kept = {key: without(one, cut) for key, one in value.items()}
         return kept if any(kept[key] is not one for key, one in value.items()) else value
-    changes: dict[str, Any] = {name: blank for name, blank in cut.absent if getattr(value, name) != blank}
+    changes: dict[str, Any] = {}
+    for name, blank in cut.absent:
+        held = getattr(value, name)
+        if held is not blank and held != blank:
+            changes[name] = blank
     for name, inner in cut.below:
         held = getattr(value, name)
+        # Most of what there may be is not there.
         if held and (new := without(held, inner)) is not held:
             changes[name] = new
     return replace(value, **changes) if changes else value
