@@ -28,7 +28,9 @@ FINALIZER = "FieldValueInvalid metadata.finalizers[0]"
 async def test_every_layer_of_validation_repeats_what_it_sees(ask: Ask) -> None:
     config_map = {"apiVersion": "v1", "kind": "ConfigMap"}
     assert await causes(ask, f"{CORE}/configmaps", config_map) == [LABEL, LABEL, FINALIZER, LABEL, FINALIZER]
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota"}
+    assert await causes(ask, f"{CORE}/resourcequotas", quota) == [LABEL, LABEL, FINALIZER]
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
-    assert await causes(ask, LEASES, lease) == [LABEL, LABEL, FINALIZER]
+    assert await causes(ask, LEASES, lease) == [LABEL, LABEL]
     budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
     assert await causes(ask, f"{POLICY}/poddisruptionbudgets", budget) == [LABEL]

@@ -30,6 +30,7 @@ def test_an_event_says_the_same_for_ever_but_for_its_series() -> None:
     assert changes(replace(EVENT, series=EventSeries(count=2, last_observed_time=TIME))) == []
     assert changes(replace(EVENT, reason="Stopped", type="Warning")) == [
         'reason: Invalid value: "Stopped": field is immutable',
+        'reason: Invalid value: "Stopped": field is immutable',
         'type: Invalid value: "Warning": field is immutable',
     ]
 

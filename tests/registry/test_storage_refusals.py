@@ -88,7 +88,10 @@ ATTACHED = {"attacher": "d.example.com", "nodeName": "n"}
         (
             ATTACHMENTS,
             {"spec": {**ATTACHED, "source": {"persistentVolumeName": ""}}},
-            ["spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName"],
+            [
+                "spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName",
+                f'spec.source.persistentVolumeName: Invalid value: "": {DNS}',
+            ],
         ),
         (
             ATTACHMENTS,
@@ -109,9 +112,9 @@ ATTACHED = {"attacher": "d.example.com", "nodeName": "n"}
                 ],
             },
             [
-                'allowedTopologies.matchLabelExpressions[0].values[1]: Duplicate value: "x"',
-                "allowedTopologies.matchLabelExpressions[1].values: Required value",
-                'allowedTopologies.matchLabelExpressions[1].key: Duplicate value: "a"',
+                'allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: "x"',
+                "allowedTopologies[0].matchLabelExpressions[1].values: Required value",
+                'allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: "a"',
             ],
         ),
         (

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from keelback.api import conditions
 from keelback.api.apiregistration_v1 import APIService
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
+from keelback.apimachinery.go_text import go_quoted
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
+
+_STATUSES = ("True", "False", "Unknown")
 
 
 def _service(api_service: APIService) -> str:
@@ -40,12 +43,15 @@ class APIServiceStrategy(Strategy[APIService]):
     def validate(self, new: APIService) -> Iterator[FieldError]:
         spec = new.spec
         expected = f"{spec.version}.{spec.group}"
-        if new.metadata.name != expected:
-            yield invalid(
-                "metadata.name", new.metadata.name, 'must be `spec.version+"."+spec.group`: ' + f'"{expected}"'
-            )
-        if not spec.version:
-            yield required("spec.version")
+        name = new.metadata.name
+        if name != expected and not names.path_segment(name):
+            yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: {go_quoted(expected)}')
+        if not spec.group and spec.version != "v1":
+            yield required("spec.group", "only v1 may have an empty group and it better be legacy kube")
+        for complaint in names.dns1123_subdomain(spec.group) if spec.group else ():
+            yield invalid("spec.group", spec.group, complaint)
+        for complaint in names.dns1035_label(spec.version):
+            yield invalid("spec.version", spec.version, complaint)
         if not 0 < spec.group_priority_minimum <= 20000:
             yield invalid(
                 "spec.groupPriorityMinimum", spec.group_priority_minimum, "must be positive and less than 20000"
@@ -54,7 +60,9 @@ class APIServiceStrategy(Strategy[APIService]):
             yield invalid("spec.versionPriority", spec.version_priority, "must be positive and less than 1000")
         if spec.service is None:
             if spec.ca_bundle:
-                yield invalid("spec.caBundle", "<bytes>", "local APIServices may not have a caBundle")
+                yield invalid(
+                    "spec.caBundle", f"{len(bytes(spec.ca_bundle))} bytes", "local APIServices may not have a caBundle"
+                )
             if spec.insecure_skip_tls_verify:
                 yield invalid(
                     "spec.insecureSkipTLSVerify", True, "local APIServices may not have insecureSkipTLSVerify"
@@ -66,3 +74,8 @@ class APIServiceStrategy(Strategy[APIService]):
             yield required("spec.service.name")
         if spec.insecure_skip_tls_verify and spec.ca_bundle:
             yield invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+
+    def validate_status_update(self, new: APIService, old: APIService) -> Iterator[FieldError]:
+        for index, one in enumerate(new.status.conditions):
+            if one.status not in _STATUSES:
+                yield not_supported(f"status.conditions[{index}].status", one.status, _STATUSES, in_given_order=True)

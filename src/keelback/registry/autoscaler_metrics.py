@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from keelback.api import autoscaling_v1, autoscaling_v2
 from keelback.api.autoscaling_v2 import (
     HorizontalPodAutoscalerBehavior,
     HPAScalingRules,
     MetricSpec,
     MetricTarget,
 )
-from keelback.apimachinery import quantity
+from keelback.apimachinery import names, quantity
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
+from keelback.registry import resource_names
 
 _SOURCES: Final = {
-    "ContainerResource": ("containerResource", "container_resource"),
-    "External": ("external", "external"),
-    "Object": ("object", "object"),
-    "Pods": ("pods", "pods"),
-    "Resource": ("resource", "resource"),
+    "ContainerResource": "containerResource",
+    "External": "external",
+    "Object": "object",
+    "Pods": "pods",
+    "Resource": "resource",
 }
+_ORDER: Final = (
+    ("object", "object"),
+    ("external", "external"),
+    ("pods", "pods"),
+    ("resource", "resource"),
+    ("containerResource", "container_resource"),
+)
+"""The sources, by their names in JSON and here, in the order in which upstream looks at them."""
 _TARGET_TYPES: Final = ("AverageValue", "Utilization", "Value")
 _SELECT_POLICIES: Final = ("Disabled", "Max", "Min")
 _POLICY_TYPES: Final = ("Percent", "Pods")
@@ -28,49 +38,84 @@ _MAX_WINDOW_SECONDS: Final = 3600
 _MAX_PERIOD_SECONDS: Final = 1800
 
 
+Reference: TypeAlias = autoscaling_v1.CrossVersionObjectReference | autoscaling_v2.CrossVersionObjectReference
+
+
 def problems(metric: MetricSpec, path: str) -> Iterator[FieldError]:
     """Everything wrong with one metric."""
     if not metric.type:
         yield required(f"{path}.type", "must specify a metric source type")
-        return
     if metric.type not in _SOURCES:
         yield not_supported(f"{path}.type", metric.type, tuple(_SOURCES))
-        return
-    expected = _SOURCES[metric.type][0]
-    for wire_name, attribute in _SOURCES.values():
-        source = getattr(metric, attribute)
-        if wire_name == expected and source is None:
-            yield required(f"{path}.{wire_name}", "must populate information for the given metric source")
-        elif wire_name != expected and source is not None:
-            yield forbidden(f"{path}.{wire_name}", "must populate the given metric source only")
-        elif source is not None:
-            yield from _source(wire_name, source, f"{path}.{wire_name}")
+    given = [wire_name for wire_name, attribute in _ORDER if getattr(metric, attribute) is not None]
+    if given:
+        # Upstream looks into the first source only.
+        yield from _source(given[0], getattr(metric, dict(_ORDER)[given[0]]), f"{path}.{given[0]}")
+    expected = _SOURCES.get(metric.type, "")
+    if not expected:
+        yield not_supported(f"{path}.type", metric.type, tuple(_SOURCES))
+    elif expected not in given:
+        yield required(f"{path}.{expected}", "must populate information for the given metric source")
+    if len(given) != 1:
+        for wire_name in given:
+            if wire_name != expected:
+                yield forbidden(f"{path}.{wire_name}", "must populate the given metric source only")
+
+
+def validate_reference(reference: Reference, path: str, *, needs_group: bool) -> Iterator[FieldError]:
+    """Everything wrong with a reference to what has replicas or a metric."""
+    for field, value in (("kind", reference.kind), ("name", reference.name)):
+        if not value:
+            yield required(f"{path}.{field}")
+        for complaint in names.path_segment(value) if value else ():
+            yield invalid(f"{path}.{field}", value, complaint)
+    version = reference.api_version
+    if version.count("/") > 1:
+        yield invalid(f"{path}.apiVersion", version, f"unexpected GroupVersion string: {version}")
+    elif needs_group and not version.rpartition("/")[0]:
+        yield invalid(f"{path}.apiVersion", version, "apiVersion must specify API group")
 
 
 def _source(kind: str, source: Any, path: str) -> Iterator[FieldError]:
     target: MetricTarget = source.target
     if kind in ("resource", "containerResource"):
-        if not source.name:
-            yield required(f"{path}.name", "must specify a resource name")
-        if kind == "containerResource" and not source.container:
-            yield required(f"{path}.container", "must specify a container")
-        yield from _target(target, f"{path}.target")
-        yield from _one_of(
-            ("averageUtilization", target.average_utilization, "utilization"),
-            ("averageValue", target.average_value, "raw value"),
-            f"{path}.target",
-        )
+        yield from _of_resource(kind, source, path)
         return
+    if kind == "object":
+        yield from validate_reference(source.described_object, f"{path}.describedObject", needs_group=False)
     if not source.metric.name:
         yield required(f"{path}.metric.name", "must specify a metric name")
+    else:
+        for complaint in names.path_segment(source.metric.name):
+            yield invalid(f"{path}.metric.name", source.metric.name, complaint)
     yield from _target(target, f"{path}.target")
     if kind == "pods":
         if target.average_value is None:
             yield required(f"{path}.target.averageValue", "must specify a positive target averageValue")
     elif target.value is None and target.average_value is None:
-        yield required(f"{path}.target.averageValue", "must set either a target value for metric or a per-pod target")
+        what = "value or averageValue" if kind == "object" else "value for metric or a per-pod target"
+        yield required(f"{path}.target.averageValue", f"must set either a target {what}")
     elif kind == "external" and target.value is not None and target.average_value is not None:
         yield forbidden(f"{path}.target.value", "may not set both a target value for metric and a per-pod target")
+
+
+def _of_resource(kind: str, source: Any, path: str) -> Iterator[FieldError]:
+    target: MetricTarget = source.target
+    if not source.name:
+        yield required(f"{path}.name", "must specify a resource name")
+    elif kind == "containerResource":
+        yield from resource_names.validate_of_container(source.name, f"{path}.name")
+    if kind == "containerResource" and not source.container:
+        yield required(f"{path}.container", "must specify a container")
+    elif kind == "containerResource":
+        for complaint in names.dns1123_label(source.container):
+            yield invalid(f"{path}.container", source.container, complaint)
+    yield from _target(target, f"{path}.target")
+    yield from _one_of(
+        ("averageUtilization", target.average_utilization, "utilization"),
+        ("averageValue", target.average_value, "raw value"),
+        f"{path}.target",
+    )
 
 
 def _one_of(utilization: tuple[str, Any, str], raw: tuple[str, Any, str], path: str) -> Iterator[FieldError]:

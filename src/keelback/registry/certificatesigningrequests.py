@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -16,7 +17,9 @@ from keelback.api.certificates_v1 import (
     CertificateSigningRequestCondition,
     CertificateSigningRequestStatus,
 )
+from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
+from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import replace
 from keelback.registry import signer_names
 from keelback.registry.cells import NONE
@@ -174,6 +177,10 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
         yield from _conditions(new)
         yield from _kept(new, old)
 
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        # Upstream does not care what requests are called.
+        return names.path_segment(name, is_prefix=is_prefix)
+
 
 def _timed(
     condition: CertificateSigningRequestCondition,
@@ -202,11 +209,23 @@ def _request_problem(request: bytes) -> str:
 
 
 def _certificate_problem(certificate: bytes) -> str:
+    """Why what was issued is no chain of certificates; empty for one that is, and where there is none yet."""
+    blocks = _pem_blocks(certificate)
+    for kind, content in blocks:
+        if kind != b"CERTIFICATE":
+            return f"only CERTIFICATE PEM blocks are allowed, found {go_quoted(kind.decode(errors='replace'))}"
+        if b":" in content:
+            return "no PEM block headers are permitted"
+    if certificate and not blocks:
+        return "must contain at least one CERTIFICATE PEM block"
     try:
-        x509.load_pem_x509_certificates(certificate)
-    except ValueError as error:
-        return str(error)
+        x509.load_pem_x509_certificates(certificate) if certificate else ()
+    except ValueError:
+        return "x509: malformed certificate"
     return ""
+
+
+_pem_blocks: Final = re.compile(rb"-----BEGIN ([^\n-]*)-----\s(.*?)-----END \1-----", re.DOTALL).findall
 
 
 def _usages(usages: Sequence[str]) -> Iterator[FieldError]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from keelback.api.storage_v1 import CSIDriver
-from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, too_long
+from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
 
-_MAX_NAME_LENGTH: Final = 63
+_MIN_PERIOD_SECONDS: Final = 10
 _MIN_TOKEN_SECONDS: Final = 600
 _GROUP_POLICIES: Final = ("File", "None", "ReadWriteOnceWithFSType")
-_LIFECYCLE_MODES: Final = ("Ephemeral", "Persistent")
+_LIFECYCLE_MODES: Final = ("Persistent", "Ephemeral")
 
 
 def _audiences(driver: CSIDriver) -> str:
@@ -35,9 +35,7 @@ class CSIDriverStrategy(Strategy[CSIDriver]):
     )
 
     def validate(self, new: CSIDriver) -> Iterator[FieldError]:
-        name, spec = new.metadata.name, new.spec
-        if len(name) > _MAX_NAME_LENGTH:
-            yield too_long("metadata.name", _MAX_NAME_LENGTH)
+        spec = new.spec
         if spec.fs_group_policy not in _GROUP_POLICIES:
             yield not_supported("spec.fsGroupPolicy", spec.fs_group_policy, _GROUP_POLICIES)
         seen: set[str] = set()
@@ -45,13 +43,25 @@ class CSIDriverStrategy(Strategy[CSIDriver]):
             path = f"spec.tokenRequests[{index}]"
             if wanted.audience in seen:
                 yield duplicate(f"{path}.audience", wanted.audience)
+                continue
             seen.add(wanted.audience)
             seconds = wanted.expiration_seconds
             if seconds is not None and seconds < _MIN_TOKEN_SECONDS:
                 yield invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
-        for index, mode in enumerate(spec.volume_lifecycle_modes):
+            if seconds is not None and seconds > 1 << 32:
+                why = "may not specify a duration larger than 2^32 seconds"
+                yield invalid(f"{path}.expirationSeconds", seconds, why)
+        for mode in spec.volume_lifecycle_modes:
             if mode not in _LIFECYCLE_MODES:
-                yield not_supported(f"spec.volumeLifecycleModes[{index}]", mode, _LIFECYCLE_MODES)
+                # Upstream does not say which of them.
+                yield not_supported("spec.volumeLifecycleModes", mode, _LIFECYCLE_MODES, in_given_order=True)
+        period, in_secrets = spec.node_allocatable_update_period_seconds, spec.service_account_token_in_secrets
+        if period is not None and period < _MIN_PERIOD_SECONDS:
+            why = f"must be greater than or equal to {_MIN_PERIOD_SECONDS} seconds"
+            yield invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, why)
+        if in_secrets is not None and not spec.token_requests:
+            why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+            yield invalid("spec.serviceAccountTokenInSecrets", in_secrets, why)
 
     def validate_update(self, new: CSIDriver, old: CSIDriver) -> Iterator[FieldError]:
         yield from self.validate(new)

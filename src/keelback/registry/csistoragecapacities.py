@@ -24,12 +24,10 @@ class CSIStorageCapacityStrategy(Strategy[CSIStorageCapacity]):
         yield from label_selectors.validate(new.node_topology, "nodeTopology")
         for complaint in names.dns1123_subdomain(new.storage_class_name):
             yield invalid("storageClassName", new.storage_class_name, complaint)
-        for path, amount in (("capacity", new.capacity), ("maximumVolumeSize", new.maximum_volume_size)):
-            if amount is not None and quantity.parse(amount).nanos < 0:
-                yield invalid(path, amount, "must be greater than or equal to 0")
+        if new.capacity is not None and quantity.parse(new.capacity).nanos < 0:
+            yield invalid("capacity", new.capacity, "must be greater than or equal to 0")
 
     def validate_update(self, new: CSIStorageCapacity, old: CSIStorageCapacity) -> Iterator[FieldError]:
-        yield from self.validate(new)
         if new.node_topology != old.node_topology:
             yield invalid("nodeTopology", new.node_topology, "field is immutable")
         if new.storage_class_name != old.storage_class_name:

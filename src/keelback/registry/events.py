@@ -77,6 +77,8 @@ def _source(event: Event, _now: datetime) -> str:
 
 class EventStrategy(Strategy[Event]):
     kind = Event
+    bare_finalizers = True
+    checks_metadata_twice = False
     is_created_by_update = True
     counts_generations = False
     ttl_seconds = TTL_SECONDS
@@ -125,15 +127,24 @@ class EventStrategy(Strategy[Event]):
         }
 
     def validate(self, new: Event) -> Iterator[FieldError]:
-        if new.event_time:
-            yield from _new_style(new)
-        else:
-            # Events about what has no namespace live in `default`.
-            about, own = new.involved_object.namespace, new.metadata.namespace
-            if about != own and (about or own not in ("", "default")):
-                yield invalid("involvedObject.namespace", about, _MISMATCH)
-        for complaint in names.dns1123_subdomain(new.metadata.namespace):
-            yield invalid("namespace", new.metadata.namespace, complaint)
+        yield from of_every_version(new, "reportingComponent")
+
+    def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
+        # Upstream never looked at what events of the older form are called.
+        return names.path_segment(name, is_prefix=is_prefix)
+
+
+def of_every_version(event: Event, controller_field: str) -> Iterator[FieldError]:
+    """What is wrong with an event in whatever words it comes; they name the controller differently."""
+    if event.event_time:
+        yield from _new_style(event, controller_field)
+    else:
+        # Events about what has no namespace live in `default`.
+        about, own = event.involved_object.namespace, event.metadata.namespace
+        if about != own and (about or own not in ("", "default")):
+            yield invalid("involvedObject.namespace", about, _MISMATCH)
+    for complaint in names.dns1123_subdomain(event.metadata.namespace):
+        yield invalid("namespace", event.metadata.namespace, complaint)
 
 
 _MISMATCH: Final = "does not match event.namespace"
@@ -141,14 +152,14 @@ _MAX_LENGTH: Final = 128
 _MAX_MESSAGE_BYTES: Final = 1024
 
 
-def _new_style(event: Event) -> Iterator[FieldError]:
+def _new_style(event: Event, controller_field: str) -> Iterator[FieldError]:
     """What is wrong with an event that says when it happened, as those of events.k8s.io do."""
     if not event.involved_object.namespace and event.metadata.namespace not in ("default", "kube-system"):
         yield invalid("involvedObject.namespace", "", _MISMATCH)
     if not event.reporting_component:
-        yield required("reportingComponent")
+        yield required(controller_field)
     for complaint in names.qualified_name(event.reporting_component):
-        yield invalid("reportingComponent", event.reporting_component, complaint)
+        yield invalid(controller_field, event.reporting_component, complaint)
     for path, given in (
         ("reportingInstance", event.reporting_instance),
         ("action", event.action),
@@ -159,4 +170,4 @@ def _new_style(event: Event) -> Iterator[FieldError]:
         elif len(given.encode()) > _MAX_LENGTH:
             yield invalid(path, "", f"can have at most {_MAX_LENGTH} characters")
     if len(event.message.encode()) > _MAX_MESSAGE_BYTES:
-        yield invalid("message", "", f"can have at most {_MAX_MESSAGE_BYTES} bytes")
+        yield invalid("message", "", f"can have at most {_MAX_MESSAGE_BYTES} characters")

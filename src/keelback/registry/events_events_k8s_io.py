@@ -7,15 +7,13 @@ from typing import Final
 
 from keelback.api import core_v1
 from keelback.api.events_v1 import Event
-from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.registry import conversions
-from keelback.registry.events import TTL_SECONDS
+from keelback.registry.events import TTL_SECONDS, of_every_version
 from keelback.registry.events import EventStrategy as CoreEventStrategy
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import Column, Strategy
 
-_MAX_LENGTH: Final = 128
-_MAX_NOTE_BYTES: Final = 1024
 _LEAST_SERIES: Final = 2
 
 
@@ -45,7 +43,7 @@ class EventStrategy(Strategy[Event]):
         return conversions.event_to_storage(data)
 
     def validate(self, new: Event) -> Iterator[FieldError]:
-        yield from _shared(new)
+        yield from of_every_version(conversions.event_to_core(new), "reportingController")
         yield from _series(new)
         if not new.event_time:
             yield required("eventTime")
@@ -61,9 +59,7 @@ class EventStrategy(Strategy[Event]):
                 yield invalid(path, "", "needs to be unset")
 
     def validate_update(self, new: Event, old: Event) -> Iterator[FieldError]:
-        if new.event_time:
-            # Events of the older form, which have no event time, may say what they like.
-            yield from _shared(new)
+        yield from of_every_version(conversions.event_to_core(new), "reportingController")
         if new.series != old.series:
             yield from _series(new)
         for path, value, before in (
@@ -74,6 +70,8 @@ class EventStrategy(Strategy[Event]):
             ("firstTimestamp", new.deprecated_first_timestamp, old.deprecated_first_timestamp),
             ("lastTimestamp", new.deprecated_last_timestamp, old.deprecated_last_timestamp),
             ("count", new.deprecated_count, old.deprecated_count),
+            # Upstream looks at the reason twice.
+            ("reason", new.reason, old.reason),
             ("type", new.type, old.type),
             ("eventTime", new.event_time, old.event_time),
             ("action", new.action, old.action),
@@ -82,29 +80,7 @@ class EventStrategy(Strategy[Event]):
             ("reportingInstance", new.reporting_instance, old.reporting_instance),
         ):
             if value != before:
-                yield invalid(path, value, "field is immutable")
-
-
-def _shared(new: Event) -> Iterator[FieldError]:
-    """What holds for every event that has an event time."""
-    namespace, regarding = new.metadata.namespace, new.regarding.namespace
-    if regarding != namespace and (regarding or namespace not in ("default", "kube-system")):
-        yield invalid("involvedObject.namespace", regarding, "does not match event.namespace")
-    for path, given in (
-        ("reportingController", new.reporting_controller),
-        ("reportingInstance", new.reporting_instance),
-        ("action", new.action),
-        ("reason", new.reason),
-    ):
-        if not given:
-            yield required(path)
-        elif len(given) > _MAX_LENGTH and path != "reportingController":
-            yield invalid(path, "", f"can have at most {_MAX_LENGTH} characters")
-    if new.reporting_controller:
-        for complaint in names.qualified_name(new.reporting_controller):
-            yield invalid("reportingController", new.reporting_controller, complaint)
-    if len(new.note.encode()) > _MAX_NOTE_BYTES:
-        yield invalid("note", "", f"can have at most {_MAX_NOTE_BYTES} bytes")
+                yield invalid(path, internal(value), "field is immutable")
 
 
 def _series(new: Event) -> Iterator[FieldError]:

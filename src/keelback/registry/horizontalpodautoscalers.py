@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from keelback.api import autoscaling_v1 as v1
 from keelback.api import autoscaling_v2 as v2
-from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.apimachinery.errors import FieldError, invalid
 from keelback.apimachinery.meta import replace
 from keelback.registry import autoscaler_metrics, conversions
 from keelback.registry.strategy import AGE, Column, Strategy
-from keelback.registry.workloads import number, text
+from keelback.registry.workloads import number, text, validate_counts
 
 _UTILIZATION = 80
 _UP_POLICIES = (
@@ -109,6 +108,17 @@ class HorizontalPodAutoscalerStrategy(Strategy[v2.HorizontalPodAutoscaler]):
         if new.spec.behavior is not None:
             yield from autoscaler_metrics.behavior_problems(new.spec.behavior, "spec.behavior")
 
+    def validate_update(self, new: v2.HorizontalPodAutoscaler, old: v2.HorizontalPodAutoscaler) -> Iterator[FieldError]:
+        yield from _without_what_was_wrong(self.validate(new), self.validate(old))
+
+    def validate_status_update(
+        self, new: v2.HorizontalPodAutoscaler, old: v2.HorizontalPodAutoscaler
+    ) -> Iterator[FieldError]:
+        yield from validate_counts(
+            ("status.currentReplicas", new.status.current_replicas),
+            ("status.desiredReplicas", new.status.desired_replicas),
+        )
+
 
 class HorizontalPodAutoscalerV1Strategy(Strategy[v1.HorizontalPodAutoscaler]):
     kind = v1.HorizontalPodAutoscaler
@@ -137,6 +147,17 @@ class HorizontalPodAutoscalerV1Strategy(Strategy[v1.HorizontalPodAutoscaler]):
         if wanted is not None and wanted < 1:
             yield invalid("spec.targetCPUUtilizationPercentage", wanted, "must be greater than 0")
 
+    def validate_update(self, new: v1.HorizontalPodAutoscaler, old: v1.HorizontalPodAutoscaler) -> Iterator[FieldError]:
+        yield from _without_what_was_wrong(self.validate(new), self.validate(old))
+
+    def validate_status_update(
+        self, new: v1.HorizontalPodAutoscaler, old: v1.HorizontalPodAutoscaler
+    ) -> Iterator[FieldError]:
+        yield from validate_counts(
+            ("status.currentReplicas", new.status.current_replicas),
+            ("status.desiredReplicas", new.status.desired_replicas),
+        )
+
 
 def _validate(scaler: v1.HorizontalPodAutoscaler | v2.HorizontalPodAutoscaler) -> Iterator[FieldError]:
     spec = scaler.spec
@@ -146,15 +167,20 @@ def _validate(scaler: v1.HorizontalPodAutoscaler | v2.HorizontalPodAutoscaler) -
         yield invalid("spec.maxReplicas", spec.max_replicas, "must be greater than 0")
     if spec.max_replicas < spec.min_replicas:
         yield invalid("spec.maxReplicas", spec.max_replicas, "must be greater than or equal to `minReplicas`")
-    reference = spec.scale_target_ref
-    for field, value in (("kind", reference.kind), ("name", reference.name)):
-        if not value:
-            yield required(f"spec.scaleTargetRef.{field}")
-        for complaint in names.path_segment(value) if value else ():
-            yield invalid(f"spec.scaleTargetRef.{field}", value, complaint)
     # Among the kinds that can be scaled, only ReplicationControllers have no group.
-    if "/" not in reference.api_version and reference.kind != "ReplicationController":
-        yield invalid("spec.scaleTargetRef.apiVersion", reference.api_version, "apiVersion must specify API group")
+    needs_group = spec.scale_target_ref.kind != "ReplicationController"
+    yield from autoscaler_metrics.validate_reference(
+        spec.scale_target_ref, "spec.scaleTargetRef", needs_group=needs_group
+    )
+
+
+def _without_what_was_wrong(problems: Iterable[FieldError], before: Iterable[FieldError]) -> Iterator[FieldError]:
+    """An autoscaler that was let through before versions were looked at may keep its reference."""
+    was_wrong = any(one.field == _REFERENCE_VERSION for one in before)
+    yield from (one for one in problems if not was_wrong or one.field != _REFERENCE_VERSION)
+
+
+_REFERENCE_VERSION = "spec.scaleTargetRef.apiVersion"
 
 
 def _with_rule_defaults(behavior: v2.HorizontalPodAutoscalerBehavior) -> v2.HorizontalPodAutoscalerBehavior:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keelback.api.coordination_v1 import Lease
-from keelback.apimachinery.errors import FieldError, invalid
+from keelback.apimachinery.errors import FieldError, forbidden, invalid
 from keelback.apimachinery.meta import replace
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
@@ -13,6 +13,7 @@ from keelback.registry.workloads import text
 
 class LeaseStrategy(Strategy[Lease]):
     kind = Lease
+    bare_finalizers = True
     is_created_by_update = True
     needs_resource_version_to_update = True
     counts_generations = False
@@ -32,7 +33,7 @@ class LeaseStrategy(Strategy[Lease]):
         if spec.lease_transitions is not None and spec.lease_transitions < 0:
             yield invalid("spec.leaseTransitions", spec.lease_transitions, "must be greater than or equal to 0")
         if spec.strategy is None and spec.preferred_holder:
-            yield invalid("spec.preferredHolder", spec.preferred_holder, "may only be specified when strategy is set")
+            yield forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 
 
 def _uncoordinated(lease: Lease) -> Lease:

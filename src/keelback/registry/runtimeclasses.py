@@ -14,6 +14,7 @@ from keelback.registry.workloads import text
 
 class RuntimeClassStrategy(Strategy[RuntimeClass]):
     kind = RuntimeClass
+    bare_finalizers = True
     counts_generations = False
     columns = (text("Handler", lambda one: one.handler), AGE)
 

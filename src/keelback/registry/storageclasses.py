@@ -33,15 +33,15 @@ class StorageClassStrategy(Strategy[StorageClass]):
             yield required("provisioner")
         else:
             for complaint in names.qualified_name(new.provisioner.lower()):
-                yield invalid("provisioner", new.provisioner, complaint)
-        yield from _parameters(new.parameters)
-        if new.reclaim_policy not in ("Delete", "Retain"):
+                yield invalid("provisioner", new.provisioner.lower(), complaint)
+        yield from validate_parameters(new.parameters)
+        if new.reclaim_policy and new.reclaim_policy not in ("Delete", "Retain"):
             yield not_supported("reclaimPolicy", new.reclaim_policy, ("Delete", "Retain"))
         if new.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
             yield not_supported("volumeBindingMode", new.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
         for index, term in enumerate(new.allowed_topologies):
-            yield from _term(term, "allowedTopologies")
-            if term in new.allowed_topologies[:index]:
+            yield from _term(term, f"allowedTopologies[{index}]")
+            if any(_places(term) == _places(other) for other in new.allowed_topologies[:index]):
                 yield duplicate(f"allowedTopologies[{index}].matchLabelExpressions", "")
 
     def validate_update(self, new: StorageClass, old: StorageClass) -> Iterator[FieldError]:
@@ -56,7 +56,12 @@ class StorageClassStrategy(Strategy[StorageClass]):
             yield invalid("volumeBindingMode", new.volume_binding_mode, "field is immutable")
 
 
-def _parameters(parameters: Mapping[str, str]) -> Iterator[FieldError]:
+def _places(term: TopologySelectorTerm) -> dict[str, frozenset[str]]:
+    return {one.key: frozenset(one.values) for one in term.match_label_expressions}
+
+
+def validate_parameters(parameters: Mapping[str, str]) -> Iterator[FieldError]:
+    """Everything wrong with what a driver is told."""
     if len(parameters) > _MOST_PARAMETERS:
         yield too_long("parameters", _MOST_PARAMETERS)
         return
@@ -68,7 +73,6 @@ def _parameters(parameters: Mapping[str, str]) -> Iterator[FieldError]:
 
 
 def _term(term: TopologySelectorTerm, path: str) -> Iterator[FieldError]:
-    # As upstream says the path: without the term's place.
     expressions = term.match_label_expressions
     for index, one in enumerate(expressions):
         here = f"{path}.matchLabelExpressions[{index}]"

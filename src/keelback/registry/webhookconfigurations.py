@@ -55,9 +55,10 @@ def _name_problems(name: str, path: str) -> Iterator[FieldError]:
     if not name:
         yield required(path)
         return
-    for complaint in names.dns1123_subdomain(name):
-        yield invalid(path, name, complaint)
-    if name.count(".") < 2:
+    complaints = names.dns1123_subdomain(name)
+    if complaints:
+        yield invalid(path, name, ",".join(complaints))
+    elif name.count(".") < 2:
         yield invalid(path, name, "should be a domain with at least three segments separated by dots")
 
 
