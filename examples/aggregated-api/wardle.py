@@ -20,6 +20,7 @@ from aiohttp import web
 from delegation import Authorizer, RequestHeaderRules, cluster_client
 
 from keelback.api.authorization_v1 import NonResourceAttributes, ResourceAttributes
+from keelback.apimachinery import fields, labels
 
 GROUP = "wardle.example.com"
 VERSIONS = ("v1alpha1", "v1beta1")
@@ -253,14 +254,15 @@ class Server:
         if request.method == "DELETE":
             items = [
                 await self.objects.delete(resource, one["metadata"].get("namespace", ""), one["metadata"]["name"])
-                for one in self.objects.list(resource, namespace)
+                for one in filter(_selection(request), self.objects.list(resource, namespace))
             ]
             return web.json_response(self._list(request, resource, items))
         if request.method != "GET":
             raise Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         if request.query.get("watch") in ("1", "true"):
             return await self._watch(request, resource, namespace)
-        return web.json_response(self._list(request, resource, self.objects.list(resource, namespace)))
+        items = list(filter(_selection(request), self.objects.list(resource, namespace)))
+        return web.json_response(self._list(request, resource, items))
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
         resource, namespace = self._place(request)
@@ -303,22 +305,32 @@ class Server:
 
     async def _watch(self, request: web.Request, resource: str, namespace: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
+        is_selected = _selection(request)
         since = int(request.query.get("resourceVersion") or 0)
-        seen = self.objects.revision if since == 0 else since
+        seen = since or self.objects.revision
+        begins_with_all = since == 0 or request.query.get("sendInitialEvents") == "true"
+        begun = [one for one in self.objects.list(resource, namespace) if is_selected(one)] if begins_with_all else []
+        if begins_with_all:
+            seen = self.objects.revision
+        await response.prepare(request)
 
         async def write(event: str, obj: Tree) -> None:
             await response.write(json.dumps({"type": event, "object": _as(request, obj)}).encode() + b"\n")
 
-        if since == 0:
-            for one in self.objects.list(resource, namespace):
-                await write("ADDED", one)
+        for one in begun:
+            await write("ADDED", one)
+        if request.query.get("sendInitialEvents") == "true":
+            # A client that asks for a list in this form waits for the word that it is complete (KEP-3157).
+            annotations = {"k8s.io/initial-events-end": "true"}
+            metadata = {"resourceVersion": str(seen), "annotations": annotations}
+            await write("BOOKMARK", {"kind": KINDS[resource], "metadata": metadata})
         try:
             async with asyncio.timeout(float(request.query.get("timeoutSeconds") or 1800)):
                 while True:
                     for revision, kind, event, obj in await self.objects.after(seen):
                         seen = revision
-                        if kind == resource and namespace in ("", obj["metadata"].get("namespace", "")):
+                        is_here = kind == resource and namespace in ("", obj["metadata"].get("namespace", ""))
+                        if is_here and is_selected(obj):
                             await write(event, obj)
         except TimeoutError:
             return response
@@ -340,6 +352,22 @@ class Server:
         if resource not in KINDS or (namespace and resource not in NAMESPACED):
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         return resource, namespace
+
+
+def _selection(request: web.Request) -> Callable[[Tree], bool]:
+    """Whether an object is one of those that are asked for. Raises Refused."""
+    try:
+        wanted = labels.parse(request.query.get("labelSelector", ""))
+        named = fields.parse(request.query.get("fieldSelector", ""))
+    except (labels.LabelSelectorError, fields.FieldSelectorError) as error:
+        raise Refused(400, "BadRequest", str(error)) from error
+
+    def is_selected(obj: Tree) -> bool:
+        metadata = obj["metadata"]
+        known = {f"metadata.{field}": metadata.get(field, "") for field in ("name", "namespace")}
+        return bool(wanted.matches(metadata.get("labels") or {}) and named.matches(known))
+
+    return is_selected
 
 
 def _version(request: web.Request) -> str:
