@@ -101,3 +101,23 @@ async def test_nothing_is_made_in_a_namespace_that_has_just_begun_to_go(ask: Ask
     status, refused = await ask("POST", "/api/v1/namespaces/t/configmaps", {"metadata": {"name": "a"}})
     told = "unable to create new content in namespace t because it is being terminated"
     assert (status, refused["message"]) == (403, f'configmaps "a" is forbidden: {told}')
+
+
+@with_server
+async def test_an_applied_configuration_is_an_object_with_a_name_that_is_text(ask: Ask) -> None:
+    for body, status, told in (
+        (
+            b"- a",
+            400,
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array",
+        ),
+        (b"", 400, "invalid object type: /, Kind="),
+        (
+            b"{apiVersion: v1, kind: ConfigMap, metadata: {name: y}}",
+            500,
+            "failed to create typed patch object (/; /v1, Kind=ConfigMap): .metadata.name: expected string, got &value",
+        ),
+    ):
+        path = f"{CONFIG_MAPS}/y?fieldManager=m"
+        found, refused = await ask("PATCH", path, body, kind="application/apply-patch+yaml")
+        assert (found, refused["message"][: len(told)]) == (status, told)

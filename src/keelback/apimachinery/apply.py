@@ -174,7 +174,8 @@ def _identified(tree: Tree) -> str:
     metadata = tree.get("metadata")
     named: Tree = metadata if isinstance(metadata, Mapping) else {}
     kind = f"{_group_version(str(tree.get('apiVersion') or ''))}, Kind={tree.get('kind') or ''}"
-    return f"{named.get('namespace', '')}/{named.get('name', '')}; {kind}"
+    place = "/".join(one if isinstance(one := named.get(part), str) else "" for part in ("namespace", "name"))
+    return f"{place}; {kind}"
 
 
 def _group_version(api_version: str) -> str:

@@ -57,12 +57,16 @@ class CustomScaleHandler:
                 raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
 
         async def change(old: Unstructured) -> Unstructured:
-            scale = wanted(old)
+            scale = self._handler.addressed(wanted(old), context)
             if scale.spec.replicas < 0:
                 problem = errors.invalid("spec.replicas", scale.spec.replicas, "should be a non-negative integer")
                 raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, context.info.name, [problem])
             content = paths.replaced(old.content, self._places.spec_replicas_path, scale.spec.replicas)
-            return with_metadata(with_content(old, content), resource_version=scale.metadata.resource_version)
+            version = scale.metadata.resource_version
+            if context.info.verb == "patch" and version == old.metadata.resource_version:
+                # A patch that names no version may be tried again.
+                version = ""
+            return with_metadata(with_content(old, content), resource_version=version)
 
         write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
         write = dataclasses.replace(

@@ -62,6 +62,10 @@ def _parsed(context: RequestContext, strategy: Strategy[Any], field_validation: 
     raise errors.UnsupportedMediaType("415: Unsupported Media Type", details=StatusDetails())
 
 
+_KINDS = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+"""What Go's decoder calls values that are no objects."""
+
+
 def unconditional(new: Any, old: Any) -> Any:
     """The patched object without the version it was read at: a patch that names none may be tried again."""
     if new.metadata.resource_version == old.metadata.resource_version:
@@ -114,9 +118,8 @@ def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_v
     if patch is None:
         raise errors.BadRequest("Invalid JSON Patch")
     if not isinstance(patch, dict):
-        kinds = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
         raise errors.BadRequest(
-            f"error decoding patch: json: cannot unmarshal {kinds[type(patch)]} into Go value of type "
+            f"error decoding patch: json: cannot unmarshal {_KINDS[type(patch)]} into Go value of type "
             "map[string]interface {}"
         )
     repeated = _repeated(patch)
@@ -245,8 +248,11 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
         patch, duplicates = yaml_bodies.load(context)
     except yaml.YAMLError as error:
         raise errors.BadRequest(f"error decoding YAML: error converting YAML to JSON: {error}") from error
-    if not isinstance(patch, dict) or not patch.get("kind") or not patch.get("apiVersion"):
-        given = patch if isinstance(patch, dict) else {}
+    if patch is not None and not isinstance(patch, dict):
+        told = "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal"
+        raise errors.BadRequest(f"{told} {_KINDS[type(patch)]} into Go value of type map[string]interface {{}}")
+    if not patch or not patch.get("kind") or not patch.get("apiVersion"):
+        given = patch or {}
         raise errors.BadRequest(
             f"invalid object type: {given.get('apiVersion', '') or '/'}, Kind={given.get('kind', '')}"
         )
