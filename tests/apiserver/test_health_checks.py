@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from keelback.apiserver import health_checks
 from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.watch_feed import CacheFeed
-from keelback.component.health import HealthResults
+from keelback.component.health import HealthResults, ping
 from keelback.component.http import Request, Response
 from keelback.concurrency.clock import SystemClock
 from keelback.storage.embedded import EmbeddedStore
@@ -34,7 +34,7 @@ HOOK_CHECKS = tuple(f"poststarthook/{name}" for name in HOOKS)
 CHECKS = {
     "healthz": ("ping", "etcd", *HOOK_CHECKS),
     "livez": ("ping", "etcd", *HOOK_CHECKS),
-    "readyz": ("ping", "etcd", "etcd-readiness", "informer-sync", *HOOK_CHECKS),
+    "readyz": ("ping", "etcd", "etcd-readiness", "informer-sync", *HOOK_CHECKS, "shutdown"),
 }
 
 
@@ -91,7 +91,7 @@ def failing(
         feed.is_following = feed_follows
         hooks = StartHooks()
         hooks.finish(*finished)
-        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks, HealthResults(), {})}
+        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks, HealthResults(), {}, ping)}
         try:
             return set(await found[endpoint].failures())
         finally:

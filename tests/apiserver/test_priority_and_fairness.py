@@ -275,7 +275,7 @@ async def test_who_goes_away_while_it_waits_is_forgotten(world: World) -> None:
     assert "flood" not in await world.read("/debug/api_priority_and_fairness/dump_requests")
 
 
-@in_world()
+@in_world(max_requests_inflight=4000)
 async def test_turns_on_the_loop_are_fair_whatever_one_tenant_asks_for(world: World) -> None:
     """All have seats. Each request takes ten milliseconds of the loop, so only one is begun in a round."""
     world.slow.seconds = 0.01

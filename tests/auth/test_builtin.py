@@ -17,6 +17,7 @@ from keelback.auth import bootstrap_policy, builtin
 from keelback.auth.attributes import Attributes
 from keelback.auth.authentication import AuthenticationFailed, RequestAuthenticator
 from keelback.auth.authorizers import DEFAULT_MODES, Authorizers
+from keelback.auth.certificates import CertificateAuthenticator
 from keelback.auth.jwt import VerifyingKey
 from keelback.auth.node_graph import NodeGraph
 from keelback.auth.rbac import Policy
@@ -53,7 +54,8 @@ def _authenticator(pki: ClusterPKI) -> RequestAuthenticator:
         clock=clock,
         token_file=TokenFileAuthenticator.parse("t,joe,7"),
     )
-    return builtin.request_authenticator(client_ca_pem=pki.ca.certificate_pem, tokens=tokens, clock=clock)
+    certificates = CertificateAuthenticator(pki.ca.certificate_pem, clock)
+    return builtin.request_authenticator(certificates=certificates, tokens=tokens)
 
 
 def _name(pki: ClusterPKI, request: Request) -> str:

@@ -21,6 +21,7 @@ from keelback.auth.authentication import AnonymousAuthenticator, Authenticated, 
 from keelback.auth.authentication_configuration import AnonymousConfiguration, AuthenticationConfiguration
 from keelback.auth.authorization_configuration import unchanged_types
 from keelback.auth.authorizers import AuthorizationSettings, Authorizers, RuleSource, SwitchingAuthorizer
+from keelback.auth.certificates import CertificateAuthenticator
 from keelback.auth.configuration_reload import ConfigurationReload, ReloadMetrics
 from keelback.auth.jwt import VerifyingKey
 from keelback.auth.node_graph import NodeGraph
@@ -80,11 +81,11 @@ class Authentication:
             token_file=TokenFileAuthenticator.parse(token_file_text) if token_file_text else None,
             others=others,
         )
+        self.certificates = CertificateAuthenticator(client_ca_pem, clock)
         proxies = settings.request_header
         self.requests: RequestAuthenticator = builtin.request_authenticator(
-            client_ca_pem=client_ca_pem,
+            certificates=self.certificates,
             tokens=self.tokens,
-            clock=clock,
             proxies=None if proxies is None else RequestHeaderAuthenticator(proxies, clock),
             anonymous=self._anonymous,
         )

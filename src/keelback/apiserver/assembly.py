@@ -63,6 +63,7 @@ from keelback.apiserver.served_resources import ServedResources
 from keelback.apiserver.server import OWN, APIServer
 from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.shared_store import SharedStore
+from keelback.apiserver.termination import Termination
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.apiserver.webhook_services import WebhookServices
@@ -151,6 +152,8 @@ class APIServerConfig:
     store_is_shared: bool = False
     """Whether other servers write to the store too."""
     request_limits: RequestLimits = request_limits.DEFAULT
+    profiling: bool = False
+    """Whether /debug/pprof is served."""
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
 
@@ -158,8 +161,20 @@ class APIServerConfig:
 class RunningAPIServer:
     """A server that answers. `run` keeps its caches in step with the store."""
 
-    def __init__(self, server: APIServer, feed: CacheFeed, in_process: set[str], audit_ids: AuditIDs) -> None:
+    def __init__(
+        self,
+        server: APIServer,
+        feed: CacheFeed,
+        in_process: set[str],
+        audit_ids: AuditIDs,
+        termination: Termination,
+        authentication: Authentication,
+    ) -> None:
         """`in_process` is where the names of those are put who have a client in this process."""
+        self.termination = termination
+        """Stands before the handler where the server shall end without a failed request."""
+        termination.handler = self.handle
+        self._authentication = authentication
         self._in_process = in_process
         self._audit_ids = audit_ids
         self._server = server
@@ -172,6 +187,10 @@ class RunningAPIServer:
     async def handle(self, request: Request) -> AnyResponse:
         """The handler for the front door."""
         return self._audit_ids.mark(request, await self._server.handle(request))
+
+    def trust_clients(self, authorities_pem: bytes) -> None:
+        """Believe client certificates of these authorities, and no other. Raises ValueError."""
+        self._authentication.certificates.trust(authorities_pem)
 
     def client(self, identity: UserInfo, user_agent: str = "keelback") -> Client:
         """A client in this process, acting as the identity."""
@@ -308,12 +327,15 @@ class _Assembly:
         hooks = StartHooks()
         results = HealthResults()
         more = {} if self._at_rest is None else self._at_rest.checks()
-        health = health_checks.endpoints(self._store, self._feed, hooks, results, more)
+        termination = Termination()
+        health = health_checks.endpoints(self._store, self._feed, hooks, results, more, termination.check)
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results, version)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
-        running = RunningAPIServer(self._server, self._feed, self._in_process, audit_ids)
+        running = RunningAPIServer(
+            self._server, self._feed, self._in_process, audit_ids, termination, self._authentication
+        )
         running.follow(lambda: self._config.compact(self._beneath, self._clock))
         if self._at_rest is not None:
             running.follow(self._at_rest.run)
@@ -402,6 +424,10 @@ class _Assembly:
         if control is not None:
             control.configure()
             running.follow(control.run)
+        if self._config.profiling:
+            from keelback.apiserver import profiling  # what only few servers need
+
+            profiling.add(self._server)
 
     def _identity(self, client: Client) -> IdentityLease:
         hostname = self._config.hostname

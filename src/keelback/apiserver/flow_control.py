@@ -38,7 +38,7 @@ class FlowControl:
         metrics: FlowMetrics,
         clock: Clock,
     ) -> None:
-        """`handlers` are those of the resources, by group and plural; `seats` is how many requests may be in work at once."""
+        """`handlers` are those of the resources, by group and plural; `seats` is how many requests may be in work."""
         self.levels = PriorityLevels(seats, *bootstrap_flow_control.mandatory(), clock.monotonic())
         metrics.watch(self.levels)
         self.gate = PriorityAndFairness(self.levels, _Widths(handlers), metrics, clock)

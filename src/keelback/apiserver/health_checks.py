@@ -50,7 +50,12 @@ class StartHooks:
 
 
 def endpoints(
-    store: Store, feed: CacheFeed, hooks: StartHooks, results: HealthResults, more: Mapping[str, Check]
+    store: Store,
+    feed: CacheFeed,
+    hooks: StartHooks,
+    results: HealthResults,
+    more: Mapping[str, Check],
+    shutdown: Check,
 ) -> tuple[HealthChecks, ...]:
     """The three, with `more` checks in each. A server that is alive may be unready: it does not know then what the
     store holds."""
@@ -71,4 +76,5 @@ def endpoints(
     for one in (healthz, livez, readyz):
         for name, check in (*hooks.checks().items(), *more.items()):
             one.add(name, check)
+    readyz.add("shutdown", shutdown)
     return healthz, livez, readyz

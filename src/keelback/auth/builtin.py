@@ -14,7 +14,6 @@ from keelback.auth.authentication import (
     UnionAuthenticator,
     UnionTokenAuthenticator,
 )
-from keelback.auth.certificates import CertificateAuthenticator
 from keelback.auth.jwt import VerifyingKey
 from keelback.auth.service_accounts import DEFAULT_ISSUER, ServiceAccountAuthenticator
 from keelback.auth.static_tokens import BootstrapTokenAuthenticator, TokenFileAuthenticator
@@ -56,9 +55,8 @@ def token_authenticator(
 
 def request_authenticator(
     *,
-    client_ca_pem: bytes,
+    certificates: RequestAuthenticator,
     tokens: TokenAuthenticator,
-    clock: Clock,
     proxies: RequestAuthenticator | None = None,
     anonymous: RequestAuthenticator | None = _ANONYMOUS,
 ) -> RequestAuthenticator:
@@ -66,5 +64,5 @@ def request_authenticator(
     kinds: list[RequestAuthenticator] = [TransportIdentity()]
     if proxies is not None:
         kinds.append(proxies)
-    kinds += (CertificateAuthenticator(client_ca_pem, clock), BearerTokenAuthenticator(tokens))
+    kinds += (certificates, BearerTokenAuthenticator(tokens))
     return UnionAuthenticator(kinds, anonymous)

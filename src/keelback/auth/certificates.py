@@ -39,6 +39,11 @@ class CertificateAuthenticator:
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
 
+    def trust(self, authorities_pem: bytes) -> None:
+        """Believe these authorities from now on, and no other. Raises ValueError."""
+        self._authorities = x509.load_pem_x509_certificates(authorities_pem)
+        self._known.clear()
+
     async def authenticate(self, request: Request) -> Authenticated | None:
         der = request.peer_certificate
         user = None if der is None else self.identify(der)

@@ -15,6 +15,7 @@ from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.bootstrap.encryption_options import EncryptionOptions
+from keelback.bootstrap.request_options import RequestOptions
 from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
@@ -24,7 +25,9 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APIServerOptions(VersionOptions, AccessOptions, AuditOptions, EncryptionOptions, AggregationOptions):
+class APIServerOptions(
+    VersionOptions, AccessOptions, AuditOptions, EncryptionOptions, AggregationOptions, RequestOptions
+):
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
@@ -41,6 +44,7 @@ class APIServerOptions(VersionOptions, AccessOptions, AuditOptions, EncryptionOp
         VersionOptions.__post_init__(self)
         AccessOptions.__post_init__(self)
         AggregationOptions.__post_init__(self)
+        RequestOptions.__post_init__(self)
         self.check_audit()
         self.check_encryption()
         self.optional_versions()

@@ -327,6 +327,7 @@ class ControlPlane:
             feature_gates=options.gates(),
             audit=options,
             encryption=options.encryption(),
+            request_limits=options.request_limits(),
             hostname=socket.gethostname(),
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )

@@ -35,6 +35,7 @@ from keelback.client import Client, HTTPSTransport, kubeconfig
 from keelback.component.flags import FlagError
 from keelback.component.http import Request
 from keelback.component.logs import logger
+from keelback.component.serving_certificates import ServingCertificates
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import EncryptionError
 
@@ -74,7 +75,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.apiserver.server import too_large
     from keelback.bootstrap import pki, resource_metrics
     from keelback.component.metrics import Registry
-    from keelback.component.serving import Server, server_context
+    from keelback.component.serving import Server
     from keelback.metrics import answers
     from keelback.metrics.server import ResourceMetrics
 
@@ -87,8 +88,10 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     local = address if IPv4Address(options.bind_address).is_unspecified else options.bind_address
     addresses = (address, local, str(services[1]))
     keys = pki.ensure_cluster_pki(Path(options.cert_dir), clock.now(), addresses=addresses)
+    client_ca = Path(options.client_ca_file) if options.client_ca_file else keys.ca.certificate_path
+    certificates = _certificates(options, keys, client_ca)
     config = APIServerConfig(
-        client_ca_pem=keys.ca.certificate_pem,
+        client_ca_pem=client_ca.read_bytes(),
         service_account_key_pem=keys.service_account.key_pem,
         kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
         kubelet_client_key=keys.apiserver_kubelet_client.key_path,
@@ -110,6 +113,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         feature_gates=options.gates(),
         audit=options,
         encryption=options.encryption(),
+        request_limits=options.request_limits(),
+        profiling=options.profiling,
         hostname=socket.gethostname(),
         compact=stores.compactor(options),
         store_is_shared=bool(options.etcd_servers),
@@ -119,21 +124,41 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         usage = ResourceMetrics(clock)
         extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
         api = await assembly.start(store, config, clock, _chance(), Registry(), (extension,))
-        context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
-        server = Server(api.handle, context, options.bind_address, options.secure_port, too_large=too_large)
+        server = Server(
+            api.termination.handle,
+            certificates.context,
+            options.bind_address,
+            options.secure_port,
+            too_large=too_large,
+        )
         await server.start()
         _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
         _log.info("The API server answers", address=local, port=options.secure_port)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(api.run())
             tasks.create_task(resource_metrics.run(usage, api.client, keys.ca.certificate_pem, None, clock))
+            tasks.create_task(certificates.run(clock, lambda: api.trust_clients(client_ca.read_bytes())))
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
                 # Requests under way need what the server runs: they are finished first.
-                await server.shutdown()
+                await api.termination.end(
+                    (server,),
+                    clock,
+                    delay_seconds=options.shutdown_delay_duration,
+                    grace_seconds=options.request_timeout,
+                    sends_retry_after=options.shutdown_send_retry_after,
+                )
     finally:
         await store.close()
+
+
+def _certificates(options: StandaloneAPIServerOptions, keys: ClusterPKI, client_ca: Path) -> ServingCertificates:
+    own = options.key_pair(keys.apiserver.certificate_path, keys.apiserver.key_path)
+    try:
+        return ServingCertificates(own, client_ca, named=options.named_pairs(), settings=options.tls_settings())
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"--tls-cert-file, --tls-sni-cert-key, --client-ca-file: {error}") from error
 
 
 def _advertised(options: StandaloneAPIServerOptions) -> str:

@@ -13,6 +13,7 @@ from keelback.bootstrap.components import (
     ProxyOptions,
     SchedulerOptions,
 )
+from keelback.bootstrap.serving_options import ServingOptions
 from keelback.bootstrap.stores import StoreOptions
 
 
@@ -22,7 +23,7 @@ class ClientOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneAPIServerOptions(StoreOptions, APIServerOptions):
+class StandaloneAPIServerOptions(StoreOptions, ServingOptions, APIServerOptions):
     cert_dir: Annotated[
         str,
         "The cluster's certificates, and kubeconfigs for the administrator (admin.conf) and the components; "
@@ -34,6 +35,7 @@ class StandaloneAPIServerOptions(StoreOptions, APIServerOptions):
 
     def __post_init__(self) -> None:
         StoreOptions.__post_init__(self)
+        ServingOptions.__post_init__(self)
         APIServerOptions.__post_init__(self)
 
 

@@ -27,6 +27,15 @@ class _DurationMark:
 Duration = Annotated[float, _DurationMark()]
 """Seconds, written as Go writes durations: `40s`, `1m30s`, `500ms`."""
 
+
+@dataclass(frozen=True, slots=True)
+class _WholeMark:
+    pass
+
+
+Texts = Annotated[tuple[str, ...], _WholeMark()]
+"""Texts that may have commas: the flag is given once for each."""
+
 Options = TypeVar("Options")
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -144,6 +153,8 @@ def _flag(field: str, hint: Any) -> Flag:
                 description = note
             elif isinstance(note, _DurationMark):
                 read = parse_duration
+            elif isinstance(note, _WholeMark):
+                read = _one
     if get_origin(hint) in (Union, types.UnionType):
         inner = [part for part in get_args(hint) if part is not type(None)]
         return dataclasses.replace(_flag(field, inner[0]), description=description)
@@ -157,6 +168,10 @@ def _flag(field: str, hint: Any) -> Flag:
         is_map=origin is not None and issubclass(origin, Mapping),
         read=read or _reader(hint, origin),
     )
+
+
+def _one(text: str) -> tuple[str, ...]:
+    return (text,)
 
 
 def _reader(hint: Any, origin: Any) -> Callable[[str], Any]:

@@ -113,6 +113,6 @@ class HealthChecks:
             for name in self.checks
         ]
         if unknown := sorted(excluded - self.checks.keys()):
-            names = ", ".join(f'"{name}"' for name in unknown)
+            names = ",".join(f'"{name}"' for name in unknown)
             lines.append(f"warn: some health checks cannot be excluded: no matches for {names}\n")
         return "".join(lines)

@@ -47,6 +47,8 @@ class Shared(Protocol):
     handler: Handler
     limits: Limits
     closing: bool
+    keeps_alive: bool
+    """Whether connections stay open after an answer: not once the server ends."""
     too_large: Callable[[int], Response]
 
     def date(self) -> str:
@@ -209,7 +211,7 @@ class HTTPConnection(asyncio.Protocol):
                 response = parsed.response or await self._ask(parsed.request)
                 if type(response) is Response:
                     # A refused upgrade cannot go on as HTTP: what follows may already be the other protocol.
-                    keep_alive = parsed.keep_alive and not parsed.upgrade and not shared.closing
+                    keep_alive = parsed.keep_alive and not parsed.upgrade and shared.keeps_alive
                     await self._send(parsed.request, response, keep_alive)
                 elif isinstance(response, StreamingResponse):
                     keep_alive = await self._stream(parsed, response)

@@ -70,6 +70,11 @@ def configure(
         root.addHandler(_Bridge(logging.WARNING))
 
 
+def set_verbosity(number: int) -> None:
+    """Write as much as a component of Kubernetes does with `-v=number`: details from 4 on."""
+    _sink.level = DEBUG if number >= 4 else INFO
+
+
 class Logger:
     """Writes lines under one name, each with the values bound to it."""
 

@@ -67,6 +67,7 @@ class Server:
         self.limits = limits or Limits()
         self.too_large = too_large or _too_large
         self.closing = False
+        self.keeps_alive = True
         self._ssl_context = ssl_context
         self._host = host
         self._port = port
@@ -133,6 +134,7 @@ class Server:
     async def shutdown(self, grace_seconds: float = 10.0) -> None:
         """Accept nobody, end streams, let requests finish for the grace time, then close what is left."""
         self.closing = True
+        self.keeps_alive = False
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._server is not None:

@@ -1,0 +1,57 @@
+"""The flags about requests, TLS and the end of an API server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keelback.bootstrap.components import APIServerOptions
+from keelback.bootstrap.standalone_options import StandaloneAPIServerOptions
+from keelback.component import flags
+from keelback.component.flags import FlagError
+from keelback.component.serving_certificates import KeyPair
+
+
+def test_limits_are_upstream_s_unless_given() -> None:
+    default = flags.parse(APIServerOptions, []).request_limits()
+    assert (default.seats, default.request_timeout_seconds, default.min_request_timeout_seconds) == (600, 60, 1800)
+    given = flags.parse(
+        APIServerOptions,
+        ["--max-requests-inflight=40", "--max-mutating-requests-inflight=20", "--request-timeout=1m30s"],
+    )
+    assert (given.request_limits().seats, given.request_limits().request_timeout_seconds) == (60, 90)
+    off = flags.parse(APIServerOptions, ["--enable-priority-and-fairness=false", "--max-requests-inflight=0"])
+    assert not off.request_limits().enable_priority_and_fairness
+
+
+def test_certificates_for_names_may_be_several() -> None:
+    arguments = ["--tls-sni-cert-key=a.crt,a.key", "--tls-sni-cert-key=b.crt,b.key:*.example.com,example.com"]
+    assert flags.parse(StandaloneAPIServerOptions, arguments).named_pairs() == (
+        KeyPair(Path("a.crt"), Path("a.key")),
+        KeyPair(Path("b.crt"), Path("b.key"), ("*.example.com", "example.com")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("--max-requests-inflight=-1", "--max-requests-inflight can not be negative value"),
+        ("--request-timeout=-1s", "--request-timeout can not be negative value"),
+        ("--tls-cert-file=a.crt", "--tls-cert-file and --tls-private-key-file go together"),
+        ("--tls-min-version=VersionTLS11", "unknown tls version"),
+        ("--tls-cipher-suites=TLS_RSA_WITH_RC4_128_SHA", "not supported or doesn't exist"),
+        ("--tls-sni-cert-key=a.crt", "expected comma separated certificate and key file paths"),
+        ("--shutdown-delay-duration=-1s", "--shutdown-delay-duration can not be negative value"),
+        ("--goaway-chance=0.01", "HTTP/2"),
+    ],
+)
+def test_what_cannot_be_is_said(argument: str, problem: str) -> None:
+    with pytest.raises(FlagError, match=problem):
+        flags.parse(StandaloneAPIServerOptions, [argument])
+
+
+def test_no_seats_at_all_are_refused() -> None:
+    arguments = ["--max-requests-inflight=0", "--max-mutating-requests-inflight=0"]
+    with pytest.raises(FlagError, match="can not both be 0"):
+        flags.parse(APIServerOptions, arguments)
