@@ -22,6 +22,10 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CERTIFICATES = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 STORAGE = "/apis/storage.k8s.io/v1"
+REGISTRATION = "/apis/apiregistration.k8s.io/v1/apiservices"
+ELSEWHERE = "wardle.example.com"
+AUTHENTICATION = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+AS_ADMINISTRATOR = {"x-remote-user": "admin", "x-remote-group": "system:masters"}
 JANE = UserInfo("jane", groups=("readers", "system:authenticated"))
 BOB = UserInfo("bob", groups=("system:authenticated",))
 CAROL = UserInfo("carol", groups=("system:authenticated",))
@@ -101,6 +105,14 @@ def simple(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, 
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **more}
 
 
+def api_service(group: str, version: str = "v1") -> dict[str, Any]:
+    """One whose server is in somebody's own hands."""
+    spec = {"group": group, "version": version, "groupPriorityMinimum": 1000, "versionPriority": 15}
+    service = {"name": "mine", "namespace": "default"}
+    name, kind = f"{version}.{group}", "apiregistration.k8s.io/v1"
+    return simple("APIService", name, kind, spec={**spec, "insecureSkipTLSVerify": True, "service": service})
+
+
 async def prepare(ask: Ask) -> None:
     """Two nodes with a pod each, and users who may a little."""
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -164,6 +176,7 @@ async def prepare(ask: Ask) -> None:
     made += [(f"{API}/pods", pod(f"at-{number}", "n1", 1)) for number in range(len(HERE))]
     made.append((f"{RBAC}/clusterroles", role("strong", rule("*", "*", "*"), kind="ClusterRole")))
     made.append((CERTIFICATES, sample(CertificateSigningRequest, "csr")))
+    made.append((REGISTRATION, api_service(ELSEWHERE)))
     for path, body in made:
         status, answer = await ask("POST", path, body)
         assert status == 201, (path, answer)
@@ -1128,6 +1141,79 @@ CASES: tuple[Case, ...] = (
         "/api/v1/nodes/file:here:80/proxy/",
         400,
         "invalid node request",
+    ),
+    # Other servers answer for a group: who may not ask here may not ask them, whoever they say they are.
+    Case(
+        "a resource of another server",
+        BOB,
+        "GET",
+        f"/apis/{ELSEWHERE}/v1/flunders",
+        403,
+        denied("bob", "list", "flunders", ELSEWHERE, ""),
+    ),
+    Case(
+        "a resource of another server, in one's namespace",
+        JANE,
+        "POST",
+        f"/apis/{ELSEWHERE}/v1/namespaces/default/flunders",
+        403,
+        denied("jane", "create", "flunders", ELSEWHERE),
+        {},
+    ),
+    Case(
+        "a resource of another server, as if from a proxy",
+        BOB,
+        "GET",
+        f"/apis/{ELSEWHERE}/v1/flunders",
+        403,
+        denied("bob", "list", "flunders", ELSEWHERE, ""),
+        headers=AS_ADMINISTRATOR,
+    ),
+    Case(
+        "a resource of another server, by nobody as if from a proxy",
+        ANONYMOUS,
+        "GET",
+        f"/apis/{ELSEWHERE}/v1/flunders",
+        403,
+        denied("system:anonymous", "list", "flunders", ELSEWHERE, ""),
+        headers=AS_ADMINISTRATOR,
+    ),
+    Case("Secrets, as if from a proxy", ANONYMOUS, "GET", f"{API}/secrets", 403, "forbidden", headers=AS_ADMINISTRATOR),
+    Case(
+        "a server for a group",
+        JANE,
+        "POST",
+        REGISTRATION,
+        403,
+        denied("jane", "create", "apiservices", "apiregistration.k8s.io", ""),
+        api_service("mine.example.com"),
+    ),
+    Case(
+        "a server in place of this one",
+        BOB,
+        "PUT",
+        f"{REGISTRATION}/v1.apps",
+        403,
+        denied("bob", "update", "apiservices", "apiregistration.k8s.io", ""),
+        api_service("apps"),
+    ),
+    Case(
+        "that a server is well",
+        JANE,
+        "PATCH",
+        f"{REGISTRATION}/v1.{ELSEWHERE}/status",
+        403,
+        denied("jane", "patch", "apiservices/status", "apiregistration.k8s.io", ""),
+        {"status": {}},
+    ),
+    Case(
+        "whom aggregated servers believe",
+        JANE,
+        "PATCH",
+        AUTHENTICATION,
+        403,
+        denied("jane", "patch", "configmaps", "", "kube-system"),
+        {"data": {}},
     ),
     # A pod's account has no rights but what it is given.
     Case("an account's own Secrets", ROBOT, "GET", f"{API}/secrets", 403, denied(ROBOT.name, "list", "secrets")),
