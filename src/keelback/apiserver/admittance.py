@@ -13,8 +13,6 @@ from keelback.component.http import TEXT_HEADERS, AnyResponse, Response
 Proceed: TypeAlias = Callable[[RequestContext, Attributes], Coroutine[Any, Any, AnyResponse]]
 
 _READS = frozenset({"get", "list", "watch", "head", "options"})
-_LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
-_LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
 _BODY = b"Too many requests, please try again later.\n"
 
 
@@ -24,13 +22,6 @@ class Gate(Protocol):
     async def serve(self, context: RequestContext, attributes: Attributes, proceed: Proceed) -> AnyResponse:
         """The answer of `proceed` when the request's turn has come, or one that says to come back later."""
         ...
-
-
-def is_long_running(info: RequestInfo) -> bool:
-    """Whether a request lasts as long as its client likes: neither limits nor deadlines are for it."""
-    if info.is_resource_request:
-        return info.verb in _LONG_RUNNING_VERBS or info.subresource in _LONG_RUNNING_SUBRESOURCES
-    return info.path.startswith("/debug/pprof/")
 
 
 def is_mutating(info: RequestInfo) -> bool:

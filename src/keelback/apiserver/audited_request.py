@@ -14,7 +14,7 @@ import msgspec
 
 from keelback.apimachinery import protobuf
 from keelback.apimachinery.meta import Object
-from keelback.apiserver.request_info import RequestInfo
+from keelback.apiserver.request_info import RequestInfo, is_long_running
 from keelback.audit.backends import AuditMetrics, Union
 from keelback.audit.events import (
     AuditedUser,
@@ -45,8 +45,6 @@ _PATH_SAFE = "/$&+,:;=@!'()*~"
 _MOST_USER_AGENT = 1024
 # What a request of this process itself comes from.
 _LOOPBACK = "::1"
-_LONG_RUNNING_VERBS = frozenset(("watch", "proxy"))
-_LONG_RUNNING_PARTS = frozenset(("attach", "exec", "proxy", "log", "portforward"))
 _CLOSED_EARLY = ResponseStatus({}, status="Success", message="Connection closed early", code=200)
 _REMOVED = re.compile(r"unavailable in v(\d+\.\d+)\+")
 _log = logger("apiserver.audit")
@@ -85,7 +83,7 @@ class RequestAudit:
         self._keeps_response = noted.level is Level.REQUEST_RESPONSE and info.is_resource_request
         self._admission_annotations = annotations
         self._keeps_request = noted.level in (Level.REQUEST, Level.REQUEST_RESPONSE)
-        self._is_long_running = info.verb in _LONG_RUNNING_VERBS or info.subresource in _LONG_RUNNING_PARTS
+        self._is_long_running = is_long_running(info)
         self._annotations: dict[str, str] = {}
         self._event = Event(
             level=noted.level.value,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keelback.apiserver.admittance import Proceed, is_long_running, is_mutating, too_many_requests
+from keelback.apiserver.admittance import Proceed, is_mutating, too_many_requests
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.request_info import is_long_running
 from keelback.apiserver.steps import Steps
 from keelback.auth.attributes import Attributes
 from keelback.auth.users import MASTERS_GROUP

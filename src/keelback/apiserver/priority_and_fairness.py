@@ -10,9 +10,10 @@ import asyncio
 from functools import partial
 from typing import Final, Protocol
 
-from keelback.apiserver.admittance import Proceed, is_long_running, is_mutating, too_many_requests
+from keelback.apiserver.admittance import Proceed, is_mutating, too_many_requests
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.flow_metrics import FlowMeter, FlowMetrics
+from keelback.apiserver.request_info import is_long_running
 from keelback.apiserver.steps import Steps
 from keelback.auth.attributes import Attributes
 from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer

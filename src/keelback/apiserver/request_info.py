@@ -8,6 +8,8 @@ from keelback.component.http import Request, query_flag, query_values
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
+_LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
 
 
 class RequestInfo(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +58,13 @@ def parse(request: Request) -> RequestInfo:
     return _with_collection_verb(
         request, verb, is_watch_path, group, version, (namespace, resource, name, subresource, tail)
     )
+
+
+def is_long_running(info: RequestInfo) -> bool:
+    """Whether a request lasts as long as its client likes: neither limits nor deadlines are for it."""
+    if info.is_resource_request:
+        return info.verb in _LONG_RUNNING_VERBS or info.subresource in _LONG_RUNNING_SUBRESOURCES
+    return info.path.startswith("/debug/pprof/")
 
 
 def _locate(rest: list[str]) -> tuple[str, str, str, str, str]:

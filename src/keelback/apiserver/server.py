@@ -11,7 +11,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info, storage_failures
-from keelback.apiserver.admittance import Gate, is_long_running
+from keelback.apiserver.admittance import Gate
 from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
@@ -150,7 +150,7 @@ class APIServer:
     async def _answer(self, context: RequestContext) -> AnyResponse:
         auditor = self.auditor
         context.timeout_seconds = self.limits.request_timeout_seconds
-        if "timeout=" in context.request.query and not is_long_running(context.info):
+        if "timeout=" in context.request.query and not request_info.is_long_running(context.info):
             context.timeout_seconds = self.limits.timeout_seconds(context.query.get("timeout", ""))
         if context.info.verb == "watch":
             context.watch_seconds = self.watch_seconds
