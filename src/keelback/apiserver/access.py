@@ -5,6 +5,7 @@ Roles, bindings and the graph of nodes are followed in memory; configuration fil
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -188,27 +189,17 @@ class Authorization:
     def follow(self, lookup: CacheLookup) -> Sequence[CacheFollower]:
         """Take in what there is, and give what takes in what changes."""
         policy, graph = self.policy, self.graph
-        kinds: Sequence[tuple[type[Object], Callable[[Any], None], Callable[[Any], None]]] = (
-            (rbac_v1.ClusterRole, policy.put, policy.remove),
-            (rbac_v1.ClusterRoleBinding, policy.put, policy.remove),
-            (rbac_v1.Role, policy.put, policy.remove),
-            (rbac_v1.RoleBinding, policy.put, policy.remove),
-            (Pod, graph.put_pod, lambda pod: graph.remove_pod(pod.metadata.namespace, pod.metadata.name)),
-            (
-                PersistentVolume,
-                graph.put_persistent_volume,
-                lambda volume: graph.remove_persistent_volume(volume.metadata.name),
-            ),
+        roles = (rbac_v1.ClusterRole, rbac_v1.ClusterRoleBinding, rbac_v1.Role, rbac_v1.RoleBinding)
+        kinds: Sequence[tuple[type[Object], Callable[[Any], None], Callable[[str, str], None]]] = (
+            *((kind, policy.put, functools.partial(policy.forget, kind)) for kind in roles),
+            (Pod, graph.put_pod, graph.remove_pod),
+            (PersistentVolume, graph.put_persistent_volume, lambda _, name: graph.remove_persistent_volume(name)),
             (
                 storage_v1.VolumeAttachment,
                 graph.put_volume_attachment,
-                lambda attachment: graph.remove_volume_attachment(attachment.metadata.name),
+                lambda _, name: graph.remove_volume_attachment(name),
             ),
-            (
-                resource_v1.ResourceSlice,
-                graph.put_resource_slice,
-                lambda resource_slice: graph.remove_resource_slice(resource_slice.metadata.name),
-            ),
+            (resource_v1.ResourceSlice, graph.put_resource_slice, lambda _, name: graph.remove_resource_slice(name)),
         )
         return [CacheFollower(kind, lookup, self._clock, put, remove) for kind, put, remove in kinds]
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from keelback.apimachinery import codecs
+from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import Object
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.watch_cache import WatchCache, WatchOptions
+from keelback.apiserver.watch_wire import WatchRecord
 from keelback.concurrency.clock import Clock
 
 SETTLE_SECONDS = 3.0
@@ -54,7 +55,7 @@ class Followed:
 
 
 class CacheFollower:
-    """Calls `put` and `remove` with what changes, after `put` with what is there already."""
+    """Calls `put` with what is there and with what changes, and `remove` with namespace and name of what is gone."""
 
     def __init__(
         self,
@@ -62,18 +63,18 @@ class CacheFollower:
         lookup: CacheLookup,
         clock: Clock,
         put: Callable[[Any], None],
-        remove: Callable[[Any], None],
+        remove: Callable[[str, str], None],
     ) -> None:
         self._kind = kind
         self._clock = clock
         self._put = put
         self._remove = remove
-        self._cache = lookup.cache(kind.__kind__)
-        self._followed = Followed(self._cache)
+        self._lookup = lookup
+        self.cache = lookup.cache(kind.__kind__)
+        self._followed = Followed(self.cache)
+        self._known: set[tuple[str, str]] = set()
         # What is there already counts before the first request is answered.
-        for obj in lookup.scan(kind):
-            put(obj)
-        self._followed.note(self._cache.last_change)
+        self._since = self._take_all()
 
     async def settle(self) -> None:
         """Wait until what the cache knows now has been acted on, or for some seconds."""
@@ -82,13 +83,38 @@ class CacheFollower:
     async def run(self) -> NoReturn:
         """Follow until cancelled."""
         while True:
-            watcher = await self._cache.watch(WatchOptions())
-            self._followed.begin()
+            try:
+                watcher = await self.cache.watch(WatchOptions(resource_version=self._since))
+            except errors.StatusError:
+                # The cache has started anew since.
+                self._since = self._take_all()
+                continue
             while records := await watcher.next_records():
                 for record in records:
-                    if record.type == "DELETED":
-                        self._remove(codecs.decode(self._kind, record.object))
-                    elif record.type != "BOOKMARK":
-                        self._put(codecs.decode(self._kind, record.object))
-                    self._followed.acted(record.revision)
+                    self._take(record)
             await self._clock.sleep(_AGAIN_SECONDS)
+
+    def _take_all(self) -> int:
+        """Take in all that the cache has; its revision."""
+        gone = self._known
+        self._known = set()
+        for obj in self._lookup.scan(self._kind):
+            self._known.add((obj.metadata.namespace, obj.metadata.name))
+            self._put(obj)
+        for key in gone - self._known:
+            self._remove(*key)
+        self._followed.note(self.cache.last_change)
+        return self.cache.revision
+
+    def _take(self, record: WatchRecord) -> None:
+        if record.type != "BOOKMARK":
+            obj = codecs.decode(self._kind, record.object)
+            key = (obj.metadata.namespace, obj.metadata.name)
+            if record.type == "DELETED":
+                self._known.discard(key)
+                self._remove(*key)
+            else:
+                self._known.add(key)
+                self._put(obj)
+        self._since = record.revision
+        self._followed.note(record.revision)

@@ -132,9 +132,13 @@ class Policy:
 
     def remove(self, obj: RBACObject) -> None:
         """Forget a deleted role or binding."""
+        self.forget(type(obj), *_key(obj))
+
+    def forget(self, kind: type[RBACObject], namespace: str, name: str) -> None:
+        """Forget a role or binding that is no more."""
         self.generation += 1
-        key = _key(obj)
-        if isinstance(obj, (Role, ClusterRole)):
+        key = (namespace, name)
+        if issubclass(kind, (Role, ClusterRole)):
             self._roles.pop(key, None)
             self._compiled.pop(key, None)
         else:
