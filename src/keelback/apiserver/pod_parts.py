@@ -14,7 +14,7 @@ from keelback.apiserver import bodies, negotiation, options
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.part_admission import AdmittedAlready, admitted_part
 from keelback.apiserver.resource_handler import ResourceHandler
-from keelback.apiserver.resource_store import Deletion, precondition_failure
+from keelback.apiserver.resource_store import Deletion, Write, precondition_failure
 from keelback.apiserver.watch_cache import ListOptions
 from keelback.component.http import AnyResponse
 from keelback.registry.strategy import Strategy
@@ -90,7 +90,14 @@ class PodParts:
         spared = await self._take_disruption(context, pod, dry_run=dry_run) if _needs_budget(pod) else ""
         preconditions = given.preconditions if given else None
         version = preconditions.resource_version if preconditions else None
+        # A pod that was spared since it is not ready may have become so.
+        only = version or (pod.metadata.resource_version if spared else None)
+        stored = dataclasses.replace(write, admission=AdmittedAlready())
         try:
+            is_meant = not preconditions or preconditions.uid in (None, pod.metadata.uid)
+            if is_meant and not dry_run and only in (None, pod.metadata.resource_version):
+                marked = await self._mark(context, pod, only, stored)
+                only = None if only is None else marked.metadata.resource_version
             await self._pods.store.delete(
                 context.info.namespace,
                 context.info.name,
@@ -99,16 +106,41 @@ class PodParts:
                     propagation_policy=given.propagation_policy if given else None,
                     orphan_dependents=given.orphan_dependents if given else None,
                     uid=preconditions.uid if preconditions else None,
-                    # A pod that was spared since it is not ready may have become so.
-                    resource_version=version or (pod.metadata.resource_version if spared else None),
+                    resource_version=only,
                 ),
-                dataclasses.replace(write, subresource="", admission=AdmittedAlready()),
+                dataclasses.replace(stored, subresource=""),
             )
         except errors.Conflict:
             if spared and version is None:
                 raise _still_processed(spared) from None
             raise
         return _done(context)
+
+    async def _mark(self, context: RequestContext, pod: Any, version: str | None, write: Write) -> Any:
+        """Say in the pod's status why it goes, for whoever judges its failure (KEP-3329)."""
+
+        async def change(old: Any) -> Any:
+            key = self._pods.store.key(old.metadata.namespace, old.metadata.name)
+            held = old.metadata.resource_version
+            if old.metadata.uid != pod.metadata.uid:
+                raise precondition_failure(
+                    self._pods.kind, old.metadata.name, key, "UID", pod.metadata.uid, old.metadata.uid
+                )
+            if version is not None and version != held:
+                raise precondition_failure(self._pods.kind, old.metadata.name, key, "ResourceVersion", version, held)
+            evicted = core_v1.PodCondition(
+                type="DisruptionTarget",
+                status="True",
+                reason="EvictionByEvictionAPI",
+                message="Eviction API: evicting",
+                last_transition_time=context.now.replace(microsecond=0),
+            )
+            return replace(
+                old, status=replace(old.status, conditions=conditions.set_in_place(old.status.conditions, evicted))
+            )
+
+        written = await self._pods.store.update(pod.metadata.namespace, pod.metadata.name, change, write)
+        return written.obj
 
     async def _take_disruption(self, context: RequestContext, pod: Any, *, dry_run: bool) -> str:
         """Raises TooManyRequests or Forbidden. The name of the budget that counts nothing for this pod, or ""."""
