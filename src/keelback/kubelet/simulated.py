@@ -185,8 +185,8 @@ class Fleet:
             return
         now = self._clock.now()
         node = self._nodes[pod.spec.node_name]
-        if step.verb == "finish":
-            status = finished_status(pod, now)
+        if step.verb in ("finish", "kill"):
+            status = finished_status(pod, now, killed=step.verb == "kill")
         else:
             pod_ip = node.internal_ip if pod.spec.host_network else self._addresses[node.name].take(uid)
             status = running_status(pod, node.internal_ip, pod_ip, now)

@@ -15,6 +15,8 @@ READY = PREFIX + "ready"  # "false" keeps the pod from being Ready; may change a
 START_SECONDS = PREFIX + "start-seconds"  # how long until it runs
 RUN_SECONDS = PREFIX + "run-seconds"  # how long it runs; "forever" for a Job's pod that must not end by itself
 EXIT_CODE = PREFIX + "exit-code"  # what its containers end with; 0 unless given
+_ENDED = ("Succeeded", "Failed")
+_KILLED = 137
 
 
 # The narrow view of a pod: thousands are held.
@@ -74,7 +76,7 @@ class SimulatedPod(Object):
 class Step:
     """What becomes of a pod next, and how many seconds after the last thing that happened to it."""
 
-    verb: Literal["start", "update", "finish", "remove"]
+    verb: Literal["start", "update", "finish", "kill", "remove"]
     after_seconds: float = 0.0
 
 
@@ -82,10 +84,11 @@ def plan(pod: SimulatedPod, config: SimulatedConfig) -> Step | None:
     """The pod's next step, or None when it stays as it is."""
     annotations = pod.metadata.annotations
     if pod.metadata.deletion_timestamp is not None:
-        grace = pod.metadata.deletion_grace_period_seconds or 0
-        return Step("remove", min(float(grace), config.stop_seconds))
+        after = min(float(pod.metadata.deletion_grace_period_seconds or 0), config.stop_seconds)
+        # Whoever holds the object by a finalizer wants to see how the pod ended.
+        return Step("kill" if pod.metadata.finalizers and pod.status.phase not in _ENDED else "remove", after)
     phase = pod.status.phase
-    if phase in ("Succeeded", "Failed"):
+    if phase in _ENDED:
         return None
     if phase != "Running":
         return Step("start", _seconds(annotations.get(START_SECONDS), config.start_seconds))
@@ -165,10 +168,10 @@ def running_status(pod: SimulatedPod, host_ip: str, pod_ip: str, now: datetime) 
     }
 
 
-def finished_status(pod: SimulatedPod, now: datetime) -> dict[str, Any]:
-    """The status of a pod whose containers have ended."""
+def finished_status(pod: SimulatedPod, now: datetime, *, killed: bool = False) -> dict[str, Any]:
+    """The status of a pod whose containers have ended, by themselves or because the pod was deleted."""
     started = pod.status.start_time or now
-    code = int(_seconds(pod.metadata.annotations.get(EXIT_CODE), 0))
+    code = _KILLED if killed else int(_seconds(pod.metadata.annotations.get(EXIT_CODE), 0))
     reason = "PodCompleted" if code == 0 else "PodFailed"
     ended = [(one, {"terminated": _terminated(pod, one, code, started, now)}) for one in pod.spec.containers]
     return {
