@@ -76,7 +76,7 @@ def test_a_daemon_set_goes_back_to_a_revision_that_was_written_by_hand(calm: Clu
             job("per-index", 1, completions=2, parallelism=2, completionMode="Indexed", backoffLimitPerIndex=1),
             "Failed",
             "FailedIndexes",
-            {"failed": 4, "failedIndexes": "0-1"},
+            {"failed": 4, "failedIndexes": "0,1"},
         ),
         (
             job(
@@ -90,7 +90,7 @@ def test_a_daemon_set_goes_back_to_a_revision_that_was_written_by_hand(calm: Clu
             ),
             "Failed",
             "FailedIndexes",
-            {"failed": 2, "failedIndexes": "0-1"},
+            {"failed": 2, "failedIndexes": "0,1"},
         ),
         (
             job("enough", 0, completions=3, completionMode="Indexed", successPolicy={"rules": [{"succeededCount": 1}]}),

@@ -19,12 +19,12 @@ def parse(text: str, completions: int) -> set[int]:
 
 
 def written(indexes: Iterable[int]) -> str:
-    """The indexes in order; neighbours become a range."""
+    """The indexes in order; three neighbours and more become a range."""
     parts: list[str] = []
     run: list[int] = []
     for index in [*sorted(set(indexes)), None]:
         if run and (index is None or index != run[-1] + 1):
-            parts.extend([f"{run[0]}-{run[-1]}"] if len(run) > 1 else [str(run[0])])
+            parts.extend([f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run))
             run = []
         if index is not None:
             run.append(index)
