@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
+import msgspec
 import yaml
 
+from keelback.apimachinery import errors
+from keelback.apimachinery.meta import Status
 from keelback.client import Client
 from keelback.component.http import Request
 
@@ -199,6 +202,18 @@ class Objects:
                     return tree
                 latest = tree or latest
         raise TimeoutError
+
+    async def changes(self, kind: str, since: str, namespace: str, label_selector: str) -> Trees:
+        """The events of a watch from a version on, as far as there are any now. Raises Expired."""
+        resource = await self.resource(kind)
+        selected = _given(labelSelector=label_selector)
+        query = urlencode({"watch": "1", "resourceVersion": since, "timeoutSeconds": "1", **selected})
+        request = Request("GET", resource.path(namespace), query, {"accept": "application/json"})
+        async with self._client.transport.stream(request) as stream:
+            found = [event async for event in _events(stream.chunks())]
+        if found and found[-1]["type"] == "ERROR":
+            raise errors.from_status(msgspec.convert(found[-1]["object"], Status))
+        return found
 
     async def _seen(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[Tree | None]:
         """The object as it is now and after each change; None while there is none."""
