@@ -124,6 +124,28 @@ def test_a_component_takes_the_gates_it_acts_on_and_no_others() -> None:
     assert older.optional_versions() == (("networking.k8s.io", "v1alpha1"),)
 
 
+def test_an_admission_plugin_whose_gate_is_off_does_nothing() -> None:
+    async def labels_of_pod(ask: Server) -> set[str]:
+        zone = {"topology.kubernetes.io/zone": "a"}
+        node = {"metadata": {"name": "node", "labels": zone}}
+        assert (await ask("POST", "/api/v1/nodes", node))[0] == 201
+        await ask("POST", PODS, pod())
+        target = {"kind": "Binding", "apiVersion": "v1", "metadata": {"name": "one"}, "target": {"name": "node"}}
+        assert (await ask("POST", f"{PODS}/one/binding", target))[0] == 201
+        _, answer = await ask("GET", f"{PODS}/one")
+        return set(answer["metadata"].get("labels", {}))
+
+    async def has(ask: Server) -> None:
+        assert await labels_of_pod(ask) == {"topology.kubernetes.io/zone"}
+
+    async def has_not(ask: Server) -> None:
+        assert await labels_of_pod(ask) == set()
+
+    on(34, has_not)
+    on(34, has, {"PodTopologyLabelsAdmission": True})
+    on(35, has)
+
+
 def test_patches_and_applied_configurations_have_the_fields_of_the_version_too() -> None:
     async def work(ask: Server) -> None:
         await ask("POST", PODS, pod())

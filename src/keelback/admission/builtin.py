@@ -7,8 +7,9 @@ served, and EventRateLimit, ImagePolicyWebhook and NamespaceAutoProvision, which
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from keelback.admission.always_pull_images import AlwaysPullImages
 from keelback.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
@@ -50,6 +51,7 @@ from keelback.admission.webhooks import (
     WebhookCaller,
     WebhookDependencies,
 )
+from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.component.evaluations import Evaluations
 from keelback.concurrency.clock import Clock
 
@@ -82,12 +84,25 @@ class Dependencies:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureGate:
+    """The gate without which a plugin does nothing, and the minor version of Kubernetes since which it is on."""
+
+    name: str
+    on_since: int
+
+    def is_on(self, version: KubernetesVersion, asked: Mapping[str, bool]) -> bool:
+        """Whether it is on in a version, given what was asked of gates."""
+        return asked.get(self.name, version.minor >= self.on_since)
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """One plugin: its upstream name, whether it is on unless told otherwise, and how it is made."""
 
     name: str
     is_default: bool
     make: Callable[[Dependencies], AdmissionPlugin]
+    gate: FeatureGate | None = None
 
 
 PLUGINS: Sequence[Registration] = (
@@ -122,7 +137,12 @@ PLUGINS: Sequence[Registration] = (
     Registration("CertificateSigning", True, lambda given: CertificateSigning(given.is_allowed)),
     Registration("CertificateSubjectRestriction", True, lambda given: CertificateSubjectRestriction()),
     Registration("DefaultIngressClass", True, lambda given: DefaultIngressClass(given.reader)),
-    Registration("PodTopologyLabels", True, lambda given: PodTopologyLabels(given.reader)),
+    Registration(
+        "PodTopologyLabels",
+        True,
+        lambda given: PodTopologyLabels(given.reader),
+        FeatureGate("PodTopologyLabelsAdmission", on_since=35),
+    ),
     Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
     Registration(
         "MutatingAdmissionPolicy",
@@ -145,8 +165,18 @@ PLUGINS: Sequence[Registration] = (
     ),
 )
 
+GATES = frozenset(one.gate.name for one in PLUGINS if one.gate is not None)
+"""The feature gates that turn plugins on and off."""
 
-def build(given: Dependencies, *, enable: Iterable[str] = (), disable: Iterable[str] = ()) -> AdmissionChain:
+
+def build(
+    given: Dependencies,
+    *,
+    enable: Iterable[str] = (),
+    disable: Iterable[str] = (),
+    version: KubernetesVersion = DEFAULT,
+    gates: Mapping[str, bool] = MappingProxyType({}),
+) -> AdmissionChain:
     """The chain of the plugins that are on. Raises ValueError for a name that is none, or that is in both lists."""
     enabled, disabled = frozenset(enable), frozenset(disable)
     unknown = sorted((enabled | disabled) - {one.name for one in PLUGINS})
@@ -156,7 +186,11 @@ def build(given: Dependencies, *, enable: Iterable[str] = (), disable: Iterable[
     if both:
         raise ValueError(f"[{', '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
     chosen = [
-        one.make(given) for one in PLUGINS if (one.is_default or one.name in enabled) and one.name not in disabled
+        one.make(given)
+        for one in PLUGINS
+        if (one.is_default or one.name in enabled)
+        and one.name not in disabled
+        and (one.gate is None or one.gate.is_on(version, gates))
     ]
     if given.why_not_grant is not None:
         chosen.append(Grants(given.why_not_grant))

@@ -512,7 +512,13 @@ class _Assembly:
         disabled = self._config.disable_admission_plugins
         # As kubeadm: nodes may change only what is theirs.
         own = () if "NodeRestriction" in disabled else ("NodeRestriction",)
-        return admission_plugins.build(given, enable=(*own, *self._config.enable_admission_plugins), disable=disabled)
+        return admission_plugins.build(
+            given,
+            enable=(*own, *self._config.enable_admission_plugins),
+            disable=disabled,
+            version=self._config.kubernetes_version,
+            gates=self._config.feature_gates,
+        )
 
     async def _is_allowed(self, question: Question) -> bool:
         return (await self._rule(question)).is_allowed

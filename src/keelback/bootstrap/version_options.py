@@ -47,9 +47,10 @@ class VersionOptions:
             raise flags.FlagError(f'invalid argument "{given}" for "--feature-gates" flag: {error}') from error
 
     def _switchable(self) -> Collection[str]:
-        """The gates that this component acts on: the API server's alone decide which fields there are."""
+        """The gates that this component acts on: those of fields and of admission, which are the API server's."""
         if not self.has_switchable_gates:
             return ()
+        from keelback.admission import builtin
         from keelback.registry import feature_fields
 
-        return feature_fields.SWITCHABLE
+        return feature_fields.SWITCHABLE | builtin.GATES

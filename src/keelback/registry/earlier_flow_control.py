@@ -37,10 +37,9 @@ def _deprecated(strategy: Strategy[Any]) -> Strategy[Any]:
 
 
 def _of_stored(column: Column) -> Column:
-    """A column of the stored version, as one of this version."""
-    name = column.name.replace("Nominal", "Assured")
+    """A column of the stored version, of objects of this version."""
     return Column(
-        name,
+        column.name,
         lambda one, now: column.value(level_to_v1(one), now),
         type=column.type,
         priority=column.priority,

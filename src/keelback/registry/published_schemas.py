@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from keelback.apimachinery.kubernetes_versions import KubernetesVersion
+from keelback.apimachinery.kubernetes_versions import SUPPORTED, KubernetesVersion
 
 REFERENCE_PREFIX: Final = "#/$defs/"
 _OF_EVERY_GROUP: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -78,8 +78,16 @@ def _kinds(definitions: Mapping[str, Definition]) -> Iterator[tuple[tuple[str, s
 
 
 def document(version: KubernetesVersion) -> bytes:
-    """The published document. Raises FileNotFoundError where the package does not have that version."""
-    return (_folder() / f"{version.git_version}-local" / "_definitions.json").read_bytes()
+    """The published document. Raises FileNotFoundError where it is not installed, naming those that are."""
+    folder = _folder()
+    try:
+        return (folder / f"{version.git_version}-local" / "_definitions.json").read_bytes()
+    except FileNotFoundError:
+        there = [one for one in SUPPORTED if (folder / f"{one.git_version}-local").is_dir()]
+        raise FileNotFoundError(
+            f"the package kubernetes-validate has no schemas of Kubernetes {version}: there is "
+            f"{', '.join(map(str, there)) or 'none'}"
+        ) from None
 
 
 def _folder() -> Path:
