@@ -65,6 +65,33 @@ def test_rules(rules: Any, wanted: list[str]) -> None:
     assert problems(rules) == wanted
 
 
+def test_what_else_schemas_may_not_say() -> None:
+    rule = {**RULE, "verbs": ["head"], "namespaces": ["A"]}
+    account = {"kind": "ServiceAccount", "serviceAccount": {"name": "", "namespace": "d"}}
+    rules = [{"subjects": [account], "resourceRules": [rule]}]
+    assert problems(rules, matchingPrecedence=10001, distinguisherMethod={"type": "x"}) == [
+        "spec.matchingPrecedence: Invalid value: 10001: must not be greater than 10000",
+        'spec.distinguisherMethod.type: Unsupported value: {"Type":"x"}: supported values: "ByNamespace", "ByUser"',
+        "spec.rules[0].subjects[0].serviceAccount.name: Required value",
+        'spec.rules[0].resourceRules[0].verbs: Unsupported value: ["head"]: supported values: "create", "delete", '
+        '"deletecollection", "get", "list", "patch", "proxy", "update", "watch"',
+        "spec.rules[0].resourceRules[0].namespaces[0]: Invalid value: \"A\": each member of this list must be '*' or a "
+        "DNS-1123 label; a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+        "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation "
+        "is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+    ]
+
+
+def test_a_hand_may_not_take_more_chance_than_there_is() -> None:
+    response = {"type": "Queue", "queuing": {"queues": 1024, "handSize": 7, "queueLengthLimit": 1}}
+    tree = {"metadata": {"name": "mine"}, "spec": {"type": "Limited", "limited": {"limitResponse": response}}}
+    (found,) = PriorityLevelConfigurationStrategy().validate(codecs.convert(PriorityLevelConfiguration, tree))
+    assert f"{found.field}: {found.body}" == (
+        "spec.limited.limitResponse.queuing.handSize: Invalid value: 7: required entropy bits of deckSize 1024 and "
+        "handSize 7 should not be greater than 60"
+    )
+
+
 def test_the_first_place_is_taken() -> None:
     assert problems([], matchingPrecedence=1) == [
         "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1"

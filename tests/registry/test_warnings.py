@@ -12,12 +12,16 @@ from keelback.registry.builtin import strategies
 STRATEGIES = {one.kind.__kind__.resource: one for one in strategies()}
 
 
+STORED = ("csistoragecapacities.storage.k8s.io", "runtimeclasses.node.k8s.io", "storageclasses.storage.k8s.io")
+"""What is said of these is said again with every update."""
+
+
 def warned(resource: str, tree: dict[str, Any]) -> list[str]:
     strategy = STRATEGIES[resource]
     made = strategy.default(
         codecs.convert(strategy.kind, {**tree, "metadata": {"name": "x", **tree.get("metadata", {})}})
     )
-    if resource != "services":
+    if resource not in ("nodes", "persistentvolumeclaims", "persistentvolumes", "services", *STORED):
         assert list(strategy.warnings(made, made)) == [], "an update that touches nothing is not told again"
     return list(strategy.warnings(made, None))
 
@@ -34,6 +38,8 @@ def port(**fields: Any) -> dict[str, Any]:
     return {"containerPort": 80, **fields}
 
 
+OLD = "beta.kubernetes.io/os"
+SUCCEEDED = 'deprecated since v1.14; use "kubernetes.io/os" instead'
 NODE_TERMS = [{"matchExpressions": [{"key": "beta.kubernetes.io/os", "operator": "Exists"}]}]
 SPREAD = {"maxSkew": 1, "topologyKey": "failure-domain.beta.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
 C = "spec.containers[0]"
@@ -175,6 +181,50 @@ def test_what_a_pod_had_better_not_say(tree: dict[str, Any], expected: list[str]
                 "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
                 "recommended "
                 "approach is to use dynamic provisioning."
+            ],
+        ),
+        (
+            "persistentvolumes",
+            {"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "a"}}, "spec": {"cephfs": {}}},
+            [
+                "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; use "
+                '"storageClassName" attribute instead',
+                "spec.cephfs: deprecated in v1.28, non-functional in v1.31+",
+            ],
+        ),
+        (
+            "ingresses.networking.k8s.io",
+            {"metadata": {"annotations": {"kubernetes.io/ingress.class": "a"}}},
+            ["annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"],
+        ),
+        (
+            STORED[0],
+            {"nodeTopology": {"matchLabels": {OLD: "a"}, "matchExpressions": [{"key": OLD, "operator": "Exists"}]}},
+            [
+                f"nodeTopology.matchExpressions[0].key: {OLD} is {SUCCEEDED}",
+                f"nodeTopology.matchLabels.{OLD}: {SUCCEEDED}",
+            ],
+        ),
+        (STORED[1], {"scheduling": {"nodeSelector": {OLD: "a"}}}, [f"scheduling.nodeSelector: {SUCCEEDED}"]),
+        (
+            STORED[2],
+            {"allowedTopologies": [{"matchLabelExpressions": [{"key": OLD, "values": ["a"]}]}]},
+            [f"allowedTopologies[0].matchLabelExpressions[0].key: {SUCCEEDED}"],
+        ),
+        (
+            "jobs.batch",
+            {"spec": {"completionMode": "Indexed", "completions": 100_001, "parallelism": 10_001}},
+            [
+                "spec: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+                "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+            ],
+        ),
+        (
+            "nodes",
+            {"spec": {"configSource": {}, "externalID": "a"}},
+            [
+                "spec.configSource: the feature is removed",
+                "spec.externalID: this field is deprecated, and is unused by Kubernetes",
             ],
         ),
         (

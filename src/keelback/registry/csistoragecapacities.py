@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keelback.api.storage_v1 import CSIStorageCapacity
 from keelback.apimachinery import names, quantity
 from keelback.apimachinery.errors import FieldError, invalid
-from keelback.registry import label_selectors
+from keelback.registry import label_selectors, node_label_warnings
 from keelback.registry.strategy import Strategy
 from keelback.registry.workloads import text
 
@@ -32,3 +32,6 @@ class CSIStorageCapacityStrategy(Strategy[CSIStorageCapacity]):
             yield invalid("nodeTopology", new.node_topology, "field is immutable")
         if new.storage_class_name != old.storage_class_name:
             yield invalid("storageClassName", new.storage_class_name, "field is immutable")
+
+    def warnings(self, new: CSIStorageCapacity, old: CSIStorageCapacity | None) -> Iterable[str]:
+        return node_label_warnings.of_selector(new.node_topology, "nodeTopology")

@@ -6,12 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from keelback.api import conditions
-from keelback.api.flowcontrol_v1 import FlowSchema, PolicyRulesWithSubjects, ResourcePolicyRule, Subject
+from keelback.api.flowcontrol_v1 import (
+    FlowSchema,
+    FlowSchemaCondition,
+    PolicyRulesWithSubjects,
+    PriorityLevelConfigurationCondition,
+    ResourcePolicyRule,
+    Subject,
+)
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
+from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace
 from keelback.registry import bootstrap_flow_control
 from keelback.registry.cells import NONE
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import number, text
 
@@ -23,13 +31,9 @@ _VERBS: Final = (
     "delete",
     "deletecollection",
     "get",
-    "head",
     "list",
-    "options",
     "patch",
-    "post",
     "proxy",
-    "put",
     "update",
     "watch",
 )
@@ -62,13 +66,16 @@ class FlowSchemaStrategy(Strategy[FlowSchema]):
     def validate(self, new: FlowSchema) -> Iterator[FieldError]:
         spec, name = new.spec, new.metadata.name
         precedence = spec.matching_precedence
-        if not 1 <= precedence <= _LAST:
-            yield invalid("spec.matchingPrecedence", precedence, f"must be a value between 1 and {_LAST}, inclusive")
+        if precedence <= 0:
+            yield invalid("spec.matchingPrecedence", precedence, "must be a positive value")
+        if precedence > _LAST:
+            yield invalid("spec.matchingPrecedence", precedence, f"must not be greater than {_LAST}")
         if precedence == 1 and name != "exempt":
             problem = "only the schema named 'exempt' may have matchingPrecedence 1"
             yield invalid("spec.matchingPrecedence", precedence, problem)
         if spec.distinguisher_method is not None and spec.distinguisher_method.type not in _METHODS:
-            yield not_supported("spec.distinguisherMethod.type", spec.distinguisher_method.type, _METHODS)
+            # Upstream shows all of it.
+            yield not_supported("spec.distinguisherMethod.type", internal(spec.distinguisher_method), _METHODS)
         level = spec.priority_level_configuration.name
         if not level:
             yield required("spec.priorityLevelConfiguration.name", "must reference a priority level")
@@ -79,7 +86,25 @@ class FlowSchemaStrategy(Strategy[FlowSchema]):
             yield from _rules(rules, f"spec.rules[{index}]")
         mandatory = bootstrap_flow_control.mandatory_schema(name)
         if mandatory is not None and spec != mandatory.spec:
-            yield invalid("spec", spec, f"spec of '{name}' must equal the fixed value")
+            yield invalid("spec", internal(spec), f"spec of '{name}' must equal the fixed value")
+        yield from validate_conditions(new.status.conditions)
+
+    def validate_status_update(self, new: FlowSchema, old: FlowSchema) -> Iterator[FieldError]:
+        yield from validate_conditions(new.status.conditions)
+
+
+def validate_conditions(
+    given: Sequence[FlowSchemaCondition | PriorityLevelConfigurationCondition],
+) -> Iterator[FieldError]:
+    """Everything wrong with the conditions of a schema, or of a level."""
+    seen: set[str] = set()
+    for index, one in enumerate(given):
+        path = f"status.conditions[{index}].type"
+        if one.type in seen:
+            yield duplicate(path, one.type)
+        seen.add(one.type)
+        if not one.type:
+            yield required(path, "must not be empty")
 
 
 def _rules(rules: PolicyRulesWithSubjects, path: str) -> Iterator[FieldError]:
@@ -113,7 +138,9 @@ def _subject(subject: Subject, path: str) -> Iterator[FieldError]:
         yield required(f"{path}.{own}", f"{own} is required when subject kind is '{subject.kind}'")
     elif subject.kind == "ServiceAccount" and subject.service_account is not None:
         account = subject.service_account
-        if account.name != "*":
+        if not account.name:
+            yield required(f"{path}.serviceAccount.name")
+        elif account.name != "*":
             for complaint in names.dns1123_subdomain(account.name):
                 yield invalid(f"{path}.serviceAccount.name", account.name, complaint)
         if not account.namespace:
@@ -142,7 +169,8 @@ def _resource_rule(rule: ResourcePolicyRule, path: str) -> Iterator[FieldError]:
     if "*" not in rule.namespaces:
         for index, namespace in enumerate(rule.namespaces):
             for complaint in names.dns1123_label(namespace):
-                yield invalid(f"{path}.namespaces[{index}]", namespace, complaint)
+                why = f"each member of this list must be '*' or a DNS-1123 label; {complaint}"
+                yield invalid(f"{path}.namespaces[{index}]", namespace, why)
 
 
 def _verbs(verbs: Sequence[str], path: str) -> Iterator[FieldError]:
@@ -159,16 +187,15 @@ def _listed(values: Sequence[str], path: str, missing: str, what: str) -> Iterat
 
 
 def _url(url: str, path: str) -> Iterator[FieldError]:
-    if not url:
-        yield invalid(path, url, "must not be empty")
-        return
     if url == "/":
         return
-    if not url.startswith("/"):
-        yield invalid(path, url, "must start with slash")
-    if " " in url:
-        yield invalid(path, url, "must not contain white-space")
-    if "//" in url:
-        yield invalid(path, url, "must not contain double slash")
-    if "*" in url and (url.count("*") > 1 or not url.endswith("/*")):
-        yield invalid(path, url, "wildcard can only do suffix matching")
+    for is_wrong, why in (
+        (not url, "must not be empty"),
+        (not url.startswith("/"), "must start with slash"),
+        (" " in url, "must not contain white-space"),
+        ("//" in url, "must not contain double slash"),
+        ("*" in url and (url.count("*") > 1 or not url.endswith("/*")), "wildcard can only do suffix matching"),
+    ):
+        if is_wrong:
+            yield invalid(path, url, why)
+            return

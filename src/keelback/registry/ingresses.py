@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from keelback.api.networking_v1 import HTTPIngressPath, Ingress, IngressBackend, IngressTLS
@@ -45,6 +45,10 @@ class IngressStrategy(Strategy[Ingress]):
         text("Ports", lambda one: "80, 443" if one.spec.tls else "80"),
         AGE,
     )
+
+    def warnings(self, new: Ingress, old: Ingress | None) -> Iterable[str]:
+        if old is None and new.spec.ingress_class_name is None and _CLASS_ANNOTATION in new.metadata.annotations:
+            yield f"annotation \"{_CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
 
     def validate(self, new: Ingress) -> Iterator[FieldError]:
         yield from _problems(new)

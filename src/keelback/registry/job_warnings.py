@@ -16,6 +16,6 @@ def of_spec(spec: JobSpec, path: str) -> Iterator[str]:
     completions, parallelism = spec.completions or 0, spec.parallelism or 0
     if spec.completion_mode == "Indexed" and completions > _MANY and parallelism > _MUCH_PARALLELISM:
         yield (
-            "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
-            "Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+            f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+            "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
         )

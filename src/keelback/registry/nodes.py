@@ -97,6 +97,6 @@ class NodeStrategy(Strategy[Node]):
 
     def warnings(self, new: Node, old: Node | None) -> Iterable[str]:
         if new.spec.config_source is not None:
-            yield ("spec.configSource: the feature is no longer supported in the kubelet and has been removed in v1.26")
-        if new.spec.external_id and old is None:
+            yield "spec.configSource: the feature is removed"
+        if new.spec.external_id:
             yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"

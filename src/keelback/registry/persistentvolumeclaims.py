@@ -14,7 +14,7 @@ from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
 from keelback.registry import claim_specs, claim_updates, claim_warnings, pod_specs
 from keelback.registry.cells import wide
-from keelback.registry.persistentvolumes import short_access_modes
+from keelback.registry.persistentvolumes import STORAGE_CLASS_ANNOTATION, short_access_modes
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text, twice
 
@@ -73,13 +73,10 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
         yield from claim_updates.validate_status(new)
 
     def warnings(self, new: PersistentVolumeClaim, old: PersistentVolumeClaim | None) -> Iterable[str]:
-        if old is None or new.spec != old.spec:
-            if "volume.beta.kubernetes.io/storage-class" in new.metadata.annotations:
-                yield (
-                    "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; "
-                    'use "storageClassName" attribute instead'
-                )
-            yield from claim_warnings.of_spec(new.spec, "spec")
+        if STORAGE_CLASS_ANNOTATION in new.metadata.annotations:
+            where = f"metadata.annotations[{STORAGE_CLASS_ANNOTATION}]"
+            yield f'{where}: deprecated since v1.8; use "storageClassName" attribute instead'
+        yield from claim_warnings.of_spec(new.spec, "spec")
 
 
 def _with_data_sources(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:

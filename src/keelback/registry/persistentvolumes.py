@@ -8,11 +8,12 @@ from keelback.api.core_v1 import PersistentVolume
 from keelback.apimachinery import quantity
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import replace
-from keelback.registry import persistentvolume_specs, pod_warnings
+from keelback.registry import node_label_warnings, persistentvolume_specs
 from keelback.registry.cells import wide
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
+STORAGE_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 _SHORT_MODES = (
     ("ReadWriteOnce", "RWO"),
     ("ReadOnlyMany", "ROX"),
@@ -70,24 +71,22 @@ class PersistentVolumeStrategy(Strategy[PersistentVolume]):
         yield from persistentvolume_specs.validate_update(new, old)
 
     def warnings(self, new: PersistentVolume, old: PersistentVolume | None) -> Iterable[str]:
-        if old is None or new.spec != old.spec or new.metadata.annotations != old.metadata.annotations:
-            yield from _warnings(new)
+        yield from _warnings(new)
 
 
 def _warnings(volume: PersistentVolume) -> Iterator[str]:
     spec = volume.spec
-    for key in ("volume.beta.kubernetes.io/storage-class", "volume.beta.kubernetes.io/mount-options"):
-        if key in volume.metadata.annotations:
-            field = "storageClassName" if key.endswith("class") else "mountOptions"
-            yield f'metadata.annotations[{key}]: deprecated since v1.8; use "{field}" attribute instead'
-    wanted = spec.node_affinity.required if spec.node_affinity is not None else None
-    for index, term in enumerate(wanted.node_selector_terms if wanted is not None else ()):
-        yield from pod_warnings.of_node_term(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
+    if STORAGE_CLASS_ANNOTATION in volume.metadata.annotations:
+        where = f"metadata.annotations[{STORAGE_CLASS_ANNOTATION}]"
+        yield f'{where}: deprecated since v1.8; use "storageClassName" attribute instead'
     if spec.persistent_volume_reclaim_policy == "Recycle":
         yield (
             "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended "
             "approach is to use dynamic provisioning."
         )
+    wanted = spec.node_affinity.required if spec.node_affinity is not None else None
+    for index, term in enumerate(wanted.node_selector_terms if wanted is not None else ()):
+        yield from node_label_warnings.of_node_term(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
     for attribute, name, message in _DEPRECATED:
         if getattr(spec, attribute) is not None:
             yield f"spec.{name}: {message}"
@@ -97,10 +96,10 @@ def _warnings(volume: PersistentVolume) -> Iterator[str]:
 
 
 _DEPRECATED = (
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
     ("photon_persistent_disk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
     ("scale_io", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
     ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
     ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
-    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
 )

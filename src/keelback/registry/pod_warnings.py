@@ -11,7 +11,6 @@ from keelback.api.core_v1 import (
     ContainerPort,
     EnvVar,
     EphemeralContainer,
-    NodeSelectorTerm,
     Pod,
     PodAffinity,
     PodAntiAffinity,
@@ -22,15 +21,8 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import names, quantity
 from keelback.apimachinery.meta import ObjectMeta
-from keelback.registry import claim_warnings, pod_annotations, windows_options
+from keelback.registry import claim_warnings, node_label_warnings, pod_annotations, windows_options
 
-DEPRECATED_LABELS: Final = {
-    "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
-    "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
-    "failure-domain.beta.kubernetes.io/region": 'deprecated since v1.17; use "topology.kubernetes.io/region" instead',
-    "failure-domain.beta.kubernetes.io/zone": 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead',
-    "beta.kubernetes.io/instance-type": 'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead',
-}
 _DEPRECATED_ANNOTATIONS: Final = {
     "scheduler.alpha.kubernetes.io/critical-pod": (
         'non-functional in v1.16+; use the "priorityClassName" field instead'
@@ -69,23 +61,15 @@ def of_template(template: PodTemplateSpec, path: str) -> Iterator[str]:
     yield from _of(template.spec, template.metadata or ObjectMeta(), f"{path}.")
 
 
-def of_node_term(term: NodeSelectorTerm, path: str) -> Iterator[str]:
-    """The warnings about a choice of nodes by labels of old."""
-    for index, requirement in enumerate(term.match_expressions):
-        message = DEPRECATED_LABELS.get(requirement.key)
-        if message is not None:
-            yield f"{path}.matchExpressions[{index}].key: {requirement.key} is {message}"
-
-
 def _of(spec: PodSpec, metadata: ObjectMeta, prefix: str) -> Iterator[str]:
     path = f"{prefix}spec"
     for key in spec.node_selector:
-        if key in DEPRECATED_LABELS:
-            yield f"{path}.nodeSelector[{key}]: {DEPRECATED_LABELS[key]}"
+        if key in node_label_warnings.DEPRECATED:
+            yield f"{path}.nodeSelector[{key}]: {node_label_warnings.DEPRECATED[key]}"
     yield from _of_node_affinity(spec.affinity, f"{path}.affinity.nodeAffinity")
     for index, constraint in enumerate(spec.topology_spread_constraints):
         here = f"{path}.topologySpreadConstraints[{index}]"
-        message = DEPRECATED_LABELS.get(constraint.topology_key)
+        message = node_label_warnings.DEPRECATED.get(constraint.topology_key)
         if message is not None:
             yield f"{here}.topologyKey: {constraint.topology_key} is {message}"
         if constraint.label_selector is None:
@@ -114,11 +98,11 @@ def _of_node_affinity(affinity: Affinity | None, path: str) -> Iterator[str]:
     wanted = affinity.node_affinity.required_during_scheduling_ignored_during_execution
     here = f"{path}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
     for index, term in enumerate(wanted.node_selector_terms if wanted is not None else ()):
-        yield from of_node_term(term, f"{here}[{index}]")
+        yield from node_label_warnings.of_node_term(term, f"{here}[{index}]")
     preferred = affinity.node_affinity.preferred_during_scheduling_ignored_during_execution
     for index, one in enumerate(preferred):
         here = f"{path}.preferredDuringSchedulingIgnoredDuringExecution[{index}].preference"
-        yield from of_node_term(one.preference, here)
+        yield from node_label_warnings.of_node_term(one.preference, here)
 
 
 def _of_pod_affinity(affinity: PodAffinity | PodAntiAffinity | None, path: str) -> Iterator[str]:

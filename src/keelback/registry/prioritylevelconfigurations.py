@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -16,10 +17,14 @@ from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_sup
 from keelback.apimachinery.meta import replace
 from keelback.registry import bootstrap_flow_control
 from keelback.registry.cells import NONE
+from keelback.registry.flowschemas import validate_conditions
+from keelback.registry.internal_forms import internal
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
 
 _WHOLE_PERCENT: Final = 100
+_MOST_QUEUES: Final = 10_000_000
+_HASH_BITS: Final = 60
 
 
 def _queuing(attribute: str) -> Any:
@@ -78,7 +83,13 @@ class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
         # What the exempt level lends may be chosen.
         if mandatory is not None and replace(spec, exempt=mandatory.spec.exempt) != mandatory.spec:
             words = " except the 'spec.exempt' field" if name == "exempt" else ""
-            yield invalid("spec", spec, f"spec of '{name}'{words} must equal the fixed value")
+            yield invalid("spec", internal(spec), f"spec of '{name}'{words} must equal the fixed value")
+        yield from validate_conditions(new.status.conditions)
+
+    def validate_status_update(
+        self, new: PriorityLevelConfiguration, old: PriorityLevelConfiguration
+    ) -> Iterator[FieldError]:
+        yield from validate_conditions(new.status.conditions)
 
 
 def _by_type(spec: PriorityLevelConfigurationSpec) -> Iterator[FieldError]:
@@ -86,6 +97,11 @@ def _by_type(spec: PriorityLevelConfigurationSpec) -> Iterator[FieldError]:
         case "Exempt":
             if spec.limited is not None:
                 yield forbidden("spec.limited", "must be nil if the type is not Limited")
+            if spec.exempt is not None:
+                shares, path = spec.exempt.nominal_concurrency_shares, "spec.exempt"
+                if shares is not None and shares < 0:
+                    yield invalid(f"{path}.nominalConcurrencyShares", shares, "must be a non-negative integer")
+                yield from _lendable(spec.exempt.lendable_percent, path)
         case "Limited":
             if spec.exempt is not None:
                 yield forbidden("spec.exempt", "must be nil if the type is Limited")
@@ -118,10 +134,14 @@ def _limited(limited: LimitedPriorityLevelConfiguration, path: str) -> Iterator[
                 yield from _queues(response.queuing, queuing_path)
         case _:
             yield not_supported(f"{path}.limitResponse.type", response.type, ("Queue", "Reject"))
-    if lent is not None and not 0 <= lent <= _WHOLE_PERCENT:
-        yield invalid(f"{path}.lendablePercent", lent, "must be between 0 and 100, inclusive")
+    yield from _lendable(lent, path)
     if borrowed is not None and borrowed < 0:
         yield invalid(f"{path}.borrowingLimitPercent", borrowed, "if specified, must be a non-negative integer")
+
+
+def _lendable(percent: int | None, path: str) -> Iterator[FieldError]:
+    if percent is not None and not 0 <= percent <= _WHOLE_PERCENT:
+        yield invalid(f"{path}.lendablePercent", percent, "must be between 0 and 100, inclusive")
 
 
 def _queues(queuing: QueuingConfiguration, path: str) -> Iterator[FieldError]:
@@ -129,11 +149,21 @@ def _queues(queuing: QueuingConfiguration, path: str) -> Iterator[FieldError]:
         yield invalid(f"{path}.queueLengthLimit", queuing.queue_length_limit, "must be positive")
     if queuing.queues <= 0:
         yield invalid(f"{path}.queues", queuing.queues, "must be positive")
-        return
+    elif queuing.queues > _MOST_QUEUES:
+        yield invalid(f"{path}.queues", queuing.queues, f"must not be greater than {_MOST_QUEUES}")
     if queuing.hand_size <= 0:
         yield invalid(f"{path}.handSize", queuing.hand_size, "must be positive")
     elif queuing.hand_size > queuing.queues:
         yield invalid(f"{path}.handSize", queuing.hand_size, f"should not be greater than queues ({queuing.queues})")
+    elif _entropy_bits(queuing.queues, queuing.hand_size) > _HASH_BITS:
+        deal = f"deckSize {queuing.queues} and handSize {queuing.hand_size}"
+        why = f"required entropy bits of {deal} should not be greater than {_HASH_BITS}"
+        yield invalid(f"{path}.handSize", queuing.hand_size, why)
+
+
+def _entropy_bits(queues: int, hand: int) -> int:
+    """How many bits of a hash it takes to deal a hand (upstream's shufflesharding.RequiredEntropyBits)."""
+    return math.ceil(math.log2(queues) * hand)
 
 
 def _with_defaults(limited: LimitedPriorityLevelConfiguration) -> LimitedPriorityLevelConfiguration:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from keelback.api.node_v1 import RuntimeClass
 from keelback.apimachinery import names, validation
 from keelback.apimachinery.errors import FieldError, duplicate, invalid
-from keelback.registry import container_resources, placement
+from keelback.registry import container_resources, node_label_warnings, placement
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import text
 
@@ -34,3 +34,8 @@ class RuntimeClassStrategy(Strategy[RuntimeClass]):
     def validate_update(self, new: RuntimeClass, old: RuntimeClass) -> Iterator[FieldError]:
         if new.handler != old.handler:
             yield invalid("handler", new.handler, "field is immutable")
+
+    def warnings(self, new: RuntimeClass, old: RuntimeClass | None) -> Iterable[str]:
+        for key in new.scheduling.node_selector if new.scheduling is not None else ():
+            if key in node_label_warnings.DEPRECATED:
+                yield f"scheduling.nodeSelector: {node_label_warnings.DEPRECATED[key]}"

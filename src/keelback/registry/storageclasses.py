@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from keelback.api.core_v1 import TopologySelectorTerm
 from keelback.api.storage_v1 import StorageClass
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long
+from keelback.registry import node_label_warnings
 from keelback.registry.strategy import AGE, Column, Strategy
 from keelback.registry.workloads import text
 
@@ -54,6 +55,13 @@ class StorageClassStrategy(Strategy[StorageClass]):
             yield forbidden("reclaimPolicy", "updates to reclaimPolicy are forbidden.")
         if new.volume_binding_mode != old.volume_binding_mode:
             yield invalid("volumeBindingMode", new.volume_binding_mode, "field is immutable")
+
+    def warnings(self, new: StorageClass, old: StorageClass | None) -> Iterable[str]:
+        for index, term in enumerate(new.allowed_topologies):
+            for place, one in enumerate(term.match_label_expressions):
+                if one.key in node_label_warnings.DEPRECATED:
+                    where = f"allowedTopologies[{index}].matchLabelExpressions[{place}].key"
+                    yield f"{where}: {node_label_warnings.DEPRECATED[one.key]}"
 
 
 def _places(term: TopologySelectorTerm) -> dict[str, frozenset[str]]:
