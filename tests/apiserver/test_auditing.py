@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,12 +15,26 @@ import yaml
 
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.audit.options import AuditOptions
-from keelback.component.http import Request, Response, StreamingResponse
+from keelback.component.connection import RawConnection
+from keelback.component.http import Request, Response, StreamingResponse, UpgradeResponse
 from keelback.testing.api import ADMINISTRATOR, api_server
 from keelback.testing.requests import asking
 
 EVERYTHING = {"level": "RequestResponse"}
 SELF = {"omitStages": ["RequestReceived"]}
+
+
+class Closed(asyncio.Transport):
+    """A transport that nobody is at the other end of."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Lost."""
+
+    def close(self) -> None:
+        """It is."""
+
+    def is_closing(self) -> bool:
+        return True
 
 
 class Log:
@@ -290,6 +305,62 @@ def test_the_use_of_what_is_deprecated_is_noted(tmp_path: Path) -> None:
             await log.ask("GET", "/api/v1/componentstatuses")
             (event,) = log.events()
         assert event["annotations"]["k8s.io/deprecated"] == "true"
+
+    asyncio.run(main())
+
+
+def test_a_token_is_noted_with_the_identifier_that_its_use_will_show(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with audited(tmp_path, {"level": "Metadata", **SELF}) as log:
+            path = "/api/v1/namespaces/default/serviceaccounts"
+            await log.ask("POST", path, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}})
+            request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
+            _, issued = await log.ask("POST", f"{path}/a/token", request)
+            _, event = log.events()
+        claims = issued["status"]["token"].split(".")[1]
+        identifier = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["jti"]
+        assert event["annotations"]["authentication.kubernetes.io/issued-credential-id"] == f"JTI={identifier}"
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_leaves_http_is_noted_until_its_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        headers = {
+            "upgrade": "websocket",
+            "connection": "Upgrade",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        async with audited(tmp_path, EVERYTHING) as log:
+            answer = await log.server.handle(Request("GET", PATH, "watch=1", headers, identity=ADMINISTRATOR))
+            assert isinstance(answer, UpgradeResponse)
+            _, started = log.events()
+            assert (started["stage"], started["responseStatus"]["code"]) == ("ResponseStarted", 101)
+            async with asyncio.TaskGroup() as group:
+                serving = group.create_task(answer.serve(RawConnection(Closed())))
+                await asyncio.sleep(0)
+                serving.cancel()
+            assert [one["stage"] for one in log.events()] == ["ResponseComplete"]
+
+    asyncio.run(main())
+
+
+def test_a_request_that_is_given_up_is_noted_so(tmp_path: Path) -> None:
+    async def slow(context: object) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def main() -> None:
+        async with audited(tmp_path, {"level": "Metadata", **SELF}) as log:
+            log.server._server.route_path("/slow", slow)
+            asking = asyncio.ensure_future(log.ask("GET", "/slow"))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            (event,) = log.events()
+        assert event["responseStatus"]["message"] == "Connection closed early"
 
     asyncio.run(main())
 

@@ -236,9 +236,10 @@ def token_route(create: Any, new_token_id: Callable[[], str], accounts: Resource
         request = without_system_fields(request)
         request = with_metadata(request, managed_fields=ownership.track(None, request, write))
         request = await admitted_part(request, context, write)
-        answered = await create(
-            context.info.namespace, context.info.name, request, now=context.now, token_id=new_token_id()
-        )
+        token_id = new_token_id()
+        # What ties a token's later use to the one who had it made.
+        context.audit_annotations["authentication.kubernetes.io/issued-credential-id"] = f"JTI={token_id}"
+        answered = await create(context.info.namespace, context.info.name, request, now=context.now, token_id=token_id)
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
         return negotiation.respond(201, codecs.encode(answered), accepted, warnings=context.warnings)
 
