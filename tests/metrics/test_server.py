@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from keelback.api.apiregistration_v1 import APIService
+from keelback.api.apiregistration_v1 import APIService, ServiceReference
 from keelback.api.core_v1 import Container, Namespace, Node, Pod, PodSpec, PodStatus
 from keelback.api.metrics_v1beta1 import NodeMetrics, PodMetrics
-from keelback.apimachinery import errors
+from keelback.apimachinery import errors, protobuf
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.apiserver.extensions import Extension
@@ -207,9 +207,50 @@ async def test_it_is_for_those_who_may_and_only_for_reading(setting: Setting) ->
     with pytest.raises(errors.MethodNotSupported):
         await setting.get("/pods", "watch=true")
     with pytest.raises(errors.NotAcceptable):
-        await setting.get("/pods", accept="application/vnd.kubernetes.protobuf")
+        await setting.get("/pods", accept="application/cbor")
     with pytest.raises(errors.NotFound):
         await setting.get("/pods/web-0")
+
+
+@_in_a_cluster
+async def test_figures_are_told_in_protobuf_too(setting: Setting) -> None:
+    await setting.pod("web-0", "app")
+    setting.kubelets.cores = {"web-0": {"app": 0.25}}
+    await setting.clock.pass_time(31)
+
+    async def read(path: str) -> Any:
+        headers = {"accept": "application/vnd.kubernetes.protobuf,application/json"}
+        answer = await setting.client.request("GET", f"/apis/metrics.k8s.io/v1beta1{path}", "", b"", headers)
+        assert answer.headers["content-type"] == "application/vnd.kubernetes.protobuf"
+        return json.loads(protobuf.to_json(answer.content()))
+
+    def plain(tree: Any) -> Any:
+        kept = {key: tree[key] for key in ("timestamp", "window", "usage", "containers") if key in tree}
+        return {**kept, "name": tree["metadata"]["name"]}
+
+    for path in ("/nodes/node-0", "/namespaces/shop/pods/web-0"):
+        told, said = await read(path), await setting.get(path)
+        assert told["window"] == {"duration": 15 * 10**9}
+        assert plain({**told, "window": "15s"}) == plain(said)
+        listed = await read(path.rpartition("/")[0])
+        assert [plain(one) for one in listed["items"]] == [plain(told)]
+        assert listed["kind"] == f"{said['kind']}List"
+    assert (await read(""))["resources"][0]["kind"] == "NodeMetrics"
+
+
+@_in_a_cluster
+async def test_a_metrics_server_that_is_installed_takes_its_place_and_gives_it_back(setting: Setting) -> None:
+    name = "v1beta1.metrics.k8s.io"
+    made = await setting.client.get(APIService, name)
+    service = ServiceReference(name="metrics-server", namespace="kube-system")
+    elsewhere = replace(made.spec, service=service, insecure_skip_tls_verify=True)
+    await setting.client.update(replace(made, spec=elsewhere))
+    await setting.clock.pass_time(1)
+    with pytest.raises(errors.ServiceUnavailable):
+        await setting.get("/nodes")
+    await setting.client.delete(APIService, name)
+    await setting.clock.pass_time(1)
+    assert (await setting.get("/nodes"))["items"] == []
 
 
 def test_windows_are_written_as_go_does() -> None:

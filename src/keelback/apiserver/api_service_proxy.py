@@ -17,7 +17,7 @@ from keelback.apimachinery import errors
 from keelback.apiserver import request_header_identity as identity_headers
 from keelback.apiserver.api_service_routing import CertificateProblem, Dialling, NoRouteError, Target
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.request_info import RequestInfo
+from keelback.apiserver.request_info import is_long_running
 from keelback.auth.users import UserInfo
 from keelback.client.https import HTTPSTransport
 from keelback.client.transport import StreamedResponse
@@ -29,7 +29,6 @@ _REQUEST_SECONDS: Final = 60.0
 # Of what has no end: longer than any server lets a watch last before it says so itself.
 _LONG_RUNNING_SECONDS: Final = 3600.0
 _KEPT_TARGETS: Final = 16
-_LONG_RUNNING: Final = frozenset(("attach", "exec", "log", "portforward", "proxy"))
 _ANSWER_DROPPED: Final = re.compile(
     r"connection|content-length|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|date|audit-id"
     r"|access-control-allow-(credentials|headers|methods|origin)"
@@ -82,7 +81,8 @@ class APIServiceProxy:
             return await self._upgrade(transport, request)
         if request.method == "HEAD":
             return await self._head(transport, request)
-        return await self._stream(transport, request, _deadline_seconds(context))
+        seconds = _LONG_RUNNING_SECONDS if is_long_running(context.info) else _REQUEST_SECONDS
+        return await self._stream(transport, request, seconds)
 
     async def fetch(
         self, path: str, headers: Mapping[str, str], user: UserInfo, *, timeout_seconds: float, most_bytes: int
@@ -232,12 +232,6 @@ async def _copy(answer: StreamedResponse, writer: Writer) -> None:
         carrying.cancel()
         leaving.cancel()
         await asyncio.gather(carrying, leaving, return_exceptions=True)
-
-
-def _deadline_seconds(context: RequestContext) -> float:
-    info: RequestInfo = context.info
-    is_long = info.verb in ("watch", "proxy") or info.subresource in _LONG_RUNNING
-    return _LONG_RUNNING_SECONDS if is_long else _REQUEST_SECONDS
 
 
 def _answer_headers(headers: Mapping[str, str]) -> dict[str, str]:

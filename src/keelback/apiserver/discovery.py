@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -112,6 +112,7 @@ class Discovery:
         self._server_address = server_address
         self._group_order = group_order
         self._priorities = priorities
+        self._built_in = dict(_placed(group_order, priorities))
         self._remote: dict[tuple[str, str], RemoteVersion] = {}
         self._documents: dict[str, tuple[bytes, str]] = {}
 
@@ -158,16 +159,14 @@ class Discovery:
         remote: dict[str, int] = {}
         for group, version in self._remote:
             remote[group] = max(remote.get(group, 0), self._priority(group, version)[0])
+        last = len(self._group_order)
         ranks: dict[str, tuple[float, int, str]] = {}
-        least = float("inf")
-        for place, group in enumerate(self._group_order):
-            given = [one for (name, _), (one, _) in self._priorities.items() if name == group]
-            least = min(least, max(given, default=least)) if group != _FIRST_GROUP else least
-            ranks[group] = (-max(least, remote.get(group, 0)), place, group)
-        for group in (found | remote.keys()) - ranks.keys() - {""}:
-            priority = max(self._priority(group, one)[0] for one in self.versions(group))
-            ranks[group] = (-priority, len(self._group_order), group)
-        return sorted((found | remote.keys()) - {""}, key=ranks.__getitem__)
+        for group in (found | remote.keys()) - {""}:
+            place, priority = self._built_in.get(group, (last, 0))
+            if place == last:
+                priority = max(self._priority(group, one)[0] for one in self.versions(group))
+            ranks[group] = (-max(priority, remote.get(group, 0)), place, group)
+        return sorted(ranks, key=ranks.__getitem__)
 
     def _priority(self, group: str, version: str) -> tuple[int, int]:
         remote = self._remote.get((group, version))
@@ -327,6 +326,15 @@ class Discovery:
                 return Response(304, headers)
             return Response(200, headers, body)
         return negotiation.respond(200, body, negotiation.negotiate(context.request.headers.get("accept", "")))
+
+
+def _placed(order: tuple[str, ...], priorities: Priorities) -> Iterator[tuple[str, tuple[int, float]]]:
+    """The place of each built-in group, and a priority that does not rise from place to place."""
+    least = float("inf")
+    for place, group in enumerate(order):
+        if group != _FIRST_GROUP:
+            least = min(least, max((one for (name, _), (one, _) in priorities.items() if name == group), default=least))
+        yield group, (place, least)
 
 
 def _subresource_entry(kind: Kind, subresource: Subresource) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
@@ -18,6 +19,7 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 KINDS: Final = {"nodes": "NodeMetrics", "pods": "PodMetrics"}
 _RESOURCES: Final = ("cpu", "memory")
 _SCHEMA: Final = "io.k8s.metrics.pkg.apis.metrics.v1beta1."
+_WINDOW: Final = re.compile(r"(?:(\d+)m)?([\d.]+)s")
 _META: Final = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1."
 _QUANTITIES: Final = {
     "type": "object",
@@ -107,6 +109,14 @@ def _row(item: Tree, include_object: str) -> Tree:
         partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]}
         row["object"] = partial
     return row
+
+
+def as_message(tree: Tree) -> Tree:
+    """An object or list as the fields of its protobuf message: spans are nanoseconds there."""
+    if "items" in tree:
+        return {**tree, "items": [as_message(one) for one in tree["items"]]}
+    minutes, seconds = _WINDOW.fullmatch(tree["window"]).groups()  # type: ignore[union-attr]  # written by window_text
+    return {**tree, "window": {"duration": round((int(minutes or 0) * 60 + float(seconds)) * 1e9)}}
 
 
 def resource_list() -> Tree:

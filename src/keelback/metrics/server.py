@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from keelback.apimachinery import errors, fields, labels
+from keelback.apimachinery import errors, fields, labels, protobuf_encoding
 from keelback.apimachinery.meta import StatusDetails
 from keelback.client import Client
 from keelback.component.http import Request, Response, query_values
@@ -24,6 +24,8 @@ from keelback.metrics.usage import Readings
 
 _ROOT: Final = f"/apis/{answers.API_VERSION}"
 _OPENAPI: Final = f"/openapi/v3{_ROOT}"
+_JSON: Final = "application/json"
+_PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 _RUNNING: Final = "status.phase=Running"
 RESOLUTION_SECONDS: Final = 15.0
 """How often kubelets are asked: metrics-server's default."""
@@ -46,7 +48,10 @@ class ResourceMetrics:
     async def handle(self, request: Request) -> Response:
         """Answer a request below the group's paths: never raises what a client can cause."""
         try:
-            return _encoded(await self._answer(request))
+            tree = await self._answer(request)
+            if _takes(request, _PROTOBUF) and "as=Table" not in request.headers["accept"]:
+                return _in_protobuf(tree)
+            return _encoded(tree)
         except errors.StatusError as error:
             return Response(error.code, {"content-type": "application/json"}, msgspec.json.encode(error.status))
 
@@ -59,8 +64,8 @@ class ResourceMetrics:
         if request.method not in ("GET", "HEAD") or query.get("watch", "") in ("true", "1"):
             raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
         accept = request.headers.get("accept", "")
-        if not _takes_json(accept):
-            raise errors.NotAcceptable("only the following media types are accepted: application/json")
+        if not (_takes(request, _JSON) or _takes(request, _PROTOBUF)):
+            raise errors.NotAcceptable(f"only the following media types are accepted: {_JSON}, {_PROTOBUF}")
         resource, namespace, name = _place(request.path)
         if name:
             items = [await self._get(resource, namespace, name)]
@@ -120,9 +125,17 @@ def _encoded(tree: Any) -> Response:
     return Response(200, {"content-type": "application/json"}, msgspec.json.encode(tree))
 
 
-def _takes_json(accept: str) -> bool:
-    wanted = [one.partition(";")[0].strip() for one in accept.split(",") if one.strip()]
-    return not wanted or any(one in ("application/json", "application/*", "*/*") for one in wanted)
+def _in_protobuf(tree: Tree) -> Response:
+    kind, version = tree["kind"], tree.get("apiVersion", "v1")
+    message = answers.as_message(tree) if version == answers.API_VERSION else tree
+    return Response(200, {"content-type": _PROTOBUF}, protobuf_encoding.from_tree(message, version, kind))
+
+
+def _takes(request: Request, media_type: str) -> bool:
+    """Whether this form is the first that the client accepts."""
+    wanted = [one.partition(";")[0].strip() for one in request.headers.get("accept", "").split(",") if one.strip()]
+    known = {_JSON: _JSON, _PROTOBUF: _PROTOBUF, "application/*": _JSON, "*/*": _JSON}
+    return next((known[one] for one in wanted if one in known), None if wanted else _JSON) == media_type
 
 
 def _place(path: str) -> tuple[str, str, str]:
