@@ -6,17 +6,23 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from keelback.apiserver.assembly import RunningAPIServer
+from keelback.apiserver.converting_store import ConvertingStore
 from keelback.bootstrap.pki import ClusterPKI, ensure_cluster_pki
 from keelback.component.http import Request, Response
+from keelback.concurrency.clock import SystemClock
+from keelback.storage import memory
+from keelback.storage.protocol import Event
 from keelback.testing.api import ADMINISTRATOR, api_server
+from keelback.testing.encryption import IDENTITY, Config, at_rest
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NAME = "widgets.example.com"
@@ -195,3 +201,43 @@ def test_a_webhook_that_fails_fails_requests_and_nothing_else(tmp_path: Path) ->
         assert page["items"][0]["host"] == "here"
 
     run(tmp_path, test)
+
+
+def test_what_cannot_be_decrypted_is_passed_on_as_such(tmp_path: Path) -> None:
+    class Same:
+        """What converts nothing, since all is in one version."""
+
+        async def convert(self, objects: Sequence[dict[str, Any]], desired: str) -> list[dict[str, Any]]:
+            return list(objects)
+
+    async def main() -> None:
+        beneath = memory.open_store(SystemClock())
+        settings = Config(tmp_path / "encryption.json").write(IDENTITY, resources=("*.*",))
+        store = ConvertingStore(
+            at_rest(beneath, settings, SystemClock()).store,
+            Same(),  # type: ignore[arg-type]
+            prefix="/registry/widgets/",
+            served="example.com/v1",
+            stored="example.com/v1",
+            as_read=lambda tree: tree,
+            as_served=msgspec.json.encode,
+            as_stored=msgspec.json.encode,
+        )
+        await beneath.put("/registry/widgets/a", b'{"apiVersion": "example.com/v1"}')
+        await beneath.put("/registry/widgets/b", b"k8s:enc:aescbc:v1:lost:...")
+        await beneath.put("/registry/widgets/c", b'{"apiVersion": "example.com/v1"}')
+        listed = (await store.range("/registry/widgets/")).kvs
+        watched: list[Event] = []
+        watch = store.watch("/registry/widgets/", 2)
+        while len(watched) < 3:
+            watched += (await anext(watch)).events
+        watch.close()
+        for seen in (listed, [event.kv for event in watched]):
+            assert [one.value for one in seen] == [
+                b'{"apiVersion":"example.com/v1"}',
+                b"",
+                b'{"apiVersion":"example.com/v1"}',
+            ]
+            assert [bool(one.unreadable) for one in seen] == [False, True, False]
+
+    asyncio.run(main())

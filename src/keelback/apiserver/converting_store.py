@@ -118,8 +118,9 @@ class ConvertingStore:
 
     async def range(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> RangeResult:
         found = await self._store.range(prefix, start=start, limit=limit, revision=revision)
-        values = await self._to_served([one.value for one in found.kvs])
-        kvs = [msgspec.structs.replace(one, value=value) for one, value in zip(found.kvs, values, strict=True)]
+        # What cannot be decrypted has nothing to convert, and goes on as it is.
+        values = iter(await self._to_served([one.value for one in found.kvs if not one.unreadable]))
+        kvs = [one if one.unreadable else msgspec.structs.replace(one, value=next(values)) for one in found.kvs]
         return msgspec.structs.replace(found, kvs=kvs)
 
     async def put(
@@ -173,14 +174,18 @@ class _ConvertingWatch:
     async def __anext__(self) -> WatchBatch:
         batch = await self._watch.__anext__()
         own = [event for event in batch.events if event.kv.key.startswith(self._prefix)]
-        puts = [event for event in own if event.type == "put"]
+        puts = [event for event in own if _is_readable(event)]
         if puts:
             values = iter(await self._to_served([event.kv.value for event in puts]))
-            own = [_with_value(event, next(values)) if event.type == "put" else event for event in own]
+            own = [_with_value(event, next(values)) if _is_readable(event) else event for event in own]
         return WatchBatch(own, batch.revision)
 
     def close(self) -> None:
         self._watch.close()
+
+
+def _is_readable(event: Event) -> bool:
+    return event.type == "put" and not event.kv.unreadable
 
 
 def _with_value(event: Event, value: bytes) -> Event:

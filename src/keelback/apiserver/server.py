@@ -123,7 +123,7 @@ class APIServer:
             _log.exception("A request failed in an unforeseen way", error, method=request.method, path=request.path)
             response = self._failed(context, errors.InternalError(f"Internal error occurred: {error}"))
             if context.audit is not None:
-                context.audit.failure = str(error)
+                context.audit.failure = str(error) or type(error).__name__
         except asyncio.CancelledError:
             if context.audit is not None:
                 await context.audit.abandoned()
