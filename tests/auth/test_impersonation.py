@@ -9,6 +9,7 @@ from keelback.apimachinery import errors
 from keelback.auth import impersonation
 from keelback.auth.attributes import ALLOWED, NO_OPINION, Attributes, Authorizer, Verdict
 from keelback.auth.users import UserInfo
+from keelback.component.http import Request
 
 SMALL = UserInfo("system:serviceaccount:ex-auth:small")
 LIST = Attributes(SMALL, "list", version="v1", resource="namespaces")
@@ -28,7 +29,9 @@ class Allowing:
 def impersonate(
     user: UserInfo, headers: Mapping[str, str], attributes: Attributes, authorizer: Authorizer
 ) -> UserInfo | None:
-    found = asyncio.run(impersonation.impersonate(user, headers, attributes, authorizer))
+    lines = tuple((name, value) for name, text in headers.items() for value in text.split("|"))
+    request = Request("GET", "/", headers=headers, header_lines=lines)
+    found = asyncio.run(impersonation.impersonate(user, request, attributes, authorizer))
     return None if found is None else found.user
 
 
@@ -62,7 +65,7 @@ def test_everything_that_is_asked_for_must_be_allowed() -> None:
     headers = {
         "impersonate-user": "joe",
         "impersonate-uid": "7",
-        "impersonate-group": "g, h",
+        "impersonate-group": "g|h, i",
         "impersonate-extra-scope": "a",
         "impersonate-extra-acme.com%2fproject": "p",
     }
@@ -74,7 +77,7 @@ def test_everything_that_is_asked_for_must_be_allowed() -> None:
         "impersonate userextras/acme.com/project",
     ]
     assert impersonate(SMALL, headers, LIST, Allowing(*rights)) == UserInfo(
-        "joe", "7", ("g", "h", "system:authenticated"), {"scope": ("a",), "acme.com/project": ("p",)}
+        "joe", "7", ("g", "h, i", "system:authenticated"), {"scope": ("a",), "acme.com/project": ("p",)}
     )
     for missing in rights:
         with pytest.raises(errors.Forbidden):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from keelback.admission.webhook_reviews import WebhookFailure
 from keelback.admission.webhooks import AnsweredWithError
 from keelback.api.admissionregistration_v1 import WebhookClientConfig
 from keelback.apimachinery import errors
-from keelback.apimachinery.go_text import go_quoted
+from keelback.client.server_answers import said
 
 if TYPE_CHECKING:
     import aiohttp
@@ -23,20 +23,6 @@ ResolveService = Callable[[str, str, int], Awaitable[tuple[str, int]]]
 
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _KEPT_CONTEXTS = 256
-_SHOWN_BYTES = 2048
-_SAID: Final = {
-    400: "the server rejected our request for an unknown reason",
-    401: "the server has asked for the client to provide credentials",
-    404: "the server could not find the requested resource",
-    405: "the server does not allow this method on the requested resource",
-    406: "the server was unable to respond with a content type that the client supports",
-    409: "the server reported a conflict",
-    415: "the server was unable to respond with a content type that the client supports",
-    422: "the server rejected our request due to an error in our request",
-    429: "the server has received too many requests and has asked us to try again later",
-    503: "the server is currently unable to handle the request",
-    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
-}
 
 
 class HTTPSWebhookCaller:
@@ -81,7 +67,7 @@ class HTTPSWebhookCaller:
                 while not response.content.at_eof() and len(answer) < _MAX_ANSWER_BYTES:
                     answer += await response.content.read(_MAX_ANSWER_BYTES - len(answer))
                 if not 200 <= response.status <= 206:
-                    raise AnsweredWithError(_said(response.status, response.content_type, answer))
+                    raise AnsweredWithError(said(response.status, response.content_type, answer))
                 return answer
         except TimeoutError:
             raise WebhookFailure("context deadline exceeded") from None
@@ -123,18 +109,6 @@ class HTTPSWebhookCaller:
             self._contexts.clear()
         self._contexts[ca_bundle] = context
         return context
-
-
-def _said(status: int, content_type: str, body: bytes) -> str:
-    """An error of a server in client-go's words (NewGenericServerResponse)."""
-    message = body[:_SHOWN_BYTES].decode(errors="replace").strip() if content_type.startswith("text/") else "unknown"
-    if status in _SAID:
-        return _SAID[status]
-    if status == 403:
-        return message
-    if status >= 500:
-        return f"an error on the server ({go_quoted(message)}) has prevented the request from succeeding"
-    return f"the server responded with the status code {status} but did not return more information"
 
 
 def certificate_problem(error: Exception) -> str:

@@ -164,7 +164,7 @@ class APIServer:
         if auditor is not None:
             await auditor.begin(context, attributes)
         if any(one.startswith("impersonate-") for one in context.request.headers):
-            other = await impersonate(context.user, context.request.headers, attributes, self._authorizer)
+            other = await impersonate(context.user, context.request, attributes, self._authorizer)
             if other is not None:
                 context.user = other.user
                 if context.audit is not None:

@@ -29,6 +29,7 @@ from keelback.auth.users import (
     service_account_groups,
     split_service_account,
 )
+from keelback.component.http import Request, header_values
 
 _AUTHENTICATION_GROUP = "authentication.k8s.io"
 _EXTRA_PREFIX = "impersonate-extra-"
@@ -54,14 +55,14 @@ class Impersonated(NamedTuple):
 
 
 async def impersonate(
-    user: UserInfo, headers: Mapping[str, str], attributes: Attributes, authorizer: Authorizer
+    user: UserInfo, request: Request, attributes: Attributes, authorizer: Authorizer
 ) -> Impersonated | None:
     """The user to go on as, or None if the request does not ask for another.
 
     `attributes` is what the request does. Raises BadRequest for half a request, Forbidden for one that is not allowed:
     by the first way that could have applied.
     """
-    requested = requested_user(headers)
+    requested = requested_user(request)
     if requested is None:
         return None
     first: errors.Forbidden | None = None
@@ -77,14 +78,15 @@ async def impersonate(
     raise first
 
 
-def requested_user(headers: Mapping[str, str]) -> Requested | None:
+def requested_user(request: Request) -> Requested | None:
     """What the headers ask for; None if there are none. Raises BadRequest when they name no user."""
+    headers = request.headers
     name = headers.get("impersonate-user", "")
     uid = headers.get("impersonate-uid", "")
-    groups = _values(headers.get("impersonate-group", ""))
+    groups = _values(request, "impersonate-group")
     extra = {
-        unquote(header[len(_EXTRA_PREFIX) :]).lower(): _values(value)
-        for header, value in headers.items()
+        unquote(header[len(_EXTRA_PREFIX) :]).lower(): _values(request, header)
+        for header in headers
         if header.startswith(_EXTRA_PREFIX)
     }
     if not name and not uid and not groups and not extra:
@@ -210,9 +212,8 @@ def _groups(requested: Requested, mode: str) -> tuple[str, ...]:
     return (*groups, AUTHENTICATED_GROUP)
 
 
-def _values(header: str) -> tuple[str, ...]:
-    """The values of a header that may come several times: the front door joins them by a comma and a blank."""
-    return tuple(value for value in header.split(", ") if value)
+def _values(request: Request, header: str) -> tuple[str, ...]:
+    return tuple(value for value in header_values(request, header) if value)
 
 
 def _quoted(text: str) -> str:

@@ -6,6 +6,7 @@ The cluster in the kubeconfig is the server, its user is this API server. What p
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import ssl
@@ -28,6 +29,10 @@ REQUEST_SECONDS: Final = 30.0
 """How long one attempt may take, if nothing else is said."""
 RETRIES: Final = Backoff(initial_seconds=0.5, factor=1.5, jitter=0.2)
 _ATTEMPTS: Final = 5
+_WHOLE_SECONDS: Final = 60.0
+"""How long all attempts together may take, the wait for a turn included: as long as a request."""
+_AT_ONCE: Final = 100
+"""Reviews under way at once: whoever makes up tokens must not make this server a flood."""
 _PASSING: Final = frozenset((429, 500, 504))
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -70,11 +75,19 @@ class ReviewWebhook:
         server = str(access.cluster["server"])
         # The transport puts the server's own path before this one.
         self._path = "" if urlsplit(server).path.strip("/") else "/"
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._query = f"timeout={duration_text(timeout_seconds)}"
         self._url = f"{server}?{self._query}"
 
     async def ask(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         """The status in the answer. Raises ReviewFailed, after the last attempt."""
+        try:
+            async with asyncio.timeout(_WHOLE_SECONDS), self._turns:
+                return await self._attempts(spec)
+        except TimeoutError:
+            raise ReviewFailed(f'Post "{self._url}": context deadline exceeded', "timeout") from None
+
+    async def _attempts(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         body = msgspec.json.encode({"kind": self._kind, "apiVersion": self._api_version, "spec": spec})
         for attempt in range(1, _ATTEMPTS + 1):
             try:
