@@ -270,6 +270,17 @@ def test_addresses_of_services_are_there_in_the_version_that_is_turned_on() -> N
     on(32, work, optional=(("networking.k8s.io", "v1beta1"),))
 
 
+def test_who_one_is_may_be_asked_in_earlier_versions() -> None:
+    async def work(ask: Server) -> None:
+        for version in ("v1alpha1", "v1beta1", "v1"):
+            path = f"/apis/authentication.k8s.io/{version}/selfsubjectreviews"
+            status, answer = await ask("POST", path, {})
+            assert (status, answer["apiVersion"]) == (201, f"authentication.k8s.io/{version}")
+            assert answer["status"]["userInfo"]["username"] == ADMINISTRATOR.name
+
+    on(28, work, optional=(("authentication.k8s.io", "v1beta1"), ("authentication.k8s.io", "v1alpha1")))
+
+
 def test_warnings_and_columns_are_those_of_the_version() -> None:
     async def endpoints_warn(ask: Server) -> bool:
         await ask("GET", "/api/v1/namespaces/default/endpoints")

@@ -592,7 +592,9 @@ class _Assembly:
         rules, tokens = self._authorization.rules, self._authentication.tokens
         version = self._config.kubernetes_version
         adapted = served_kinds.adapter(version, feature_fields.off(version, self._config.feature_gates))
-        for kind, route in reviews.routes(self._authorizer, rules, tokens, audiences, self._binder, adapted):
+        for kind, route in reviews.routes(
+            self._authorizer, rules, tokens, audiences, self._binder, adapted, self._config.optional_versions
+        ):
             described = kind.__kind__
             self._server.route_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))

@@ -56,6 +56,8 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
     ("storagemigration.k8s.io", "v1"): (15800, 15),
     ("flowcontrol.apiserver.k8s.io", "v1beta3"): (16100, 18),
     ("flowcontrol.apiserver.k8s.io", "v1beta2"): (16100, 15),
+    ("authentication.k8s.io", "v1beta1"): (17700, 9),
+    ("authentication.k8s.io", "v1alpha1"): (17700, 1),
     ("networking.k8s.io", "v1alpha1"): (17200, 1),
     ("storage.k8s.io", "v1alpha1"): (16800, 1),
     # As metrics-server's own: after all that is built in.

@@ -5,7 +5,7 @@ They pass admission as what is kept does. Only the rules review is not shown to 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from keelback.api import authentication_v1, authorization_v1
@@ -21,6 +21,7 @@ from keelback.auth.attributes import Authorizer
 from keelback.auth.authentication import TokenAuthenticator
 from keelback.auth.authorizers import RuleSource
 from keelback.component.http import AnyResponse
+from keelback.registry.other_versions import in_version
 from keelback.registry.strategy import Strategy
 
 Check = Callable[[RequestContext, Any], None]
@@ -45,8 +46,12 @@ def routes(
     audiences: tuple[str, ...],
     admission: AdmissionBinder,
     adapted: Adapter,
+    optional: Iterable[tuple[str, str]] = (),
 ) -> Iterator[tuple[type[Any], Route]]:
-    """Each review kind with what answers it; `adapted` makes a strategy one of the server's Kubernetes version."""
+    """Each review kind with what answers it; `adapted` makes a strategy one of the server's Kubernetes version.
+
+    `optional` are group versions that are off by default; those of reviews are other versions of SelfSubjectReview.
+    """
 
     async def token(context: RequestContext, review: Any) -> Any:
         return await reviews.review_token(tokens, review, audiences)
@@ -78,8 +83,27 @@ def routes(
         (_nothing_to_check, own_rules),
     )
     for kind, (check, answer) in zip(KINDS, answers, strict=True):
-        made: type[Strategy[Any]] = type(f"{kind.__name__}Strategy", (Strategy,), {"kind": kind})
-        yield kind, _route(adapted(made()), check, answer, admission)
+        yield kind, _route(adapted(_strategy_of(kind)()), check, answer, admission)
+    for group, version in optional:
+        if group == authentication_v1.SelfSubjectReview.__kind__.group:
+            strategy = in_version(_strategy_of(authentication_v1.SelfSubjectReview), version)
+            yield (
+                strategy.kind,
+                _route(adapted(strategy), _nothing_to_check, _self_subject_as(strategy.kind), admission),
+            )
+
+
+def _strategy_of(kind: type[Any]) -> type[Strategy[Any]]:
+    made: type[Strategy[Any]] = type(f"{kind.__name__}Strategy", (Strategy,), {"kind": kind})
+    return made
+
+
+def _self_subject_as(kind: type[Any]) -> Answer:
+    async def answer(context: RequestContext, review: Any) -> Any:
+        answered = reviews.review_self(context.user, context.now)
+        return kind(metadata=answered.metadata, status=answered.status)
+
+    return answer
 
 
 def _nothing_to_check(context: RequestContext, review: Any) -> None:

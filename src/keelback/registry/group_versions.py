@@ -27,6 +27,8 @@ _ON: Final[Mapping[GroupVersion, tuple[int, int]]] = {
 }
 # The first of each group's being the one it prefers.
 _OFF: Final[Mapping[GroupVersion, tuple[int, int]]] = {
+    ("authentication.k8s.io", "v1beta1"): (_FIRST, 32),
+    ("authentication.k8s.io", "v1alpha1"): (_FIRST, 31),
     ("certificates.k8s.io", "v1beta1"): (33, _LAST),
     ("certificates.k8s.io", "v1alpha1"): (_FIRST, 36),
     ("networking.k8s.io", "v1beta1"): (31, 36),

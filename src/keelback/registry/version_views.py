@@ -25,6 +25,8 @@ def strategies(group: str, version: str) -> Iterator[Strategy[Any]]:
             yield in_version(admissionpolicies.ValidatingAdmissionPolicyStrategy, version)
             yield in_version(admissionpolicies.ValidatingAdmissionPolicyBindingStrategy, version)
             yield from optional_kinds.strategies(group, version)
+        case ("authentication.k8s.io", _):
+            return  # reviews are asked, not kept
         case ("certificates.k8s.io", "v1" | "v1alpha1"):
             yield in_version(ClusterTrustBundleStrategy, version)
             yield in_version(optional_kinds.PodCertificateRequestStrategy, version)
