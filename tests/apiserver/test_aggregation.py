@@ -379,6 +379,11 @@ def test_discovery_and_its_order(tmp_path: Path) -> None:
         assert (status, headers["etag"] != before) == (200, True)
         protobuf = AGGREGATED.replace("application/json", "application/vnd.kubernetes.protobuf")
         assert (await given.ask("GET", "/apis", accept=protobuf))[0] == 200
+        # It comes back, with something else.
+        resources = [{**FLUNDERS, "name": "fischers", "kind": "Fischer"}]
+        given.remote.serve(ROOT, {"kind": "APIResourceList", "groupVersion": f"{GROUP}/v1", "resources": resources})
+        given.remote.is_well = True
+        await given.document_until("/apis", lambda all_: "Fischer" in json.dumps(versions(all_)), AGGREGATED)
         await given.client.delete(APIService, f"v1.{GROUP}")
         await given.document_until("/apis", lambda all_: [one["name"] for one in all_["groups"]] == listed)
         assert (await given.ask("GET", f"{ROOT}/flunders"))[0] == 404

@@ -109,7 +109,6 @@ class Aggregator:
         routing = ServiceRouting(lookup, chance, to_endpoints=config.routes_to_endpoints)
         self._dialling = Dialling(routing, clock, config.client_certificate, config.client_key, make_socket)
         self._clock = clock
-        self._chance = chance
         self._identity_names = identity_names
         self._remotes: dict[str, _Remote] = {}
         self._routes: dict[tuple[str, str], ResourceRoute] = {}
@@ -196,6 +195,9 @@ class Aggregator:
             remote.changed.set()
         remote.proxy.use(spec)
         remote.proxy.is_available = is_available
+        if not is_available:
+            # It may come back as another one.
+            remote.read_at = None
         self._describe(remote)
 
     def _begin(self, remote: _Remote) -> None:
@@ -253,7 +255,7 @@ class Aggregator:
                 _log.exception("An APIService could not be checked", error, name=remote.name)
                 is_well = False
             failures = 0 if is_well else failures + 1
-            seconds = RECHECK_SECONDS if is_well else _BACKOFF.delay(failures, self._chance)
+            seconds = RECHECK_SECONDS if is_well else _BACKOFF.delay(failures)
             await self._wait(remote.changed, seconds)
 
     async def _wait(self, changed: asyncio.Event, seconds: float) -> None:
