@@ -15,6 +15,10 @@ from keelback.encryption.options import EncryptionSettings
 from keelback.registry.strategy import Strategy
 from keelback.storage.protocol import Store
 
+_PLUGIN_SECONDS = 10.0
+"""How long plugins are waited for. What they keep the keys of is unreadable until they come; all else is served."""
+_POLL_SECONDS = 0.2
+
 
 class Locator:
     """Knows the resource of a key by its folder. What has a dot there is a custom resource."""
@@ -53,5 +57,7 @@ async def begin(
         return None
     counted = EncryptionMetrics(metrics, clock, server_id)
     made = AtRest(store, settings, Locator(strategies), clock, chance, counted)
-    await made.prime()
+    deadline = clock.monotonic() + _PLUGIN_SECONDS
+    while not await made.prime() and clock.monotonic() < deadline:
+        await clock.sleep(_POLL_SECONDS)
     return made

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from keelback.apimachinery.errors import StatusError
 from keelback.audit.options import AuditError
 from keelback.bootstrap import components, failures, kubeconfigs, pki
 from keelback.bootstrap.addresses import cluster_addresses
@@ -76,7 +77,7 @@ def _in_words(error: BaseException) -> str:
     # These have texts for people.
     if isinstance(error, OSError | StorageError | ClusterError | NodeEnvironmentError | ContainerdError):
         return str(error)
-    if isinstance(error, AuditError | EncryptionError):
+    if isinstance(error, AuditError | EncryptionError | StatusError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from keelback.apimachinery.errors import StatusError
 from keelback.audit.options import AuditError
 from keelback.bootstrap import control_plane, kubeconfigs, stores
 from keelback.bootstrap.addresses import plan_addresses, service_range
@@ -64,7 +65,7 @@ async def run(component: str, options: Any) -> None:
     with suppress(asyncio.CancelledError):
         try:
             await runners[component](options)
-        except (AuditError, EncryptionError) as error:
+        except (AuditError, EncryptionError, StatusError) as error:
             raise ClusterError(str(error)) from error
 
 

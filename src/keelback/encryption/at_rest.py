@@ -73,10 +73,11 @@ class AtRest:
         """The health checks, by name: one for all plugins, there as well where the file may come to name some."""
         return {HEALTH_CHECK: self._check} if self._loaded.plugins or self._settings.reloads else {}
 
-    async def prime(self) -> None:
-        """Ask the plugins for keys, which they may not be there yet to give: then only later."""
+    async def prime(self) -> bool:
+        """Ask the plugins for keys; whether all gave one. They may not be there yet: then they are asked later."""
         for one in self._loaded.plugins:
             await one.poll()
+        return all(one.has_key for one in self._loaded.plugins)
 
     async def run(self) -> NoReturn:
         """Follow the plugins and, where that is wanted, the file, until cancelled."""

@@ -81,12 +81,17 @@ class Envelope:
         self._refused: dict[bytes, tuple[str, float]] = {}
         self._problem = "the plugin was not asked yet"
 
+    @property
+    def has_key(self) -> bool:
+        """Whether values can be encrypted."""
+        return self._seed is not None
+
     # Values.
 
     def encrypt(self, plain: bytes, context: bytes) -> bytes:
         seed = self._seed
         if seed is None:
-            raise CannotTransform("got unexpected nil transformer")
+            raise CannotTransform(f"got unexpected nil transformer: {self._problem}")
         if (late := self._clock.monotonic() - seed.expires) > 0:
             now = self._clock.now()
             raise CannotTransform(
