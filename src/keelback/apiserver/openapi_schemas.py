@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
+from keelback.apimachinery import kubernetes_versions
+from keelback.registry import published_schemas
+
 Schema = dict[str, Any]
 
 V2_PREFIX: Final = "#/definitions/"
 V3_PREFIX: Final = "#/components/schemas/"
-_PUBLISHED_PREFIX: Final = "#/$defs/"
 
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
 OBJECT_META: Final = f"{_META}.ObjectMeta"
@@ -79,9 +81,8 @@ class Schemas:
     """
 
     def __init__(self, version: str, extra: Mapping[str, Schema]) -> None:
-        folder = f"v{'.'.join(version.removeprefix('v').split('.')[:2])}.0-local"
-        place = files("kubernetes_validate").joinpath("kubernetes-json-schema", folder, "_definitions.json")
-        self._published = msgspec.json.decode(place.read_bytes(), type=_Document).schemas
+        document = published_schemas.document(kubernetes_versions.parse(version))
+        self._published = msgspec.json.decode(document, type=_Document).schemas
         self._extra = extra
         self._names: dict[tuple[str, str, str], str] = {}
         read_kinds = msgspec.json.Decoder(_Kinds)
@@ -161,7 +162,7 @@ def _convert(schema: Any, prefix: str, references: set[str]) -> Any:
         if key == "type" and isinstance(value, list):
             made[key] = next(one for one in value if one != "null")
         elif key == "$ref" and isinstance(value, str):
-            name = value.removeprefix(_PUBLISHED_PREFIX)
+            name = value.removeprefix(published_schemas.REFERENCE_PREFIX)
             references.add(name)
             made[key] = prefix + name
         elif key == "properties":

@@ -61,10 +61,6 @@ class PublishedSchemas:
         self.definitions = definitions
         self._names = dict(_kinds(definitions))
 
-    def kinds(self, group: str, version: str) -> frozenset[str]:
-        """The kinds of a group version, lists of them among them."""
-        return frozenset(kind for known, of, kind in self._names if (known, of) == (group, version))
-
     def name_of(self, group: str, version: str, kind: str) -> str | None:
         """The name of a kind's definition, None where it is not published."""
         return self._names.get((group, version, kind))
