@@ -40,6 +40,7 @@ from keelback.testing.access_servers import (
     base64url,
     issuer_entry,
     serving,
+    signed_by,
     webhook_kubeconfig,
 )
 from keelback.testing.api import api_server
@@ -243,6 +244,12 @@ def certificates(scene: Scene) -> Iterator[tuple[str, bytes, dict[str, str]]]:
         "a proxy that names nobody": (scene.pki.front_proxy_client, {"x-remote-group": "system:masters"}),
         "a proxy that names an empty user": (scene.pki.front_proxy_client, {**admin, "x-remote-user": ""}),
     }
+    proxies = scene.pki.front_proxy_ca
+    yield "a proxy of another name", signed_by(proxies, "front-proxy-client2"), admin
+    yield "a proxy's name in capitals", signed_by(proxies, "Front-Proxy-Client"), admin
+    yield "a proxy without a name", signed_by(proxies, "", ["front-proxy-client"]), admin
+    yield "an administrator by the proxies' authority", signed_by(proxies, "admin", ["system:masters"]), {}
+    yield "what a proxy has signed", signed_by(scene.pki.front_proxy_client, "front-proxy-client"), admin
     for about, (pair, headers) in pairs.items():
         yield about, x509.load_pem_x509_certificate(pair.certificate_pem).public_bytes(DER), headers
 
@@ -345,6 +352,11 @@ def test_certificates_are_judged() -> None:
         "a proxy's certificate that is over",
         "a proxy that names nobody",
         "a proxy that names an empty user",
+        "a proxy of another name",
+        "a proxy's name in capitals",
+        "a proxy without a name",
+        "an administrator by the proxies' authority",
+        "what a proxy has signed",
     }
 
 

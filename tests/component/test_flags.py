@@ -66,6 +66,24 @@ def test_usage_names_flags_and_defaults() -> None:
     assert "--secure-port\n        The port. (default 6443)" in flags.usage(Options)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (30, "30s"),
+        (90, "1m30s"),
+        (3600, "1h0m0s"),
+        (0.0015, "1.5ms"),
+        (1e-6, "1µs"),
+        (61.5, "1m1.5s"),
+        (-3, "-3s"),
+    ],
+)
+def test_durations_are_written_as_go_does(seconds: float, text: str) -> None:
+    assert flags.duration_text(seconds) == text
+    assert flags.parse_duration(text) == pytest.approx(seconds)
+
+
 GATES = {
     "Old": Gate(True, Stage.GA, locked=True),
     "New": Gate(False, Stage.ALPHA),

@@ -99,6 +99,19 @@ def test_repeated_headers_are_joined_and_names_are_lower_case(run: Run) -> None:
     assert run(scenario()) == b"v4, v3"
 
 
+def test_the_values_of_repeated_headers_are_kept_apart(run: Run) -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, repr([header_values(request, name) for name in ("x-g", "x-u", "x-n")]).encode())
+
+    async def scenario() -> list[bytes]:
+        async with connected(handler) as (_, reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nX-G: a, b\r\nHost: x\r\nx-g: c\r\nX-U: d, e\r\nX-g: f\r\n\r\n")
+            writer.write(b"GET / HTTP/1.1\r\nX-G: a, b\r\nHost: x\r\n\r\n")
+            return [(await read_response(reader))[2] for _ in range(2)]
+
+    assert run(scenario()) == [b"[('a, b', 'c', 'f'), ('d, e',), ()]", b"[('a, b',), (), ()]"]
+
+
 def test_a_chunked_body_is_put_together(run: Run) -> None:
     async def scenario() -> bytes:
         async with connected(echo) as (_, reader, writer):

@@ -9,7 +9,7 @@ import functools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from keelback.api import rbac_v1, resource_v1, storage_v1
 from keelback.api.core_v1 import PersistentVolume, Pod
@@ -41,7 +41,6 @@ from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 
 Work = Callable[[], Any]
-T = TypeVar("T")
 _ISSUERS = (DEFAULT_ISSUER,)
 
 

@@ -105,6 +105,15 @@ def parse_token(token: str) -> SignedToken:
     )
 
 
+def claims_of(payload: bytes) -> dict[str, Any] | None:
+    """The claims of a token as a JSON tree; None if they are no object."""
+    try:
+        tree = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
 def parse_keys(document: bytes) -> tuple[JSONWebKey, ...]:
     """The keys of a JSON Web Key Set; those of other kinds are passed over. Raises ValueError for no such set."""
     tree = msgspec.json.decode(document)

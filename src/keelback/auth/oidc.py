@@ -19,9 +19,9 @@ from keelback.auth.answer_cache import AnswerCache
 from keelback.auth.authentication import Authenticated, AuthenticationFailed
 from keelback.auth.authentication_configuration import JWTAuthenticatorConfiguration
 from keelback.auth.claim_mapping import ClaimMapping
-from keelback.auth.json_web_keys import ALGORITHMS, parse_token
+from keelback.auth.json_web_keys import ALGORITHMS, claims_of, parse_token
 from keelback.auth.jwt import InvalidToken, unverified_payload
-from keelback.auth.oidc_provider import OIDCProvider, ProviderError, claims_of
+from keelback.auth.oidc_provider import OIDCProvider, ProviderError
 from keelback.auth.users import UserInfo
 from keelback.component.logs import logger
 from keelback.component.metrics import Histogram, Registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -12,7 +12,6 @@ import msgspec
 from keelback.auth.json_web_keys import JSONWebKey, SignedToken, parse_keys
 from keelback.client.https import HTTPSTransport, client_context
 from keelback.component.http import Request
-from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 
 _FETCH_SECONDS: Final = 30.0
@@ -20,7 +19,6 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 _REFRESH_SECONDS: Final = 1.0
 """How long the keys are not fetched again, whatever tokens come: a forged one must not make this server a flood."""
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
-_log = logger("oidc_provider")
 
 
 class ProviderError(Exception):
@@ -105,12 +103,3 @@ class OIDCProvider:
         if len(body) > _MOST_BYTES:
             raise ProviderError(f'Get "{url}": the answer is too large')
         return body
-
-
-def claims_of(payload: bytes) -> dict[str, Any] | None:
-    """The claims of a token as a JSON tree; None if they are no object."""
-    try:
-        tree = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return tree if isinstance(tree, dict) else None
