@@ -23,6 +23,7 @@ from keelback.component.http import (
     StreamingResponse,
     UpgradeResponse,
     Writer,
+    header_values,
 )
 from keelback.component.serving import Limits, Server, server_context
 
