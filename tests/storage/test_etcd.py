@@ -7,6 +7,7 @@ import itertools
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from keelback.concurrency.clock import SystemClock
 from keelback.storage import etcd, etcd_compaction
 from keelback.storage.etcd import EtcdStore
 from keelback.storage.etcd_compaction import Turn
-from keelback.storage.etcd_endpoints import TLSFiles
+from keelback.storage.etcd_endpoints import Endpoints, TLSFiles
 from keelback.storage.etcd_keys import KeySpace, end_of
-from keelback.storage.protocol import Compacted, KeyValue, OutcomeUnknown, TooLarge, Unavailable
+from keelback.storage.protocol import Compacted, CompareFailed, KeyValue, OutcomeUnknown, TooLarge, Unavailable
 from keelback.testing import etcd as testing_etcd
 from keelback.testing.etcd import EtcdCluster, etcd_cluster
 
@@ -157,6 +158,74 @@ def test_the_offset_of_revisions_is_kept_in_etcd(one_member: EtcdCluster) -> Non
         async with await etcd.open_store(one_member.servers, SystemClock(), keys=keys) as store:
             assert (await store.get("/registry/a")) == KeyValue("/registry/a", b"", plain + 10**6, plain + 10**6)
             assert await store.current_revision() == plain + 1 + 10**6
+
+    run(one_member, test)
+
+
+class _Forgetful(EtcdStore):
+    """Loses the next transaction, its answer, or lets it arrive when nobody counts on it any more."""
+
+    loses = ""
+    late: Any = None
+
+    async def ask(self, method: str, request: Any, answer: Any, *rest: Any, **options: Any) -> Any:
+        if not method.endswith("Txn") or not self.loses:
+            return await super().ask(method, request, answer, *rest, **options)
+        loses, self.loses = self.loses, ""
+        if loses == "answer":
+            await super().ask(method, request, answer, *rest, **options)
+        elif loses == "time":
+            self.late = (method, request, answer, *rest), options
+        raise OutcomeUnknown(loses)
+
+    async def deliver(self) -> Any:
+        arguments, options = self.late
+        return await super().ask(*arguments, **options)
+
+
+def test_a_write_whose_answer_is_lost_is_found_or_done_again_but_never_twice(one_member: EtcdCluster) -> None:
+    async def test(_: EtcdStore) -> None:
+        keys = KeySpace(outside=f"/own-{next(_numbers)}")
+        endpoints = Endpoints(one_member.servers, TLSFiles(), SystemClock())
+        async with _Forgetful(endpoints, keys, SystemClock()) as store:
+            await store.begin()
+            for round_, loses in enumerate(("request", "answer", "time")):
+                key = f"/registry/{loses}"
+                watch = store.watch("/registry/")
+                store.loses = loses
+                created = await store.put(key, b"1-%d" % round_, expected_revision=0)
+                store.loses = loses
+                updated = await store.put(key, b"2-%d" % round_, expected_revision=created)
+                assert await store.get(key) == KeyValue(key, b"2-%d" % round_, created, updated)
+                if loses == "time":
+                    assert not (await store.deliver()).succeeded, "the fence has been moved meanwhile"
+                await store.put("/registry/last", b"%d" % round_)
+                seen: list[int] = []
+                async for batch in watch:
+                    seen += [event.kv.mod_revision for event in batch.events if event.kv.key == key]
+                    if batch.events[-1].kv.key == "/registry/last":
+                        break
+                assert seen == [created, updated]
+            store.loses = "request"
+            assert (await store.delete("/registry/request"))[1] is not None
+            store.loses = "answer"
+            with pytest.raises(OutcomeUnknown):
+                await store.delete("/registry/answer")
+            assert await store.get("/registry/answer") is None
+
+    run(one_member, test)
+
+
+def test_servers_that_share_a_store_share_its_fence(one_member: EtcdCluster) -> None:
+    async def test(store: EtcdStore) -> None:
+        async with await etcd.open_store(one_member.servers, SystemClock(), keys=store.keys) as other:
+            await other.put("/registry/a", b"1", expected_revision=0)
+            moved = etcd.pb.PutRequest(key=store.keys.fence_key)
+            await store.ask("/etcdserverpb.KV/Put", moved, etcd.pb.PutResponse, 5.0, may_repeat=True)
+            with pytest.raises(CompareFailed):
+                await other.put("/registry/a", b"2", expected_revision=0)
+            await other.put("/registry/b", b"1", expected_revision=0)
+            await store.put("/registry/c", b"1", expected_revision=0)
 
     run(one_member, test)
 

@@ -72,12 +72,14 @@ class Termination:
         are still being answered are told so, rather than find nobody."""
         self.has_begun = True
         _log.info("The server ends", delay_seconds=delay_seconds, in_flight=self._in_flight)
+        # Each answer from now on is its connection's last: who uses one all the time is elsewhere when the delay is
+        # over, and no request meets a connection that is being closed.
+        for door in doors:
+            door.keeps_alive = False
         if delay_seconds:
             await clock.sleep(delay_seconds)
         if sends_retry_after:
             self._refuses = True
-            for door in doors:
-                door.keeps_alive = False
             await self._wait(grace_seconds)
         async with asyncio.TaskGroup() as closing:
             for door in doors:

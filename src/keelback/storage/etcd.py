@@ -1,7 +1,7 @@
 """The store for more than one API server: etcd 3.4 or later, by its v3 API, with keys as Kubernetes lays them out.
 
-Reads are agreed on by a majority. A request that surely was not begun is sent again, until its deadline; a write whose
-fate nobody knows raises `OutcomeUnknown`, and is never sent twice.
+Reads are agreed on by a majority. A request that surely was not begun is sent again, until its deadline. A write whose
+fate is unknown is looked into; where that cannot tell it raises `OutcomeUnknown`. None is ever done twice.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from keelback.storage.etcd_watch import EtcdWatch, key_value
 from keelback.storage.protocol import (
     Compacted,
     CompareFailed,
+    Event,
     FutureRevision,
     KeyValue,
     OutcomeUnknown,
@@ -41,6 +42,7 @@ STALLED_SECONDS = 5.0
 CLOSED = "the store is closed"
 
 _RANGE = "/etcdserverpb.KV/Range"
+_PUT = "/etcdserverpb.KV/Put"
 _TXN = "/etcdserverpb.KV/Txn"
 _COMPACT = "/etcdserverpb.KV/Compact"
 _LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
@@ -80,6 +82,8 @@ class EtcdStore:
         self.endpoints = endpoints
         self._keys = keys
         self._clock = clock
+        self._fence = 0
+        """The revision of the fence, as etcd counts."""
         self._writes: set[asyncio.Task[Any]] = set()
         self._watches: dict[EtcdWatch, None] = {}
         self._reading: asyncio.Task[int] | None = None
@@ -100,6 +104,8 @@ class EtcdStore:
         answer = await self._read(pb.RangeRequest(key=self._keys.offset_key))
         if answer.kvs:
             self._keys = replace(self._keys, offset=int(answer.kvs[0].value))
+        fence = await self._read(pb.RangeRequest(key=self._keys.fence_key))
+        self._fence = fence.kvs[0].mod_revision if fence.kvs else 0
         for work in (self.endpoints.run, self._watch_over_watches):
             self._tasks.append(asyncio.get_running_loop().create_task(work()))
 
@@ -200,29 +206,81 @@ class EtcdStore:
             granted = await self.ask(_LEASE_GRANT, grant, pb.LeaseGrantResponse, READ_ATTEMPT_SECONDS, may_repeat=True)
             lease = granted.ID
         change = pb.RequestOp(request_put=pb.PutRequest(key=where, value=value, lease=lease))
-        answer = await self._transact(key, where, expected, change)
+        answer = await self._transact(key, where, expected, change, value)
         return int(answer.header.revision) + self._keys.offset
 
     async def _delete(self, key: str, expected: int | None) -> tuple[int, KeyValue | None]:
         where = self._keys.key(key)
         change = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=where, prev_kv=True))
-        answer = await self._transact(key, where, expected, change)
+        answer = await self._transact(key, where, expected, change, None)
         before = answer.responses[0].response_delete_range.prev_kvs
         offset = self._keys.offset
         return int(answer.header.revision) + offset, key_value(before[0], key, offset) if before else None
 
-    async def _transact(self, key: str, where: bytes, expected: int | None, change: Any) -> Any:
-        """Do the change if the key is at the expected revision. Raises CompareFailed."""
-        request = pb.TxnRequest(success=[change])
-        if expected is not None:
-            own = self._own_revision(expected)
-            request.compare.append(pb.Compare(target=pb.Compare.MOD, key=where, mod_revision=own))
-            request.failure.append(pb.RequestOp(request_range=pb.RangeRequest(key=where)))
-        answer = await self._write(_TXN, request, pb.TxnResponse)
-        if not answer.succeeded:
-            found = answer.responses[0].response_range.kvs
-            raise CompareFailed(key, key_value(found[0], key, self._keys.offset) if found else None)
-        return answer
+    async def _transact(self, key: str, where: bytes, expected: int | None, change: Any, value: bytes | None) -> Any:
+        """Do the change if the key is at the expected revision; `value` is what it writes. Raises CompareFailed.
+
+        Every change is under the condition that nobody has moved the fence. When the fate of one is unknown the fence
+        is moved: what has not happened by then never will, and what has is among the events since.
+        """
+        own = None if expected is None else self._own_revision(expected)
+        while True:
+            fence, since = self._fence, self.endpoints.revision
+            request = self._fenced(where, own, change, fence)
+            try:
+                answer = await self.ask(_TXN, request, pb.TxnResponse, DEADLINE_SECONDS, may_repeat=False)
+            except OutcomeUnknown as unknown:
+                await self._move_fence(fence)
+                happened = await self._missed(since, key, value, unknown)
+                if happened is None:
+                    continue
+                if value is None:
+                    # The deletion may be another's.
+                    raise
+                return pb.TxnResponse(header=pb.ResponseHeader(revision=happened.kv.mod_revision - self._keys.offset))
+            if answer.succeeded:
+                return answer
+            moved = answer.responses[1].response_range.kvs
+            self._fence = moved[0].mod_revision if moved else 0
+            if self._fence == fence:
+                found = answer.responses[0].response_range.kvs
+                raise CompareFailed(key, key_value(found[0], key, self._keys.offset) if found else None)
+
+    def _fenced(self, where: bytes, own: int | None, change: Any, fence: int) -> Any:
+        fence_key = self._keys.fence_key
+        compare = [pb.Compare(target=pb.Compare.MOD, key=fence_key, mod_revision=fence)]
+        if own is not None:
+            compare.append(pb.Compare(target=pb.Compare.MOD, key=where, mod_revision=own))
+        looks = [pb.RequestOp(request_range=pb.RangeRequest(key=one)) for one in (where, fence_key)]
+        return pb.TxnRequest(compare=compare, success=[change], failure=looks)
+
+    async def _move_fence(self, before: int) -> None:
+        """Let no change happen any more that was sent under this fence. Raises Unavailable."""
+        if self._fence != before:
+            return
+        request = pb.PutRequest(key=self._keys.fence_key)
+        answer = await self.ask(_PUT, request, pb.PutResponse, READ_ATTEMPT_SECONDS, may_repeat=True)
+        self._fence = answer.header.revision
+
+    async def _missed(self, since: int, key: str, value: bytes | None, unknown: OutcomeUnknown) -> Event | None:
+        """The event after a revision, and up to the fence, that is this write of the key: its deletion where there is
+        no value. None when there was none. Raises the given error where that cannot be seen any more."""
+        watch = self.watch("", since + 1 + self._keys.offset, with_previous=False)
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                async for batch in watch:
+                    for event in batch.events:
+                        if event.kv.key == key and (
+                            event.type == "delete" if value is None else event.kv.value == value
+                        ):
+                            return event
+                    if batch.revision - self._keys.offset >= self._fence:
+                        return None
+        except (TimeoutError, Compacted, Unavailable) as error:
+            raise unknown from error
+        finally:
+            watch.close()
+        raise unknown
 
     def _own_revision(self, revision: int) -> int:
         """As etcd counts; 0 stays what it says, that there is no key, and none is what was never counted."""
@@ -238,9 +296,6 @@ class EtcdStore:
         task.add_done_callback(self._writes.discard)
         task.add_done_callback(_retrieved)
         return await asyncio.shield(task)
-
-    async def _write(self, method: str, request: Any, answer: Any) -> Any:
-        return await self.ask(method, request, answer, DEADLINE_SECONDS, may_repeat=False)
 
     # How a read is read.
 

@@ -42,6 +42,11 @@ class KeySpace:
         return f"keelback_revision_offset{self.outside}".encode()
 
     @property
+    def fence_key(self) -> bytes:
+        """What every write depends on: see `EtcdStore`. All servers share it."""
+        return f"keelback_fence{self.outside}".encode()
+
+    @property
     def unfinished_key(self) -> bytes:
         """What is there while a store is being moved to etcd."""
         return f"keelback_move_unfinished{self.outside}".encode()

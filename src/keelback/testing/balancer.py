@@ -1,4 +1,4 @@
-"""A plain TCP balancer, as stands before several API servers: connections in turn, to those that answer."""
+"""A plain TCP balancer, as stands before several API servers: connections in turn, to those that are ready."""
 
 from __future__ import annotations
 
@@ -7,31 +7,42 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 CHECK_SECONDS = 0.5
 CONNECT_SECONDS = 1.0
-_FAILURES = 2
+_SILENCES = 2
 _CHUNK = 1 << 16
+
+
+class Health(Enum):
+    """What a check found."""
+
+    READY = auto()
+    UNREADY = auto()
+    """It answers, and says that it should get no more connections."""
+    SILENT = auto()
 
 
 @dataclass(eq=False, slots=True)
 class Backend:
-    """Where connections go. One that has failed its last checks gets none, and those that it had are ended."""
+    """Where connections go. One that was silent at its last checks loses those that it has."""
 
     port: int
-    failures: int = 0
+    health: Health = Health.READY
+    silences: int = 0
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def is_up(self) -> bool:
         """Whether it gets connections."""
-        return self.failures < _FAILURES
+        return self.health is Health.READY or 0 < self.silences < _SILENCES
 
 
 class Balancer:
-    """Listens on loopback from `start` to `close`. `check` says whether what listens on a port answers."""
+    """Listens on loopback from `start` to `close`. `check` asks what listens on a port how it is."""
 
-    def __init__(self, ports: Sequence[int], check: Callable[[int], Awaitable[bool]]) -> None:
+    def __init__(self, ports: Sequence[int], check: Callable[[int], Awaitable[Health]]) -> None:
         self._backends = [Backend(port) for port in ports]
         self._turns = itertools.cycle(self._backends)
         self._check = check
@@ -58,12 +69,10 @@ class Balancer:
     async def _watch_over(self, backend: Backend) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            if await self._check(backend.port):
-                backend.failures = 0
-            else:
-                backend.failures += 1
-                if backend.failures == _FAILURES:
-                    _abort(backend)
+            backend.health = await self._check(backend.port)
+            backend.silences = backend.silences + 1 if backend.health is Health.SILENT else 0
+            if backend.silences == _SILENCES:
+                _abort(backend)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         found = await self._connected()

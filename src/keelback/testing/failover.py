@@ -32,7 +32,7 @@ from keelback.storage import etcd
 from keelback.storage._proto import etcd_pb2 as pb
 from keelback.testing import etcd as testing_etcd
 from keelback.testing import linearizability
-from keelback.testing.balancer import Balancer
+from keelback.testing.balancer import Balancer, Health
 from keelback.testing.etcd import EtcdCluster, Member, etcd_cluster, free_ports
 from keelback.testing.histories import Operation, violations
 from keelback.testing.linearizability import Outcome, World
@@ -40,11 +40,14 @@ from keelback.testing.linearizability import Outcome, World
 SERVERS: Final = 3
 MEMBERS: Final = 3
 CUT_OFF_SECONDS: Final = 4.0
+SHUTDOWN_DELAY_SECONDS: Final = 2.0
 ELECTION_MILLISECONDS: Final = 1_000
 """As etcd has it unless told otherwise."""
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 60.0
-_CHECK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 0.7
+# While etcd has no leader all servers are as well as can be.
+_WITHOUT_ETCD: Final = "exclude=etcd&exclude=etcd-readiness"
 _PATIENCE_SECONDS: Final = 0.02
 _SHARED_FILES: Final = ("ca.crt", "ca.key", "sa.key", "sa.pub")
 
@@ -89,6 +92,7 @@ class APIServerProcess:
             f"--secure-port={port}",
             f"--advertise-address=10.89.0.{number + 1}",
             f"--token-auth-file={folder / 'tokens.csv'}",
+            f"--shutdown-delay-duration={SHUTDOWN_DELAY_SECONDS:g}s",
         )
         self._process: asyncio.subprocess.Process | None = None
 
@@ -99,18 +103,19 @@ class APIServerProcess:
                 sys.executable, "-m", "keelback.cli.main", *self._arguments, stdout=log, stderr=log
             )
         async with asyncio.timeout(_START_SECONDS):
-            while not await self.answers("/readyz"):
+            while await self.health() is not Health.READY:
                 if self._process.returncode is not None:
                     raise RuntimeError(f"the API server ended: {(self.folder / 'log').read_text()}")
                 await asyncio.sleep(_PATIENCE_SECONDS)
 
-    async def answers(self, path: str) -> bool:
-        """Whether it answers with 200 in time."""
+    async def health(self, query: str = "") -> Health:
+        """What it says of itself, if it does in time."""
         transport = HTTPSTransport(f"https://127.0.0.1:{self.port}", _trusting(self.folder))
         try:
-            return (await transport.send(Request("GET", path), timeout_seconds=_CHECK_SECONDS)).status == 200
+            response = await transport.send(Request("GET", "/readyz", query), timeout_seconds=_CHECK_SECONDS)
+            return Health.READY if response.status == 200 else Health.UNREADY
         except (OSError, EOFError, TimeoutError):
-            return False
+            return Health.SILENT
         finally:
             await transport.close()
 
@@ -141,7 +146,7 @@ class Plane:
         ports = free_ports(SERVERS)
         self.servers = [APIServerProcess(folder, at, port, cluster.servers) for at, port in enumerate(ports)]
         self._by_port = {server.port: server for server in self.servers}
-        self._balancer = Balancer(ports, lambda port: self._by_port[port].answers("/version"))
+        self._balancer = Balancer(ports, lambda port: self._by_port[port].health(_WITHOUT_ETCD))
         self._transport: HTTPSTransport | None = None
 
     async def start(self) -> None:
