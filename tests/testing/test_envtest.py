@@ -155,7 +155,8 @@ def test_a_suite_gets_an_api_server_as_it_is_used_to(assets: Path, tmp_path: Pat
 
 
 def test_with_controllers_on_deployments_become_available(assets: Path, tmp_path: Path) -> None:
-    with envtest(assets, tmp_path, KEELBACK_ENVTEST_CONTROLLERS="1", KEELBACK_ENVTEST_NODES="2") as client:
+    variables = {"KEELBACK_ENVTEST_CONTROLLERS": "1", "KEELBACK_ENVTEST_NODES": "2"}
+    with envtest(assets, tmp_path, **variables, KEELBACK_ENVTEST_KUBERNETES_VERSION="1.31") as client:
         client("POST", "/apis/apps/v1/namespaces/default/deployments", deployment())
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -164,7 +165,9 @@ def test_with_controllers_on_deployments_become_available(assets: Path, tmp_path
                 break
             assert time.monotonic() < deadline, status
             time.sleep(0.1)
-        assert len(client("GET", "/api/v1/nodes")["items"]) == 2
+        nodes = client("GET", "/api/v1/nodes")["items"]
+        assert [one["status"]["nodeInfo"]["kubeletVersion"] for one in nodes] == ["v1.31.0", "v1.31.0"]
+        assert client("GET", "/version")["minor"] == "31"
 
 
 def test_a_flag_that_there_is_not_is_refused(assets: Path) -> None:

@@ -8,7 +8,7 @@ pytest_plugins = ["pytester"]
 
 
 def test_fixtures_markers_and_settings(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nkeelback_nodes = 2\nkeelback_seed = 7\n")
+    pytester.makeini("[pytest]\nkeelback_nodes = 2\nkeelback_seed = 7\nkeelback_kubernetes_version = 1.33\n")
     pytester.makepyfile(
         """
         import asyncio
@@ -17,14 +17,16 @@ def test_fixtures_markers_and_settings(pytester: pytest.Pytester) -> None:
         def test_settings(cluster):
             assert len(cluster.list("nodes")) == 2
             assert cluster.options.seed == 7
+            assert str(cluster.options.kubernetes_version) == "1.33"
             cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}})
 
         def test_fresh(cluster):
             assert "mine" not in [one["metadata"]["name"] for one in cluster.list("configmaps")]
 
-        @pytest.mark.keelback(nodes=5)
+        @pytest.mark.keelback(nodes=5, kubernetes_version="1.30")
         def test_marker(cluster):
-            assert len(cluster.list("nodes")) == 5
+            versions = [one["status"]["nodeInfo"]["kubeletVersion"] for one in cluster.list("nodes")]
+            assert versions == ["v1.30.0"] * 5
 
         def test_api_only(api_cluster):
             assert api_cluster.components == ("apiserver",)
