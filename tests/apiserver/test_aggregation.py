@@ -275,10 +275,15 @@ def test_who_is_impersonated_is_who_asks(tmp_path: Path) -> None:
         given.remote.serve(f"{ROOT}/flunders", {})
         headers = {"impersonate-user": "bob", "impersonate-group": "system:masters", "impersonate-extra-team": "x"}
         assert (await given.ask("GET", f"{ROOT}/flunders", more=headers))[0] == 200
-        asked = given.remote.at(f"{ROOT}/flunders").headers
-        assert asked["x-remote-user"] == "bob"
-        assert asked["x-remote-extra-team"] == "x"
-        assert not [name for name in asked if name.lower().startswith("impersonate")]
+        asked = given.remote.at(f"{ROOT}/flunders")
+        assert asked.headers["x-remote-user"] == "bob"
+        assert asked.headers["x-remote-extra-team"] == "x"
+        assert not [name for name in asked.headers if name.lower().startswith("impersonate")]
+        agent = "Browser\t1 caf\xe9"
+        assert (await given.ask("GET", f"{ROOT}/flunders", user=named("zoë"), user_agent=agent))[0] == 200
+        asked = given.remote.at(f"{ROOT}/flunders")
+        assert asked.headers["x-remote-user"] == "zoë"
+        assert dict(asked.raw_headers)[b"user-agent"] == agent.encode("latin-1")
         # What cannot stand in a header is refused, not cut off.
         status, _, body = await given.ask("GET", f"{ROOT}/flunders", user=named("eve\r\nx-remote-group: a"))
         assert (status, body[:31]) == (503, b"error trying to reach service: ")

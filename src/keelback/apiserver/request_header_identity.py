@@ -38,8 +38,11 @@ _NAME_CHARACTERS: Final = frozenset(b"!#$&'*+-.^_`|~0123456789abcdefghijklmnopqr
 
 
 def identity(user: UserInfo) -> tuple[tuple[str, str], ...]:
-    """The headers that name a user, each value on a line of its own: a group's name may have a comma."""
-    return tuple(_identity(user))
+    """The headers that name a user, each value on a line of its own: a group's name may have a comma.
+
+    The values are UTF-8, as Go sends them, in the characters that stand for its bytes on the wire.
+    """
+    return tuple((name, value.encode().decode("latin-1")) for name, value in _identity(user))
 
 
 def _identity(user: UserInfo) -> Iterator[tuple[str, str]]:

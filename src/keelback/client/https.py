@@ -256,14 +256,11 @@ class HTTPSTransport:
 
 
 def _lines(request: Request) -> str:
-    """Headers of which some have several lines, in UTF-8 as Go sends them: these may name users.
-
-    Raises ValueError for what could end a line.
-    """
+    """Headers of which some have several lines. Raises ValueError for what could end one: these may name users."""
     repeated = {name for name, _ in request.header_lines}
     pairs = [(name, value) for name, value in request.headers.items() if name not in repeated]
     pairs.extend(request.header_lines)
     for pair in pairs:
-        if any(character < " " or character == "\x7f" for part in pair for character in part):
+        if any((character < " " and character != "\t") or character == "\x7f" for part in pair for character in part):
             raise ValueError(f"invalid header field value for {pair[0]!r}")
-    return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode().decode("latin-1")
+    return "".join([f"{name}: {value}\r\n" for name, value in pairs])
