@@ -86,9 +86,15 @@ def test_what_was_decided_stays() -> None:
 
 def test_who_writes_the_status_does_not_decide() -> None:
     written = STRATEGY.prepare_for_status_update(decided("Approved", "Failed"), request())
-    assert [one.type for one in written.status.conditions] == ["Failed"]
-    kept = STRATEGY.prepare_for_status_update(request(), decided("Approved"))
-    assert [one.type for one in kept.status.conditions] == ["Approved"]
+    told = 'status.conditions: Forbidden: updates may not add a condition of type "Approved"'
+    assert said(STRATEGY.validate_status_update(written, request())) == [told]
+    removed = STRATEGY.prepare_for_status_update(request(), decided("Approved"))
+    told = 'status.conditions: Forbidden: updates may not remove a condition of type "Approved"'
+    assert said(STRATEGY.validate_status_update(removed, decided("Approved"))) == [told]
+    before = decided("Approved")
+    changed = tuple(replace(one, message="else") for one in before.status.conditions)
+    changing = replace(before, status=replace(before.status, conditions=changed))
+    assert STRATEGY.prepare_for_status_update(changing, before) == before
 
 
 def test_a_certificate_that_was_issued_is_not_exchanged() -> None:

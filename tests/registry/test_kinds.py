@@ -175,7 +175,23 @@ def test_some_kinds_are_created_by_an_update(kind, api_version):
 
 def test_only_some_kinds_insist_on_a_version():
     insisting = {kind for (_, kind), one in BY_KIND.items() if one.needs_resource_version_to_update}
-    assert insisting == {"Lease", "PodDisruptionBudget"}
+    assert insisting == {
+        "APIService",
+        "CSIDriver",
+        "CSINode",
+        "CSIStorageCapacity",
+        "CustomResourceDefinition",
+        "Lease",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "PodDisruptionBudget",
+        "RuntimeClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    }
 
 
 def test_a_network_policy_is_of_the_types_it_has_rules_for():

@@ -241,7 +241,7 @@ class ResourceStore(Generic[T]):
 
     def _without_own_fields(self, obj: T) -> T:
         """What clients may not say is dropped, and what is begun with is said."""
-        generation = 1 if self.strategy.counts_generations else 0
+        generation = self.strategy.first_generation if self.strategy.counts_generations else 0
         return with_metadata(without_system_fields(obj), resource_version="", generation=generation)
 
     def _with_generated_name(self, obj: T) -> T:

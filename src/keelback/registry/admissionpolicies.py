@@ -78,6 +78,8 @@ _BINDING_COLUMNS = (text("PolicyName", lambda one: one.spec.policy_name), text("
 
 class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
     kind = ValidatingAdmissionPolicy
+    keeps_metadata_in_status = True
+    needs_resource_version_to_update = True
     bare_finalizers = True
     subresources = ("status",)
     columns = (number("Validations", lambda one: len(one.spec.validations)), text("ParamKind", _param_kind), AGE)
@@ -114,6 +116,7 @@ class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
 
 class ValidatingAdmissionPolicyBindingStrategy(Strategy[ValidatingAdmissionPolicyBinding]):
     kind = ValidatingAdmissionPolicyBinding
+    needs_resource_version_to_update = True
     bare_finalizers = True
     columns = _BINDING_COLUMNS
 
@@ -143,6 +146,7 @@ class ValidatingAdmissionPolicyBindingStrategy(Strategy[ValidatingAdmissionPolic
 
 class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
     kind = MutatingAdmissionPolicy
+    needs_resource_version_to_update = True
     bare_finalizers = True
     columns = (number("Mutations", lambda one: len(one.spec.mutations)), text("ParamKind", _param_kind), AGE)
 
@@ -172,6 +176,7 @@ class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
 
 class MutatingAdmissionPolicyBindingStrategy(Strategy[MutatingAdmissionPolicyBinding]):
     kind = MutatingAdmissionPolicyBinding
+    needs_resource_version_to_update = True
     bare_finalizers = True
     columns = _BINDING_COLUMNS
 

@@ -29,6 +29,8 @@ def _available(api_service: APIService) -> str:
 
 class APIServiceStrategy(Strategy[APIService]):
     kind = APIService
+    keeps_metadata_in_status = True
+    needs_resource_version_to_update = True
     bare_finalizers = True
     checks_metadata_as_new = True
     storage_path = "apiregistration.k8s.io/apiservices"

@@ -125,12 +125,14 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
     def prepare_for_status_update(
         self, new: CertificateSigningRequest, old: CertificateSigningRequest
     ) -> CertificateSigningRequest:
-        # Who may write the status may not therefore approve or deny.
-        kept = [one for one in old.status.conditions if one.type in _DECISIONS]
-        others = [one for one in new.status.conditions if one.type not in _DECISIONS]
-        if [one for one in new.status.conditions if one.type in _DECISIONS] == kept:
-            return replace(new, spec=old.spec)
-        return replace(new, spec=old.spec, status=replace(new.status, conditions=(*kept, *others)))
+        # Decisions stay as they were; that one was added or taken away is for validation to refuse.
+        held = new.status.conditions
+        for decision in sorted(_DECISIONS):
+            before = [one for one in old.status.conditions if one.type == decision]
+            if len(before) == sum(one.type == decision for one in held):
+                kept = iter(before)
+                held = tuple(next(kept) if one.type == decision else one for one in held)
+        return replace(new, spec=old.spec, status=replace(new.status, conditions=held))
 
     def with_times(
         self, new: CertificateSigningRequest, old: CertificateSigningRequest, now: datetime
@@ -163,6 +165,9 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
         self, new: CertificateSigningRequest, old: CertificateSigningRequest
     ) -> Iterator[FieldError]:
         yield from _conditions(new)
+        for decision in sorted(_DECISIONS):
+            if _count(new, decision) > _count(old, decision):
+                yield forbidden("status.conditions", f'updates may not add a condition of type "{decision}"')
         certificate = bytes(new.status.certificate)
         if certificate != bytes(old.status.certificate):
             if problem := _certificate_problem(certificate):
@@ -180,6 +185,10 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
     def validate_name(self, name: str, *, is_prefix: bool) -> names.Complaints:
         # Upstream does not care what requests are called.
         return names.path_segment(name, is_prefix=is_prefix)
+
+
+def _count(request: CertificateSigningRequest, type: str) -> int:
+    return sum(one.type == type for one in request.status.conditions)
 
 
 def _timed(

@@ -15,6 +15,8 @@ _MIN_TOKEN_SECONDS: Final = 600
 _GROUP_POLICIES: Final = ("File", "None", "ReadWriteOnceWithFSType")
 _LIFECYCLE_MODES: Final = ("Persistent", "Ephemeral")
 
+_MUTABLE: Final = ("token_requests", "requires_republish", "se_linux_mount", "node_allocatable_update_period_seconds")
+
 
 def _audiences(driver: CSIDriver) -> str:
     return ",".join(one.audience for one in driver.spec.token_requests) or "<unset>"
@@ -22,8 +24,9 @@ def _audiences(driver: CSIDriver) -> str:
 
 class CSIDriverStrategy(Strategy[CSIDriver]):
     kind = CSIDriver
+    needs_resource_version_to_update = True
     answers_deleted_object = True
-    counts_generations = False
+    first_generation = 0
     columns = (
         Column("AttachRequired", lambda one, _now: one.spec.attach_required, type="boolean"),
         Column("PodInfoOnMount", lambda one, _now: one.spec.pod_info_on_mount, type="boolean"),
@@ -33,6 +36,10 @@ class CSIDriverStrategy(Strategy[CSIDriver]):
         text("Modes", lambda one: ",".join(one.spec.volume_lifecycle_modes) or "<none>"),
         AGE,
     )
+
+    def spec_changed(self, new: CSIDriver, old: CSIDriver) -> bool:
+        """Only what may be changed counts."""
+        return any(getattr(new.spec, name) != getattr(old.spec, name) for name in _MUTABLE)
 
     def validate(self, new: CSIDriver) -> Iterator[FieldError]:
         spec = new.spec

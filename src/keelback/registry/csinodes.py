@@ -18,6 +18,7 @@ _LONGEST_ID = 256
 
 class CSINodeStrategy(Strategy[CSINode]):
     kind = CSINode
+    needs_resource_version_to_update = True
     checks_metadata_twice = False
     checks_metadata_as_new = True
     answers_deleted_object = True

@@ -14,6 +14,7 @@ from keelback.registry.workloads import text
 
 class CSIStorageCapacityStrategy(Strategy[CSIStorageCapacity]):
     kind = CSIStorageCapacity
+    needs_resource_version_to_update = True
     counts_generations = False
     columns = (
         text("StorageClassName", lambda one: one.storage_class_name),

@@ -35,6 +35,7 @@ CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
     kind = CustomResourceDefinition
+    needs_resource_version_to_update = True
     bare_finalizers = True
     storage_path = "apiextensions.k8s.io/customresourcedefinitions"
     subresources = ("status",)

@@ -95,6 +95,10 @@ class DeploymentsStrategy(Strategy[Deployment]):
             yield invalid("status.availableReplicas", status.available_replicas, "cannot be greater than readyReplicas")
         yield from validate_collisions(status.collision_count, old.status.collision_count)
 
+    def spec_changed(self, new: Deployment, old: Deployment) -> bool:
+        """Annotations count, since they are copied to replica sets."""
+        return new.metadata.annotations != old.metadata.annotations or super().spec_changed(new, old)
+
     def prepare_for_status_update(self, new: Deployment, old: Deployment) -> Deployment:
         return with_metadata(replace(new, spec=old.spec), labels=old.metadata.labels)
 

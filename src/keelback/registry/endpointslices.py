@@ -45,6 +45,9 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
         AGE,
     )
 
+    def spec_changed(self, new: EndpointSlice, old: EndpointSlice) -> bool:
+        return new.metadata.labels != old.metadata.labels or super().spec_changed(new, old)
+
     def validate(self, new: EndpointSlice) -> Iterator[FieldError]:
         if not new.address_type:
             yield required("addressType")

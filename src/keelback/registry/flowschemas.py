@@ -46,6 +46,7 @@ def _missing(schema: FlowSchema) -> str:
 
 class FlowSchemaStrategy(Strategy[FlowSchema]):
     kind = FlowSchema
+    keeps_metadata_in_status = True
     checks_metadata_twice = False
     checks_metadata_as_new = True
     subresources = ("status",)

@@ -14,7 +14,6 @@ from keelback.registry.workloads import text
 
 class PodTemplateStrategy(Strategy[PodTemplate]):
     kind = PodTemplate
-    is_created_by_update = True
     answers_deleted_object = True
     columns = (
         text("Containers", lambda one: cells.container_names(one.template)),

@@ -23,6 +23,9 @@ class PriorityClassStrategy(Strategy[PriorityClass]):
         text("PreemptionPolicy", lambda one: one.preemption_policy),
     )
 
+    def spec_changed(self, new: PriorityClass, old: PriorityClass) -> bool:
+        return False
+
     def why_not_delete(self, name: str) -> str:
         return "this is a system priority class and cannot be deleted" if name in SYSTEM_CLASSES else ""
 

@@ -47,6 +47,7 @@ def _shares(level: PriorityLevelConfiguration, _now: datetime) -> str | int:
 
 class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
     kind = PriorityLevelConfiguration
+    keeps_metadata_in_status = True
     checks_metadata_twice = False
     checks_metadata_as_new = True
     subresources = ("status",)

@@ -48,6 +48,7 @@ def _state(claim: ResourceClaim) -> str:
 
 class ResourceClaimStrategy(Strategy[ResourceClaim]):
     kind = ResourceClaim
+    keeps_metadata_in_status = True
     answers_deleted_object = True
     subresources = ("status",)
     counts_generations = False

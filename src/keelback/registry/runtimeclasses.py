@@ -14,6 +14,8 @@ from keelback.registry.workloads import text
 
 class RuntimeClassStrategy(Strategy[RuntimeClass]):
     kind = RuntimeClass
+    needs_resource_version_to_update = True
+    is_created_by_update = True
     bare_finalizers = True
     counts_generations = False
     columns = (text("Handler", lambda one: one.handler), AGE)

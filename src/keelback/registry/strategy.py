@@ -143,7 +143,12 @@ class Strategy(Generic[T]):
     """Without a propagation policy, dependents stay."""
 
     counts_generations: ClassVar[bool] = True
-    """`metadata.generation` starts at 1 and rises with every change of the spec."""
+    """`metadata.generation` starts at `first_generation` and rises with every change of the spec."""
+
+    first_generation: ClassVar[int] = 1
+
+    keeps_metadata_in_status: ClassVar[bool] = False
+    """A write of the status leaves labels, annotations, finalizers and owners as they were."""
 
     takes_strategic_merge_patches: ClassVar[bool] = True
     """Custom resources do not."""
@@ -230,6 +235,15 @@ class Strategy(Generic[T]):
 
     def prepare_for_status_update(self, new: T, old: T) -> T:
         """The object of an update of its status: everything else stays, but for labels and annotations' kin."""
+        if self.keeps_metadata_in_status:
+            meta = old.metadata
+            new = with_metadata(
+                new,
+                labels=meta.labels,
+                annotations=meta.annotations,
+                finalizers=meta.finalizers,
+                owner_references=meta.owner_references,
+            )
         if hasattr(new, "spec"):
             return replace(new, spec=old.spec)  # type: ignore[attr-defined]
         return new

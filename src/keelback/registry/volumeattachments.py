@@ -18,6 +18,8 @@ _LONGEST_MESSAGE = 1024
 
 class VolumeAttachmentStrategy(Strategy[VolumeAttachment]):
     kind = VolumeAttachment
+    keeps_metadata_in_status = True
+    needs_resource_version_to_update = True
     checks_metadata_twice = False
     checks_metadata_as_new = True
     subresources = ("status",)

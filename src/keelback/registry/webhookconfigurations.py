@@ -123,6 +123,7 @@ def _service_problems(service: ServiceReference, path: str) -> Iterator[FieldErr
 
 class MutatingWebhookConfigurationStrategy(Strategy[MutatingWebhookConfiguration]):
     kind = MutatingWebhookConfiguration
+    needs_resource_version_to_update = True
     bare_finalizers = True
     checks_metadata_twice = False
     checks_metadata_as_new = True
@@ -139,6 +140,7 @@ class MutatingWebhookConfigurationStrategy(Strategy[MutatingWebhookConfiguration
 
 class ValidatingWebhookConfigurationStrategy(Strategy[ValidatingWebhookConfiguration]):
     kind = ValidatingWebhookConfiguration
+    needs_resource_version_to_update = True
     bare_finalizers = True
     checks_metadata_twice = False
     checks_metadata_as_new = True
