@@ -30,6 +30,7 @@ from keelback.apiserver import (
     kubelet_proxy,
     local_api_services,
     request_limits,
+    request_metrics,
     reviews,
     subresources,
     system_paths,
@@ -418,6 +419,7 @@ class _Assembly:
         running.at_close(aggregator.close)
 
     def _limit_requests(self, running: RunningAPIServer) -> None:
+        request_metrics.add_object_metrics(self._metrics, self._handlers)
         limits = self._config.request_limits
         self._server.watch_seconds = limits.watch_seconds(random.Random(self._chance.getrandbits(32)))
         control = flow_control.install(self._server, limits, self._lookup, self._handlers, self._metrics, self._clock)

@@ -11,11 +11,12 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info, storage_failures
-from keelback.apiserver.admittance import Gate
+from keelback.apiserver.admittance import Gate, is_mutating
 from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_info import RequestInfo
 from keelback.apiserver.request_limits import RequestLimits
+from keelback.apiserver.request_metrics import RequestMetrics, tracked
 from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.yaml_bodies import YAMLBodies
 from keelback.auth.attributes import Attributes, Authorizer, denial
@@ -33,7 +34,6 @@ ResourceRoute: TypeAlias = Callable[[RequestContext], Awaitable[AnyResponse]]
 OWN = UserInfo("system:apiserver", groups=(MASTERS_GROUP, "system:authenticated"))
 """Who this server is to itself."""
 _log = logger("apiserver")
-_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
 
 class APIServer:
@@ -63,17 +63,7 @@ class APIServer:
         """Groups in which an unknown version is an unknown path."""
         self.delegate: Callable[[RequestInfo], ResourceRoute | None] | None = None
         """Asked first, where it is set: who answers what is passed on to an aggregated API server."""
-        self._requests = metrics.counter(
-            "apiserver_request_total",
-            "Counter of apiserver requests broken out for each verb, group, version, resource, scope and HTTP code.",
-            ("verb", "group", "version", "resource", "subresource", "code"),
-        )
-        self._durations = metrics.histogram(
-            "apiserver_request_duration_seconds",
-            "Response latency distribution in seconds for each verb, group, version, resource and subresource.",
-            ("verb", "group", "version", "resource", "subresource"),
-            _SECONDS,
-        )
+        self.metrics = RequestMetrics(metrics)
 
     def route_path(self, path: str, route: ResourceRoute) -> None:
         """Serve one path outside the resources; with a slash at its end, everything below it too."""
@@ -107,6 +97,8 @@ class APIServer:
         """Answer any request: never raises."""
         started = time.perf_counter()
         info = request_info.parse(request)
+        counted, is_write = self.metrics, int(is_mutating(info))
+        counted.in_flight[is_write] += 1
         context = RequestContext(request, info, _NOBODY, self._clock.now())
         try:
             response = await self._answer(context)
@@ -127,6 +119,7 @@ class APIServer:
         except asyncio.CancelledError:
             if context.audit is not None:
                 await context.audit.abandoned()
+            counted.in_flight[is_write] -= 1
             raise
         if context.audit is not None:
             response = await context.audit.answered(response)
@@ -136,16 +129,13 @@ class APIServer:
             response = negotiation.indented(response)
         if context.answer_headers:
             response = _with_headers(response, context.answer_headers)
-        if info.is_resource_request:
-            self._count(info, response, time.perf_counter() - started)
+        counted.in_flight[is_write] -= 1
+        meter = counted.of(request, info, self._knows(info))
+        if meter is not None:
+            meter.answered(response, time.perf_counter() - started)
+            if not isinstance(response, Response):
+                response = tracked(response, meter)
         return response
-
-    def _count(self, info: RequestInfo, response: AnyResponse, seconds: float) -> None:
-        status = str(getattr(response, "status", 101))
-        labels = (info.verb.upper(), info.group, info.version, info.resource, info.subresource)
-        self._requests.inc(*labels, status)
-        if info.verb != "watch":
-            self._durations.observe(seconds, *labels)
 
     async def _answer(self, context: RequestContext) -> AnyResponse:
         auditor = self.auditor
@@ -176,6 +166,7 @@ class APIServer:
 
     async def _authorized(self, context: RequestContext, attributes: Attributes) -> AnyResponse:
         verdict = await self._authorizer.authorize(attributes)
+        self.metrics.authorized[verdict.is_allowed] += 1
         if context.audit is not None:
             context.audit.authorized(verdict)
         if not verdict.is_allowed:
@@ -195,7 +186,9 @@ class APIServer:
             known = await self._authenticator.authenticate(request)
         except AuthenticationFailed as failure:
             _log.debug("Authentication failed", reason=str(failure))
+            self.metrics.authenticated[False] += 1
             raise errors.Unauthorized from failure
+        self.metrics.authenticated[known is not None] += 1
         if known is None:
             raise errors.Unauthorized
         return known.user

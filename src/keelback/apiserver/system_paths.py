@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -67,7 +67,9 @@ def add(
     kubernetes_version: KubernetesVersion,
 ) -> None:
     """Route them all."""
-    version = msgspec.json.encode(version_info(kubernetes_version))
+    told = version_info(kubernetes_version)
+    _publish_build(metrics, told)
+    version = msgspec.json.encode(told)
 
     async def answer_version(context: RequestContext) -> AnyResponse:
         return Response(200, {"content-type": "application/json"}, version)
@@ -105,6 +107,28 @@ def add(
 
     server.route_path("/", answer_index)
     server.route_path("/index.html", answer_index)
+
+
+def _publish_build(metrics: Registry, told: Mapping[str, str]) -> None:
+    """The version as a metric: its labels say it."""
+    labels = {
+        "build_date": "buildDate",
+        "compiler": "compiler",
+        "git_commit": "gitCommit",
+        "git_tree_state": "gitTreeState",
+        "git_version": "gitVersion",
+        "go_version": "goVersion",
+        "major": "major",
+        "minor": "minor",
+        "platform": "platform",
+    }
+    gauge = metrics.gauge(
+        "kubernetes_build_info",
+        "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build "
+        "date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
+        tuple(labels),
+    )
+    gauge.set(1, *(told[name] for name in labels.values()))
 
 
 def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:

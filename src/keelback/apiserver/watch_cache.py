@@ -185,6 +185,11 @@ class WatchCache:
         return self._entries.size_bytes
 
     @property
+    def watchers(self) -> int:
+        """How many watches there are."""
+        return self._dispatcher.count
+
+    @property
     def broad_watchers(self) -> int:
         """How many watches hear of every write in their scope."""
         return self._dispatcher.broad_watchers

@@ -211,6 +211,8 @@ class Dispatcher:
         self._groups: dict[Filter, _Group] = {}
         self._by_scope: dict[str, dict[Filter, _Group]] = {}
         self._by_field: dict[str, dict[str, dict[Filter, _Group]]] = {}
+        self.count = 0
+        """How many watchers there are."""
         self.broad_watchers = 0
         """How many of them hear of every change in their scope, not only of those with some value of a field."""
 
@@ -226,6 +228,7 @@ class Dispatcher:
             place = self._by_field.setdefault(name, {}) if name else self._by_scope
             place.setdefault(value, {})[watcher.filter] = group
         group.watchers[watcher] = None
+        self.count += 1
         if not self._trigger(watcher.filter)[0]:
             self.broad_watchers += 1
 
@@ -234,6 +237,7 @@ class Dispatcher:
         if group is None or watcher not in group.watchers:
             return
         del group.watchers[watcher]
+        self.count -= 1
         name, value = self._trigger(watcher.filter)
         if not name:
             self.broad_watchers -= 1

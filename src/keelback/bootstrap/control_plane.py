@@ -172,6 +172,7 @@ class ControlPlane:
         from keelback.apiserver import assembly
         from keelback.apiserver.extensions import Extension
         from keelback.apiserver.server import too_large
+        from keelback.component import process_metrics
         from keelback.component.metrics import Registry
         from keelback.component.serving import Server, server_context
         from keelback.metrics import answers
@@ -183,9 +184,9 @@ class ControlPlane:
             options: MetricsServerOptions = components.parse("metrics-server", self._arguments("metrics-server"))
             usage = ResourceMetrics(self._clock, options.metric_resolution)
             extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
-            api = await assembly.start(
-                store, self._api_config(keys), self._clock, self._chance, Registry(), (extension,)
-            )
+            registry = Registry()
+            process_metrics.add(registry)
+            api = await assembly.start(store, self._api_config(keys), self._clock, self._chance, registry, (extension,))
             context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
             servers = [Server(api.handle, context, "127.0.0.1", self._settings.port, too_large=too_large)]
             if self._fabric is not None:

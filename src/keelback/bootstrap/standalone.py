@@ -75,6 +75,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.apiserver.extensions import Extension
     from keelback.apiserver.server import too_large
     from keelback.bootstrap import pki, resource_metrics
+    from keelback.component import process_metrics
     from keelback.component.metrics import Registry
     from keelback.component.serving import Server
     from keelback.metrics import answers
@@ -124,7 +125,9 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     try:
         usage = ResourceMetrics(clock)
         extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
-        api = await assembly.start(store, config, clock, _chance(), Registry(), (extension,))
+        metrics = Registry()
+        process_metrics.add(metrics)
+        api = await assembly.start(store, config, clock, _chance(), metrics, (extension,))
         server = Server(
             api.termination.handle,
             certificates.context,

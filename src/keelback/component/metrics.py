@@ -7,7 +7,7 @@ passed by position, in the order the metric names them; one increment is one dic
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from typing import Protocol, TypeVar
 
@@ -121,6 +121,10 @@ class Histogram:
         """Count one observation under these label values."""
         self.series(*label_values).observe(value)
 
+    def items(self) -> Iterable[tuple[tuple[str, ...], Series]]:
+        """All label values, each with what is observed under them."""
+        return self._series.items()
+
     def count(self, *label_values: str) -> int:
         """The number of observations under these label values."""
         found = self._series.get(label_values)
@@ -147,6 +151,30 @@ class Histogram:
             yield f"{self.name}_count{labels} {running}\n"
 
 
+class HistogramView:
+    """A histogram under another name, its series that differ only in one label put together. Nothing is counted
+    twice."""
+
+    kind = "histogram"
+
+    def __init__(self, name: str, description: str, source: Histogram, without: str) -> None:
+        self.name = name
+        self.description = description
+        self._source = source
+        self._dropped = source.labels.index(without)
+
+    def lines(self) -> Iterator[str]:
+        """The text lines of all label values, HELP and TYPE first."""
+        source, at = self._source, self._dropped
+        labels = (*source.labels[:at], *source.labels[at + 1 :])
+        shown = Histogram(self.name, self.description, labels, source.buckets[:-1])
+        for values, series in source.items():
+            one = shown.series(*values[:at], *values[at + 1 :])
+            one.counts = [held + more for held, more in zip(one.counts, series.counts, strict=True)]
+            one.total += series.total
+        return shown.lines()
+
+
 class Registry:
     """The metrics of one component."""
 
@@ -167,6 +195,10 @@ class Registry:
     ) -> Histogram:
         """A new histogram. Raises ValueError where the name is taken."""
         return self._add(Histogram(name, description, labels, buckets))
+
+    def view(self, name: str, description: str, source: Histogram, *, without: str) -> HistogramView:
+        """A histogram again, under another name and without one of its labels."""
+        return self._add(HistogramView(name, description, source, without))
 
     def before_collection(self, refresh: Callable[[], None]) -> None:
         """Have `refresh` called before each exposition: for gauges that are cheap to compute and costly to keep."""

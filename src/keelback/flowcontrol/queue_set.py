@@ -231,13 +231,13 @@ class QueueSet:
             queue.executing_seats = 0
         if queue.is_idle:
             self._active -= 1
-        if width.final_seconds:
-            self._free(ticket, ticket.seats - width.final_seats)
-            ticket.state = "ending"
-            heapq.heappush(self._ending, (now + width.final_seconds, next(self._order), ticket))
-        else:
+        if not width.final_seconds:
             self._free(ticket, ticket.seats)
             ticket.state = "gone"
+            return
+        self._free(ticket, ticket.seats - width.final_seats)
+        ticket.state = "ending"
+        heapq.heappush(self._ending, (now + width.final_seconds, next(self._order), ticket))
 
     def _free(self, ticket: Ticket, seats: int) -> None:
         ticket.seats -= seats

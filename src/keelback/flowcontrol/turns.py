@@ -115,10 +115,18 @@ class Turns(Generic[T]):
         expected = 0.0
         chosen: list[T] = []
         while self._backlog and expected < self._round_seconds:
-            level = min(self._backlog, key=_used)
-            self._clock = max(self._clock, level.used)
-            flow = min(level.backlog, key=_finish)
-            level.clock = max(level.clock, min(one.used for one in level.backlog))
+            level = next(iter(self._backlog)) if len(self._backlog) == 1 else min(self._backlog, key=_used)
+            if self._clock < level.used:
+                self._clock = level.used
+            if len(level.backlog) == 1:
+                # A flood is mostly alone.
+                flow = next(iter(level.backlog))
+                earliest = flow.used
+            else:
+                flow = min(level.backlog, key=_finish)
+                earliest = min(one.used for one in level.backlog)
+            if level.clock < earliest:
+                level.clock = earliest
             chosen.append(flow.waiting.popleft())
             expected += flow.step_seconds
             flow.prepaid.append(flow.step_seconds)

@@ -1,0 +1,134 @@
+"""What a server counts of requests, under the names and labels that dashboards ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from keelback.component import process_metrics
+from keelback.component.http import Request, Response, StreamingResponse
+from keelback.component.metrics import Registry
+from keelback.testing.api import ADMINISTRATOR, api_server
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+ONE = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "one"}}
+LABELS = 'dry_run="",group="",version="v1",resource="configmaps",subresource=""'
+
+
+async def lines(*requests: tuple[str, str, str]) -> Sequence[str]:
+    """The metrics after these requests, of which watches go on."""
+    async with asyncio.timeout(30), api_server() as server, asyncio.TaskGroup() as group:
+        watches = []
+        for method, target, content_type in requests:
+            path, _, query = target.partition("?")
+            body = json.dumps(ONE).encode() if method in ("POST", "PUT", "PATCH") else b""
+            headers = {"content-type": content_type}
+            answer = await server.handle(Request(method, path, query, headers, body, identity=ADMINISTRATOR))
+            if isinstance(answer, StreamingResponse):
+                watches.append(group.create_task(serve(answer)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        answer = await server.handle(Request("GET", "/metrics", identity=ADMINISTRATOR))
+        assert isinstance(answer, Response)
+        for watch in watches:
+            watch.cancel()
+        return answer.content().decode().splitlines()
+
+
+async def serve(answer: StreamingResponse) -> None:
+    await answer.serve(Patient())
+
+
+class Patient:
+    """Takes whatever comes."""
+
+    closed = False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    async def drain(self) -> None:
+        pass
+
+    async def wait_closed(self) -> None:
+        await asyncio.Event().wait()
+
+
+def value(found: Sequence[str], name: str) -> float:
+    return next((float(line.rpartition(" ")[2]) for line in found if line.startswith(name + " ")), 0.0)
+
+
+def test_requests_are_told_apart_by_upstream_s_verbs_and_scopes() -> None:
+    found = asyncio.run(
+        lines(
+            ("POST", MAPS, "application/json"),
+            ("POST", f"{MAPS}?dryRun=All", "application/json"),
+            ("GET", f"{MAPS}/one", ""),
+            ("GET", f"{MAPS}/none", ""),
+            ("GET", MAPS, ""),
+            ("GET", "/api/v1/configmaps", ""),
+            ("PATCH", f"{MAPS}/one?fieldManager=me", "application/apply-patch+yaml"),
+            ("PATCH", f"{MAPS}/one", "application/merge-patch+json"),
+            ("DELETE", MAPS, ""),
+            ("GET", "/api/v1/namespaces/default/inventions", ""),
+            ("GET", "/readyz", ""),
+        )
+    )
+
+    def count(verb: str, scope: str, code: int, labels: str = LABELS) -> float:
+        return value(
+            found,
+            f'apiserver_request_total{{verb="{verb}",{labels},scope="{scope}",component="apiserver",code="{code}"}}',
+        )
+
+    assert count("POST", "resource", 201) >= 1, "the server has made some of its own"
+    assert count("POST", "resource", 409, LABELS.replace('dry_run=""', 'dry_run="All"')) == 1
+    assert count("GET", "resource", 200) == 1
+    assert count("GET", "resource", 404) >= 1
+    assert count("LIST", "namespace", 200) == 1
+    assert count("LIST", "cluster", 200) == 1
+    assert count("APPLY", "resource", 200) == 1
+    assert count("PATCH", "resource", 200) == 1
+    assert count("DELETE", "namespace", 200) == 1
+    assert not [line for line in found if "inventions" in line], "clients can invent any number of resources"
+    labels = (
+        'verb="GET",group="",version="v1",resource="configmaps",subresource="",scope="resource",component="apiserver"'
+    )
+    assert value(found, f"apiserver_response_sizes_count{{{labels}}}") >= 2
+    assert value(found, f"apiserver_request_sli_duration_seconds_count{{{labels}}}") >= 2
+    assert value(found, 'apiserver_current_inflight_requests{request_kind="readOnly"}') == 1
+    assert value(found, 'apiserver_resource_objects{group="",resource="namespaces"}') >= 4
+    assert value(found, 'apiserver_storage_objects{resource="flowschemas.flowcontrol.apiserver.k8s.io"}') >= 10
+    assert value(found, 'authorization_attempts_total{result="allowed"}') > 10
+    assert [line for line in found if line.startswith("kubernetes_build_info{") and 'minor="36"' in line]
+
+
+def test_watches_are_counted_while_they_last() -> None:
+    found = asyncio.run(lines(("GET", f"{MAPS}?watch=true", ""), ("GET", f"{MAPS}?watch=true", "")))
+    labels = 'verb="WATCH",group="",version="v1",resource="configmaps",subresource="",scope="namespace"'
+    assert value(found, f'apiserver_longrunning_requests{{{labels},component="apiserver"}}') == 2
+    assert value(found, 'apiserver_registered_watchers{group="",version="v1",kind="ConfigMap"}') == 2
+    assert not [line for line in found if 'duration_seconds_count{verb="WATCH"' in line]
+
+
+def test_all_lines_are_what_prometheus_reads() -> None:
+    for line in asyncio.run(lines(("GET", MAPS, ""))):
+        if line.startswith("#"):
+            assert line.split(" ")[1] in ("HELP", "TYPE")
+            continue
+        name, _, number = line.rpartition(" ")
+        float(number)
+        assert name.endswith("}") or "{" not in name
+
+
+def test_a_process_tells_what_it_uses() -> None:
+    metrics = Registry()
+    process_metrics.add(metrics)
+    found = metrics.exposition().decode().splitlines()
+    assert value(found, "process_cpu_seconds_total") > 0
+    assert value(found, "process_resident_memory_bytes") > 1e6
+    assert value(found, "process_virtual_memory_bytes") > value(found, "process_resident_memory_bytes")
+    assert value(found, "process_open_fds") >= 3
+    assert value(found, "process_max_fds") > value(found, "process_open_fds")
+    assert value(found, "process_start_time_seconds") > 1.6e9
