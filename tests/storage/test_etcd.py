@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from keelback.bootstrap import pki, stores
+from keelback.bootstrap.stores import EtcdOptions
 from keelback.concurrency.clock import SystemClock
 from keelback.storage import etcd, etcd_compaction
 from keelback.storage.etcd import EtcdStore
@@ -228,6 +230,43 @@ def test_servers_that_share_a_store_share_its_fence(one_member: EtcdCluster) -> 
             await store.put("/registry/c", b"1", expected_revision=0)
 
     run(one_member, test)
+
+
+def test_members_are_asked_over_tls_by_those_whom_they_know(tmp_path: Path) -> None:
+    keys = pki.ensure_cluster_pki(tmp_path / "pki", SystemClock().now())
+    cluster = EtcdCluster(tmp_path / "etcd")
+    (member,) = cluster.members
+    member.url = member.url.replace("http:", "https:")
+    member.flags = (
+        f"--cert-file={keys.apiserver.certificate_path}",
+        f"--key-file={keys.apiserver.key_path}",
+        f"--trusted-ca-file={keys.ca.certificate_path}",
+        "--client-cert-auth",
+    )
+    known = TLSFiles(str(keys.ca.certificate_path), str(keys.admin.certificate_path), str(keys.admin.key_path))
+    options = EtcdOptions(
+        etcd_servers=cluster.servers,
+        etcd_cafile=known.ca,
+        etcd_certfile=known.certificate,
+        etcd_keyfile=known.key,
+        etcd_prefix="/elsewhere",
+    )
+
+    async def body() -> None:
+        async with asyncio.timeout(60), await stores.open_etcd(options, SystemClock()) as store:
+            revision = await store.put("/registry/a", b"1")
+            assert (await store.get("/registry/a")) == KeyValue("/registry/a", b"1", revision, revision)
+        raw = KeySpace(inside="", outside="")
+        async with await etcd.open_store(cluster.servers, SystemClock(), keys=raw, tls=known) as store:
+            assert (await store.get("/elsewhere/a")) is not None
+        with pytest.raises(Unavailable, match="does not answer"):
+            await etcd.open_store(cluster.servers, SystemClock(), tls=TLSFiles(ca=known.ca), patience_seconds=0.5)
+
+    try:
+        cluster.start(member)
+        asyncio.run(body())
+    finally:
+        cluster.stop()
 
 
 def test_an_address_where_nobody_listens_is_said_to_be_so() -> None:

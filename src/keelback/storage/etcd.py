@@ -60,13 +60,14 @@ async def open_store(
     keys: KeySpace | None = None,
     tls: TLSFiles | None = None,
     may_be_unfinished: bool = False,
+    patience_seconds: float = DEADLINE_SECONDS,
 ) -> EtcdStore:
-    """A store in the cluster that these members belong to.
+    """A store in the cluster that these members belong to. Waits for them for so long, here and later.
 
     Raises `Unavailable` when none answers in time, and for a store that `moving` has not finished.
     """
     endpoints = Endpoints(servers, tls or TLSFiles(), clock)
-    store = EtcdStore(endpoints, keys or KeySpace(), clock)
+    store = EtcdStore(endpoints, keys or KeySpace(), clock, patience_seconds=patience_seconds)
     try:
         await store.begin(may_be_unfinished=may_be_unfinished)
     except BaseException:
@@ -78,8 +79,11 @@ async def open_store(
 class EtcdStore:
     """`Store` over etcd. Made by `open_store`."""
 
-    def __init__(self, endpoints: Endpoints, keys: KeySpace, clock: Clock) -> None:
+    def __init__(
+        self, endpoints: Endpoints, keys: KeySpace, clock: Clock, *, patience_seconds: float = DEADLINE_SECONDS
+    ) -> None:
         self.endpoints = endpoints
+        self._patience_seconds = patience_seconds
         self._keys = keys
         self._clock = clock
         self._fence = 0
@@ -339,7 +343,7 @@ class EtcdStore:
     ) -> Any:
         """Ask until there is an answer, the deadline is over, or a failure is final. `seconds` is for one attempt."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + DEADLINE_SECONDS
+        deadline = loop.time() + self._patience_seconds
         while True:
             endpoint = self.endpoints.current
             left = deadline - loop.time()

@@ -36,6 +36,7 @@ class Member:
     peer_url: str
     folder: Path
     election_milliseconds: int
+    flags: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self, initial_cluster: str) -> None:
@@ -54,6 +55,7 @@ class Member:
                     f"--heartbeat-interval={self.election_milliseconds // 10}",
                     f"--election-timeout={self.election_milliseconds}",
                     "--log-level=error",
+                    *self.flags,
                 ],
                 stdout=log,
                 stderr=log,

@@ -49,7 +49,7 @@ _CHECK_SECONDS: Final = 0.7
 # While etcd has no leader all servers are as well as can be.
 _WITHOUT_ETCD: Final = "exclude=etcd&exclude=etcd-readiness"
 _PATIENCE_SECONDS: Final = 0.02
-_SHARED_FILES: Final = ("ca.crt", "ca.key", "sa.key", "sa.pub")
+_SHARED_FILES: Final = ("ca.crt", "ca.key", "sa.key", "sa.pub", "front-proxy-ca.crt", "front-proxy-ca.key")
 
 
 @dataclass(frozen=True, slots=True)
