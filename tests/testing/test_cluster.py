@@ -269,6 +269,26 @@ def test_a_cluster_works_in_any_version(version: str) -> None:
         assert [one for one in cluster.requests if one.verb == "list" and one.status == 404] == []
 
 
+def test_a_newer_version_goes_on_with_what_an_older_one_stored() -> None:
+    with Cluster(kubernetes_version="1.28", nodes=1) as old:
+        old.apply(WEB)
+        old.wait("deployment/web", "Available")
+        stored = old.snapshot()
+    new = Cluster(kubernetes_version="1.36", nodes=1).start(stored)
+    try:
+        new.advance(minutes=2)
+        assert new.get("deployment/web")["status"]["availableReplicas"] == 3
+        new.patch("deployment/web", {"spec": {"replicas": 4}})
+        new.wait("deployment/web", lambda web: web["status"].get("availableReplicas") == 4)
+        assert [one["status"]["nodeInfo"]["kubeletVersion"] for one in new.list("nodes")] == ["v1.36.0"]
+        services = {one["metadata"]["name"] for one in new.list("apiservices")}
+        assert "v1.flowcontrol.apiserver.k8s.io" in services
+        assert "v1beta3.flowcontrol.apiserver.k8s.io" not in services
+        assert len(new.list("servicecidrs")) == 1
+    finally:
+        new.stop()
+
+
 def test_a_version_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1\.27: there is 1\.28, .*1\.37"):
         Cluster(kubernetes_version="1.27")
