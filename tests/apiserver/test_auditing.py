@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from keelback.apiserver.assembly import RunningAPIServer
+from keelback.apiserver.context import RequestContext
 from keelback.audit.options import AuditOptions
 from keelback.component.connection import RawConnection
 from keelback.component.http import Request, Response, StreamingResponse, UpgradeResponse
@@ -392,6 +393,28 @@ def test_a_defect_is_noted_as_a_panic(tmp_path: Path) -> None:
         assert event["stage"] == "Panic"
         assert event["responseStatus"]["message"] == "APIServer panic'd: oh"
         assert event["responseStatus"]["code"] == 500
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("level", "is_told"), [("Metadata", False), ("Request", True)])
+def test_a_webhooks_patch_is_told_only_where_objects_are(tmp_path: Path, level: str, is_told: bool) -> None:
+    patch, mutation = (
+        "patch.webhook.admission.k8s.io/round_0_index_0",
+        "mutation.webhook.admission.k8s.io/round_0_index_0",
+    )
+
+    async def patched(context: RequestContext) -> Response:
+        context.audit_annotations.update({patch: "{}", mutation: "{}"})
+        return Response(200)
+
+    async def main() -> None:
+        async with audited(tmp_path, {"level": level, **SELF}) as log:
+            log.server._server.route_path("/patched", patched)
+            await log.ask("GET", "/patched")
+            (event,) = log.events()
+        assert mutation in event["annotations"]
+        assert (patch in event["annotations"]) is is_told
 
     asyncio.run(main())
 

@@ -46,6 +46,7 @@ _MOST_USER_AGENT = 1024
 # What a request of this process itself comes from.
 _LOOPBACK = "::1"
 _CLOSED_EARLY = ResponseStatus({}, status="Success", message="Connection closed early", code=200)
+_PATCH = "patch.webhook.admission.k8s.io/"
 _REMOVED = re.compile(r"unavailable in v(\d+\.\d+)\+")
 _log = logger("apiserver.audit")
 
@@ -150,10 +151,17 @@ class RequestAudit:
             return True
         sink, event = self._sink, self._event
         now = event.request_received_timestamp if stage is Stage.REQUEST_RECEIVED else timestamp(sink.clock.now())
-        annotations = {**self._admission_annotations, **self._annotations}
+        annotations = {**self._told_by_admission(), **self._annotations}
         made = msgspec.structs.replace(event, stage=stage.value, stage_timestamp=now, annotations=annotations)
         sink.metrics.events.inc()
         return await sink.backend.process((made,))
+
+    def _told_by_admission(self) -> Mapping[str, str]:
+        """What admission wants to be noted; a webhook's patch only where the request's objects are noted too."""
+        told = self._admission_annotations
+        if self._keeps_request or not told:
+            return told
+        return {key: value for key, value in told.items() if not key.startswith(_PATCH)}
 
     async def answered(self, response: AnyResponse) -> AnyResponse:
         """Note the answer, and name the record in it. Of one that is still being written the end is noted then."""
