@@ -406,7 +406,7 @@ def test_a_webhooks_patch_is_told_only_where_objects_are(tmp_path: Path, level: 
 
     async def patched(context: RequestContext) -> Response:
         context.audit_annotations.update({patch: "{}", mutation: "{}"})
-        return Response(200)
+        return Response(200, {}, b"{}")
 
     async def main() -> None:
         async with audited(tmp_path, {"level": level, **SELF}) as log:
