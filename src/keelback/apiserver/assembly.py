@@ -51,6 +51,7 @@ from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.identity_lease import IdentityLease, lease_name
+from keelback.apiserver.kept_work import keep
 from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
@@ -166,6 +167,7 @@ class RunningAPIServer:
         self,
         server: APIServer,
         feed: CacheFeed,
+        clock: Clock,
         in_process: set[str],
         audit_ids: AuditIDs,
         termination: Termination,
@@ -180,6 +182,7 @@ class RunningAPIServer:
         self._audit_ids = audit_ids
         self._server = server
         self._feed = feed
+        self._clock = clock
         self._followers: list[Callable[[], Any]] = []
         self._farewells: list[Callable[[], Awaitable[None]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -202,7 +205,7 @@ class RunningAPIServer:
     def begin(self) -> None:
         """Follow the store from now on. The tasks are this object's until `close`."""
         for work in (self._feed.run, *self._followers):
-            self._running.add(asyncio.create_task(work()))
+            self._running.add(asyncio.create_task(keep(work, self._clock)))
 
     def follow(self, work: Callable[[], Any]) -> None:
         self._followers.append(work)
@@ -335,7 +338,7 @@ class _Assembly:
         system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results, version)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(
-            self._server, self._feed, self._in_process, audit_ids, termination, self._authentication
+            self._server, self._feed, self._clock, self._in_process, audit_ids, termination, self._authentication
         )
         running.follow(lambda: self._config.compact(self._beneath, self._clock))
         if self._at_rest is not None:
