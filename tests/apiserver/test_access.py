@@ -256,6 +256,59 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path, other: ClusterPK
     asyncio.run(main())
 
 
+def test_groups_may_be_told_elsewhere(tmp_path: Path, other: ClusterPKI) -> None:
+    issuer, directory = OIDCIssuer(), OIDCIssuer([TokenKey.make("d", "PS384")])
+
+    async def main() -> None:
+        async with world(other, issuer, directory):
+            entry = issuer_entry(issuer)
+            entry["claimMappings"]["groups"] = {"claim": "groups", "prefix": "g:"}
+            async with api_server(authentication=file_settings(tmp_path, authentication_configuration(entry))) as api:
+                ask = asking(api.handle)
+                await is_known(ask, issuer.token())
+                told = directory.token(groups=["a", "b"])
+                directory.elsewhere = {
+                    "/groups": (told, "let-me"),
+                    "/others": (directory.token(aud="others", groups=["a"]), "let-me"),
+                    "/forged": (TokenKey.make("d").sign(directory.claims(groups=["a"])), "let-me"),
+                    "/none": (directory.token(), "let-me"),
+                    "/odd": ("what?", "let-me"),
+                }
+
+                def pointing(path: str, token: str = "let-me") -> str:
+                    source = {"endpoint": f"{directory.url}{path}", "access_token": token}
+                    names = {"groups": "src"}
+                    return issuer.token(sub=path, _claim_names=names, _claim_sources={"src": source})
+
+                groups = ["g:a", "g:b", "system:authenticated"]
+                assert await who(ask, pointing("/groups")) == {"username": "/groups", "groups": groups}
+                for token, why in (
+                    (pointing("/groups", "no"), 'while getting distributed claim "groups": 403'),
+                    (pointing("/others"), 'verify distributed claim token: oidc: expected audience in ["cluster"]'),
+                    (pointing("/forged"), "verify distributed claim token: failed to verify signature"),
+                    (pointing("/none"), "did not contain claim: groups"),
+                    (pointing("/odd"), "getting untrusted issuer from endpoint"),
+                    (issuer.token(_claim_names={"groups": "src"}), "oidc: no claim sources"),
+                    (issuer.token(_claim_names=7, _claim_sources={}), "error parsing distributed claim names"),
+                    (
+                        issuer.token(_claim_names={"groups": "src"}, _claim_sources={}),
+                        "id token _claim_names contained a source src missing in _claims_sources",
+                    ),
+                    (
+                        issuer.token(
+                            _claim_names={"groups": "src"}, _claim_sources={"src": {"endpoint": "file:///etc/passwd"}}
+                        ),
+                        "file:///etc/passwd is no https URL",
+                    ),
+                ):
+                    assert await who(ask, token) == 401
+                    said = (await token_review(ask, token))["error"]
+                    assert "oidc: could not expand distributed claims: " in said
+                    assert why in said
+
+    asyncio.run(main())
+
+
 async def codes(api: RunningAPIServer, *paths: str) -> list[int]:
     """How requests without any credential are answered."""
     answers = [await api.handle(Request("GET", path)) for path in paths]

@@ -7,21 +7,21 @@ run in the very cluster. Until it has answered, its tokens are refused.
 from __future__ import annotations
 
 import hashlib
-import math
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NoReturn
 
 from keelback.apimachinery.configuration_files import ConfigurationError
-from keelback.apimachinery.go_text import aggregate, go_quoted
+from keelback.apimachinery.go_text import aggregate
 from keelback.auth.answer_cache import AnswerCache
 from keelback.auth.authentication import Authenticated, AuthenticationFailed
 from keelback.auth.authentication_configuration import JWTAuthenticatorConfiguration
 from keelback.auth.claim_mapping import ClaimMapping
-from keelback.auth.json_web_keys import ALGORITHMS, claims_of, parse_token
-from keelback.auth.jwt import InvalidToken, unverified_payload
+from keelback.auth.distributed_claims import ClaimsElsewhereError, DistributedClaims
+from keelback.auth.json_web_keys import ALGORITHMS
 from keelback.auth.oidc_provider import OIDCProvider, ProviderError
+from keelback.auth.token_verifier import TokenRefused, TokenVerifier, claimed_issuer
 from keelback.auth.users import UserInfo
 from keelback.component.logs import logger
 from keelback.component.metrics import Histogram, Registry
@@ -30,10 +30,8 @@ from keelback.concurrency.clock import Clock
 _INITIALIZE_SECONDS: Final = 10.0
 _HEALTHY_SECONDS: Final = 60.0
 """How long the issuers of a file that is read again may take to answer, before it is given up."""
-_NOT_BEFORE_LEEWAY: Final = timedelta(minutes=5)
 _KEPT_SECONDS: Final = 10.0
 _KEPT: Final = 4096
-_GOOGLE: Final = "accounts.google.com"
 _log = logger("oidc")
 
 
@@ -50,8 +48,11 @@ class JWTAuthenticator:
         issuer = configuration.issuer
         self.provider = OIDCProvider(issuer.url, issuer.discovery_url, issuer.certificate_authority, clock)
         self._issuer = issuer.url
-        self._audiences = issuer.audiences
-        self._algorithms = frozenset(algorithms)
+        self._verifier = TokenVerifier(issuer.audiences, algorithms, clock)
+        groups = configuration.claim_mappings.groups.claim
+        self._distributed = (
+            DistributedClaims(groups, self._verifier, issuer.certificate_authority, clock) if groups else None
+        )
         self._mapping = ClaimMapping(configuration)
         self._clock = clock
         self._latency = latency
@@ -59,7 +60,7 @@ class JWTAuthenticator:
         self._known: AnswerCache[tuple[UserInfo, datetime]] = AnswerCache(clock, _KEPT)
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> Authenticated | None:
-        if _claimed_issuer(token) != self._issuer:
+        if claimed_issuer(token) != self._issuer:
             return None
         key = hashlib.sha256(token.encode()).digest()
         known = self._known.get(key)
@@ -79,51 +80,15 @@ class JWTAuthenticator:
         if not self.provider.is_initialized:
             raise AuthenticationFailed("oidc: authenticator not initialized")
         try:
-            signed = parse_token(token)
-        except InvalidToken as error:
-            raise AuthenticationFailed(f"oidc: verify token: oidc: malformed jwt: {error}") from error
-        claims = claims_of(signed.payload)
-        if claims is None:
-            raise AuthenticationFailed("oidc: verify token: oidc: failed to unmarshal claims")
-        self._check_audience(claims)
-        expires = self._check_times(claims)
-        # The algorithm is one of those that the administrator allows and that fits the key, never the token's choice.
-        if signed.algorithm not in self._algorithms:
-            listed = " ".join(map(go_quoted, sorted(self._algorithms)))
-            raise AuthenticationFailed(
-                "oidc: verify token: oidc: id token signed with unsupported algorithm, "
-                f"expected [{listed}] got {go_quoted(signed.algorithm)}"
-            )
-        try:
-            is_genuine = await self.provider.has_signed(signed)
-        except ProviderError as error:
-            raise AuthenticationFailed(f"oidc: verify token: failed to verify signature: {error}") from error
-        if not is_genuine:
-            raise AuthenticationFailed(
-                "oidc: verify token: failed to verify signature: failed to verify id token signature"
-            )
+            claims, expires = await self._verifier.verify(token, self.provider)
+        except TokenRefused as refused:
+            raise AuthenticationFailed(f"oidc: verify token: {refused}") from refused
+        if self._distributed is not None:
+            try:
+                claims = await self._distributed.expanded(claims)
+            except ClaimsElsewhereError as error:
+                raise AuthenticationFailed(f"oidc: could not expand distributed claims: {error}") from error
         return self._mapping.user(claims), expires
-
-    def _check_audience(self, claims: Mapping[str, Any]) -> None:
-        meant = claims.get("aud")
-        audiences = [meant] if isinstance(meant, str) else meant if isinstance(meant, list) else []
-        if not any(one in audiences for one in self._audiences):
-            wanted = " ".join(map(go_quoted, sorted(self._audiences)))
-            got = " ".join(go_quoted(one) for one in audiences if isinstance(one, str))
-            raise AuthenticationFailed(f"oidc: verify token: oidc: expected audience in [{wanted}] got [{got}]")
-
-    def _check_times(self, claims: Mapping[str, Any]) -> datetime:
-        now = self._clock.now()
-        expires = _time(claims.get("exp"))
-        if expires is None or expires < now:
-            raise AuthenticationFailed(f"oidc: verify token: oidc: token is expired (Token Expiry: {expires})")
-        if "nbf" in claims:
-            begins = _time(claims["nbf"])
-            if begins is None or now + _NOT_BEFORE_LEEWAY < begins:
-                raise AuthenticationFailed(
-                    f"oidc: verify token: oidc: current time {now} before the nbf (not before) time: {begins}"
-                )
-        return expires
 
 
 class JWTAuthenticators:
@@ -182,25 +147,3 @@ async def _initialize(authenticators: Sequence[JWTAuthenticator]) -> list[str]:
             except ProviderError as error:
                 problems.append(str(error))
     return problems
-
-
-def _claimed_issuer(token: str) -> str | None:
-    """Who the token says has issued it, before anything of it is checked."""
-    try:
-        claims = claims_of(unverified_payload(token))
-    except InvalidToken:
-        return None
-    issuer = None if claims is None else claims.get("iss")
-    if issuer == _GOOGLE:
-        return f"https://{_GOOGLE}"
-    return issuer if isinstance(issuer, str) else None
-
-
-def _time(value: object) -> datetime | None:
-    """A NumericDate (RFC 7519): seconds since 1970, perhaps with a fraction."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None

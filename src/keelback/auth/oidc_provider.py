@@ -41,6 +41,7 @@ class OIDCProvider:
         self._jwks_uri = ""
         self._keys: tuple[JSONWebKey, ...] = ()
         self._fetched = float("-inf")
+        self._problem = ""
         self._lock = asyncio.Lock()
 
     @property
@@ -74,32 +75,46 @@ class OIDCProvider:
     async def _refresh(self, known: tuple[JSONWebKey, ...]) -> None:
         """Fetch the keys again, unless somebody else just has."""
         async with self._lock:
-            now = self._clock.monotonic()
-            if self._keys is not known or (self._keys and now - self._fetched < _REFRESH_SECONDS):
+            if self._keys is not known:
                 return
+            if self._clock.monotonic() - self._fetched < _REFRESH_SECONDS:
+                if self._problem:
+                    raise ProviderError(self._problem)
+                return
+            self._problem = ""
             try:
                 self._keys = parse_keys(await self._get(self._jwks_uri))
-            except (ValueError, msgspec.DecodeError) as error:
-                raise ProviderError(f"oidc: failed to decode keys: {error}") from error
-            self._fetched = now
+            except ValueError as error:
+                self._problem = f"oidc: failed to decode keys: {error}"
+                raise ProviderError(self._problem) from error
+            except ProviderError as error:
+                self._problem = f"fetching keys {error}"
+                raise ProviderError(self._problem) from error
+            finally:
+                self._fetched = self._clock.monotonic()
 
     async def _get(self, url: str) -> bytes:
-        parts = urlsplit(url)
-        transport = HTTPSTransport(f"{parts.scheme}://{parts.netloc}", self._context, clock=self._clock)
-        request = Request("GET", unquote(parts.path) or "/", parts.query, {"accept": "application/json"})
-        try:
-            response = await transport.send(request, timeout_seconds=_FETCH_SECONDS)
-        except TimeoutError:
-            raise ProviderError(f'Get "{url}": context deadline exceeded') from None
-        except ssl.SSLCertVerificationError as error:
-            raise ProviderError(f'Get "{url}": tls: failed to verify certificate: {error.verify_message}') from error
-        except (OSError, ValueError) as error:
-            raise ProviderError(f'Get "{url}": {error or type(error).__name__}') from error
-        finally:
-            await transport.close()
-        body = response.content()
-        if response.status != 200:
-            raise ProviderError(f"{response.status}: {body[:200].decode(errors='replace')}")
-        if len(body) > _MOST_BYTES:
-            raise ProviderError(f'Get "{url}": the answer is too large')
-        return body
+        return await fetch(url, self._context, self._clock)
+
+
+async def fetch(url: str, context: ssl.SSLContext, clock: Clock, access_token: str = "") -> bytes:
+    """What is at a URL. Raises ProviderError."""
+    parts = urlsplit(url)
+    transport = HTTPSTransport(f"{parts.scheme}://{parts.netloc}", context, token=access_token, clock=clock)
+    request = Request("GET", unquote(parts.path) or "/", parts.query, {"accept": "application/json"})
+    try:
+        response = await transport.send(request, timeout_seconds=_FETCH_SECONDS)
+    except TimeoutError:
+        raise ProviderError(f'Get "{url}": context deadline exceeded') from None
+    except ssl.SSLCertVerificationError as error:
+        raise ProviderError(f'Get "{url}": tls: failed to verify certificate: {error.verify_message}') from error
+    except (OSError, ValueError) as error:
+        raise ProviderError(f'Get "{url}": {error or type(error).__name__}') from error
+    finally:
+        await transport.close()
+    body = response.content()
+    if response.status != 200:
+        raise ProviderError(f"{response.status}: {body[:200].decode(errors='replace')}")
+    if len(body) > _MOST_BYTES:
+        raise ProviderError(f'Get "{url}": the answer is too large')
+    return body

@@ -128,6 +128,8 @@ class OIDCIssuer:
     discovery_path: str = "/.well-known/openid-configuration"
     named: str = ""
     """The issuer that its document names, if not its own."""
+    elsewhere: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What is at further paths, for those who show the bearer token beside it."""
     asked: list[str] = field(default_factory=list)
     """The paths, in order."""
 
@@ -137,6 +139,10 @@ class OIDCIssuer:
             body = {"issuer": self.named or self.url, "jwks_uri": f"{self.url}/keys"}
         elif request.path == "/keys":
             body = {"keys": [key.as_json() for key in self.keys]}  # type: ignore[dict-item]
+        elif request.path in self.elsewhere:
+            content, token = self.elsewhere[request.path]
+            is_shown = request.headers.get("authorization") == f"Bearer {token}"
+            return Response(200, {}, content.encode()) if is_shown else Response(403)
         else:
             return Response(404)
         return Response(200, {"content-type": "application/json"}, json.dumps(body).encode())
