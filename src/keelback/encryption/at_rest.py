@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 60.0
 _HEALTHY_WITHIN_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
+_AGAIN_SECONDS = 10.0
 _WELL_SECONDS = 20.0
 _ILL_SECONDS = 3.0
 HEALTH_CHECK = "kms-providers"
@@ -48,7 +49,7 @@ class _Loaded:
 
 
 class AtRest:
-    """Made by `open_at_rest`. `store` is what to use instead of the store; `run` follows plugins and the file."""
+    """`store` is what to use instead of the store. Raises EncryptionError when it is made of a file that cannot be."""
 
     def __init__(
         self,
@@ -126,7 +127,12 @@ class AtRest:
 
     async def _poll(self, plugin: Envelope) -> NoReturn:
         while True:
-            await self._clock.sleep(await plugin.poll())
+            seconds = _AGAIN_SECONDS
+            try:
+                seconds = await plugin.poll()
+            except Exception as error:  # the loop's edge: no plugin may end the server
+                _log.exception("A KMS plugin could not be asked", error, provider=plugin.client.name)
+            await self._clock.sleep(seconds)
 
     async def _check(self) -> None:
         """Raises EncryptionError where a plugin is not well; the plugins are not asked at every question."""

@@ -49,6 +49,11 @@ class EncryptionMetrics:
             "Number of times a keyID is used split by transformation type, provider, and apiserver identity.",
             ("transformation_type", "provider_name", "key_id_hash", "apiserver_id_hash"),
         )
+        self._key_times = metrics.gauge(
+            "apiserver_envelope_encryption_key_id_hash_last_timestamp_seconds",
+            "The last time in seconds when a keyID was used.",
+            ("transformation_type", "provider_name", "key_id_hash", "apiserver_id_hash"),
+        )
         self._key_status = metrics.gauge(
             "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds",
             "The last time in seconds when a keyID was returned by the Status RPC call.",
@@ -89,21 +94,29 @@ class EncryptionMetrics:
             self._durations.observe(self._clock.monotonic() - started, direction, shown)
 
     def key_used(self, direction: str, provider: str, key_id: str) -> None:
-        self._key_uses.inc(direction, provider, key_hash(key_id), self._server)
+        """Count a value that was encrypted or decrypted under a plugin's key."""
+        labels = direction, provider, key_hash(key_id), self._server
+        self._key_uses.inc(*labels)
+        self._key_times.set(self._clock.now().timestamp(), *labels)
 
     def key_is_current(self, provider: str, key_id: str) -> None:
+        """Note which key a plugin says that it uses."""
         self._key_status.set(self._clock.now().timestamp(), provider, key_hash(key_id), self._server)
 
     def key_is_invalid(self, provider: str, why: str) -> None:
+        """Count a name of a key that cannot be one: it is `empty` or `too_long`."""
         self._invalid_keys.inc(provider, why)
 
     def cached(self, provider: str, size: int) -> None:
+        """Note how many of a plugin's seeds are known."""
         self._cache_size.set(size, provider)
 
     def called(self, provider: str, method: str, code: str, seconds: float) -> None:
+        """Time a call to a plugin, by gRPC's code."""
         self._calls.observe(seconds, provider, method, code)
 
     def reloaded(self, *, succeeded: bool) -> None:
+        """Count a change of the configuration file, followed or not."""
         status = "success" if succeeded else "failure"
         self._reloads.inc(status, self._server)
         self._last_reload.set(self._clock.now().timestamp(), status, self._server)
