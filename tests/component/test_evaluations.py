@@ -67,6 +67,10 @@ def test_what_is_small_is_done_on_the_loop_and_what_takes_long_in_a_thread() -> 
         assert places == [True]
         assert await evaluations.run(noted(list(range(30))), 100_000) is True  # type: ignore[arg-type]
         assert places == [True, True, False]
+        places.clear()
+        # What stands for no work of its own keeps nobody waiting.
+        assert await evaluations.run(noted(list(range(30))), 100_000, idle_cost=1_000_000) is True  # type: ignore[arg-type]
+        assert places == [True]
 
     asyncio.run(main())
 

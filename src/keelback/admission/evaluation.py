@@ -16,6 +16,7 @@ from keelback.apimachinery.meta import Kind
 from keelback.cel.environment import Budget, Patience
 from keelback.cel.errors import EvaluationError
 from keelback.cel.libraries.authorization import (
+    CHECK_COST,
     AccessCheck,
     AuthorizerValue,
     ResourceCheckValue,
@@ -256,7 +257,9 @@ class AccessChecks:
         size = sum(map(self._size_bytes, map(given.get, _OF_ANY_SIZE)))
         while True:
             try:
-                return await self._evaluations.run(evaluate, size)
+                # A check is dear because somebody else may have to be asked, which happens between the rounds.
+                idle_cost = CHECK_COST * len(self._known)
+                return await self._evaluations.run(evaluate, size, idle_cost=idle_cost)
             except _Unanswered as unanswered:
                 check = unanswered.check
             self._known[check] = Verdict(*await self._rules(_question(self._request, check)))

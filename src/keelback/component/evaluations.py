@@ -31,13 +31,16 @@ class Evaluations:
     def __init__(self) -> None:
         self._turn = asyncio.Semaphore(1)
 
-    async def run(self, evaluate: Callable[[Patience], ResultT], looked_at_bytes: int) -> ResultT:
-        """What `evaluate` gives, which may be called twice; `looked_at_bytes` is the size of what it looks at.
+    async def run(
+        self, evaluate: Callable[[Patience], ResultT], looked_at_bytes: int, *, idle_cost: int = 0
+    ) -> ResultT:
+        """What `evaluate` gives, which may be called twice; `looked_at_bytes` is the size of what it looks at, and
+        `idle_cost` what of its cost stands for no work of its own.
 
         Raises what it raises, and Timeout.
         """
         try:
-            return evaluate(Patience(_COST_OF_ONE_BYTE / max(looked_at_bytes, _SMALL_BYTES)))
+            return evaluate(Patience(_COST_OF_ONE_BYTE / max(looked_at_bytes, _SMALL_BYTES) + idle_cost))
         except TakesLongError:
             pass
         patience = Patience()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from keelback.apimachinery import names
 from keelback.cel.declarations import CallEstimate, Library, Operand, function, member
@@ -169,8 +169,9 @@ def _error(decision: DecisionValue) -> str:
     return decision.verdict.error or ""
 
 
-# Two checks are all that one expression can afford.
-_CHECK = costs.fixed(350_000)
+CHECK_COST: Final = 350_000
+"""Two checks are all that one expression can afford."""
+_CHECK = costs.fixed(CHECK_COST)
 
 
 def _selector_cost(length: Estimate) -> Estimate:
