@@ -87,5 +87,11 @@ class ConfigurationReload:
             self._metrics.note("failure")
             _log.error("A configuration file is wrong; what was before goes on", path=str(self._path), error=str(error))
             return
+        except Exception as error:  # the edge: a file must not end the server
+            self._metrics.note("failure")
+            _log.exception(
+                "A configuration file cannot be applied; what was before goes on", error, path=str(self._path)
+            )
+            return
         self._metrics.note("success")
         _log.info("A configuration file takes effect", path=str(self._path))

@@ -60,7 +60,7 @@ class OIDCProvider:
                 "oidc: issuer did not match the issuer returned by provider, "
                 f'expected "{self.issuer}" got "{found.issuer}"'
             )
-        if urlsplit(found.jwks_uri).scheme != "https":
+        if not found.jwks_uri.startswith("https://"):
             raise ProviderError(f'oidc: the provider\'s jwks_uri "{found.jwks_uri}" is no https URL')
         self._jwks_uri = found.jwks_uri
 
@@ -99,8 +99,11 @@ class OIDCProvider:
 
 async def fetch(url: str, context: ssl.SSLContext, clock: Clock, access_token: str = "") -> bytes:
     """What is at a URL. Raises ProviderError."""
-    parts = urlsplit(url)
-    transport = HTTPSTransport(f"{parts.scheme}://{parts.netloc}", context, token=access_token, clock=clock)
+    try:
+        parts = urlsplit(url)
+        transport = HTTPSTransport(f"{parts.scheme}://{parts.netloc}", context, token=access_token, clock=clock)
+    except ValueError as error:
+        raise ProviderError(f'parse "{url}": {error}') from error
     request = Request("GET", unquote(parts.path) or "/", parts.query, {"accept": "application/json"})
     try:
         response = await transport.send(request, timeout_seconds=_FETCH_SECONDS)
