@@ -111,7 +111,9 @@ def test_a_pod_that_keeps_the_rules_passes_without_a_word() -> None:
 def test_warn_and_audit_only_tell() -> None:
     told = _ask(Cluster({"warn": "restricted", "audit": "restricted", "warn-version": "v1.30"}), _pod())
     assert told.warnings == [f'would violate PodSecurity "restricted:v1.30": {RESTRICTED_TEXT}']
-    assert told.audit_annotations["pod-security.kubernetes.io/audit-violations"].startswith('would violate PodSecurity "restricted:latest"')
+    assert told.audit_annotations["pod-security.kubernetes.io/audit-violations"].startswith(
+        'would violate PodSecurity "restricted:latest"'
+    )
 
 
 def test_what_makes_pods_is_only_warned_about() -> None:

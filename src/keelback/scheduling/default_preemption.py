@@ -15,7 +15,7 @@ from keelback.scheduling.fit_error import Diagnosis, preemption_message
 from keelback.scheduling.framework import DEFAULT_PREEMPTION, PreemptionLimits, Unschedulable
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
-from keelback.scheduling.preemption_room import Room
+from keelback.scheduling.room import Room, wants_more
 
 _NO_VICTIMS: Final = Unschedulable(("No preemption victims found for incoming pod",), unresolvable=True)
 _NEVER: Final = "preemption: not eligible due to preemptionPolicy=Never."
@@ -166,7 +166,7 @@ class _Search:
         self, row: int, lower: Sequence[PlacedPod], promised: Sequence[PlacedPod]
     ) -> list[PlacedPod] | Unschedulable:
         decides = self._room_decides
-        if self._room is not None and decides is not None and decides[row] and not _want_more_than_room(promised):
+        if self._room is not None and decides is not None and decides[row] and not wants_more(promised):
             return self._room.victims(row, lower, promised)
         nodes, node_name = self._nodes, self._nodes.nodes[row].name
         victims: list[PlacedPod] = []
@@ -180,10 +180,6 @@ class _Search:
                     nodes.remove_pod(node_name, victim.uid)
                     victims.append(victim)
         return victims
-
-
-def _want_more_than_room(pods: Sequence[PlacedPod]) -> bool:
-    return any(one.info.host_ports or one.info.claims for one in pods)
 
 
 def _awaits_victims(pod: PodInfo, nominated_node_name: str, diagnosis: Diagnosis, nodes: NodeTable) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from keelback.scheduling import resources
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.fit_error import Answers, Diagnosis
 from keelback.scheduling.framework import (
@@ -35,6 +36,7 @@ from keelback.scheduling.node_ports import NodePorts
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
+from keelback.scheduling.room import wants_more
 
 _MOST_SHAPES: Final = 512
 _LEAST_SAMPLE: Final = 100
@@ -68,6 +70,10 @@ class Evaluator:
         self._fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
         self._local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
         self.fit = next((plugin for plugin in plugins.filters if isinstance(plugin, NodeResourcesFit)), None)
+        # Of what depends on a node's own pods: their requests and their ports, and no more.
+        self._has_plain_filters = self.fit is not None and all(
+            isinstance(plugin, NodeResourcesFit | NodePorts) for plugin in self._local_filters
+        )
         self._wide_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.CLUSTER]
         self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
         self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
@@ -94,10 +100,15 @@ class Evaluator:
     def feasible(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask:
         """True where every filter lets the pod run."""
         mask, looks_around = self._filter(pod)
-        if nominated and mask.any() and (counting := self._counting(nominated, mask, looks_around)):
-            with self._nodes.supposing(added=counting):
-                mask = mask & self._filter(pod)[0]
-        return mask
+        if not nominated or not mask.any() or not (counting := self._counting(nominated, mask, looks_around)):
+            return mask
+        refusals = self._refusals(pod, counting, looks_around)
+        if refusals is not None:
+            for _, rows in refusals:
+                mask[rows] = False
+            return mask
+        with self._nodes.supposing(added=counting):
+            return mask & self._filter(pod)[0]
 
     def _sample(self, feasible: Mask) -> Mask:
         # Upstream stops looking when it has found so many; the next pod's search begins where this one ended.
@@ -171,21 +182,27 @@ class Evaluator:
         looks_around = self._ask_each(pod, left, answers, names)
         counting = self._counting(nominated, left, looks_around)
         if counting and left.any():
-            with self._nodes.supposing(added=counting):
-                self._ask_each(pod, left, answers, names)
+            refusals = self._refusals(pod, counting, looks_around)
+            if refusals is None or self.fit is None:
+                with self._nodes.supposing(added=counting):
+                    self._ask_each(pod, left, answers, names)
+            else:
+                names.update((self.fit.name,) if refusals else ())
+                for answer, rows in refusals:
+                    answers.add(answer, rows)
         return Diagnosis(total, answers.answers, answers.answer_of, plugins=frozenset(names))
 
     def only_room_matters(self, pod: PodInfo) -> Mask | None:
         """The rows where only what pods request decides whether the pod fits, whichever pods are removed from the node;
         None where more than that has a say."""
         state = CycleState(self._objects)
-        if self.fit is None or any(plugin.filter(state, pod, self._nodes) is not None for plugin in self._wide_filters):
+        if not self._has_plain_filters:
             return None
-        local = [plugin for plugin in self._local_filters if plugin is not self.fit]
-        if not all(isinstance(plugin, NodePorts) for plugin in local):
+        if any(plugin.filter(state, pod, self._nodes) is not None for plugin in self._wide_filters):
             return None
         # A node with fewer pods has no fewer ports.
-        mask = _all_of(state, (*self._fixed_filters, *local), pod, self._nodes)
+        others = [plugin for plugin in (*self._fixed_filters, *self._local_filters) if plugin is not self.fit]
+        mask = _all_of(state, others, pod, self._nodes)
         return np.ones(len(self._nodes), np.bool_) if mask is None else mask
 
     def notes(self, pod: PodInfo) -> dict[int, Any]:
@@ -199,6 +216,23 @@ class Evaluator:
         row_of = self._nodes.row_of
         rows = ((one, row_of.get(one.node_name)) for one in nominated)
         return [one for one, row in rows if row is not None and mask[row]]
+
+    def _refusals(
+        self, pod: PodInfo, counting: Sequence[PlacedPod], looks_around: bool
+    ) -> list[tuple[Unschedulable, npt.NDArray[np.intp]]] | None:
+        """Which rows have no room for the pod when those are there that are promised it, and what of; None where more
+        than room matters."""
+        if self.fit is None or not self._has_plain_filters or looks_around or wants_more(counting):
+            return None
+        nodes = self._nodes
+        coming = [one for one in counting if nodes.pod(one.node_name, one.uid) is None]
+        rows, place = np.unique([nodes.row_of[one.node_name] for one in coming], return_inverse=True)
+        more = {resources.PODS: np.bincount(place, minlength=len(rows))}
+        for name, _ in self.fit.counted(pod):
+            amounts = np.zeros(len(rows), np.int64)
+            np.add.at(amounts, place, [one.info.requests.get(name, 0) for one in coming])
+            more[name] = amounts
+        return list(self.fit.why_none(CycleState(self._objects), pod, nodes, rows, more))
 
     def _ask_each(self, pod: PodInfo, left: Mask, answers: Answers, names: set[str]) -> bool:
         """Ask the rows that are left; whether a plugin looked at pods elsewhere.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from keelback.scheduling.node_resources_scoring import Strategy
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
+_NO_MORE: Final[Mapping[str, npt.NDArray[np.int64]]] = {}
 _SCORED = (resources.CPU, resources.MEMORY)
 
 
@@ -64,22 +66,32 @@ class NodeResourcesFit:
         return next(answer for answer, _ in self.why_none(state, pod, nodes, np.array([row])))
 
     def why_none(
-        self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: npt.NDArray[np.intp]
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        nodes: NodeTable,
+        rows: npt.NDArray[np.intp],
+        more: Mapping[str, npt.NDArray[np.int64]] = _NO_MORE,
     ) -> Iterator[tuple[Unschedulable, npt.NDArray[np.intp]]]:
-        """As `why_not`: the rows that lack the same have the same answer."""
+        """As `why_not`, of the rows that lack something: those that lack the same have the same answer.
+
+        `more` is taken of each of these rows as well, by resource; of `pods` too.
+        """
         wanted = self.counted(pod)
-        lacks = [nodes.pod_count[rows] >= nodes.allocatable(resources.PODS)[rows]]
+        lacks = [nodes.pod_count[rows] + more.get(resources.PODS, 0) >= nodes.allocatable(resources.PODS)[rows]]
         hopeless = np.zeros(len(rows), np.bool_)
         for name, amount in wanted:
             offered = nodes.allocatable(name)[rows]
-            lacks.append(amount > offered - nodes.requested(name)[rows])
+            lacks.append(amount > offered - nodes.requested(name)[rows] - more.get(name, 0))
             hopeless |= amount > offered
         # Each row's combination of lacks as one number.
         key = np.packbits(np.array([hopeless, *lacks]), axis=0)
         _, first, of_row = np.unique(key, axis=1, return_index=True, return_inverse=True)
         for number, example in enumerate(first.tolist()):
             short = tuple(name for (name, _), lack in zip(wanted, lacks[1:], strict=True) if lack[example])
-            yield unschedulable(bool(lacks[0][example]), short, bool(hopeless[example])), rows[of_row == number]
+            if short or lacks[0][example]:
+                answer = unschedulable(bool(lacks[0][example]), short, bool(hopeless[example]))
+                yield answer, rows[of_row == number]
 
     def counted(self, pod: PodInfo) -> list[tuple[str, int]]:
         """What the pod requests of the resources that are counted here, in upstream's order."""

@@ -1,18 +1,23 @@
 """Which pods must go from a node so that another one has room, where room is all that the pod needs there.
 
-What plugins would answer for each pod that is taken away or put back, by adding and subtracting: preemption looks at
-hundreds of nodes for a pod.
+What plugins would answer for each pod that is taken away or put back, by adding and subtracting: a pod for which room
+is to be made has hundreds of nodes looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from keelback.scheduling import node_resources_fit, resources
 from keelback.scheduling.framework import Unschedulable
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
+
+
+def wants_more(pods: Iterable[PlacedPod]) -> bool:
+    """Whether one of the pods can be in another's way by more than its requests."""
+    return any(one.info.host_ports or one.info.claims or one.info.anti_affinity_required for one in pods)
 
 
 class Room:
@@ -34,9 +39,7 @@ class Room:
         if refusal is not None:
             return refusal
         if promised:
-            node_name = self._nodes.nodes[row].name
-            coming = self._sum([one for one in promised if self._nodes.pod(node_name, one.uid) is None])
-            missing = [one + more for one, more in zip(missing, coming, strict=True)]
+            missing = self._with(missing, row, promised)
             refusal = self._refusal(row, missing, freed)
             if refusal is not None:
                 return refusal
@@ -62,6 +65,12 @@ class Room:
                 for name, wanted in self._wanted
             ),
         ]
+
+    def _with(self, missing: Sequence[int], row: int, promised: Sequence[PlacedPod]) -> list[int]:
+        """What is missing when these pods are there as well, those of them that are not there already."""
+        node_name = self._nodes.nodes[row].name
+        coming = self._sum([one for one in promised if self._nodes.pod(node_name, one.uid) is None])
+        return [one + more for one, more in zip(missing, coming, strict=True)]
 
     def _sum(self, pods: Sequence[PlacedPod]) -> list[int]:
         return [len(pods), *(sum(one.info.requests.get(name, 0) for one in pods) for name in self._names)]
