@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
 from keelback.api.flowcontrol_v1 import FlowSchema, FlowSchemaSpec, PriorityLevelConfiguration
 from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
 from keelback.apiserver import flow_schemas
+from keelback.component.http import Request, Response
 from keelback.registry import bootstrap_flow_control
 from keelback.testing.api import ADMINISTRATOR, api_server
 
@@ -83,3 +85,18 @@ def test_a_schema_without_its_level_dangles() -> None:
     assert list(flow_schemas.plan([said], ["other"], NOW)) == []
     (found,) = flow_schemas.plan([said], ["other", ""], NOW)
     assert found.status.conditions[0].status == "False"
+
+
+def test_a_table_of_schemas_is_in_the_order_in_which_they_are_tried() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), api_server() as api:
+            path = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+            headers = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+            answer = await api.handle(Request("GET", path, "", headers, identity=ADMINISTRATOR))
+            assert isinstance(answer, Response)
+            rows = [row["cells"] for row in json.loads(answer.content())["rows"]]
+            assert [row[0] for row in rows[:3]] == ["exempt", "probes", "system-leader-election"]
+            precedences = [(row[2], row[0]) for row in rows]
+            assert precedences == sorted(precedences)
+
+    asyncio.run(main())

@@ -77,6 +77,8 @@ def table(
     with_definitions: bool = True,
 ) -> bytes:
     """A Table of encoded objects. `include_object` is None, Metadata or Object, as in the query."""
+    if strategy.sorts_rows:
+        wires = sorted(wires, key=lambda wire: strategy.row_order(strategy.decode(wire)))
     rows = [_row(strategy, wire, now, include_object, version) for wire in wires]
     tree: dict[str, Any] = {
         "kind": "Table",

@@ -50,6 +50,7 @@ class FlowSchemaStrategy(Strategy[FlowSchema]):
     checks_metadata_twice = False
     checks_metadata_as_new = True
     subresources = ("status",)
+    sorts_rows = True
     columns = (
         text("PriorityLevel", lambda one: one.spec.priority_level_configuration.name),
         number("MatchingPrecedence", lambda one: one.spec.matching_precedence),
@@ -60,6 +61,10 @@ class FlowSchemaStrategy(Strategy[FlowSchema]):
         AGE,
         text("MissingPL", _missing),
     )
+
+    def row_order(self, obj: FlowSchema) -> tuple[int, str]:
+        """As they are tried, like upstream's printer."""
+        return obj.spec.matching_precedence, obj.metadata.name
 
     def default(self, new: FlowSchema, old: FlowSchema | None = None) -> FlowSchema:
         return new if new.spec.matching_precedence else replace(new, spec=replace(new.spec, matching_precedence=1000))

@@ -105,6 +105,9 @@ class Strategy(Generic[T]):
     columns: ClassVar[tuple[Column, ...]] = (AGE,)
     """The columns after Name."""
 
+    sorts_rows: ClassVar[bool] = False
+    """Whether tables have an order of their own, that of `row_order`."""
+
     verbs: ClassVar[tuple[str, ...]] = (
         "create",
         "delete",
@@ -291,6 +294,10 @@ class Strategy(Generic[T]):
     def patient(self, patience: Patience) -> Strategy[T]:
         """The same strategy, whose validation ends with TakesLongError where its expressions take longer than that."""
         return self
+
+    def row_order(self, obj: T) -> Any:
+        """What the rows of a table are sorted by, where they are."""
+        return obj.metadata.name
 
     def validate_name(self, name: str, *, is_prefix: bool) -> Sequence[str]:
         """What is wrong with a name (or the prefix given as generateName)."""
