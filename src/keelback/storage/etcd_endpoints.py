@@ -24,7 +24,9 @@ from keelback.storage._proto import etcd_pb2 as pb
 from keelback.storage.protocol import Unavailable
 
 PROBE_INTERVAL_SECONDS = 0.5
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 0.7
+AGAIN_PROBE_SECONDS = 0.4
+AGAIN_SECONDS = 0.1
 LEADER_CHANGE_SECONDS = 0.5
 """How long a write that was begun under a leader that is no more is waited for."""
 _DEFAULT_PORT = 2379
@@ -196,21 +198,41 @@ class Endpoints:
 
     async def _probe(self) -> None:
         asked = self.current
-        if await self._answers(asked) or len(self._endpoints) == 1 or asked is not self.current:
+        if await self._answers(asked, PROBE_SECONDS):
             return
-        others = [endpoint for endpoint in self._endpoints if endpoint is not asked]
-        answers = await asyncio.gather(*(self._answers(endpoint) for endpoint in others))
-        for endpoint, is_well in zip(others, answers, strict=True):
-            if is_well and asked is self.current:
-                self._move(self._endpoints.index(endpoint), "it does not answer, and another does")
+        # Perhaps no member can answer: then whoever can first, once a leader is found.
+        while asked is self.current and len(self._endpoints) > 1:
+            found = await self._first_that_answers()
+            if found is asked:
+                return
+            if found is not None and asked is self.current:
+                self._move(self._endpoints.index(found), "it does not answer, and another does")
                 # What waits for the member that was left would wait in vain.
                 asked.give_up()
+            await self._clock.sleep(AGAIN_SECONDS)
 
-    async def _answers(self, endpoint: Endpoint) -> bool:
+    async def _first_that_answers(self) -> Endpoint | None:
+        """Of all members, asked at once; None when none does in time."""
+        asked = [asyncio.ensure_future(self._answers(endpoint, AGAIN_PROBE_SECONDS)) for endpoint in self._endpoints]
+        try:
+            for answered in asyncio.as_completed(asked):
+                if await answered:
+                    return next(
+                        endpoint
+                        for endpoint, one in zip(self._endpoints, asked, strict=True)
+                        if one.done() and one.result()
+                    )
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return None
+
+    async def _answers(self, endpoint: Endpoint, seconds: float) -> bool:
         """Whether the member can read what a majority agrees on."""
         request = pb.RangeRequest(key=b"\0", limit=1, count_only=True)
         try:
-            await self._call(endpoint, "/etcdserverpb.KV/Range", request, pb.RangeResponse, PROBE_SECONDS)
+            await self._call(endpoint, "/etcdserverpb.KV/Range", request, pb.RangeResponse, seconds)
         except grpc.aio.AioRpcError as error:
             # A new leader was just found: this member follows it.
             return "leader changed" in (error.details() or "")

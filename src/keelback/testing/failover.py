@@ -75,7 +75,7 @@ class Failover:
             failures: Counter[int] = sum((one.failures for one in own), Counter())
             told = ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(failures.items()))
             longest = max(one.still_seconds for one in own)
-            lines.append(f"  {what:<22} {len(own)} x, writes stood still for {longest:.2f} s; failed: {told or 'none'}")
+            lines.append(f"  {what:<26} {len(own)} x, writes stood still for {longest:.2f} s; failed: {told or 'none'}")
         return "\n".join(lines)
 
 
@@ -232,6 +232,17 @@ async def _cut_off_leader(plane: Plane, _: random.Random) -> None:
     await _cut_off(plane, await plane.leader())
 
 
+async def _cut_off_majority(plane: Plane, chance: random.Random) -> None:
+    """Nothing can be written meanwhile, nor read freshly."""
+    members = chance.sample(plane.cluster.members, MEMBERS // 2 + 1)
+    for member in members:
+        member.send(signal.SIGSTOP)
+    await asyncio.sleep(CUT_OFF_SECONDS)
+    for member in members:
+        member.send(signal.SIGCONT)
+    await testing_etcd.answers(*plane.cluster.servers)
+
+
 async def _restart_all(plane: Plane, _: random.Random) -> None:
     """One after another, servers and members, as at an upgrade."""
     for server in plane.servers:
@@ -266,6 +277,7 @@ STRIKES: Final[dict[str, Strike]] = {
     "the leader killed": _kill_leader,
     "a member cut off": _cut_off_member,
     "the leader cut off": _cut_off_leader,
+    "a majority cut off for 4 s": _cut_off_majority,
     "all restarted in turn": _restart_all,
 }
 

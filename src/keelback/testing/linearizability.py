@@ -1,7 +1,8 @@
 """`python -m keelback.testing.linearizability`: is the API server one register per object, whatever kills it?
 
-Clients compare and swap, list at revisions and watch over a real server process on SQLite, which is killed at any
-moment and started again; then `histories` looks for what no order of the writes explains.
+Clients compare and swap, list at revisions and watch over a real server process on SQLite, or on an etcd of some
+members, which is killed at any moment and started again; then `histories` looks for what no order of the writes
+explains. (`failover` has several servers, and lets members fail too.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -33,7 +34,9 @@ from keelback.component.http import Request
 from keelback.component.metrics import Registry
 from keelback.component.serving import Server
 from keelback.concurrency.clock import SystemClock
-from keelback.storage import sqlite
+from keelback.storage import etcd, sqlite
+from keelback.storage.protocol import Store
+from keelback.testing.etcd import etcd_cluster
 from keelback.testing.histories import History, Listed, Operation, Seen, Watched, violations
 
 WRITERS: Final = 6
@@ -75,10 +78,12 @@ class Outcome:
         )
 
 
-async def play(folder: Path, rounds: int, chance: random.Random, operations: int) -> Outcome:
+async def play(
+    folder: Path, rounds: int, chance: random.Random, operations: int, etcd_servers: Sequence[str] = ()
+) -> Outcome:
     """Kill the server so many times, after up to `operations` answers each, and judge what was seen."""
     outcome = Outcome()
-    server = _Process(folder)
+    server = _Process(folder, etcd_servers)
     world = World(server, outcome)
     await server.start()
     clients = [asyncio.create_task(write(world, number, random.Random(chance.random()))) for number in range(WRITERS)]
@@ -118,8 +123,9 @@ class Subject(Protocol):
 class _Process:
     """The server's process. `transport` reaches the one that runs, `died_at` is when the last one was surely dead."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, etcd_servers: Sequence[str]) -> None:
         self._folder = folder
+        self._etcd_servers = etcd_servers
         self._process: asyncio.subprocess.Process | None = None
         self._death: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
@@ -127,7 +133,9 @@ class _Process:
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises RuntimeError where it does not come up."""
-        arguments = (sys.executable, "-m", "keelback.testing.linearizability", "--serve", str(self._folder))
+        arguments = [sys.executable, "-m", "keelback.testing.linearizability", "--serve", str(self._folder)]
+        if self._etcd_servers:
+            arguments += ["--etcd-servers", ",".join(self._etcd_servers)]
         self._process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
         assert self._process.stdout is not None
         async with asyncio.timeout(_START_SECONDS):
@@ -158,9 +166,13 @@ class _Process:
         return self._transport
 
     def end_of_doubt(self) -> Callable[[], Awaitable[float]]:
-        """When the server that runs now will have died."""
+        """When the server that runs now will have died; with etcd, which goes on, there is no such end."""
         death = self._death
-        return lambda: death
+
+        async def end() -> float:
+            return max(await death, float("inf") if self._etcd_servers else 0.0)
+
+        return end
 
 
 class World:
@@ -376,10 +388,14 @@ async def _sent(transport: HTTPSTransport, request: Request) -> tuple[int, Any]:
 # The server.
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, etcd_servers: str) -> None:
     clock = SystemClock()
     keys = pki.ensure_cluster_pki(folder / "pki", clock.now())
-    store = await sqlite.open_store(folder / "store.db", clock)
+    store: Store
+    if etcd_servers:
+        store = await etcd.open_store(tuple(etcd_servers.split(",")), clock)
+    else:
+        store = await sqlite.open_store(folder / "store.db", clock)
     config = assembly.APIServerConfig(
         client_ca_pem=keys.ca.certificate_pem,
         service_account_key_pem=keys.service_account.key_pem,
@@ -387,6 +403,7 @@ async def _serve(folder: Path) -> None:
         kubelet_client_key=keys.apiserver_kubelet_client.key_path,
         kubelet_ca_pem=keys.ca.certificate_pem,
         endpoint=("192.0.2.1", 6443),
+        store_is_shared=bool(etcd_servers),
         token_file_text='judge,judge,judge,"system:masters"\n',  # noqa: S106
     )
     api = await assembly.start(store, config, clock, random.Random(), Registry())
@@ -396,20 +413,29 @@ async def _serve(folder: Path) -> None:
         await api.run()
 
 
+async def _played(folder: Path, options: argparse.Namespace, chance: random.Random) -> Outcome:
+    if not options.members:
+        return await play(folder, options.rounds, chance, options.operations)
+    async with etcd_cluster(folder, options.members) as cluster:
+        return await play(folder, options.rounds, chance, options.operations, cluster.servers)
+
+
 def main() -> int:
     """Run; 1 if there are violations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, help="how often the server is killed (20)")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)), help="of everything by chance")
     parser.add_argument("--operations", type=int, default=1500, help="the most answers between two kills (1500)")
+    parser.add_argument("--members", type=int, default=0, help="the size of the etcd to keep it in (0: SQLite)")
+    parser.add_argument("--etcd-servers", default="", help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
-        event_loop.run(_serve(options.serve))
+        event_loop.run(_serve(options.serve, options.etcd_servers))
         return 0
     with tempfile.TemporaryDirectory(prefix="keelback-linearizability-") as folder:
         chance = random.Random(options.seed)
-        outcome = asyncio.run(play(Path(folder), options.rounds, chance, options.operations))
+        outcome = asyncio.run(_played(Path(folder), options, chance))
     sys.stdout.write(f"seed {options.seed}: {outcome}\n")
     sys.stdout.writelines(f"{one}\n" for one in outcome.violations)
     return bool(outcome.violations)
