@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keelback.api.resource_v1 import DeviceClass
-from keelback.apimachinery.errors import FieldError, required, too_many
-from keelback.registry.resource_claims import opaque_problems
+from keelback.api.resource_v1 import DeviceClass, DeviceClassConfiguration
+from keelback.apimachinery.errors import FieldError, invalid
+from keelback.registry import device_rules, resource_names
 from keelback.registry.strategy import Strategy
-
-_MOST = 32
 
 
 class DeviceClassStrategy(Strategy[DeviceClass]):
     kind = DeviceClass
     answers_deleted_object = True
+    checks_metadata_as_new = True
 
     def validate(self, new: DeviceClass) -> Iterator[FieldError]:
         spec = new.spec
-        if len(spec.selectors) > _MOST:
-            yield too_many("spec.selectors", len(spec.selectors), _MOST)
-        for index, selector in enumerate(spec.selectors):
-            if selector.cel is None:
-                yield required(f"spec.selectors[{index}].cel")
-            elif not selector.cel.expression:
-                yield required(f"spec.selectors[{index}].cel.expression")
-        if len(spec.config) > _MOST:
-            yield too_many("spec.config", len(spec.config), _MOST)
-        for index, config in enumerate(spec.config):
-            yield from opaque_problems(config.opaque, f"spec.config[{index}].opaque")
+        yield from device_rules.selectors(spec.selectors, "spec.selectors")
+        yield from device_rules.each(spec.config, "spec.config", _configuration)
+        name = spec.extended_resource_name
+        if name and not resource_names.is_extended(name):
+            yield invalid("spec.extendedResourceName", name, "must be a valid extended resource name")
+
+
+def _configuration(configuration: DeviceClassConfiguration, path: str) -> Iterator[FieldError]:
+    yield from device_rules.opaque(configuration.opaque, f"{path}.opaque")

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from keelback.api.core_v1 import Container, PodSecurityContext, PodSpec, PodTemplateSpec, SecurityContext
+from keelback.api.resource_v1 import ResourceClaimTemplateSpec
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta, Value
 
 _ACRONYMS: Final = {
@@ -86,7 +87,7 @@ _MAX_LINES: Final = 4_000
 def internal(value: Any) -> Any:
     """A value as a tree that prints as upstream prints its internal counterpart."""
     match value:
-        case PodTemplateSpec():
+        case PodTemplateSpec() | ResourceClaimTemplateSpec():
             return {**_wire(value.metadata or ObjectMeta()), "Spec": internal(value.spec)}
         case ObjectMeta() | LabelSelector():
             return _wire(value)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keelback.api.resource_v1 import Device, DeviceAttribute, DeviceTaint, ResourceSlice, ResourceSliceSpec
+from keelback.api.resource_v1 import CounterSet, Device, ResourcePool, ResourceSlice, ResourceSliceSpec
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required, too_long, too_many
+from keelback.apimachinery.errors import FieldError, invalid, required
+from keelback.registry import device_rules, offered_devices
+from keelback.registry.placement import validate_node_selector
 from keelback.registry.strategy import AGE, Strategy
+from keelback.registry.volume_sources import validate_driver
 from keelback.registry.workloads import text
 
 _IMMUTABLE = "field is immutable"
-_LONGEST_DRIVER = 63
-_LONGEST_POOL = 253
 _MOST_DEVICES = 128
-_MOST_VALUES = 32
-_LONGEST_TEXT = 64
-_EFFECTS = ("NoExecute", "NoSchedule", "None")
+_MOST_ELABORATE_DEVICES = 64
+_MOST_COUNTER_SETS = 8
 
 
 class ResourceSliceStrategy(Strategy[ResourceSlice]):
@@ -30,129 +30,80 @@ class ResourceSliceStrategy(Strategy[ResourceSlice]):
     )
 
     def validate(self, new: ResourceSlice) -> Iterator[FieldError]:
-        spec = new.spec
-        yield from _driver(spec.driver, "spec.driver")
-        yield from _pool(spec, "spec.pool")
-        yield from _nodes(spec, "spec")
-        if len(spec.devices) > _MOST_DEVICES:
-            yield too_many("spec.devices", len(spec.devices), _MOST_DEVICES)
-        for index, device in enumerate(spec.devices):
-            path = f"spec.devices[{index}]"
-            for complaint in names.dns1123_label(device.name):
-                yield invalid(f"{path}.name", device.name, complaint)
-            if device.name in {one.name for one in spec.devices[:index]}:
-                yield duplicate(path, device.name)
-            yield from _device(device, path)
+        yield from _spec(new.spec, None)
 
     def validate_update(self, new: ResourceSlice, old: ResourceSlice) -> Iterator[FieldError]:
-        yield from self.validate(new)
-        if new.spec.driver != old.spec.driver:
-            yield invalid("spec.driver", new.spec.driver, _IMMUTABLE)
-        if new.spec.pool.name != old.spec.pool.name:
-            yield invalid("spec.pool.name", new.spec.pool.name, _IMMUTABLE)
-        if new.spec.node_name != old.spec.node_name:
-            yield invalid("spec.nodeName", new.spec.node_name, _IMMUTABLE)
+        yield from _spec(new.spec, old.spec)
 
 
-def _driver(driver: str, path: str) -> Iterator[FieldError]:
-    if not driver:
-        yield required(path)
-        return
-    if len(driver) > _LONGEST_DRIVER:
-        yield too_long(path, _LONGEST_DRIVER)
-    for complaint in names.dns1123_subdomain(driver):
-        yield invalid(path, driver, complaint)
+def _spec(spec: ResourceSliceSpec, before: ResourceSliceSpec | None) -> Iterator[FieldError]:
+    yield from validate_driver(spec.driver, "spec.driver")
+    yield from _pool(spec.pool, "spec.pool")
+    if before is not None:
+        yield from _kept(spec, before)
+    yield from _nodes(spec)
+    if spec.shared_counters and spec.devices:
+        yield invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
+    old_devices = {one.name: one for one in before.devices} if before is not None else {}
+
+    def device(one: Device, path: str) -> Iterator[FieldError]:
+        has_own_nodes = bool(spec.per_device_node_selection)
+        yield from offered_devices.validate(one, old_devices.get(one.name), path, has_own_nodes=has_own_nodes)
+
+    most = _MOST_ELABORATE_DEVICES if any(map(offered_devices.is_elaborate, spec.devices)) else _MOST_DEVICES
+    yield from device_rules.each_once(spec.devices, "spec.devices", device, lambda one: one.name, most)
+    yield from device_rules.each_once(
+        spec.shared_counters, "spec.sharedCounters", _counter_set, lambda one: one.name, _MOST_COUNTER_SETS
+    )
 
 
-def _pool(spec: ResourceSliceSpec, path: str) -> Iterator[FieldError]:
-    pool = spec.pool
-    if not pool.name:
-        yield required(f"{path}.name")
-    else:
-        if len(pool.name) > _LONGEST_POOL:
-            yield too_long(f"{path}.name", _LONGEST_POOL)
-        for part in pool.name.split("/"):
-            for complaint in names.dns1123_subdomain(part):
-                yield invalid(f"{path}.name", part, complaint)
+def _pool(pool: ResourcePool, path: str) -> Iterator[FieldError]:
+    yield from device_rules.pool_name(pool.name, f"{path}.name")
     if pool.resource_slice_count <= 0:
         yield invalid(f"{path}.resourceSliceCount", pool.resource_slice_count, "must be greater than zero")
     if pool.generation < 0:
         yield invalid(f"{path}.generation", pool.generation, "must be greater than or equal to zero")
 
 
-def _nodes(spec: ResourceSliceSpec, path: str) -> Iterator[FieldError]:
-    if spec.node_name is not None:
-        if not spec.node_name:
-            yield invalid(f"{path}.nodeName", "", "must be either unset or set to a non-empty string")
-        for complaint in names.dns1123_subdomain(spec.node_name) if spec.node_name else ():
-            yield invalid(f"{path}.nodeName", spec.node_name, complaint)
-    given = [
-        field
-        for field, is_set in (
-            ("nodeName", spec.node_name is not None),
-            ("nodeSelector", spec.node_selector is not None),
-            ("allNodes", spec.all_nodes is not None),
-            ("perDeviceNodeSelection", spec.per_device_node_selection is not None),
-        )
-        if is_set
-    ]
-    one_of = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
+def _kept(spec: ResourceSliceSpec, before: ResourceSliceSpec) -> Iterator[FieldError]:
+    for field, value, old in (
+        ("pool.name", spec.pool.name, before.pool.name),
+        ("driver", spec.driver, before.driver),
+        ("nodeName", spec.node_name, before.node_name),
+    ):
+        if value != old:
+            yield invalid(f"spec.{field}", value, _IMMUTABLE)
+
+
+def _nodes(spec: ResourceSliceSpec) -> Iterator[FieldError]:
+    if spec.node_name:
+        for complaint in names.dns1123_subdomain(spec.node_name):
+            yield invalid("spec.nodeName", spec.node_name, complaint)
+    elif spec.node_name is not None:
+        yield invalid("spec.nodeName", "", "must be either unset or set to a non-empty string")
+    selector = spec.node_selector
+    if selector is not None:
+        yield from validate_node_selector(selector, "spec.nodeSelector")
+        if len(selector.node_selector_terms) != 1:
+            terms = selector.node_selector_terms or None
+            yield invalid("spec.nodeSelector.nodeSelectorTerms", terms, "must have exactly one node selector term")
+    for field, flag in (("allNodes", spec.all_nodes), ("perDeviceNodeSelection", spec.per_device_node_selection)):
+        if flag is False:
+            yield invalid(f"spec.{field}", False, "must be either unset or set to true")
+    choices = {
+        "nodeName": spec.node_name,
+        "nodeSelector": selector is not None,
+        "allNodes": spec.all_nodes,
+        "perDeviceNodeSelection": spec.per_device_node_selection,
+    }
+    one_of = f"exactly one of {', '.join(f'`{one}`' for one in choices)} is required"
+    given = [f"`{field}`" for field, choice in choices.items() if choice]
     if not given:
-        yield required(path, one_of)
+        yield required("spec", one_of)
     elif len(given) > 1:
-        listed = ", ".join(f"`{one}`" for one in given)
-        yield invalid(path, f"{{{listed}}}", f"{one_of}, but multiple fields are set")
-    if spec.all_nodes is False:
-        yield invalid(f"{path}.allNodes", False, "must be either unset or set to true")
+        yield invalid("spec", f"{{{', '.join(given)}}}", f"{one_of}, but multiple fields are set")
 
 
-def _device(device: Device, path: str) -> Iterator[FieldError]:
-    count = len(device.attributes) + len(device.capacity)
-    if count > _MOST_VALUES:
-        problem = f"the total number of attributes and capacities must not exceed {_MOST_VALUES}"
-        yield invalid(path, count, problem)
-    for name, attribute in device.attributes.items():
-        yield from _qualified_name(name, f"{path}.attributes[{name}]")
-        yield from _attribute(attribute, f"{path}.attributes[{name}]")
-    for name in device.capacity:
-        yield from _qualified_name(name, f"{path}.capacity[{name}]")
-    for index, taint in enumerate(device.taints):
-        yield from _taint(taint, f"{path}.taints[{index}]")
-
-
-def _qualified_name(name: str, path: str) -> Iterator[FieldError]:
-    """A C identifier, with or without a domain before it."""
-    if not name:
-        yield required(path, "name required")
-        return
-    domain, slash, identifier = name.rpartition("/")
-    if slash:
-        for complaint in names.dns1123_subdomain(domain):
-            yield invalid(path, domain, complaint)
-    for complaint in names.c_identifier(identifier):
-        yield invalid(path, identifier, complaint)
-
-
-def _attribute(attribute: DeviceAttribute, path: str) -> Iterator[FieldError]:
-    scalars = (attribute.bool_, attribute.int_, attribute.string, attribute.version)
-    lists = (attribute.bools, attribute.ints, attribute.strings, attribute.versions)
-    given = sum(one is not None for one in scalars) + sum(bool(one) for one in lists)
-    if given == 0:
-        yield required(path, "exactly one value must be specified")
-    elif given > 1:
-        yield invalid(path, attribute, "exactly one value must be specified")
-    if attribute.string is not None and len(attribute.string) > _LONGEST_TEXT:
-        yield too_long(f"{path}.string", _LONGEST_TEXT)
-    if attribute.version is not None and len(attribute.version) > _LONGEST_TEXT:
-        yield too_long(f"{path}.version", _LONGEST_TEXT)
-
-
-def _taint(taint: DeviceTaint, path: str) -> Iterator[FieldError]:
-    for complaint in names.qualified_name(taint.key):
-        yield invalid(f"{path}.key", taint.key, complaint)
-    for complaint in names.label_value(taint.value):
-        yield invalid(f"{path}.value", taint.value, complaint)
-    if not taint.effect:
-        yield required(f"{path}.effect")
-    elif taint.effect not in _EFFECTS:
-        yield not_supported(f"{path}.effect", taint.effect, _EFFECTS)
+def _counter_set(counters: CounterSet, path: str) -> Iterator[FieldError]:
+    yield from device_rules.given_label(counters.name, f"{path}.name")
+    yield from offered_devices.counters(counters.counters, f"{path}.counters")
