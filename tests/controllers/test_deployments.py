@@ -29,6 +29,7 @@ async def _rolls(cluster: Any) -> None:
         await cluster.until(lambda: len(list(cluster.all("pods"))) == 3)
         await cluster.make_pods_ready()
         await cluster.until(lambda: status(cluster).get("availableReplicas") == 3 and complete(cluster))
+        assert deployment(cluster)["metadata"]["generation"] == 1
         patch = MergePatch({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}})
         await cluster.client.patch(Deployment, "web", "default", patch)
         for _ in range(20):

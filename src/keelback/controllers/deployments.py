@@ -215,7 +215,8 @@ class DeploymentReconciler:
         if revision is not None and deployment.metadata.annotations.get(REVISION) != revision:
             patch = MergePatch({"metadata": {"annotations": {REVISION: revision}}})
             metadata = deployment.metadata
-            await self.context.client.patch(Deployment, metadata.name, metadata.namespace, patch)
+            # Written with the status, the annotation makes no new generation.
+            await self.context.client.patch(Deployment, metadata.name, metadata.namespace, patch, "status")
 
     async def _create(self, deployment: Deployment, observed: Observed) -> tuple[Deployment, Observed]:
         revision = max((rollout.revision(one) for one in observed.old), default=0) + 1
