@@ -181,7 +181,7 @@ class Discovery:
             group, version = one.kind.group, one.kind.version
             found += (f"/apis/{group}", f"/apis/{group}/{version}") if group else (f"/api/{version}",)
         for group, version in self._remote:
-            found += (f"/apis/{group}", f"/apis/{group}/{version}")
+            found += (f"/apis/{group}", f"/apis/{group}/{version}") if group else (f"/api/{version}",)
         return list(dict.fromkeys(found))
 
     async def api(self, context: RequestContext) -> AnyResponse:
