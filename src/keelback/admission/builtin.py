@@ -27,6 +27,7 @@ from keelback.admission.owner_references_permission_enforcement import (
     OwnerReferencesPermissionEnforcement,
     ResourceOf,
 )
+from keelback.admission.param_access import ParamAccess
 from keelback.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, NewestReader, Rules
 from keelback.admission.pod_node_selector import PodNodeSelector
@@ -185,7 +186,9 @@ def build(
     both = sorted(enabled & disabled)
     if both:
         raise ValueError(f"[{', '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
-    chosen = [
+    # Upstream, these rights are asked for where objects are checked, before anything looks at what will be stored.
+    chosen: list[AdmissionPlugin] = [ParamAccess(given.reader, given.is_allowed, given.resources)]
+    chosen += [
         one.make(given)
         for one in PLUGINS
         if (one.is_default or one.name in enabled)
