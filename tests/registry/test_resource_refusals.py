@@ -236,6 +236,27 @@ def test_classes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ('device.driver == "gpu.example.com" && !device.allowMultipleAllocations', ""),
+        ('device.attributes["gpu.example.com"].isLarge', ""),
+        ('cel.bind(own, device.capacity["d"], own.memory.compareTo(quantity("1Gi")) >= 0)', ""),
+        ("device.name == 'x'", "compilation failed: ERROR: <input>:1:7: undefined field 'name'\n"),
+        ("1", "must evaluate to bool or the unknown type, not int"),
+        ("", "compilation failed: ERROR: <input>:1:1: Syntax error: mismatched input '<EOF>' expecting "),
+    ],
+)
+def test_expressions_that_choose_devices(expression: str, wanted: str) -> None:
+    found = problems("deviceclasses", {"selectors": [{"cel": {"expression": expression}}]})
+    if not wanted:
+        assert found == []
+        return
+    (refusal,) = found
+    start = f'spec.selectors[0].cel.expression: Invalid value: "{expression}": {wanted}'
+    assert refusal.startswith(start)
+
+
 def test_what_stays_of_a_slice() -> None:
     strategy = STRATEGIES["resourceslices"]
     old = codecs.convert(strategy.kind, {"metadata": {"name": "x"}, "spec": SLICE})

@@ -17,6 +17,7 @@ from keelback.api.resource_v1 import (
 )
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required, too_long, too_many
+from keelback.registry import device_expressions
 from keelback.registry.volume_sources import validate_driver
 
 T = TypeVar("T")
@@ -154,10 +155,12 @@ def selectors(given: Sequence[DeviceSelector], path: str) -> Iterator[FieldError
 def _selector(selector: DeviceSelector, path: str) -> Iterator[FieldError]:
     if selector.cel is None:
         yield required(f"{path}.cel")
-    elif not selector.cel.expression:
-        yield required(f"{path}.cel.expression")
-    elif len(selector.cel.expression.encode()) > _LONGEST_EXPRESSION:
+        return
+    expression = selector.cel.expression
+    if len(expression.encode()) > _LONGEST_EXPRESSION:
         yield too_long(f"{path}.cel.expression", _LONGEST_EXPRESSION)
+    elif problem := device_expressions.problem(expression):
+        yield invalid(f"{path}.cel.expression", expression, problem)
 
 
 def opaque(configuration: OpaqueDeviceConfiguration | None, path: str) -> Iterator[FieldError]:
