@@ -45,13 +45,14 @@ class RequestHeaderAuthenticator:
     async def authenticate(self, request: Request) -> Authenticated | None:
         if request.peer_certificate is None:
             return None
+        # Before the certificate, which most often is somebody's own: those requests need not pay for proxies.
+        name = _first(request, self._users)
+        if not name:
+            return None
         proxy = self._certificates.identify(request.peer_certificate)
         common_name = "" if proxy is None else proxy.name
         if self._allowed_names and common_name not in self._allowed_names:
             raise AuthenticationFailed(f"x509: subject with cn={common_name} is not allowed")
-        name = _first(request, self._users)
-        if not name:
-            return None
         groups = tuple(value for header in self._groups for value in header_values(request, header) if value)
         return Authenticated(UserInfo(name, _first(request, self._uids), groups, self._extra(request)))
 
