@@ -147,7 +147,7 @@ _CONTENT: Mapping[str, Mapping[str, Any]] = {
         "regarding": {"namespace": "default", "name": "x", "kind": "Pod"},
     },
     "coordination.k8s.io/v1/Lease": {"spec": {"holderIdentity": "a", "leaseDurationSeconds": 10}},
-    "rbac.authorization.k8s.io/v1/ClusterRole": {"rules": [_RULE], "aggregationRule": {"clusterRoleSelectors": []}},
+    "rbac.authorization.k8s.io/v1/ClusterRole": {"rules": [_RULE], "aggregationRule": {"clusterRoleSelectors": [{}]}},
     "rbac.authorization.k8s.io/v1/ClusterRoleBinding": {
         "roleRef": {**_ROLE_REF, "kind": "ClusterRole"},
         "subjects": [_SUBJECT],
