@@ -419,6 +419,24 @@ def test_a_webhooks_patch_is_told_only_where_objects_are(tmp_path: Path, level: 
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("mode", "status"), [("blocking", 200), ("blocking-strict", 500)])
+def test_a_log_that_is_full_stops_requests_only_where_that_is_wanted(tmp_path: Path, mode: str, status: int) -> None:
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata", "users": ["admin"]}]}
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    options = AuditOptions(
+        audit_policy_file=str(tmp_path / "policy.json"), audit_log_path="/dev/full", audit_log_mode=mode
+    )
+
+    async def main() -> None:
+        async with api_server(audit=options) as server, asyncio.timeout(30):
+            answered, answer = await asking(server.handle)("GET", PATH)
+            assert answered == status
+            if status == 500:
+                assert answer["message"] == "Internal error occurred: failed to store audit event"
+
+    asyncio.run(main())
+
+
 def test_metrics_count_levels_and_events(tmp_path: Path) -> None:
     async def main() -> None:
         nothing = {"level": "None", "nonResourceURLs": ["/version", "/metrics"]}
