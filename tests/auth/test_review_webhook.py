@@ -64,6 +64,30 @@ def test_the_exact_address_is_asked(tmp_path: Path) -> None:
         assert asyncio.run(asked(ReviewServer(lambda review: {}), tmp_path, path=path)) == {}
 
 
+@pytest.mark.parametrize("user", [{"username": "a", "password": "b"}, {"exec": {"command": "x"}}, {"as": "admin"}])
+def test_what_would_be_passed_over_is_refused(tmp_path: Path, user: dict[str, Any]) -> None:
+    pki = authority(tmp_path)
+    access = kubeconfig.load(webhook_kubeconfig(tmp_path / "webhook.conf", "https://a", pki, **user))
+    with pytest.raises(KubeconfigError, match="is not supported for a webhook"):
+        ReviewWebhook(access, "g/v1", "Review", HandClock(), random.Random(1))
+
+
+def test_the_webhook_sees_who_asks(tmp_path: Path) -> None:
+    """The user of the kubeconfig is the API server: here by a token."""
+
+    async def main() -> None:
+        pki = authority(tmp_path)
+        server = ReviewServer(lambda review: {})
+        async with asyncio.timeout(30), serving(server, pki):
+            file = webhook_kubeconfig(tmp_path / "webhook.conf", server.url, pki, token="me")
+            webhook = ReviewWebhook(kubeconfig.load(file), "g/v1", "Review", HandClock(), random.Random(1))
+            assert await webhook.ask({}) == {}
+            await webhook.close()
+        assert server.bearers == ["Bearer me"]
+
+    asyncio.run(main())
+
+
 def test_who_is_not_in_a_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(KubeconfigError, match="unable to load in-cluster configuration"):

@@ -36,6 +36,27 @@ _AT_ONCE: Final = 100
 _PASSING: Final = frozenset((429, 500, 504))
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_CLUSTER_FIELDS: Final = frozenset(
+    (
+        "server",
+        "certificate-authority",
+        "certificate-authority-data",
+        "insecure-skip-tls-verify",
+        "tls-server-name",
+        "extensions",
+    )
+)
+_USER_FIELDS: Final = frozenset(
+    (
+        "token",
+        "tokenFile",
+        "client-certificate",
+        "client-certificate-data",
+        "client-key",
+        "client-key-data",
+        "extensions",
+    )
+)
 _HEADERS: Final = {"content-type": "application/json", "accept": "application/json, */*"}
 
 Outcome: TypeAlias = Literal["success", "timeout", "error"]
@@ -71,6 +92,7 @@ class ReviewWebhook:
         self._clock = clock
         self._chance = chance
         self._timeout_seconds = timeout_seconds
+        _check_is_understood(access)
         self._transport: HTTPSTransport = kubeconfig.transport(access, clock)
         server = str(access.cluster["server"])
         # The transport puts the server's own path before this one.
@@ -142,6 +164,14 @@ class ReviewWebhook:
             raise ReviewFailed(f'the answer is a "{shown[0]}" of "{shown[1]}", not a {wanted}')
         status = tree.get("status")
         return status if isinstance(status, dict) else {}
+
+
+def _check_is_understood(access: kubeconfig.Access) -> None:
+    """Nothing that a kubeconfig asks for is passed over: a proxy, a password. Raises KubeconfigError."""
+    for entry, known in ((access.cluster, _CLUSTER_FIELDS), (access.user, _USER_FIELDS)):
+        for name, value in entry.items():
+            if value and name not in known:
+                raise KubeconfigError(f"context {access.context}: {name} is not supported for a webhook")
 
 
 def _error_text(code: int, content_type: str, body: bytes) -> str:

@@ -166,12 +166,14 @@ class ReviewServer:
     url: str = ""
     asked: list[Review] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
+    bearers: list[str] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: Request) -> AnyResponse:
         review = json.loads(request.body)
         self.asked.append(review)
         self.queries.append(request.query)
+        self.bearers.append(request.headers.get("authorization", ""))
         given = self.answer(review)
         if given is None:
             await self.ended.wait()
