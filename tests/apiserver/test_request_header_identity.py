@@ -36,6 +36,8 @@ def test_a_browsers_token_is_left_out_of_its_protocols() -> None:
     protocols = "base64url.bearer.authorization.k8s.io.c2VjcmV0, v5.channel.k8s.io"
     request = Request("GET", "/", headers={"sec-websocket-protocol": protocols})
     assert identity_headers.passed_on(request) == {"sec-websocket-protocol": "v5.channel.k8s.io"}
+    alone = Request("GET", "/", headers={"sec-websocket-protocol": protocols.partition(",")[0]})
+    assert identity_headers.passed_on(alone) == {}
 
 
 def test_each_value_has_a_line_of_its_own() -> None:

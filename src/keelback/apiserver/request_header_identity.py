@@ -71,11 +71,10 @@ def passed_on(request: Request, also_dropped: frozenset[str] = frozenset()) -> d
     for name in given.get("connection", "").split(","):
         # Else a client could have a header of the proxy's own taken out on the way.
         kept.pop(name.strip().lower(), None)
-    protocols = kept.get("sec-websocket-protocol")
-    if protocols is not None:
-        # Browsers have nowhere else to put a bearer token.
-        listed = [one.strip() for one in protocols.split(",")]
-        kept["sec-websocket-protocol"] = ", ".join(one for one in listed if not one.startswith(_TOKEN_PROTOCOL))
+    listed = [one.strip() for one in kept.pop("sec-websocket-protocol", "").split(",")]
+    # Browsers have nowhere else to put a bearer token.
+    if protocols := [one for one in listed if one and not one.startswith(_TOKEN_PROTOCOL)]:
+        kept["sec-websocket-protocol"] = ", ".join(protocols)
     return kept
 
 
