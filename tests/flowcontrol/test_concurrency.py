@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from keelback.flowcontrol import concurrency
 from keelback.flowcontrol.concurrency import Limits, Wanted
-from keelback.flowcontrol.seat_demand import Demand, DemandMeter, DemandStatistics
+from keelback.flowcontrol.queue_set import QueueSet, Queuing, Ticket
+from keelback.flowcontrol.seat_demand import Demand, DemandStatistics
+from keelback.flowcontrol.width import ONE
 from keelback.registry import bootstrap_flow_control
 
 
@@ -70,11 +72,16 @@ def test_adjusted_limits_keep_their_bounds_and_the_server_s(levels: list[tuple[L
 
 
 def test_demand_is_weighted_by_how_long_it_lasted() -> None:
-    meter = DemandMeter(0.0)
-    meter.set(10, 5.0)
-    demand = meter.reset(10.0)
-    assert (demand.highest, demand.average, demand.deviation) == (10.0, 5.0, 5.0)
-    assert meter.reset(20.0) == Demand(10.0, 10.0, 0.0), "what is still wanted goes on being wanted"
+    queues = QueueSet(20, Queuing(4, 1, 10), 0.0)
+    tickets = [Ticket(ONE, 5.0, (number % 4,)) for number in range(10)]
+    for one in tickets:
+        queues.arrive(one, 5.0)
+    assert queues.take_demand(10.0) == Demand(10.0, 5.0, 5.0)
+    assert queues.take_demand(20.0) == Demand(10.0, 10.0, 0.0), "what is still wanted goes on being wanted"
+    for one in tickets:
+        queues.leave(one, 20.0)
+    assert queues.take_demand(30.0) == Demand(10.0, 0.0, 0.0)
+    assert queues.take_demand(40.0) == Demand(0.0, 0.0, 0.0)
 
 
 def test_remembered_demand_rises_at_once_and_falls_slowly() -> None:

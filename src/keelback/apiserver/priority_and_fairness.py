@@ -27,6 +27,8 @@ MOST_WAIT_SECONDS: Final = 60.0
 """How long a request is queued at most, and no longer than a quarter of the time that it may take in all."""
 _PACED_BYTES: Final = 128 << 10
 """Smaller answers are sent in the turn in which they were made; of larger ones and of streams, so much in a turn."""
+_PACED_PIECES: Final = 64
+"""A body in more pieces, the objects of a list, is taken to be large."""
 
 
 class WidthEstimator(Protocol):
@@ -94,10 +96,12 @@ class PriorityAndFairness:
                 response = await steps.finish(None if is_watch else context.timeout_seconds)
         finally:
             if not (is_watch and isinstance(response, StreamingResponse)):
-                self._leave(flow, ticket)
-                meter.ended(ticket, self.now(), is_watch=is_watch)
-        if type(response) is Response and _is_large(response):
-            return Response(response.status, response.headers, response.body, Pace(self, flow))
+                meter.ended(ticket, self._leave(flow, ticket), is_watch=is_watch)
+        if type(response) is Response:
+            body = response.body
+            if len(body) > (_PACED_BYTES if type(body) is bytes else _PACED_PIECES):
+                return Response(response.status, response.headers, body, Pace(self, flow))
+            return response
         if isinstance(response, StreamingResponse):
             return self._streamed(context, flow, response)
         return response
@@ -137,12 +141,13 @@ class PriorityAndFairness:
             if level.queues.waiting:
                 self._dispatch(level.queues)
 
-    def _leave(self, flow: Flow, ticket: Ticket) -> None:
-        """Free a request's seats for others."""
-        queues = flow.level.queues
-        queues.leave(ticket, self.now())
+    def _leave(self, flow: Flow, ticket: Ticket) -> float:
+        """Free a request's seats for others; when that was."""
+        queues, now = flow.level.queues, self.now()
+        queues.leave(ticket, now)
         if queues.waiting:
             self._dispatch(queues)
+        return now
 
     def _dispatch(self, queues: QueueSet) -> None:
         for one in queues.dispatch(self.now()):
@@ -209,8 +214,7 @@ class PriorityAndFairness:
     def _initialized(self, flow: Flow, ticket: Ticket, meter: FlowMeter) -> None:
         """A watch has sent its initial events, or has ended: it is not in work any more."""
         if ticket.state == "executing":
-            self._leave(flow, ticket)
-            meter.ended(ticket, self.now(), is_watch=True)
+            meter.ended(ticket, self._leave(flow, ticket), is_watch=True)
 
 
 class Pace:
@@ -269,14 +273,6 @@ class PacedWriter:
 
     async def wait_closed(self) -> None:
         await self._writer.wait_closed()
-
-
-def _is_large(response: Response) -> bool:
-    body = response.body
-    if isinstance(body, bytes):
-        return len(body) > _PACED_BYTES
-    # Pieces are objects of a list and what is between them: few of them are seldom much.
-    return len(body) > 64 or sum(map(len, body)) > _PACED_BYTES
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

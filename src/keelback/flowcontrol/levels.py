@@ -121,7 +121,7 @@ class PriorityLevels:
     def adjust(self, now: float, periods: int = 1) -> None:
         """Let levels borrow from one another, by what they wanted since this was last called, so many periods ago."""
         for level in self.levels.values():
-            level.statistics = level.statistics.after(level.queues.demand.reset(now), periods)
+            level.statistics = level.statistics.after(level.queues.take_demand(now), periods)
         seats, self.fair_fraction = concurrency.adjust(
             {name: level.limits for name, level in self.levels.items()},
             {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Literal, TypeAlias
 
-from keelback.flowcontrol.seat_demand import DemandMeter
+from keelback.flowcontrol.seat_demand import Demand, DemandMeter
 from keelback.flowcontrol.width import SERVICE_SECONDS, Width
 
 QUEUE_FULL: Final = "queue-full"
@@ -76,7 +76,7 @@ class QueueSet:
         self.waiting = 0
         self.executing = 0
         self.virtual_time = 0.0
-        self.demand = DemandMeter(now)
+        self._demand = DemandMeter(now)
         self._queuing: Queuing | None = None
         self._waiting_seats = 0
         self._active = 0
@@ -134,15 +134,19 @@ class QueueSet:
             self._waiting_seats += ticket.width.most_seats
             self._backlog[index] = None
             ticket.state = "waiting"
-        self._note_demand(now)
+            self._demand.highest = max(self._demand.highest, self.seats_in_use + self._waiting_seats)
         return ""
+
+    def take_demand(self, now: float) -> Demand:
+        """How many seats were wanted since this was last asked."""
+        self._pass_time(now)
+        return self._demand.reset(self.seats_in_use + self._waiting_seats, now)
 
     def admit(self, ticket: Ticket, now: float) -> None:
         """Take a request in that is exempt: it is executing, whatever seats there are."""
         self._pass_time(now)
         ticket.queue = 0
         self._execute(ticket, self.queues[0], now)
-        self._note_demand(now)
 
     def leave(self, ticket: Ticket, now: float) -> None:
         """A request has been answered, or is no longer waited for. `dispatch` then says who is next."""
@@ -154,7 +158,6 @@ class QueueSet:
             ticket.state = "gone"
         elif ticket.state == "executing":
             self._end(ticket, now)
-        self._note_demand(now)
 
     def dispatch(self, now: float) -> Iterator[Ticket]:
         """Begin whoever can begin now, in the order of virtual finishing times."""
@@ -170,7 +173,6 @@ class QueueSet:
                 self._active -= 1
             self._execute(ticket, queue, now)
             yield ticket
-        self._note_demand(now)
 
     def _virtual_finish(self, index: int) -> tuple[float, int, float]:
         queue = self.queues[index]
@@ -201,7 +203,7 @@ class QueueSet:
         return self.seats_in_use + seats <= self.seats
 
     def _execute(self, ticket: Ticket, queue: Queue, now: float) -> None:
-        if queue.is_idle:
+        if not queue.executing and not queue.waiting:
             self._active += 1
         work, seats = ticket.width.work, ticket.width.most_seats
         queue.next_dispatch += work
@@ -212,6 +214,9 @@ class QueueSet:
         ticket.seats = seats
         queue.seats_in_use += seats
         self.seats_in_use += seats
+        wanted = self.seats_in_use + self._waiting_seats
+        if wanted > self._demand.highest:
+            self._demand.highest = wanted
         self.executing += 1
         ticket.started = now
         ticket.state = "executing"
@@ -229,10 +234,12 @@ class QueueSet:
         else:
             queue.executing_work = queue.started = 0.0
             queue.executing_seats = 0
-        if queue.is_idle:
+        if not queue.executing and not queue.waiting:
             self._active -= 1
         if not width.final_seconds:
-            self._free(ticket, ticket.seats)
+            seats = ticket.seats
+            queue.seats_in_use -= seats
+            self.seats_in_use -= seats
             ticket.state = "gone"
             return
         self._free(ticket, ticket.seats - width.final_seats)
@@ -257,13 +264,14 @@ class QueueSet:
         elapsed = now - self._now
         if elapsed > 0.0:
             self._now = now
+            wanted = self.seats_in_use + self._waiting_seats
+            if wanted:
+                area = wanted * elapsed
+                self._demand.integral += area
+                self._demand.squares += wanted * area
             if self._active:
-                served = min(self.seats_in_use + self._waiting_seats, self.seats)
-                self.virtual_time += elapsed * served / self._active
+                self.virtual_time += elapsed * (wanted if wanted < self.seats else self.seats) / self._active
         while self._ending and self._ending[0][0] <= now:
             ticket = heapq.heappop(self._ending)[2]
             self._free(ticket, ticket.seats)
             ticket.state = "gone"
-
-    def _note_demand(self, now: float) -> None:
-        self.demand.set(self.seats_in_use + self._waiting_seats, now)

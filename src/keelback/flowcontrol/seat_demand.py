@@ -19,42 +19,28 @@ class Demand:
 
 
 class DemandMeter:
-    """Integrates the number of wanted seats over time."""
+    """Adds up how many seats were wanted, and for how long. Its owner adds to it, for each request twice."""
 
-    __slots__ = ("_highest", "_integral", "_since", "_squares", "_start", "_value")
+    __slots__ = ("_start", "highest", "integral", "squares")
 
     def __init__(self, now: float) -> None:
-        self._value = 0
-        self._highest = 0
-        self._integral = self._squares = 0.0
-        self._start = self._since = now
+        self._start = now
+        self.highest = 0
+        self.integral = 0.0
+        """Seats times seconds."""
+        self.squares = 0.0
+        """Squared seats times seconds."""
 
-    def set(self, value: int, now: float) -> None:
-        """From now on this many are wanted."""
-        elapsed = now - self._since
-        if elapsed > 0.0:
-            area = self._value * elapsed
-            self._integral += area
-            self._squares += self._value * area
-            self._since = now
-        self._value = value
-        if value > self._highest:
-            self._highest = value
-
-    def reset(self, now: float) -> Demand:
-        """What was wanted since the last reset."""
-        self.set(self._value, now)
+    def reset(self, wanted: int, now: float) -> Demand:
+        """What was wanted since the last reset, where so much is wanted now."""
         elapsed = now - self._start
-        average = self._integral / elapsed if elapsed > 0 else float(self._value)
-        variance = max(0.0, self._squares / elapsed - average * average) if elapsed > 0 else 0.0
-        demand = Demand(float(self._highest), average, sqrt(variance))
-        self._begin(now)
+        average = self.integral / elapsed if elapsed > 0 else float(wanted)
+        variance = max(0.0, self.squares / elapsed - average * average) if elapsed > 0 else 0.0
+        demand = Demand(float(self.highest), average, sqrt(variance))
+        self._start = now
+        self.integral = self.squares = 0.0
+        self.highest = wanted
         return demand
-
-    def _begin(self, now: float) -> None:
-        self._start = self._since = now
-        self._integral = self._squares = 0.0
-        self._highest = self._value
 
 
 @dataclass(frozen=True, slots=True)
