@@ -1,6 +1,6 @@
 """SQLite and etcd side by side: durable writes, writes while compacting, start-up, and pods created through a server.
 
-    python bench/stores.py [writes] [compaction] [start] [server]
+    python bench/stores_compared.py [writes] [compaction] [start] [server]
 
 etcd is one member on the same disk (BENCH_DIR, else the system's temporary folder), which it writes to as SQLite does.
 """
@@ -19,11 +19,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvloop
-
 import apiserver
 from keelback.apiserver import assembly
 from keelback.bootstrap import pki
+from keelback.component import event_loop
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import SystemClock
 from keelback.storage import etcd, sqlite
@@ -235,4 +234,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    event_loop.run(main())

@@ -28,7 +28,7 @@ PAGE_BYTES = 4096
 WAL_CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 8 << 20
 READ_AT_ONCE = 32
-VACUUM_PAGES = 200
+VACUUM_PAGES = 50
 CACHE_KIB = 512
 
 # Version 1 had these resources where their plurals say, not where Kubernetes has them. Services go before Endpoints
