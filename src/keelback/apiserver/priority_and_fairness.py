@@ -26,7 +26,9 @@ from keelback.flowcontrol.width import Width
 MOST_WAIT_SECONDS: Final = 60.0
 """How long a request is queued at most, and no longer than a quarter of the time that it may take in all."""
 _PACED_BYTES: Final = 128 << 10
-"""Smaller answers are sent in the turn in which they were made; of larger ones and of streams, so much in a turn."""
+"""Smaller answers are sent in the turn in which they were made."""
+_TURN_BYTES: Final = 48 << 10
+"""Of larger ones, and of streams, so much is sent in a turn: a write of the front door's is a bit more."""
 _PACED_PIECES: Final = 64
 """A body in more pieces, the objects of a list, is taken to be large."""
 
@@ -232,29 +234,30 @@ class Pace:
         """A piece is about to be sent."""
         self._started = self._gate.now()
 
-    def sent(self, size_bytes: int) -> bool:
-        """A piece has been sent; whether the next needs a turn of its own."""
+    def sent(self, size_bytes: int) -> None:
+        """A piece has been sent."""
         self._gate.charge(self._flow, self._gate.now() - self._started)
         self._sent += size_bytes
-        if self._sent < _PACED_BYTES:
-            return False
-        self._sent = 0
-        return not self._gate.may_begin()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next piece needs a turn of its own."""
+        return self._sent >= _TURN_BYTES and not self._gate.may_begin()
 
     async def turn(self) -> None:
         """Return when it is the answer's turn."""
+        self._sent = 0
         await self._gate.turn(self._flow)
 
 
 class PacedWriter:
     """A stream's writer whose large pieces take turns."""
 
-    __slots__ = ("_is_due", "_pace", "_writer")
+    __slots__ = ("_pace", "_writer")
 
     def __init__(self, writer: Writer, pace: Pace) -> None:
         self._writer = writer
         self._pace = pace
-        self._is_due = False
 
     @property
     def closed(self) -> bool:
@@ -263,13 +266,12 @@ class PacedWriter:
     def write(self, data: bytes) -> None:
         self._pace.begin()
         self._writer.write(data)
-        self._is_due = self._pace.sent(len(data)) or self._is_due
+        self._pace.sent(len(data))
 
     async def drain(self) -> None:
-        if self._is_due:
-            self._is_due = False
-            await self._pace.turn()
         await self._writer.drain()
+        if self._pace.is_due:
+            await self._pace.turn()
 
     async def wait_closed(self) -> None:
         await self._writer.wait_closed()

@@ -54,8 +54,13 @@ class Pace(Protocol):
         """A piece is about to be sent."""
         ...
 
-    def sent(self, size_bytes: int) -> bool:
-        """A piece has been sent; whether to await `turn` before the next."""
+    def sent(self, size_bytes: int) -> None:
+        """A piece has been sent."""
+        ...
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to await `turn` before the next piece: to be asked when there is room for it."""
         ...
 
     async def turn(self) -> None:

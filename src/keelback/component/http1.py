@@ -263,15 +263,18 @@ class HTTPConnection(asyncio.Protocol):
             if self._write_paused:
                 # A large body leaves room for the requests of others between its writes.
                 await self.drain()
+            if pace is None:
+                if not self._lost:
+                    self._transport.write(data)
+                continue
+            if pace.is_due:
+                # When many clients have room again at once, one is written to after the other.
+                await pace.turn()
             if self._lost:
                 return
-            if pace is None:
-                self._transport.write(data)
-                continue
             pace.begin()
             self._transport.write(data)
-            if pace.sent(len(data)):
-                await pace.turn()
+            pace.sent(len(data))
 
     def _compresses(self, request: Request, response: Response) -> bool:
         return (
