@@ -17,7 +17,15 @@ import grpc.aio
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.storage._proto import etcd_pb2 as pb
-from keelback.storage.etcd_endpoints import Endpoints, Failure, GivenUp, TLSFiles, failure_of, is_unreachable
+from keelback.storage.etcd_endpoints import (
+    Endpoints,
+    Failure,
+    GivenUp,
+    TLSFiles,
+    failure_of,
+    is_own_end,
+    is_unreachable,
+)
 from keelback.storage.etcd_keys import KeySpace
 from keelback.storage.etcd_watch import EtcdWatch, key_value
 from keelback.storage.protocol import (
@@ -29,6 +37,7 @@ from keelback.storage.protocol import (
     OutcomeUnknown,
     Overloaded,
     RangeResult,
+    StorageError,
     TooLarge,
     Unavailable,
 )
@@ -37,6 +46,8 @@ DEADLINE_SECONDS = 10.0
 READ_ATTEMPT_SECONDS = 2.0
 RETRY_SECONDS = 0.1
 MAX_WRITES = 5_000
+WRITE_ATTEMPTS = 4
+"""How often a write is sent that has not happened, each time after the fence has been moved."""
 PAGE_KEYS = 1_000
 STALLED_SECONDS = 5.0
 CLOSED = "the store is closed"
@@ -228,27 +239,26 @@ class EtcdStore:
         is moved: what has not happened by then never will, and what has is among the events since.
         """
         own = None if expected is None else self._own_revision(expected)
-        while True:
+        for _ in range(WRITE_ATTEMPTS):
             fence, since = self._fence, self.endpoints.revision
             request = self._fenced(where, own, change, fence)
             try:
                 answer = await self.ask(_TXN, request, pb.TxnResponse, DEADLINE_SECONDS, may_repeat=False)
             except OutcomeUnknown as unknown:
-                await self._move_fence(fence)
-                happened = await self._missed(since, key, value, unknown)
+                happened = await self._look_into(fence, since, key, value, unknown)
                 if happened is None:
                     continue
-                if value is None:
-                    # The deletion may be another's.
-                    raise
                 return pb.TxnResponse(header=pb.ResponseHeader(revision=happened.kv.mod_revision - self._keys.offset))
             if answer.succeeded:
                 return answer
             moved = answer.responses[1].response_range.kvs
-            self._fence = moved[0].mod_revision if moved else 0
-            if self._fence == fence:
+            there = moved[0].mod_revision if moved else 0
+            if there == fence:
                 found = answer.responses[0].response_range.kvs
                 raise CompareFailed(key, key_value(found[0], key, self._keys.offset) if found else None)
+            self._fence = max(self._fence, there)
+        # Each attempt is known not to have happened.
+        raise Unavailable(f"the write was begun {WRITE_ATTEMPTS} times, and members went away")
 
     def _fenced(self, where: bytes, own: int | None, change: Any, fence: int) -> Any:
         fence_key = self._keys.fence_key
@@ -258,33 +268,41 @@ class EtcdStore:
         looks = [pb.RequestOp(request_range=pb.RangeRequest(key=one)) for one in (where, fence_key)]
         return pb.TxnRequest(compare=compare, success=[change], failure=looks)
 
-    async def _move_fence(self, before: int) -> None:
-        """Let no change happen any more that was sent under this fence. Raises Unavailable."""
-        if self._fence != before:
-            return
-        request = pb.PutRequest(key=self._keys.fence_key)
-        answer = await self.ask(_PUT, request, pb.PutResponse, READ_ATTEMPT_SECONDS, may_repeat=True)
-        self._fence = answer.header.revision
+    async def _look_into(
+        self, fence: int, since: int, key: str, value: bytes | None, unknown: OutcomeUnknown
+    ) -> Event | None:
+        """What a write did that was sent under a fence, after a revision: its event, or None for nothing, ever.
 
-    async def _missed(self, since: int, key: str, value: bytes | None, unknown: OutcomeUnknown) -> Event | None:
-        """The event after a revision, and up to the fence, that is this write of the key: its deletion where there is
-        no value. None when there was none. Raises the given error where that cannot be seen any more."""
+        Raises the given error where that cannot be told: of a deletion (no value) another may be the author.
+        """
+        try:
+            if self._fence <= fence:
+                request = pb.PutRequest(key=self._keys.fence_key)
+                moved = await self.ask(_PUT, request, pb.PutResponse, READ_ATTEMPT_SECONDS, may_repeat=True)
+                self._fence = max(self._fence, moved.header.revision)
+            event = await self._event_between(since, self._fence, key, value)
+        except (TimeoutError, StorageError) as error:
+            raise unknown from error
+        if event is not None and value is None:
+            raise unknown
+        return event
+
+    async def _event_between(self, since: int, until: int, key: str, value: bytes | None) -> Event | None:
+        """The first event of a key that wrote this value, or with None that deleted it. Raises StorageError and
+        TimeoutError."""
         watch = self.watch("", since + 1 + self._keys.offset, with_previous=False)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 async for batch in watch:
                     for event in batch.events:
-                        if event.kv.key == key and (
-                            event.type == "delete" if value is None else event.kv.value == value
-                        ):
+                        is_it = event.type == "delete" if value is None else event.kv.value == value
+                        if is_it and event.kv.key == key:
                             return event
-                    if batch.revision - self._keys.offset >= self._fence:
-                        return None
-        except (TimeoutError, Compacted, Unavailable) as error:
-            raise unknown from error
+                    if batch.revision - self._keys.offset >= until:
+                        break
         finally:
             watch.close()
-        raise unknown
+        return None
 
     def _own_revision(self, revision: int) -> int:
         """As etcd counts; 0 stays what it says, that there is no key, and none is what was never counted."""
@@ -320,6 +338,9 @@ class EtcdStore:
         offset = self._keys.offset
         first, end = self._keys.range(prefix, start)
         at = revision - offset if revision else 0
+        if revision and at <= 0:
+            # From before the store was moved here.
+            raise Compacted(revision, offset + 1)
         kvs: list[KeyValue] = []
         total = 0
         while True:
@@ -392,6 +413,10 @@ class EtcdStore:
                         return int(answer.compact_revision)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             raise Unavailable(f"etcd does not answer: {error}") from error
+        except asyncio.CancelledError as error:
+            if is_own_end():
+                raise
+            raise Unavailable("the etcd member was left") from error
         finally:
             call.cancel()
         raise Unavailable("etcd ended a stream")

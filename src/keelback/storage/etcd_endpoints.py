@@ -109,6 +109,12 @@ def is_unreachable(error: grpc.aio.AioRpcError) -> bool:
     )
 
 
+def is_own_end() -> bool:
+    """Whether a CancelledError is for the task that runs: gRPC raises it also where somebody cancelled the call."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class GivenUp(Exception):
     """A call was given up because its member, or its leader, is no more. What it asked for may have happened."""
 
@@ -257,8 +263,7 @@ class Endpoints:
         try:
             answered = await call
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_own_end():
                 raise
             raise GivenUp(f"{endpoint.name} was given up") from None
         finally:

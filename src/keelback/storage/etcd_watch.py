@@ -11,7 +11,7 @@ import grpc.aio
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.storage._proto import etcd_pb2 as pb
-from keelback.storage.etcd_endpoints import Endpoint, Endpoints, is_unreachable
+from keelback.storage.etcd_endpoints import Endpoint, Endpoints, is_own_end, is_unreachable
 from keelback.storage.etcd_keys import WHOLE_KEY_SPACE, KeySpace
 from keelback.storage.protocol import Compacted, Event, KeyValue, Unavailable, WatchBatch
 
@@ -58,6 +58,8 @@ class EtcdWatch:
         self._member: Endpoint | None = None
         self._opening: asyncio.Future[None] | None = None
         self._ended: Exception | None = None
+        self._is_broken = False
+        """Whether it was said that the stream is lost, and no other has answered since."""
 
     @property
     def heard(self) -> int:
@@ -127,6 +129,7 @@ class EtcdWatch:
                 await self._lost(None)
                 return []
             events += answer.events
+            self._is_broken = False
             if not answer.fragment:
                 return events
 
@@ -157,14 +160,15 @@ class EtcdWatch:
         call, self._call = self._call, None
         call.cancel()
         if isinstance(error, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_own_end():
                 raise error
             if self._ended is None:
                 return
         if self._ended is None:
             if isinstance(error, grpc.aio.AioRpcError):
-                log.warning("The watch of etcd goes on with another stream", error=error.details())
+                if not self._is_broken:
+                    log.warning("The watch of etcd goes on with another stream", error=error.details())
+                self._is_broken = True
                 if self._member is not None and is_unreachable(error):
                     self._endpoints.leave(self._member)
             await self._clock.sleep(RETRY_SECONDS)
