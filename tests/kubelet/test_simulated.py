@@ -77,6 +77,10 @@ def test_a_pod_told_to_be_unready_is_updated():
     assert plan(a_pod("Running", annotations={READY: "false"}, conditions=ALL_TRUE), CONFIG) == Step("update")
 
 
+def test_a_change_of_the_spec_is_said_to_be_seen():
+    assert plan(a_pod("Running", conditions=ALL_TRUE, generation=2), CONFIG) == Step("update")
+
+
 def test_a_deleted_pod_is_removed_within_its_grace():
     deleted = {"deletion_timestamp": NOW, "deletion_grace_period_seconds": 30}
     assert plan(a_pod("Running", conditions=ALL_TRUE, **deleted), CONFIG) == Step("remove", 0.1)

@@ -22,6 +22,8 @@ from keelback.storage.protocol import CompareFailed, KeyValue, Store
 
 T = TypeVar("T", bound=Object)
 
+# A binding gives a node to a pod as it is: nobody has asked anything else of it.
+_OF_THE_SAME_GENERATION = frozenset(("status", "binding"))
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_GENERATED_BASE = 63 - 5
 _GENERATE_ATTEMPTS = 8
@@ -338,7 +340,11 @@ class ResourceStore(Generic[T]):
         elif not write.subresource:
             new = strategy.prepare_for_update(new, old)
         new = strategy.with_times(new, old, write.now)
-        if strategy.counts_generations and write.subresource != "status" and strategy.spec_changed(new, old):
+        if (
+            strategy.counts_generations
+            and write.subresource not in _OF_THE_SAME_GENERATION
+            and strategy.spec_changed(new, old)
+        ):
             new = with_metadata(new, generation=before.generation + 1)
         if self._allocator is not None and not write.subresource:
             new = await self._allocator.allocate(new, old, dry_run=write.dry_run)

@@ -54,6 +54,7 @@ class SimulatedPodCondition(Value):
 
 
 class SimulatedPodStatus(Value):
+    observed_generation: int = 0
     phase: str = ""
     pod_ip: str = named("podIP", "")
     start_time: datetime | None = None
@@ -92,8 +93,10 @@ def plan(pod: SimulatedPod, config: SimulatedConfig) -> Step | None:
         return None
     if phase != "Running":
         return Step("start", _seconds(annotations.get(START_SECONDS), config.start_seconds))
-    if _condition(pod, "ContainersReady") != _truth(_containers_ready(pod)) or _condition(pod, "Ready") != _truth(
-        _is_ready(pod)
+    if (
+        _condition(pod, "ContainersReady") != _truth(_containers_ready(pod))
+        or _condition(pod, "Ready") != _truth(_is_ready(pod))
+        or pod.status.observed_generation < pod.metadata.generation
     ):
         return Step("update")
     run_seconds = _run_seconds(pod, config)
