@@ -7,6 +7,8 @@ import pytest
 
 from keelback.api import authentication_v1
 from keelback.api.authorization_v1 import (
+    FieldSelectorAttributes,
+    LabelSelectorAttributes,
     LocalSubjectAccessReview,
     NonResourceAttributes,
     ResourceAttributes,
@@ -19,8 +21,8 @@ from keelback.api.authorization_v1 import (
 )
 from keelback.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import ObjectMeta
-from keelback.auth import reviews
+from keelback.apimachinery.meta import FieldSelectorRequirement, ObjectMeta
+from keelback.auth import review_checks, reviews
 from keelback.auth.attributes import Deciders
 from keelback.auth.authentication import UnionTokenAuthenticator
 from keelback.auth.authorizers import Chain
@@ -137,3 +139,54 @@ def test_a_token_review_says_whose_it_is() -> None:
     assert not _token("t", "other").authenticated
     with pytest.raises(errors.BadRequest, match="token is required for TokenReview in authentication"):
         _token("")
+
+
+@pytest.mark.parametrize(
+    ("resource", "metadata", "wanted"),
+    [
+        (
+            ResourceAttributes(field_selector=FieldSelectorAttributes(), label_selector=LabelSelectorAttributes()),
+            ObjectMeta(),
+            [
+                'spec.user: Invalid value: "": at least one of user or group must be specified',
+                "spec.resourceAttributes.fieldSelector.requirements: Required value: when "
+                "spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required",
+                "spec.resourceAttributes.labelSelector.requirements: Required value: when "
+                "spec.resourceAttributes.labelSelector is specified, requirements or rawSelector is required",
+            ],
+        ),
+        (
+            ResourceAttributes(
+                namespace="x",
+                field_selector=FieldSelectorAttributes(
+                    raw_selector="a=b",
+                    requirements=(
+                        FieldSelectorRequirement(operator="In"),
+                        FieldSelectorRequirement(key="k", operator="Exists", values=("v",)),
+                        FieldSelectorRequirement(key="k", operator="Newer"),
+                    ),
+                ),
+            ),
+            ObjectMeta(name="n"),
+            [
+                'spec.user: Invalid value: "": at least one of user or group must be specified',
+                'spec.resourceAttributes.fieldSelector.rawSelector: Invalid value: "a=b": may not specified at the '
+                "same time as requirements",
+                "spec.resourceAttributes.fieldSelector.requirements[0].key: Required value: must be specified",
+                "spec.resourceAttributes.fieldSelector.requirements[0].values: Required value: must be specified when "
+                "`operator` is 'In' or 'NotIn'",
+                "spec.resourceAttributes.fieldSelector.requirements[1].values: Forbidden: may not be specified when "
+                "`operator` is 'Exists' or 'DoesNotExist'",
+                'metadata: Invalid value: {"name":"n"}: must be empty except for namespace',
+                'spec.resourceAttributes.namespace: Invalid value: "x": must match metadata.namespace',
+            ],
+        ),
+    ],
+)
+def test_selectors_and_metadata_of_a_review(
+    resource: ResourceAttributes, metadata: ObjectMeta, wanted: list[str]
+) -> None:
+    review = LocalSubjectAccessReview(metadata=metadata, spec=SubjectAccessReviewSpec(resource_attributes=resource))
+    with pytest.raises(errors.Invalid) as refused:
+        review_checks.check_local_access("", review)
+    assert refused.value.message == f'.authorization.k8s.io "" is invalid: [{", ".join(wanted)}]'

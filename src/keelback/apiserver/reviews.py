@@ -16,7 +16,7 @@ from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.resource_store import Write, without_system_fields
-from keelback.auth import reviews
+from keelback.auth import review_checks, reviews
 from keelback.auth.attributes import Authorizer
 from keelback.auth.authentication import TokenAuthenticator
 from keelback.auth.authorizers import RuleSource
@@ -72,14 +72,14 @@ def routes(
         return reviews.review_own_rules(rules, context.user, review)
 
     def check_local(context: RequestContext, review: Any) -> None:
-        reviews.check_local_access(context.info.namespace, review)
+        review_checks.check_local_access(context.info.namespace, review)
 
     answers: tuple[tuple[Check, Answer], ...] = (
         (lambda _, review: reviews.check_token(review), token),
         (_nothing_to_check, self_subject),
-        (lambda _, review: reviews.check_access(review), access),
+        (lambda _, review: review_checks.check_access(review), access),
         (check_local, local_access),
-        (lambda context, review: reviews.check_own_access(context.user, review), own_access),
+        (lambda _, review: review_checks.check_own_access(review), own_access),
         (_nothing_to_check, own_rules),
     )
     for kind, (check, answer) in zip(KINDS, answers, strict=True):

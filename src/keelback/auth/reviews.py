@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from keelback.api import authentication_v1
 from keelback.api.authorization_v1 import (
     LocalSubjectAccessReview,
-    NonResourceAttributes,
     NonResourceRule,
     ResourceAttributes,
     ResourceRule,
@@ -20,19 +19,17 @@ from keelback.api.authorization_v1 import (
     SubjectRulesReviewStatus,
 )
 from keelback.apimachinery import errors
-from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.go_text import aggregate
 from keelback.apimachinery.meta import (
     FieldSelectorRequirement,
     LabelSelectorRequirement,
     ObjectMeta,
-    StatusCause,
-    StatusDetails,
     replace,
 )
 from keelback.auth.attributes import Attributes, Authorizer, Decision
 from keelback.auth.authentication import AuthenticationFailed, TokenAuthenticator
 from keelback.auth.authorizers import RuleSource
+from keelback.auth.review_checks import check_access, check_local_access, check_own_access
 from keelback.auth.users import UserInfo
 
 _GROUP = "authorization.k8s.io"
@@ -52,37 +49,6 @@ async def review_local_access(
     return replace(review, status=await _decide(authorizer, _user(review.spec), review.spec))
 
 
-def check_access(review: SubjectAccessReview) -> None:
-    """Raises Invalid for a review that asks nothing, or too much at once."""
-    _check_spec(review.spec)
-
-
-def check_local_access(namespace: str, review: LocalSubjectAccessReview) -> None:
-    """The same for a namespace's own. Raises BadRequest outside of any."""
-    found: list[FieldError] = []
-    resource = review.spec.resource_attributes
-    if review.spec.non_resource_attributes is not None:
-        found.append(
-            errors.invalid(
-                "spec.nonResourceAttributes",
-                _printable(review.spec.non_resource_attributes),
-                "disallowed on this kind of request",
-            )
-        )
-    elif resource is not None and resource.namespace != (review.metadata.namespace or namespace):
-        found.append(
-            errors.invalid("spec.resourceAttributes.namespace", resource.namespace, "must match metadata.namespace")
-        )
-    _check_spec(review.spec, found)
-    if not namespace:
-        raise errors.BadRequest("namespace is required on this type: ")
-
-
-def check_own_access(user: UserInfo, review: SelfSubjectAccessReview) -> None:
-    """The same for the caller's own."""
-    _raise(list(_check_attributes(_of_user(user, review))))
-
-
 def check_token(review: authentication_v1.TokenReview) -> None:
     """Raises BadRequest where there is no token."""
     if not review.spec.token:
@@ -93,7 +59,7 @@ async def review_own_access(
     authorizer: Authorizer, user: UserInfo, review: SelfSubjectAccessReview
 ) -> SelfSubjectAccessReview:
     """Whether the caller may do what the review says. Raises Invalid."""
-    check_own_access(user, review)
+    check_own_access(review)
     return replace(review, status=await _decide(authorizer, user, _of_user(user, review)))
 
 
@@ -184,49 +150,12 @@ async def _decide(authorizer: Authorizer, user: UserInfo, spec: SubjectAccessRev
     )
 
 
-def _check_spec(spec: SubjectAccessReviewSpec, found: Sequence[FieldError] = ()) -> None:
-    problems = [*found, *_check_attributes(spec)]
-    if not spec.user and not spec.groups:
-        problems.append(errors.invalid("spec.user", spec.user, "at least one of user or group must be specified"))
-    _raise(problems)
-
-
-def _check_attributes(spec: SubjectAccessReviewSpec) -> Iterable[FieldError]:
-    if spec.resource_attributes is not None and spec.non_resource_attributes is not None:
-        yield errors.invalid(
-            "spec.nonResourceAttributes",
-            _printable(spec.non_resource_attributes),
-            "cannot be specified in combination with resourceAttributes",
-        )
-    elif spec.resource_attributes is None and spec.non_resource_attributes is None:
-        yield errors.invalid(
-            "spec.resourceAttributes",
-            None,
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )
-
-
 def _of_user(user: UserInfo, review: SelfSubjectAccessReview) -> SubjectAccessReviewSpec:
     return SubjectAccessReviewSpec(
         user=user.name,
         resource_attributes=review.spec.resource_attributes,
         non_resource_attributes=review.spec.non_resource_attributes,
     )
-
-
-def _raise(problems: Sequence[FieldError]) -> None:
-    """Upstream words these errors without a kind."""
-    if not problems:
-        return
-    listed = [f"{one.field}: {one.body}" for one in problems]
-    text = listed[0] if len(listed) == 1 else f"[{', '.join(listed)}]"
-    causes = tuple(StatusCause(reason=one.type, message=one.body, field=one.field) for one in problems)
-    raise errors.Invalid(f'.{_GROUP} "" is invalid: {text}', details=StatusDetails(group=_GROUP, causes=causes))
-
-
-def _printable(attributes: NonResourceAttributes) -> dict[str, str]:
-    """As upstream prints the value: by its internal field names."""
-    return {"Path": attributes.path, "Verb": attributes.verb}
 
 
 def _selector(requirements: Sequence[FieldSelectorRequirement | LabelSelectorRequirement]) -> str:

@@ -19,6 +19,7 @@ from keelback.registry import label_selectors
 MATCH_POLICIES: Final = ("Equivalent", "Exact")
 FAILURE_POLICIES: Final = ("Fail", "Ignore")
 _OPERATIONS: Final = ("*", "CREATE", "UPDATE", "DELETE", "CONNECT")
+_MUTABLE: Final = ("*", "CREATE", "UPDATE", "CONNECT")
 _SCOPES: Final = ("*", "Cluster", "Namespaced")
 _MOST_CONDITIONS: Final = 64
 
@@ -131,3 +132,11 @@ def match_condition_problems(
         if condition.name in seen:
             yield duplicate(f"{here}.name", condition.name)
         seen.add(condition.name)
+
+
+def immutable_operations(given: MatchResources, path: str) -> Iterator[FieldError]:
+    """Of a deletion nothing can be changed."""
+    for rule in given.resource_rules:
+        for operation in rule.operations:
+            if operation not in _MUTABLE:
+                yield not_supported(path, operation, _MUTABLE)

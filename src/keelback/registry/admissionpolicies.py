@@ -1,4 +1,4 @@
-"""The four kinds of admission policy and binding. Expressions that do not compile are refused, in cel-go's words."""
+"""The two kinds of admission policy. Expressions that do not compile are refused, in cel-go's words."""
 
 from __future__ import annotations
 
@@ -18,25 +18,22 @@ from keelback.admission.expressions import (
 )
 from keelback.api.admissionregistration_v1 import (
     AuditAnnotation,
-    MatchResources,
     MutatingAdmissionPolicy,
-    MutatingAdmissionPolicyBinding,
     MutatingAdmissionPolicySpec,
     Mutation,
     ParamKind,
-    ParamRef,
     TypeChecking,
     ValidatingAdmissionPolicy,
-    ValidatingAdmissionPolicyBinding,
     ValidatingAdmissionPolicySpec,
     Validation,
 )
 from keelback.apimachinery import names
-from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
+from keelback.apimachinery.errors import FieldError, duplicate, invalid, not_supported, required
 from keelback.cel.types import Type
-from keelback.registry import label_selectors
+from keelback.registry import condition_lists
 from keelback.registry.admission_rules import (
     FAILURE_POLICIES,
+    immutable_operations,
     match_condition_problems,
     match_resources_problems,
 )
@@ -44,10 +41,8 @@ from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.workloads import number, text
 
 _UNSET: Final = "<unset>"
-_ACTIONS: Final = ("Audit", "Deny", "Warn")
 _REASONS: Final = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _REINVOCATIONS: Final = ("IfNeeded", "Never")
-_MUTABLE: Final = ("*", "CREATE", "UPDATE", "CONNECT")
 _MOST_ANNOTATIONS: Final = 20
 _LONGEST_VALUE_EXPRESSION: Final = 5 * 1024
 _RESERVED: Final = re.compile(
@@ -64,23 +59,13 @@ def _param_kind(policy: Any) -> str:
     return _UNSET if given is None else f"{given.api_version}/{given.kind}"
 
 
-def _param_ref(binding: Any) -> str:
-    given = binding.spec.param_ref
-    if given is None:
-        return _UNSET
-    if given.name:
-        return f"{given.namespace or '*'}/{given.name}"
-    return given.namespace or "*"
-
-
-_BINDING_COLUMNS = (text("PolicyName", lambda one: one.spec.policy_name), text("ParamRef", _param_ref), AGE)
-
-
 class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
     kind = ValidatingAdmissionPolicy
     keeps_metadata_in_status = True
     needs_resource_version_to_update = True
     bare_finalizers = True
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     subresources = ("status",)
     columns = (number("Validations", lambda one: len(one.spec.validations)), text("ParamKind", _param_kind), AGE)
 
@@ -96,6 +81,7 @@ class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
         checked = new.status.type_checking
         if checked is not None:
             yield from _type_checking_problems(checked, "status.typeChecking.expressionWarnings")
+        yield from condition_lists.validate(new.status.conditions, "status.conditions")
 
     def _problems(self, new: ValidatingAdmissionPolicy, old: ValidatingAdmissionPolicy | None) -> Iterator[FieldError]:
         spec = new.spec
@@ -114,40 +100,12 @@ class ValidatingAdmissionPolicyStrategy(Strategy[ValidatingAdmissionPolicy]):
         yield from _annotations(new.metadata.name, spec.audit_annotations, scope, types)
 
 
-class ValidatingAdmissionPolicyBindingStrategy(Strategy[ValidatingAdmissionPolicyBinding]):
-    kind = ValidatingAdmissionPolicyBinding
-    needs_resource_version_to_update = True
-    bare_finalizers = True
-    columns = _BINDING_COLUMNS
-
-    def validate(self, new: ValidatingAdmissionPolicyBinding) -> Iterator[FieldError]:
-        spec = new.spec
-        yield from _policy_name(spec.policy_name)
-        yield from _param_ref_problems(spec.param_ref)
-        if spec.match_resources is not None:
-            yield from match_resources_problems(spec.match_resources, "spec.matchResources")
-        seen: set[str] = set()
-        for index, action in enumerate(spec.validation_actions):
-            if action not in _ACTIONS:
-                yield not_supported(f"spec.validationActions[{index}]", action, _ACTIONS)
-            if action in seen:
-                yield duplicate(f"spec.validationActions[{index}]", action)
-            seen.add(action)
-        if {"Deny", "Warn"} <= seen:
-            yield invalid(
-                "spec.validationActions",
-                list(spec.validation_actions),
-                "must not contain both Deny and Warn (repeating the same validation failure information in the API "
-                "response and headers serves no purpose)",
-            )
-        if not seen:
-            yield required("spec.validationActions", "at least one validation action is required")
-
-
 class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
     kind = MutatingAdmissionPolicy
     needs_resource_version_to_update = True
     bare_finalizers = True
+    checks_metadata_twice = False
+    checks_metadata_as_new = True
     columns = (number("Mutations", lambda one: len(one.spec.mutations)), text("ParamKind", _param_kind), AGE)
 
     def validate(self, new: MutatingAdmissionPolicy) -> Iterator[FieldError]:
@@ -174,29 +132,6 @@ class MutatingAdmissionPolicyStrategy(Strategy[MutatingAdmissionPolicy]):
             yield not_supported("spec.reinvocationPolicy", spec.reinvocation_policy, _REINVOCATIONS)
 
 
-class MutatingAdmissionPolicyBindingStrategy(Strategy[MutatingAdmissionPolicyBinding]):
-    kind = MutatingAdmissionPolicyBinding
-    needs_resource_version_to_update = True
-    bare_finalizers = True
-    columns = _BINDING_COLUMNS
-
-    def validate(self, new: MutatingAdmissionPolicyBinding) -> Iterator[FieldError]:
-        spec = new.spec
-        yield from _policy_name(spec.policy_name)
-        yield from _param_ref_problems(spec.param_ref)
-        if spec.match_resources is not None:
-            yield from match_resources_problems(spec.match_resources, "spec.matchResources")
-            yield from _immutable_operations(spec.match_resources, "spec.matchResources.resourceRules.operations")
-
-
-def _policy_name(name: str) -> Iterator[FieldError]:
-    if not name:
-        yield required("spec.policyName")
-        return
-    for complaint in names.name_is_dns_subdomain(name):
-        yield invalid("spec.policyName", name, complaint)
-
-
 _Spec = ValidatingAdmissionPolicySpec | MutatingAdmissionPolicySpec
 
 
@@ -212,7 +147,7 @@ def _shared(spec: _Spec, old: _Spec | None, *, is_mutating: bool = False) -> Ite
         if not spec.match_constraints.resource_rules:
             yield required("spec.matchConstraints.resourceRules")
         if is_mutating:
-            yield from _immutable_operations(spec.match_constraints, "spec.matchConstraints.resourceRules.operations")
+            yield from immutable_operations(spec.match_constraints, "spec.matchConstraints.resourceRules.operations")
     # Conditions that were accepted once stay accepted as long as neither they nor the parameters change.
     is_unchanged = (
         old is not None and spec.match_conditions == old.match_conditions and spec.param_kind == old.param_kind
@@ -245,19 +180,11 @@ def _param_kind_problems(given: ParamKind) -> Iterator[FieldError]:
         yield invalid(f"{path}.kind", given.kind, said)
 
 
-def _immutable_operations(given: MatchResources, path: str) -> Iterator[FieldError]:
-    """Of a deletion nothing can be changed."""
-    for rule in given.resource_rules:
-        for operation in rule.operations:
-            if operation not in _MUTABLE:
-                yield not_supported(path, operation, _MUTABLE)
-
-
 def _variables(spec: _Spec, scope: Scope, variables: Variables) -> Iterator[FieldError]:
     for index, variable in enumerate(spec.variables):
         path = f"spec.variables[{index}]"
         if not variable.name.strip():
-            yield required(f"{path}.name")
+            yield required(f"{path}.name", "name is not specified")
         elif not _is_name(variable.name) or _RESERVED(variable.name):
             yield invalid(f"{path}.name", variable.name, "must be a valid CEL identifier")
         if not variable.expression.strip():
@@ -289,9 +216,9 @@ def _validation(validation: Validation, path: str, scope: Scope, types: dict[str
         yield from _compiled(f"{path}.messageExpression", told, without_authorizer, TEXT, types)
     message = validation.message
     if message and not message.strip():
-        yield invalid(f"{path}.message", message, "message must be non-empty if specified")
+        yield invalid(f"{path}.message", message, "must be non-empty if specified")
     elif "\n" in message.strip() or "\r" in message.strip():
-        yield invalid(f"{path}.message", message, "message must not contain line breaks")
+        yield invalid(f"{path}.message", message, "must not contain line breaks")
     if validation.reason is not None and validation.reason not in _REASONS:
         yield not_supported(f"{path}.reason", validation.reason, _REASONS)
 
@@ -363,28 +290,6 @@ def _patch(
         yield from _compiled(path, trimmed, scope, expected, types)
     else:
         yield required(path)
-
-
-def _param_ref_problems(ref: ParamRef | None) -> Iterator[FieldError]:
-    path = "spec.paramRef"
-    if ref is None:
-        return
-    if ref.name:
-        for complaint in names.path_segment(ref.name):
-            yield invalid(f"{path}.name", ref.name, complaint)
-        if ref.selector is not None:
-            yield forbidden(f"{path}.name", "name and selector are mutually exclusive")
-    if ref.selector is not None:
-        yield from label_selectors.validate(ref.selector, f"{path}.selector")
-        if ref.name:
-            yield forbidden(f"{path}.selector", "name and selector are mutually exclusive")
-    if not ref.name and ref.selector is None:
-        yield required(path, "one of name or selector must be specified")
-    action = ref.parameter_not_found_action
-    if not action:
-        yield required(f"{path}.parameterNotFoundAction")
-    elif action not in ("Allow", "Deny"):
-        yield not_supported(f"{path}.parameterNotFoundAction", action, ("Deny", "Allow"), in_given_order=True)
 
 
 def _type_checking_problems(checked: TypeChecking, path: str) -> Iterator[FieldError]:

@@ -10,6 +10,7 @@ from keelback.api.builtin import STORED
 from keelback.apimachinery.meta import Object
 from keelback.registry import (
     admissionpolicies,
+    admissionpolicybindings,
     apiservices,
     certificatesigningrequests,
     clusterrolebindings,
@@ -68,9 +69,9 @@ from keelback.registry.strategy import Strategy
 
 SPECIAL: tuple[type[Strategy[Any]], ...] = (
     admissionpolicies.ValidatingAdmissionPolicyStrategy,
-    admissionpolicies.ValidatingAdmissionPolicyBindingStrategy,
+    admissionpolicybindings.ValidatingAdmissionPolicyBindingStrategy,
     admissionpolicies.MutatingAdmissionPolicyStrategy,
-    admissionpolicies.MutatingAdmissionPolicyBindingStrategy,
+    admissionpolicybindings.MutatingAdmissionPolicyBindingStrategy,
     apiservices.APIServiceStrategy,
     certificatesigningrequests.CertificateSigningRequestStrategy,
     clusterrolebindings.ClusterRoleBindingStrategy,

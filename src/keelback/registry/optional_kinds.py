@@ -16,6 +16,7 @@ from keelback.apimachinery import codecs, names, semantic_versions
 from keelback.apimachinery.errors import FieldError, invalid, not_supported, required
 from keelback.registry import (
     admissionpolicies,
+    admissionpolicybindings,
     deviceclasses,
     ipaddresses,
     resource_claims,
@@ -37,7 +38,7 @@ def strategies(group: str, version: str) -> Iterator[Strategy[Any]]:
     match (group, version):
         case ("admissionregistration.k8s.io", "v1beta1" | "v1alpha1"):
             yield in_version(admissionpolicies.MutatingAdmissionPolicyStrategy, version)
-            yield in_version(admissionpolicies.MutatingAdmissionPolicyBindingStrategy, version)
+            yield in_version(admissionpolicybindings.MutatingAdmissionPolicyBindingStrategy, version)
         case ("certificates.k8s.io", "v1beta1"):
             yield ClusterTrustBundleStrategy()
             yield PodCertificateRequestStrategy()

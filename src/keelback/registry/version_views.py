@@ -7,6 +7,7 @@ from typing import Any
 
 from keelback.registry import (
     admissionpolicies,
+    admissionpolicybindings,
     earlier_flow_control,
     ipaddresses,
     optional_kinds,
@@ -23,7 +24,7 @@ def strategies(group: str, version: str) -> Iterator[Strategy[Any]]:
     match (group, version):
         case ("admissionregistration.k8s.io", "v1beta1" | "v1alpha1"):
             yield in_version(admissionpolicies.ValidatingAdmissionPolicyStrategy, version)
-            yield in_version(admissionpolicies.ValidatingAdmissionPolicyBindingStrategy, version)
+            yield in_version(admissionpolicybindings.ValidatingAdmissionPolicyBindingStrategy, version)
             yield from optional_kinds.strategies(group, version)
         case ("authentication.k8s.io", _):
             return  # reviews are asked, not kept
