@@ -404,7 +404,9 @@ def test_an_update_waits_for_a_pod_that_is_going_even_if_another_is_unwell() -> 
 
 def test_an_update_goes_from_the_last_to_the_partition_and_a_lost_pod_below_it_is_restored_as_it_was() -> None:
     wanted = stateful_set(3)
-    strategy = StatefulSetUpdateStrategy(rolling_update=RollingUpdateStatefulSetStrategy(partition=1))
+    strategy = StatefulSetUpdateStrategy(
+        type="RollingUpdate", rolling_update=RollingUpdateStatefulSetStrategy(partition=1)
+    )
     wanted = replace(wanted, spec=replace(wanted.spec, update_strategy=strategy))
     held = {number: member(number) for number in range(3)}
     assert [one.metadata.name for one in statefulset_plan.plan(wanted, held, "r1", "r2", NOW).delete] == ["db-2"]

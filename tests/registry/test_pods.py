@@ -42,6 +42,12 @@ def container(**fields):
         ("reg:5000/nginx", "Always"),
         ("reg:5000/nginx:1", "IfNotPresent"),
         ("nginx@sha256:abc", "IfNotPresent"),
+        (f"nginx:latest@sha256:{'0' * 64}", "Always"),
+        (f"nginx@sha256:{'0' * 64}", "IfNotPresent"),
+        ("Example.com/nginx", "Always"),
+        ("Nginx", "IfNotPresent"),
+        ("nginx latest", "IfNotPresent"),
+        ("0" * 64, "IfNotPresent"),
     ],
 )
 def test_the_pull_policy_follows_the_tag(image, policy):

@@ -38,6 +38,21 @@ def test_a_deployment_rolls_a_quarter_at_a_time():
     assert deployment(strategy={"type": "Recreate"}).spec.strategy.rolling_update is None
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, ("RollingUpdate", 0)),
+        ({"type": "", "rollingUpdate": {"partition": 2}}, ("RollingUpdate", 2)),
+        ({"type": "RollingUpdate"}, ("RollingUpdate", None)),
+        ({"type": "OnDelete"}, ("OnDelete", None)),
+    ],
+)
+def test_who_names_the_strategy_of_a_stateful_set_gets_no_parameters_of_it(given, wanted):
+    strategy = made(StatefulSetStrategy(), {"template": TEMPLATE, "updateStrategy": given}).spec.update_strategy
+    rolling = strategy.rolling_update
+    assert (strategy.type, None if rolling is None else rolling.partition) == wanted
+
+
 def test_a_template_gets_pull_policies_but_no_service_links():
     spec = deployment().spec.template.spec
     assert spec.containers[0].image_pull_policy == "Always"

@@ -46,7 +46,6 @@ def given(path: str, value: Any) -> Any:
         ("services", "spec.ports.0.protocol", "", "TCP"),
         ("deployments.apps", "spec.strategy.type", "", "RollingUpdate"),
         ("statefulsets.apps", "spec.podManagementPolicy", "", "OrderedReady"),
-        ("statefulsets.apps", "spec.updateStrategy.type", "", "RollingUpdate"),
         ("cronjobs.batch", "spec.concurrencyPolicy", "", "Allow"),
         ("persistentvolumes", "spec.persistentVolumeReclaimPolicy", "", "Retain"),
         ("secrets", "type", "", "Opaque"),

@@ -165,7 +165,7 @@ class StatefulSetPersistentVolumeClaimRetentionPolicy(Value):
 
 class StatefulSetUpdateStrategy(Value):
     rolling_update: RollingUpdateStatefulSetStrategy | None = None
-    type: str = defaulted("RollingUpdate")
+    type: str = ""
 
 
 class StatefulSetSpec(Value):

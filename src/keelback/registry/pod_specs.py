@@ -17,7 +17,7 @@ from keelback.api.core_v1 import (
     Volume,
 )
 from keelback.apimachinery.meta import ObjectMeta, replace
-from keelback.registry import container_resources
+from keelback.registry import container_resources, image_names
 
 _C = TypeVar("_C", Container, EphemeralContainer)
 _VOLUME_SOURCES = tuple(one.name for one in msgspec.structs.fields(Volume) if one.name != "name")
@@ -86,11 +86,8 @@ def _with_pod_resources(spec: PodSpec) -> PodSpec:
 
 
 def pull_policy(image: str) -> str:
-    """Always for the tag `latest` or no tag, else IfNotPresent."""
-    if "@" in image:
-        return "IfNotPresent"
-    _, colon, tag = image.rpartition("/")[2].partition(":")
-    return "IfNotPresent" if colon and tag != "latest" else "Always"
+    """Always for the tag `latest` or neither tag nor digest, else IfNotPresent: for what is no name, too."""
+    return "Always" if image_names.tag(image) == "latest" else "IfNotPresent"
 
 
 def _with_pull_policy(container: _C) -> _C:

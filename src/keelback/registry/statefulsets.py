@@ -47,8 +47,10 @@ class StatefulSetStrategy(Strategy[StatefulSet]):
     def default(self, new: StatefulSet, old: StatefulSet | None = None) -> StatefulSet:
         spec = new.spec
         strategy = spec.update_strategy
-        if strategy.type == "RollingUpdate" and strategy.rolling_update is None:
-            strategy = replace(strategy, rolling_update=RollingUpdateStatefulSetStrategy())
+        if not strategy.type:
+            # Who names the strategy gets no parameters of it.
+            rolling = strategy.rolling_update or RollingUpdateStatefulSetStrategy()
+            strategy = replace(strategy, type="RollingUpdate", rolling_update=rolling)
         template = pod_specs.with_template_defaults(spec.template)
         claims = tuple(_with_claim_defaults(claim) for claim in spec.volume_claim_templates)
         spec = replace(spec, template=template, update_strategy=strategy, volume_claim_templates=claims)
