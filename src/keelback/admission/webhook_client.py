@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,21 +23,37 @@ if TYPE_CHECKING:
 # WebhookFailure saying why there is no way.
 ResolveService = Callable[[str, str, int], Awaitable[tuple[str, int]]]
 
+LocalWebhook = Callable[[bytes], Awaitable[bytes]]
+"""Takes a review and gives its answer."""
+
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _KEPT_CONTEXTS = 256
 
 
 class HTTPSWebhookCaller:
-    """Keeps connections between calls. `close` it when the server stops. Services are reached by `make_socket`'s."""
+    """Keeps connections between calls. `close` it when the server stops. Services are reached by `make_socket`'s.
 
-    def __init__(self, resolve_service: ResolveService, make_socket: Callable[[], socket.socket] | None = None) -> None:
+    `local` are webhooks of this process, by the host in their URL: no network is between.
+    """
+
+    def __init__(
+        self,
+        resolve_service: ResolveService,
+        make_socket: Callable[[], socket.socket] | None = None,
+        local: Mapping[str, LocalWebhook] = MappingProxyType({}),
+    ) -> None:
         self._resolve_service = resolve_service
         self._make_socket = make_socket
+        self._local = local
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._contexts: dict[bytes, ssl.SSLContext] = {}
 
     async def call(self, config: WebhookClientConfig, url: str, body: bytes, timeout_seconds: float) -> bytes:
         """POST the review and return the answer's body. Raises WebhookFailure."""
+        if self._local and config.service is None:
+            local = self._local.get(urlsplit(url).hostname or "")
+            if local is not None:
+                return await _answer_of(local, body, timeout_seconds)
         # Here, not above: a cluster without webhooks need not pay 0.1 s and 13 MB for it at its start.
         import aiohttp
 
@@ -109,6 +127,16 @@ class HTTPSWebhookCaller:
             self._contexts.clear()
         self._contexts[ca_bundle] = context
         return context
+
+
+async def _answer_of(local: LocalWebhook, body: bytes, timeout_seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await local(body)
+    except TimeoutError:
+        raise WebhookFailure("context deadline exceeded") from None
+    except Exception as error:  # the edge to somebody's function: as a server of its own would answer
+        raise AnsweredWithError(f"{type(error).__name__}: {error}") from error
 
 
 def certificate_problem(error: Exception) -> str:

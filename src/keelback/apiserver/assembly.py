@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from keelback.admission import builtin as admission_plugins
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
 from keelback.admission.plugin import Question, Ruling
-from keelback.admission.webhook_client import HTTPSWebhookCaller
+from keelback.admission.webhook_client import HTTPSWebhookCaller, LocalWebhook
 from keelback.api import core_v1
 from keelback.api.core_v1 import Pod, ResourceQuota, Service
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
@@ -139,6 +139,8 @@ class APIServerConfig:
     default_not_ready_toleration_seconds: int = DEFAULT_SECONDS
     default_unreachable_toleration_seconds: int = DEFAULT_SECONDS
     kubelet_socket: Callable[[], socket.socket] | None = None
+    local_webhooks: Mapping[str, LocalWebhook] = field(default_factory=dict)
+    """Webhooks of this process, by the host in their URL."""
     aggregation: AggregationConfig = NO_CERTIFICATE
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
@@ -307,7 +309,7 @@ class _Assembly:
         self._handlers: dict[tuple[str, str], ResourceHandler] = {}
         self._hidden: dict[tuple[str, str], ResourceHandler] = {}
         services = WebhookServices(self._lookup, chance)
-        self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket)
+        self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket, config.local_webhooks)
         self._addresses = ServiceAddresses(
             self._lookup,
             lambda: (self._handlers | self._hidden)["networking.k8s.io", "ipaddresses"].store,

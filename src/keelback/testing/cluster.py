@@ -21,11 +21,19 @@ from keelback.bootstrap import kubeconfigs
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.client import kubeconfig as kubeconfig_files
 from keelback.concurrency.clock import Clock, SystemClock
-from keelback.testing import cluster_report
+from keelback.testing import cluster_report, webhook_functions
 from keelback.testing.cluster_objects import Check, Objects, Source, Tree, Trees, documents, satisfied
 from keelback.testing.cluster_parts import TEST_CLIENT, TOKEN, Options, Parts
+from keelback.testing.controller_functions import ControllerFunction
 from keelback.testing.faults import Asked, Fault
 from keelback.testing.virtual_time import START, LoopClock, LoopThread
+from keelback.testing.webhook_functions import (
+    LocalWebhooks,
+    MutateFunction,
+    ValidateFunction,
+    WebhookFunction,
+    name_of,
+)
 
 T = TypeVar("T")
 
@@ -61,6 +69,8 @@ class Cluster:
         self.options = replace(options or Options(), **changes)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: LoopThread | None = None
+        self._webhooks: LocalWebhooks = {}
+        self._controllers: dict[str, tuple[str, ControllerFunction]] = {}
 
     # Its life.
 
@@ -69,12 +79,15 @@ class Cluster:
         self._thread = LoopThread(is_real=self.options.real_time)
         began = START if snapshot is None else snapshot.at
         self.clock: Clock = SystemClock() if self.options.real_time else LoopClock(self._thread.loop, began)
-        self._parts = Parts(self.options, self.clock, None if snapshot is None else snapshot.state)
+        state = None if snapshot is None else snapshot.state
+        self._parts = Parts(self.options, self.clock, state, self._webhooks)
         try:
             self._run(self._parts.start)
             self._objects = Objects(self._parts.administrator())
             if self.options.controllers:
                 self._run(self._until_ready)
+            for name, (resource, function) in self._controllers.items():
+                self._begin(name, resource, function)
         except BaseException:
             self._thread.close()
             self._thread = None
@@ -240,6 +253,57 @@ class Cluster:
     def connect(self, node: str) -> None:
         """Connect a node again. Raises NoSuchComponent."""
         self._run_now(lambda: self._parts.connect(node))
+
+    # Functions of the test that take part.
+
+    def mutate(
+        self,
+        resource: str,
+        function: MutateFunction,
+        *,
+        operations: Sequence[str] = ("CREATE", "UPDATE"),
+        **webhook: Any,
+    ) -> None:
+        """Ask a function about each write of a resource ("pods", "deployments/scale"), and store what it gives.
+
+        It is a mutating webhook of the function's name: `webhook` has more of its fields (`objectSelector`,
+        `failurePolicy`). The function is called while the request waits and must not call the cluster.
+        """
+        self._add_webhook(resource, WebhookFunction(function, mutates=True), operations, webhook)
+
+    def validate(
+        self,
+        resource: str,
+        function: ValidateFunction,
+        *,
+        operations: Sequence[str] = ("CREATE", "UPDATE"),
+        **webhook: Any,
+    ) -> None:
+        """Ask a function about each write of a resource: it raises Refused where it should not be. See `mutate`."""
+        self._add_webhook(resource, WebhookFunction(function, mutates=False), operations, webhook)
+
+    def control(self, resource: str, function: ControllerFunction) -> None:
+        """Run a function as the controller of a resource: given an object and what belongs to it, it gives what should.
+
+        What it gives is applied, owned by the object; what it does not give any more is deleted. It is called again
+        when the object or something of its own changes, and is a component of its own name: `stop_component` stops it.
+        """
+        name = name_of(function)
+        self._controllers[name] = (resource, function)
+        self._begin(name, resource, function)
+
+    def _begin(self, name: str, resource: str, function: ControllerFunction) -> None:
+        found = self._run(lambda: self._objects.resource(resource))
+        self._run(lambda: self._parts.add_controller(name, found, function))
+
+    def _add_webhook(
+        self, resource: str, webhook: WebhookFunction, operations: Sequence[str], more: Mapping[str, Any]
+    ) -> None:
+        plural, _, subresource = resource.partition("/")
+        found = self._run(lambda: self._objects.resource(plural))
+        name = name_of(webhook.function)
+        self._webhooks[webhook_functions.host_of(name)] = webhook.answer
+        self.apply(webhook_functions.configuration(name, found, subresource, operations, more, mutates=webhook.mutates))
 
     # What others see of it.
 

@@ -160,7 +160,7 @@ class Objects:
 
     async def apply(self, tree: Tree, namespace: str, field_manager: str) -> Tree:
         """The object after server-side apply. A definition of custom resources is served when this returns."""
-        resource = await self._of(tree)
+        resource = await self.resource_of(tree)
         metadata = tree.get("metadata") or {}
         place = metadata.get("namespace") or namespace
         if "name" not in metadata:
@@ -235,7 +235,8 @@ class Objects:
             # The watch ended or was refused: what is there now is read anew.
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _of(self, tree: Tree) -> Resource:
+    async def resource_of(self, tree: Tree) -> Resource:
+        """What kind of object a tree is. Raises UnknownResource."""
         group, _, version = tree["apiVersion"].rpartition("/")
         key = f"{tree['kind']}.{version}.{group}".lower()
         if key not in self._known:

@@ -43,8 +43,11 @@ from keelback.scheduler import run as scheduler
 from keelback.scheduler.config import SchedulerConfig
 from keelback.storage import memory
 from keelback.storage.protocol import Store
+from keelback.testing.cluster_objects import Resource
+from keelback.testing.controller_functions import ControllerFunction, FunctionController
 from keelback.testing.faults import Faults
 from keelback.testing.virtual_time import PATIENCE_SECONDS, VirtualTimeLoop
+from keelback.testing.webhook_functions import LocalWebhooks
 
 TOKEN: Final = "keelback-test-administrator"  # noqa: S105 - of clusters on loopback that live as long as a test
 TEST_CLIENT: Final = "keelback-test"
@@ -104,7 +107,14 @@ class _Component:
 class Parts:
     """One cluster. `start` returns when the API answers and nodes are registered; everything ends with `close`."""
 
-    def __init__(self, options: Options, clock: Clock, state: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        clock: Clock,
+        state: Mapping[str, bytes] | None = None,
+        webhooks: LocalWebhooks | None = None,
+    ) -> None:
+        self._webhooks = {} if webhooks is None else webhooks
         self.options = options
         self.clock = clock
         self._state = state or {}
@@ -152,6 +162,14 @@ class Parts:
     def components(self) -> tuple[str, ...]:
         """The names of the parts that may be stopped and started."""
         return (*self._components, "apiserver")
+
+    async def add_controller(self, name: str, resource: Resource, function: ControllerFunction) -> None:
+        """Run a function as a controller, a component of this name from now on."""
+        client = self._client(_ADMINISTRATOR, name)
+        seed = self._chance.getrandbits(32)
+        controller = FunctionController(name, resource, function, client, self.clock, seed)
+        self._components[name] = _Component(controller.run)
+        await self.start_component(name)
 
     async def stop_component(self, name: str) -> None:
         """End it as a crash does: nothing is said to anybody. One that is stopped stays so."""
@@ -227,6 +245,7 @@ class Parts:
             endpoint=("10.89.0.1", 6443),
             token_file_text=f"{TOKEN},{_ADMINISTRATOR.name},{_ADMINISTRATOR.name},{MASTERS_GROUP}\n",
             disable_admission_plugins=disabled,
+            local_webhooks=self._webhooks,
             kubernetes_version=self.options.kubernetes_version,
             optional_versions=self.options.optional_versions,
             feature_gates=self.options.feature_gates,
