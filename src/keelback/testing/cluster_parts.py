@@ -323,14 +323,17 @@ class Parts:
     async def revisions(self) -> list[tuple[int, int, str, str]]:
         """Of each object the revisions that made and last wrote it, its key, and its value.
 
-        The authority's certificate is another in each process: it is named in the place of its text.
+        The authorities' certificates are others in each process: they are named in the place of their texts.
         """
         held = await self.store.range("")
-        authority = json.dumps(self.keys.ca.certificate_pem.decode())[1:-1]
-        return [
-            (kv.create_revision, kv.mod_revision, kv.key, kv.value.decode().replace(authority, "the authority"))
-            for kv in held.kvs
-        ]
+        authority, proxies = (
+            json.dumps(one.certificate_pem.decode())[1:-1] for one in (self.keys.ca, self.keys.front_proxy_ca)
+        )
+
+        def named(value: bytes) -> str:
+            return value.decode().replace(authority, "the authority").replace(proxies, "the authority of proxies")
+
+        return [(kv.create_revision, kv.mod_revision, kv.key, named(kv.value)) for kv in held.kvs]
 
     def disconnect(self, node: str) -> None:
         """Let nothing pass between a node and the API server. Raises NoSuchComponent."""
