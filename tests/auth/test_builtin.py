@@ -80,6 +80,24 @@ def test_every_credential_of_a_new_cluster_is_known(pki: ClusterPKI) -> None:
         _name(pki, bearing("abcdef.0123456789abcdef"))
 
 
+def test_clients_of_an_authority_that_was_replaced_are_known_no_more(pki: ClusterPKI, tmp_path: Path) -> None:
+    other = ensure_cluster_pki(tmp_path / "other", NOW)
+    certificates = CertificateAuthenticator(pki.ca.certificate_pem, HandClock(NOW))
+    admins = [
+        x509.load_pem_x509_certificate(one.admin.certificate_pem).public_bytes(Encoding.DER) for one in (pki, other)
+    ]
+    assert certificates.identify(admins[0]) is not None
+    with pytest.raises(AuthenticationFailed):
+        certificates.identify(admins[1])
+    certificates.trust(other.ca.certificate_pem)
+    assert certificates.identify(admins[1]) is not None
+    with pytest.raises(AuthenticationFailed):
+        certificates.identify(admins[0])
+    with pytest.raises(ValueError, match="PEM"):
+        certificates.trust(b"half a certificate")
+    assert certificates.identify(admins[1]) is not None, "what is no certificate changes nothing"
+
+
 @pytest.mark.parametrize(
     ("user", "is_allowed"),
     [
