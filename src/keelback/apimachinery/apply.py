@@ -110,7 +110,9 @@ class _Attempt:
         owned = typed_value.field_set(config, schema)
         if reset_fields:
             owned = field_set.recursive_difference(owned, reset_fields)
-            config = typed_value.without(config, reset_fields, schema) or {}
+            if live:
+                # What is made may bring what it will not own: what a certificate request asks for.
+                config = typed_value.without(config, reset_fields, schema) or {}
         last = managers.get(writer)
         mine = Managed(writer.manager, APPLY, api_version, owned, last.time if last else "", writer.subresource)
         self._writer = writer

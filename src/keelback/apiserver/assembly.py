@@ -453,7 +453,7 @@ class _Assembly:
         resources = ResourceStore(
             self._store,
             strategy,
-            ownership=ManagedFields(strategy.schema(), has_status="status" in strategy.subresources),
+            ownership=ManagedFields(strategy.schema(), strategy.not_written_by),
             new_uid=self._new_uid,
             chance=self._chance,
             allocator=allocator,

@@ -120,7 +120,7 @@ class VersionMaker:
                 as_served=strategy.from_converted,
                 as_stored=storage.from_converted,
             )
-        ownership = ManagedFields(strategy.schema, has_status=strategy.has_status)
+        ownership = ManagedFields(strategy.schema, strategy.not_written_by)
         made: ResourceStore[Any] = ResourceStore(
             store,
             strategy,

@@ -11,25 +11,20 @@ from keelback.apimachinery.meta import ManagedFieldsEntry, replace
 from keelback.apimachinery.schema import Schema
 from keelback.apiserver.resource_store import Write
 
-NOT_WRITTEN_BY = {
-    "": field_set.of(("status",)),
-    "status": field_set.of(("spec",), ("metadata",)),
-}
-"""By endpoint: the fields that it resets, and that its writers therefore do not come to own."""
 
-
-def not_written_by(subresource: str, *, has_status: bool) -> FieldSet:
-    """The fields that an endpoint resets; a kind without status has no such endpoint."""
-    return NOT_WRITTEN_BY.get(subresource, field_set.LEAF) if has_status else field_set.LEAF
+def _nothing(subresource: str) -> FieldSet:
+    return field_set.LEAF
 
 
 class ManagedFields:
-    """Keeps the managed fields of one resource."""
+    """Keeps the managed fields of one resource. `not_written_by` tells which fields an endpoint resets."""
 
-    def __init__(self, schema: Schema | Callable[[], Schema], *, has_status: bool) -> None:
+    def __init__(
+        self, schema: Schema | Callable[[], Schema], not_written_by: Callable[[str], FieldSet] = _nothing
+    ) -> None:
         # Schemas of custom resources are large, and made when the first object is written.
         self._given = schema
-        self._has_status = has_status
+        self._not_written_by = not_written_by
 
     def track(self, old: Any, new: Any, write: Write) -> tuple[ManagedFieldsEntry, ...]:
         """The managed fields after a write; an apply has brought its own."""
@@ -43,7 +38,7 @@ class ManagedFields:
             schema=self._given() if callable(self._given) else self._given,
             now=write.now,
             subresource=write.subresource,
-            reset_fields=not_written_by(write.subresource, has_status=self._has_status),
+            reset_fields=self._not_written_by(write.subresource),
         )
         if write.subresource == "scale":
             # As upstream, who came to own the replicas this way gets no time.

@@ -11,7 +11,7 @@ import msgspec
 from keelback.apimachinery import apply as server_side_apply
 from keelback.apimachinery import codecs, errors, json_patch, merge_patch, strategic_merge, yaml
 from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
-from keelback.apiserver import ownership, yaml_bodies
+from keelback.apiserver import yaml_bodies
 from keelback.apiserver.context import RequestContext
 from keelback.component.http import query_flag
 from keelback.registry.builtin import strategies
@@ -281,7 +281,7 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
             schema=strategy.schema(),
             subresource=subresource,
             now=context.now,
-            reset_fields=ownership.not_written_by(subresource, has_status="status" in strategy.subresources),
+            reset_fields=strategy.not_written_by(subresource),
         )
         try:
             return strategy.from_tree(merged)

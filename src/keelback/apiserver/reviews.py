@@ -112,7 +112,7 @@ def _nothing_to_check(context: RequestContext, review: Any) -> None:
 
 def _route(strategy: Strategy[Any], check: Check, answer: Answer, binder: AdmissionBinder) -> Route:
     kind = strategy.kind
-    ownership = ManagedFields(strategy.schema, has_status=False)
+    ownership = ManagedFields(strategy.schema)
     is_validated = kind is not authorization_v1.SelfSubjectRulesReview
 
     async def route(context: RequestContext) -> AnyResponse:

@@ -227,7 +227,7 @@ class _TokenRequestStrategy(Strategy[authentication_v1.TokenRequest]):
 def token_route(create: Any, new_token_id: Callable[[], str], accounts: ResourceHandler) -> Route:
     """POST …/serviceaccounts/NAME/token."""
     strategy = _TokenRequestStrategy()
-    ownership = ManagedFields(strategy.schema, has_status=False)
+    ownership = ManagedFields(strategy.schema)
 
     async def route(context: RequestContext) -> Response:
         chosen = options.write_options(context, "CreateOptions")

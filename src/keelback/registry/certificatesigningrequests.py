@@ -17,8 +17,9 @@ from keelback.api.certificates_v1 import (
     CertificateSigningRequestCondition,
     CertificateSigningRequestStatus,
 )
-from keelback.apimachinery import names
+from keelback.apimachinery import field_set, names
 from keelback.apimachinery.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
+from keelback.apimachinery.field_set import FieldSet
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import replace
 from keelback.registry import signer_names
@@ -53,6 +54,12 @@ _USAGES: Final = (
     "signing",
     "timestamping",
 )
+# What somebody asked for is nobody's, as upstream.
+_NOT_WRITTEN_BY: Final = {
+    "": field_set.of(("spec",), ("status",)),
+    "approval": field_set.of(("spec",), ("status", "certificate")),
+    "status": field_set.of(("spec",), ("status", "conditions")),
+}
 
 
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
@@ -98,6 +105,9 @@ class CertificateSigningRequestStrategy(Strategy[CertificateSigningRequest]):
         text("Condition", _condition),
     )
     field_type: ClassVar[type[msgspec.Struct]] = CertificateSigningRequestFields
+
+    def not_written_by(self, subresource: str) -> FieldSet:
+        return _NOT_WRITTEN_BY[subresource]
 
     def asked_by(self, new: CertificateSigningRequest, user: Requester) -> CertificateSigningRequest:
         spec = replace(new.spec, username=user.name, uid=user.uid, groups=tuple(user.groups), extra=dict(user.extra))

@@ -12,7 +12,14 @@ from typing import Any, ClassVar
 import msgspec
 
 from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
-from keelback.apimachinery import codecs, errors, structural_schema_lists, structural_schema_objects, unstructured
+from keelback.apimachinery import (
+    codecs,
+    errors,
+    field_set,
+    structural_schema_lists,
+    structural_schema_objects,
+    unstructured,
+)
 from keelback.apimachinery import schema as managed_schema
 from keelback.apimachinery import structural_schema as structural
 from keelback.apimachinery import structural_schema_validation as validation
@@ -48,6 +55,7 @@ class CustomResourceStrategy(Strategy[Unstructured]):
     takes_strategic_merge_patches = False
     field_type: ClassVar[Any] = dict
     has_status: ClassVar[bool] = False
+    not_owned_by_status = field_set.of(("spec",), ("metadata",))
 
     def __init__(
         self, definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion, *, is_converted: bool

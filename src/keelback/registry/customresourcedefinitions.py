@@ -18,7 +18,7 @@ from keelback.api.apiextensions_v1 import (
     CustomResourceDefinitionSpec,
     CustomResourceDefinitionVersion,
 )
-from keelback.apimachinery import names, structural_schema
+from keelback.apimachinery import field_set, names, structural_schema
 from keelback.apimachinery.errors import FieldError, invalid, required
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import replace, with_metadata
@@ -39,6 +39,7 @@ class CustomResourceDefinitionStrategy(Strategy[CustomResourceDefinition]):
     bare_finalizers = True
     storage_path = "apiextensions.k8s.io/customresourcedefinitions"
     subresources = ("status",)
+    not_owned_by_status = field_set.of(("spec",), ("metadata",))
     columns = (CREATED_AT,)
 
     def default(

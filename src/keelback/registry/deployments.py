@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from keelback.api.apps_v1 import Deployment, DeploymentStrategy, RollingUpdateDeployment
+from keelback.apimachinery import field_set
 from keelback.apimachinery.errors import FieldError, forbidden, invalid, not_supported, required
 from keelback.apimachinery.meta import replace, with_metadata
 from keelback.registry import disabled_fields, pod_specs, pod_warnings
@@ -29,6 +30,7 @@ from keelback.registry.workloads import (
 class DeploymentsStrategy(Strategy[Deployment]):
     kind = Deployment
     subresources = ("scale", "status")
+    not_owned_by_status = field_set.of(("spec",), ("metadata", "labels"))
     columns = (
         text("Ready", lambda one: f"{one.status.ready_replicas}/{one.spec.replicas}"),
         number("Up-to-date", lambda one: one.status.updated_replicas),

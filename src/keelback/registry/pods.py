@@ -9,6 +9,7 @@ import msgspec
 
 from keelback.api import pods
 from keelback.api.core_v1 import Pod, PodCondition, PodSpec, PodStatus
+from keelback.apimachinery import field_set
 from keelback.apimachinery.errors import FieldError, forbidden
 from keelback.apimachinery.meta import replace
 from keelback.registry import (
@@ -53,6 +54,7 @@ class PodStrategy(Strategy[Pod]):
     kind = Pod
     checks_metadata_as_new = True
     columns = pod_cells.COLUMNS
+    not_owned_by_status = field_set.of(("spec",), ("metadata", "deletionTimestamp"), ("metadata", "ownerReferences"))
     subresources = (
         "attach",
         "binding",

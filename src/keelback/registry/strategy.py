@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from keelback.apimachinery import codecs, names
+from keelback.apimachinery import codecs, field_set, names
 from keelback.apimachinery.errors import FieldError
+from keelback.apimachinery.field_set import FieldSet
 from keelback.apimachinery.meta import Object, replace, with_metadata
 from keelback.apimachinery.schema import Schema, schema_of
 from keelback.cel.environment import Patience
 
 T = TypeVar("T", bound=Object)
+
+_SPEC: Final = field_set.of(("spec",))
+_SPEC_AND_METADATA: Final = field_set.of(("spec",), ("metadata",))
+_STATUS: Final = field_set.of(("status",))
 
 
 class Requester(Protocol):
@@ -153,6 +158,9 @@ class Strategy(Generic[T]):
     keeps_metadata_in_status: ClassVar[bool] = False
     """A write of the status leaves labels, annotations, finalizers and owners as they were."""
 
+    not_owned_by_status: ClassVar[FieldSet | None] = None
+    """What writers of the status do not come to own, where it is not just what such a write leaves as it was."""
+
     takes_strategic_merge_patches: ClassVar[bool] = True
     """Custom resources do not."""
 
@@ -250,6 +258,20 @@ class Strategy(Generic[T]):
         if hasattr(new, "spec"):
             return replace(new, spec=old.spec)  # type: ignore[attr-defined]
         return new
+
+    def not_written_by(self, subresource: str) -> FieldSet:
+        """The fields that an endpoint resets, and that its writers therefore do not come to own."""
+        if "status" not in self.subresources:
+            return field_set.LEAF
+        match subresource:
+            case "":
+                return _STATUS
+            case "status" if self.not_owned_by_status is not None:
+                return self.not_owned_by_status
+            case "status":
+                return _SPEC_AND_METADATA if self.keeps_metadata_in_status else _SPEC
+            case _:
+                return field_set.LEAF
 
     def with_times(self, new: T, old: T, now: datetime) -> T:
         """A changed object with the times that the server notes in it; by default none."""
