@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from keelback.api.coordination_v1 import Lease
-from keelback.apimachinery.meta import replace, with_metadata
+from keelback.api.coordination_v1 import Lease, LeaseSpec
+from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
 from keelback.apiserver import identity_lease
 from keelback.apiserver.identity_lease import lease_name
 from keelback.client import Client
@@ -74,3 +74,26 @@ def test_a_server_that_starts_again_takes_it_over() -> None:
     second = identity_lease.plan(first, "a", "second", NOW + timedelta(seconds=1))
     assert second.metadata == first.metadata
     assert second.spec.holder_identity == "second"
+
+
+def test_the_leases_of_servers_that_are_no_more_are_deleted() -> None:
+    async def test(clock: HandClock, client: Client) -> None:
+        for name, age, label in (
+            ("gone", 3_601, "kube-apiserver"),
+            ("new", 3_599, "kube-apiserver"),
+            ("other", 9_999, "x"),
+        ):
+            lease = Lease(
+                metadata=ObjectMeta(name=name, namespace="kube-system", labels={identity_lease.IDENTITY_LABEL: label}),
+                spec=LeaseSpec(
+                    holder_identity="a",
+                    lease_duration_seconds=3_600,
+                    renew_time=micro_time(clock.now() - timedelta(seconds=age)),
+                ),
+            )
+            await client.create(lease)
+        await identity_lease.IdentityLease(client, clock, "localhost", "me").collect()
+        left = {one.metadata.name for one in (await client.list(Lease, "kube-system")).items or ()}
+        assert left == {"new", "other", NAME}
+
+    on_a_server(test)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from keelback.api.coordination_v1 import Lease, LeaseSpec
@@ -20,6 +22,7 @@ RENEWAL_SECONDS = 10.0
 DURATION_SECONDS = 3600
 NAMESPACE = "kube-system"
 IDENTITY_LABEL = "apiserver.kubernetes.io/identity"
+_TURNS_AN_HOUR = 360
 _HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _log = logger("identity_lease")
@@ -41,6 +44,16 @@ def plan(current: Lease | None, hostname: str, holder: str, now: datetime) -> Le
     return replace(with_metadata(lease, labels=labels), spec=spec)
 
 
+def expired(leases: Iterable[Lease], now: datetime) -> list[Lease]:
+    """The Leases of servers that have not been heard of for as long as they said."""
+    return [lease for lease in leases if not lease.spec.renew_time or _end(lease.spec) < now]
+
+
+def _end(spec: LeaseSpec) -> datetime:
+    renewed = datetime.fromisoformat(spec.renew_time or "")
+    return renewed + timedelta(seconds=spec.lease_duration_seconds or DURATION_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityLease:
     """Renews it. `holder` is this run of the server: another at every start."""
@@ -58,10 +71,25 @@ class IdentityLease:
             _log.warning("The identity lease was not renewed", error=str(error))
 
     async def run(self) -> NoReturn:
-        """Every ten seconds, from ten seconds on."""
-        while True:
+        """Every ten seconds, from ten seconds on; once an hour look for servers that are no more."""
+        for turn in itertools.count(1):
             await self.clock.sleep(RENEWAL_SECONDS)
             await self.renew()
+            if turn % _TURNS_AN_HOUR == 0:
+                await self.collect()
+        raise AssertionError("unreachable")
+
+    async def collect(self) -> None:
+        """Delete the Leases of servers that are no more, as upstream's collector of them does."""
+        try:
+            leases = await self.client.list(Lease, NAMESPACE, label_selector=f"{IDENTITY_LABEL}=kube-apiserver")
+            for lease in expired(leases.items or (), self.clock.now()):
+                _log.info("A server is no more", lease=lease.metadata.name)
+                await self.client.delete(
+                    Lease, lease.metadata.name, NAMESPACE, resource_version=lease.metadata.resource_version
+                )
+        except errors.StatusError as error:
+            _log.warning("The identity leases of other servers were not looked at", error=str(error))
 
     async def _write(self) -> None:
         try:
