@@ -165,10 +165,18 @@ class Cluster:
         """The objects of a kind; of all namespaces where `namespace` is empty."""
         return self._run(lambda: self._objects.list(kind, namespace, label_selector, field_selector))
 
-    def changes(self, kind: str, since: str, *, namespace: str = _DEFAULT_NAMESPACE, label_selector: str = "") -> Trees:
+    def changes(
+        self,
+        kind: str,
+        since: str,
+        *,
+        namespace: str = _DEFAULT_NAMESPACE,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Trees:
         """What has happened to the objects of a kind after a resourceVersion, as a watch tells it: trees of `type` and
         `object`. A second of the cluster's time passes. Raises Expired where that is too long ago."""
-        return self._run(lambda: self._objects.changes(kind, since, namespace, label_selector))
+        return self._run(lambda: self._objects.changes(kind, since, namespace, label_selector, field_selector))
 
     def patch(
         self, target: str, change: Mapping[str, Any], *, namespace: str = _DEFAULT_NAMESPACE, subresource: str = ""

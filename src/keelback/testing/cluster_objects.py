@@ -203,10 +203,12 @@ class Objects:
                 latest = tree or latest
         raise TimeoutError
 
-    async def changes(self, kind: str, since: str, namespace: str, label_selector: str) -> Trees:
+    async def changes(
+        self, kind: str, since: str, namespace: str, label_selector: str, field_selector: str = ""
+    ) -> Trees:
         """The events of a watch from a version on, as far as there are any now. Raises Expired."""
         resource = await self.resource(kind)
-        selected = _given(labelSelector=label_selector)
+        selected = _given(labelSelector=label_selector, fieldSelector=field_selector)
         query = urlencode({"watch": "1", "resourceVersion": since, "timeoutSeconds": "1", **selected})
         request = Request("GET", resource.path(namespace), query, {"accept": "application/json"})
         async with self._client.transport.stream(request) as stream:
