@@ -158,7 +158,9 @@ def test_sysctls_have_names(cluster: Cluster) -> None:
     sysctls = [{"name": name, "value": "1"} for name in [*wrong, "kernel.shmmax"]]
     with pytest.raises(errors.Invalid) as refused:
         cluster.apply(pod("misnamed", securityContext={"sysctls": sysctls}))
-    found = [one.field for one in refused.value.status.details.causes]
+    details = refused.value.status.details
+    assert details is not None
+    found = [one.field for one in details.causes]
     assert found == [f"spec.securityContext.sysctls[{number}].name" for number in range(3)]
 
 

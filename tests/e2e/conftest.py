@@ -24,6 +24,13 @@ def _started(name: str, folder: Path, *flags: str) -> Iterator[Cluster]:
         cluster.keelback("down")
 
 
+def _of_two_nodes(name: str, folder: Path) -> Iterator[Cluster]:
+    findings = machine.examine(machine.observe(folder))
+    if not machine.can_run_containers(findings):
+        pytest.skip(f"no real containers here: {machine.why_simulated(findings)}")
+    yield from _started(name, folder, "--nodes", "2")
+
+
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of three simulated nodes, for all tests that need no container."""
@@ -33,11 +40,13 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of two real nodes."""
-    folder = tmp_path_factory.mktemp("containers")
-    findings = machine.examine(machine.observe(folder))
-    if not machine.can_run_containers(findings):
-        pytest.skip(f"no real containers here: {machine.why_simulated(findings)}")
-    yield from _started("test-real", folder, "--nodes", "2")
+    yield from _of_two_nodes("test-real", tmp_path_factory.mktemp("containers"))
+
+
+@pytest.fixture(scope="session")
+def shared_containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of two real nodes, for tests that leave nodes and components as they are."""
+    yield from _of_two_nodes("test-shared", tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="session")

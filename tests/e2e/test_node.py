@@ -19,10 +19,10 @@ IMAGE = "localhost/keelback-sample:latest"
 
 
 @pytest.fixture(scope="module")
-def pods(containers: Cluster) -> Iterator[Cluster]:
+def pods(shared_containers: Cluster) -> Iterator[Cluster]:
     """All of the manifest's pods, in a namespace of their own."""
-    containers.kubectl("create", "namespace", "node")
-    cluster = replace(containers, namespace="node")
+    shared_containers.kubectl("create", "namespace", "node")
+    cluster = replace(shared_containers, namespace="node")
     cluster.kubectl("apply", "-f", str(MANIFEST))
     yield cluster
     cluster.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
