@@ -210,3 +210,41 @@ def test_whatever_comes_and_goes_seats_are_kept_to_and_everybody_is_served(seed:
     assert queues.is_idle
     assert queues.seats_in_use == 0
     assert all(queue.is_idle and not queue.seats_in_use for queue in queues.queues)
+
+
+def test_what_is_answered_in_one_step_leaves_nothing_behind() -> None:
+    queues = QueueSet(2, Queuing(4, 2, 5), 0.0)
+    assert queues.begin_step((0, 1), 1, 1.0, is_exempt=False)
+    assert (queues.seats_in_use, queues.executing) == (1, 1)
+    queues.end_step(1, 3.0)
+    assert queues.is_idle
+    assert queues.seats_in_use == 0
+    assert queues.virtual_time == 2.0
+    demand = queues.take_demand(4.0)
+    assert (demand.highest, demand.average) == (1.0, 0.5)
+
+
+def test_what_turns_out_to_wait_executes_from_when_it_began() -> None:
+    queues = QueueSet(1, Queuing(4, 2, 5), 0.0)
+    assert queues.begin_step((0, 1), 1, 1.0, is_exempt=False)
+    ticket = Ticket(ONE, 1.0, (0, 1))
+    queues.stay(ticket, 1.0)
+    assert (ticket.state, ticket.started, queues.seats_in_use, queues.executing) == ("executing", 1.0, 1, 1)
+    other = Ticket(ONE, 1.5, (2, 3))
+    queues.arrive(other, 1.5)
+    assert other.state == "waiting"
+    queues.leave(ticket, 2.0)
+    assert list(queues.dispatch(2.0)) == [other]
+
+
+def test_nobody_goes_ahead_of_those_who_wait_nor_of_those_in_the_same_queue() -> None:
+    queues = QueueSet(2, Queuing(4, 1, 5), 0.0)
+    first = Ticket(ONE, 0.0, (0,))
+    queues.arrive(first, 0.0)
+    assert not queues.begin_step((0,), 1, 0.0, is_exempt=False), "the queue is busy"
+    assert not queues.begin_step((1,), 2, 0.0, is_exempt=False), "there are not as many seats"
+    queues.arrive(Ticket(ONE, 0.0, (0,)), 0.0)
+    queues.arrive(Ticket(ONE, 0.0, (0,)), 0.0)
+    queues.seats = 9
+    assert not queues.begin_step((1,), 1, 0.0, is_exempt=False), "others wait"
+    assert queues.begin_step((), 1, 0.0, is_exempt=True), "who is exempt waits for nobody"

@@ -10,6 +10,7 @@ from typing import Final
 from keelback.component.metrics import Counter, Registry, Series
 from keelback.flowcontrol.levels import Flow, PriorityLevels
 from keelback.flowcontrol.queue_set import QueueSet, Ticket
+from keelback.flowcontrol.width import Width
 
 _SECONDS: Final = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _LENGTHS: Final = (0, 10, 25, 50, 100, 250, 500, 1000)
@@ -85,6 +86,13 @@ class FlowMeter:
             self._waited.counts[0] += 1
         else:
             self._waited.observe(ticket.started - ticket.arrived)
+
+    def passed(self, width: Width, seconds: float) -> None:
+        """A request was answered in one step: it waited for nothing."""
+        self.dispatched += 1
+        self._waited.counts[0] += 1
+        self._seats.observe(width.most_seats)
+        self._executed.observe(seconds)
 
     def ended(self, ticket: Ticket, now: float, *, is_watch: bool) -> None:
         """It has been answered; of a watch, its initial events have been sent."""

@@ -21,7 +21,7 @@ from keelback.concurrency.clock import Clock
 from keelback.flowcontrol.levels import ADJUSTMENT_SECONDS, Flow, PriorityLevels
 from keelback.flowcontrol.queue_set import CANCELLED, TIME_OUT, QueueSet, Ticket
 from keelback.flowcontrol.turns import Turns
-from keelback.flowcontrol.width import Width
+from keelback.flowcontrol.width import ONE, Width
 
 MOST_WAIT_SECONDS: Final = 60.0
 """How long a request is queued at most, and no longer than a quarter of the time that it may take in all."""
@@ -72,17 +72,66 @@ class PriorityAndFairness:
         flow = self.levels.classify(attributes)
         context.answer_headers = flow.headers
         level = flow.level
-        width = self._widths.width(context, level.most_seats)
-        ticket = Ticket(width, now, flow.hand, (flow, context))
+        queues, is_exempt = level.queues, level.limits.is_exempt
+        width = ONE if info.verb == "get" else self._widths.width(context, level.most_seats)
+        if (
+            is_watch
+            or width.final_seats
+            or not self._turns.may_begin()
+            or not queues.begin_step(flow.hand, width.most_seats, now, is_exempt=is_exempt)
+        ):
+            return await self._serve_in_turn(context, attributes, proceed, flow, Ticket(width, now, flow.hand))
+        # Most reads are a single step, at a time when nobody waits: they get by without a ticket.
         meter = self._metrics.of(flow)
+        seats = width.most_seats
+        meter.executing += 1
+        meter.seats_in_use += seats
+        coroutine = proceed(context, attributes)
+        has_ended = True
+        response = waits_for = None
+        try:
+            waits_for = coroutine.send(None)
+            has_ended = False
+        except StopIteration as ended:
+            response = ended.value
+        finally:
+            ended_at = self.now()
+            self.charge(flow, ended_at - now)
+            meter.executing -= 1
+            meter.seats_in_use -= seats
+            if has_ended:
+                queues.end_step(seats, ended_at)
+                meter.passed(width, ended_at - now)
+                if queues.waiting:
+                    self._dispatch(queues)
+        if has_ended:
+            assert response is not None
+            return self._paced(context, flow, response)
+        ticket = Ticket(width, now, flow.hand, (flow, context))
+        queues.stay(ticket, now)
+        meter.began(ticket)
+        steps = Steps(coroutine, self.now, partial(self.charge, flow), waits_for)
+        try:
+            response = await steps.finish(context.timeout_seconds)
+        finally:
+            meter.ended(ticket, self._leave(flow, ticket), is_watch=False)
+        return self._paced(context, flow, response)
+
+    async def _serve_in_turn(
+        self, context: RequestContext, attributes: Attributes, proceed: Proceed, flow: Flow, ticket: Ticket
+    ) -> AnyResponse:
+        """Answer a request that may have to wait for its seats, or for its turn."""
+        level, meter = flow.level, self._metrics.of(flow)
+        is_watch = context.info.verb == "watch"
+        ticket.subject = (flow, context)
         if level.limits.is_exempt:
-            level.queues.admit(ticket, now)
+            level.queues.admit(ticket, ticket.arrived)
         else:
-            refused = level.queues.arrive(ticket, now)
+            refused = level.queues.arrive(ticket, ticket.arrived)
             if ticket.state == "waiting":
                 refused = await self._wait(flow, ticket, meter, context.timeout_seconds)
             if refused:
-                meter.rejected(refused, is_mutating=is_mutating(info))
+                meter.rejected(refused, is_mutating=is_mutating(context.info))
                 return too_many_requests(level.retry_after.turned_away(self.now()))
         response: AnyResponse | None = None
         try:
@@ -99,6 +148,10 @@ class PriorityAndFairness:
         finally:
             if not (is_watch and isinstance(response, StreamingResponse)):
                 meter.ended(ticket, self._leave(flow, ticket), is_watch=is_watch)
+        return self._paced(context, flow, response)
+
+    def _paced(self, context: RequestContext, flow: Flow, response: AnyResponse) -> AnyResponse:
+        """The answer, such that it takes turns with others if it is large or lasts."""
         if type(response) is Response:
             body = response.body
             if len(body) > (_PACED_BYTES if type(body) is bytes else _PACED_PIECES):
@@ -186,8 +239,7 @@ class PriorityAndFairness:
 
     def charge(self, flow: Flow, seconds: float) -> None:
         """A request of the flow has used that much of the loop's time."""
-        self._turns.charge(flow.share, seconds)
-        if not self._round_is_due and self._turns.is_used_up():
+        if self._turns.charge(flow.share, seconds) and not self._round_is_due:
             self._plan_round()
 
     def _plan_round(self) -> None:

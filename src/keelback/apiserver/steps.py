@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 class Steps(Generic[T]):
-    """A coroutine that is measured. `finish` it once `begin` has said that it has not ended."""
+    """A coroutine that is measured. `finish` it once `begin` has said that it has not ended; or, where somebody else
+    has begun it, with what it `waits_for`."""
 
     __slots__ = ("_charge", "_coroutine", "_now", "_waits_for", "result")
 
@@ -22,12 +23,16 @@ class Steps(Generic[T]):
     """What the coroutine returned, once it has."""
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, T], now: Callable[[], float], charge: Callable[[float], None]
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        now: Callable[[], float],
+        charge: Callable[[float], None],
+        waits_for: Any = None,
     ) -> None:
         self._coroutine = coroutine
         self._now = now
         self._charge = charge
-        self._waits_for: Any = None
+        self._waits_for = waits_for
 
     def begin(self) -> bool:
         """Take the first step; whether it was the last. Raises what the coroutine raises."""

@@ -148,6 +148,55 @@ class QueueSet:
         ticket.queue = 0
         self._execute(ticket, self.queues[0], now)
 
+    def begin_step(self, hand: tuple[int, ...], seats: int, now: float, *, is_exempt: bool) -> bool:
+        """Take a request in that may well be answered before anybody else is looked at; whether there is room at once,
+        in a queue where nobody else is.
+
+        Then `end_step` follows, or `stay` where the request turns out to wait for something. Such a request changes
+        nothing for others but for the time that it takes: no ticket is made, no queue is touched.
+        """
+        if self.waiting and not is_exempt:
+            return False
+        for index in hand:
+            queue = self.queues[index]
+            if not queue.executing and not queue.waiting:
+                break
+        else:
+            if hand:
+                return False
+        in_use = self.seats_in_use + seats
+        if in_use > self.seats and not is_exempt:
+            return False
+        if self.seats_in_use or self._active or self._waiting_seats:
+            self._pass_time(now)
+            in_use = self.seats_in_use + seats
+        elif now > self._now:
+            self._now = now
+        self.seats_in_use = in_use
+        if in_use + self._waiting_seats > self._demand.highest:
+            self._demand.highest = in_use + self._waiting_seats
+        self._active += 1
+        self.executing += 1
+        return True
+
+    def end_step(self, seats: int, now: float) -> None:
+        """The request has been answered: its seats are free."""
+        self._pass_time(now)
+        self.seats_in_use -= seats
+        self._active -= 1
+        self.executing -= 1
+
+    def stay(self, ticket: Ticket, started: float) -> None:
+        """The request was not answered in one step: it is executing from when that began, in a queue of its hand."""
+        self.seats_in_use -= ticket.width.most_seats
+        self._active -= 1
+        self.executing -= 1
+        ticket.queue = self._choose(ticket.hand)
+        queue = self.queues[ticket.queue]
+        if queue.is_idle:
+            queue.next_dispatch = self.virtual_time
+        self._execute(ticket, queue, started)
+
     def leave(self, ticket: Ticket, now: float) -> None:
         """A request has been answered, or is no longer waited for. `dispatch` then says who is next."""
         self._pass_time(now)

@@ -71,10 +71,6 @@ class Turns(Generic[T]):
         """Whether who comes now can go ahead: nobody waits, and the round is not used up."""
         return not self.waiting and self._spent < self._round_seconds
 
-    def is_used_up(self) -> bool:
-        """Whether the round is, so that another has to begin before anybody can go ahead."""
-        return self._spent >= self._round_seconds
-
     def wait(self, flow: FlowShare[T], who: T) -> None:
         """Queue up for a turn."""
         level = flow.level
@@ -93,8 +89,9 @@ class Turns(Generic[T]):
             flow.waiting.remove(who)
             self._left(flow)
 
-    def charge(self, flow: FlowShare[T], seconds: float) -> None:
-        """A step of the flow has taken that much of the loop's time."""
+    def charge(self, flow: FlowShare[T], seconds: float) -> bool:
+        """A step of the flow has taken that much of the loop's time. Whether the round is used up, so that another has
+        to begin before anybody can go ahead."""
         level = flow.level
         self._spent += seconds
         flow.step_seconds += (seconds - flow.step_seconds) * _NEW
@@ -108,6 +105,7 @@ class Turns(Generic[T]):
                 flow.used = level.clock
         flow.used += seconds
         level.used += seconds / level.weight
+        return self._spent >= self._round_seconds
 
     def next_round(self) -> list[T]:
         """Whose turn it is in the round that begins."""
