@@ -87,6 +87,9 @@ class ControllerManagerOptions(ControllerOptions, VersionOptions):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerOptions(VersionOptions):
     config: Annotated[str, "A KubeSchedulerConfiguration file; what it says goes before the flags."] = ""
+    plugins: Annotated[
+        tuple[str, ...], "Plugins in Python that it may enable, as NAME=MODULE:OBJECT; those of installed packages too."
+    ] = ()
     pod_initial_backoff_seconds: Annotated[float, "How long a rejected pod waits at first."] = 1.0
     pod_max_backoff_seconds: Annotated[float, "How long a rejected pod waits at most."] = 10.0
     pod_max_in_unschedulable_pods_duration: Annotated[Duration, "After this a rejected pod is tried anew."] = 300.0

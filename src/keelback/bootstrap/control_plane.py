@@ -357,7 +357,7 @@ def _account_client(api: Any, name: str, user_agent: str) -> Any:
 
 def scheduler_config(options: SchedulerOptions, *, leader_elect: bool = False) -> Any:
     """The scheduler's config that kube-scheduler's flags say, and the file they name. Raises ClusterError."""
-    from keelback.scheduler import configuration
+    from keelback.scheduler import configuration, plugin_registry
     from keelback.scheduler.config import SchedulerConfig
 
     config = SchedulerConfig(
@@ -369,7 +369,8 @@ def scheduler_config(options: SchedulerOptions, *, leader_elect: bool = False) -
     if not options.config:
         return config
     try:
-        return configuration.parse(Path(options.config).read_text(), config)
+        own = plugin_registry.load(options.plugins)
+        return configuration.parse(Path(options.config).read_text(), config, own)
     except (OSError, ValueError) as error:
         raise ClusterError(f"kube-scheduler --config {options.config}: {error}") from error
 

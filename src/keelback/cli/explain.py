@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keelback.apimachinery import errors
 from keelback.bootstrap.cluster_state import ClusterError, kubeconfig_path
 from keelback.client import Client, kubeconfig
-from keelback.scheduler import configuration, snapshot
+from keelback.scheduler import configuration, plugin_registry, snapshot
 from keelback.scheduler.config import Profile, SchedulerConfig
 from keelback.scheduler.snapshot import PodExplanation, Snapshot
 from keelback.scheduling import scheduling_gates
@@ -30,7 +30,7 @@ async def from_cluster(given: argparse.Namespace) -> tuple[Snapshot, str]:
     """The objects of the cluster that the kubeconfig names, and its context's namespace. Raises ClusterError."""
     path = Path(given.kubeconfig) if given.kubeconfig else kubeconfig_path(os.environ)
     try:
-        profiles = profiles_of(given.config)
+        profiles = profiles_of(given.config, given.plugin)
         access = kubeconfig.load(path, given.context)
         transport = kubeconfig.transport(access)
         try:
@@ -42,12 +42,13 @@ async def from_cluster(given: argparse.Namespace) -> tuple[Snapshot, str]:
         raise ClusterError(f"the cluster that {path} names cannot be read: {error}") from error
 
 
-def profiles_of(path: str) -> Mapping[str, Profile]:
+def profiles_of(path: str, plugins: Sequence[str] = ()) -> Mapping[str, Profile]:
     """The profiles of a KubeSchedulerConfiguration file; none without a path. Raises ClusterError."""
     if not path:
         return {}
     try:
-        return configuration.parse(Path(path).read_text(), SchedulerConfig()).profiles
+        own = plugin_registry.load(plugins)
+        return configuration.parse(Path(path).read_text(), SchedulerConfig(), own).profiles
     except (OSError, ValueError) as error:
         raise ClusterError(f"--config {path}: {error}") from error
 

@@ -113,6 +113,9 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("-n", "--namespace", default="", help="the pod's namespace (default: the context's)")
     explain.add_argument("--nodes", type=int, default=0, metavar="N", help="of no more than N nodes (default: all)")
     explain.add_argument("--config", default="", metavar="FILE", help="the scheduler's KubeSchedulerConfiguration")
+    explain.add_argument(
+        "--plugin", action="append", default=[], metavar="NAME=MODULE:OBJECT", help="a plugin that it may enable"
+    )
     _access_flags(explain)
     explain.set_defaults(run=_explain)
 
@@ -126,6 +129,9 @@ def parser() -> argparse.ArgumentParser:
     )
     simulate.add_argument("--drain", action="append", default=[], metavar="NODE", help="a node whose pods have to go")
     simulate.add_argument("--config", default="", metavar="FILE", help="the scheduler's KubeSchedulerConfiguration")
+    simulate.add_argument(
+        "--plugin", action="append", default=[], metavar="NAME=MODULE:OBJECT", help="a plugin that it may enable"
+    )
     _access_flags(simulate)
     simulate.set_defaults(run=_simulate)
 

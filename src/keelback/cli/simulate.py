@@ -60,7 +60,7 @@ def written(outcomes: list[Outcome]) -> Iterator[str]:
 
 
 def _from_files(given: argparse.Namespace) -> Snapshot:
-    taken = Snapshot(explain.profiles_of(given.config))
+    taken = Snapshot(explain.profiles_of(given.config, given.plugin))
     found = [obj for path in given.cluster for obj in read(Path(path))]
     # Pods come last: what they are judged by must be known before.
     for obj in sorted(found, key=lambda obj: OBSERVED.index(type(obj))):

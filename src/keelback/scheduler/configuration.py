@@ -9,11 +9,12 @@ import msgspec
 from keelback.apimachinery import yaml
 from keelback.scheduler.config import Profile, SchedulerConfig
 from keelback.scheduler.configuration_types import ConfigurationError, KubeSchedulerConfiguration, ProfileConfiguration
+from keelback.scheduler.plugin_registry import NONE, Factories
 from keelback.scheduler.profiles import compile_profile
 
 
-def parse(text: str, base: SchedulerConfig) -> SchedulerConfig:
-    """What the file says, on top of `base`. Raises ConfigurationError."""
+def parse(text: str, base: SchedulerConfig, own_plugins: Factories = NONE) -> SchedulerConfig:
+    """What the file says, on top of `base`; it may enable plugins of users' own. Raises ConfigurationError."""
     given = _decoded(text)
     if given.pod_initial_backoff_seconds <= 0 or given.pod_max_backoff_seconds < given.pod_initial_backoff_seconds:
         raise ConfigurationError(
@@ -29,7 +30,7 @@ def parse(text: str, base: SchedulerConfig) -> SchedulerConfig:
         if share is not None and not 0 <= share <= 100:
             raise ConfigurationError(f"percentageOfNodesToScore is {share}, not from 0 to 100")
         # Left to itself, it scores every node: there is no reason to look at fewer.
-        profiles[one.scheduler_name] = Profile(compile_profile(one, path), share or 100)
+        profiles[one.scheduler_name] = Profile(compile_profile(one, path, own_plugins), share or 100)
     leader = given.leader_election
     return dataclasses.replace(
         base,

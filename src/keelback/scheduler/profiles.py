@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from keelback.scheduler import plugin_registry
 from keelback.scheduler.configuration_types import ConfigurationError, PluginSet, ProfileConfiguration
 from keelback.scheduler.plugin_arguments import ARGUMENTS
+from keelback.scheduler.plugin_registry import NONE, Factories
 from keelback.scheduling import builtin
 from keelback.scheduling.framework import Plugins, PreemptionLimits
 
@@ -45,9 +47,9 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
-def compile_profile(profile: ProfileConfiguration, path: str) -> Plugins:
-    """The plugins of a profile; `path` says where it stands. Raises ConfigurationError."""
-    made = _make(profile, path)
+def compile_profile(profile: ProfileConfiguration, path: str, own: Factories = NONE) -> Plugins:
+    """The plugins of a profile; `path` says where it stands, `own` has those of users. Raises ConfigurationError."""
+    made = _make(profile, path, own)
     sets: Mapping[str, PluginSet] = {str(point): given for point, given in (profile.plugins or {}).items()}
     for point, given in sets.items():
         _check(given, point, made, f"{path}.plugins.{point}")
@@ -70,14 +72,20 @@ def compile_profile(profile: ProfileConfiguration, path: str) -> Plugins:
     )
 
 
-def _make(profile: ProfileConfiguration, path: str) -> dict[str, Any]:
+def _make(profile: ProfileConfiguration, path: str, own: Factories) -> dict[str, Any]:
     made: dict[str, Any] = {**_DEFAULTS, "DefaultPreemption": PreemptionLimits()}
+    arguments = {one.name: one.args for one in profile.plugin_config}
+    enabled = {one.name for given in (profile.plugins or {}).values() for one in given.enabled}
+    for name in sorted(enabled & own.keys()):
+        made[name] = plugin_registry.make(name, own[name], arguments.get(name, {}), path)
     seen = set()
     for number, given in enumerate(profile.plugin_config):
         where = f"{path}.pluginConfig[{number}]"
         if given.name in seen:
             raise ConfigurationError(f"{where}: repeated config for plugin {given.name}")
         seen.add(given.name)
+        if given.name in own:
+            continue
         if given.name not in ARGUMENTS:
             raise ConfigurationError(
                 f"{where}: plugin {given.name!r} takes no arguments; these do: {', '.join(sorted(ARGUMENTS))}"
@@ -100,10 +108,9 @@ def _merged(inherited: Mapping[str, int], given: PluginSet, *, own_first: bool =
 def _check(given: PluginSet, point: str, made: Mapping[str, Any], path: str) -> None:
     names = [one.name for one in given.enabled]
     for one in (*given.enabled, *given.disabled):
-        if one.name not in _UPSTREAM_ORDER and not (one.name == "*" and one in given.disabled):
-            raise ConfigurationError(
-                f"{path}: plugin {one.name!r} is not known; known are {', '.join(sorted(_UPSTREAM_ORDER))}"
-            )
+        known = {*_UPSTREAM_ORDER, *made}
+        if one.name not in known and not (one.name == "*" and one in given.disabled):
+            raise ConfigurationError(f"{path}: plugin {one.name!r} is not known; known are {', '.join(sorted(known))}")
     for one in given.enabled:
         if names.count(one.name) > 1:
             raise ConfigurationError(f"{path}: plugin {one.name!r} is enabled twice")

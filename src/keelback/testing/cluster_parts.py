@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apiserver import assembly
@@ -39,6 +39,7 @@ from keelback.controllers.certificate_signer import CASigner
 from keelback.controllers.config import Config
 from keelback.kubelet import simulated
 from keelback.kubelet.simulated_config import SimulatedNode
+from keelback.scheduler import configuration
 from keelback.scheduler import run as scheduler
 from keelback.scheduler.config import SchedulerConfig
 from keelback.storage import memory
@@ -83,6 +84,10 @@ class Options:
     optional_versions: tuple[tuple[str, str], ...] = ()
     """Group versions to serve beside those that the version has by default."""
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
+    scheduler_configuration: str = ""
+    """A KubeSchedulerConfiguration as text."""
+    scheduler_plugins: Mapping[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    """Plugins that it may enable, by name: classes or functions that take the arguments it gives them."""
 
     @property
     def simulated_nodes(self) -> tuple[SimulatedNode, ...]:
@@ -267,7 +272,11 @@ class Parts:
 
     async def _run_scheduler(self) -> None:
         client = self._client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
-        await scheduler.run(client, SchedulerConfig(), self.clock, self._derived_chance(), host="keelback")
+        config = SchedulerConfig()
+        if self.options.scheduler_configuration:
+            text, own = self.options.scheduler_configuration, self.options.scheduler_plugins
+            config = configuration.parse(text, config, own)
+        await scheduler.run(client, config, self.clock, self._derived_chance(), host="keelback")
 
     async def _run_controllers(self) -> None:
         slowness = self.options.heartbeat_seconds / 10.0
