@@ -18,7 +18,7 @@ from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
 from keelback.apimachinery.meta import Kind, StatusDetails
-from keelback.apiserver import connect_options
+from keelback.apiserver import connect_options, websocket_stream
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.lookup import CacheLookup
@@ -27,6 +27,7 @@ from keelback.auth.attributes import Authorizer
 from keelback.client.https import HTTPSTransport, client_context
 from keelback.client.upgrade_proxy import pass_on
 from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, Writer, parse_query
+from keelback.component.websocket import is_upgrade
 from keelback.concurrency.clock import Clock
 
 OptionsT = TypeVar("OptionsT")
@@ -79,7 +80,10 @@ class KubeletProxy:
         meta = pod.metadata
         path = f"/containerLogs/{meta.namespace}/{meta.name}/{container}"
         request = Request("GET", path, urlencode(query), {"accept": "text/plain, */*"})
-        return await self._stream(await self._kubelet(pod.spec.node_name), request, tells_why=True)
+        answer = await self._stream(await self._kubelet(pod.spec.node_name), request, tells_why=True)
+        if is_upgrade(context.request, "websocket"):
+            return websocket_stream.respond(context.request, answer.serve)
+        return answer
 
     async def pod_exec(self, context: RequestContext) -> AnyResponse:
         """…/pods/NAME/exec"""
@@ -215,7 +219,7 @@ class KubeletProxy:
         close: bool = False,
         tells_why: bool = False,
         seen: Seen | None = None,
-    ) -> AnyResponse:
+    ) -> StreamingResponse:
         """Another server's answer, as it comes; with `tells_why` a refusal in plain text becomes a Status, with `seen`
         its links lead through the proxy."""
         stack = transport.stream(request, timeout_seconds=_DIAL_SECONDS)
