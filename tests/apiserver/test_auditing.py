@@ -354,7 +354,7 @@ def test_a_request_that_is_given_up_is_noted_so(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with audited(tmp_path, {"level": "Metadata", **SELF}) as log:
-            log.server._server.route_path("/slow", slow)
+            log.server._server.routes.add_path("/slow", slow)
             asking = asyncio.ensure_future(log.ask("GET", "/slow"))
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -387,7 +387,7 @@ def test_a_defect_is_noted_as_a_panic(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with audited(tmp_path, {"level": "Metadata", **SELF}) as log:
-            log.server._server.route_path("/broken", broken)
+            log.server._server.routes.add_path("/broken", broken)
             await log.ask("GET", "/broken")
             (event,) = log.events()
         assert event["stage"] == "Panic"
@@ -410,7 +410,7 @@ def test_a_webhooks_patch_is_told_only_where_objects_are(tmp_path: Path, level: 
 
     async def main() -> None:
         async with audited(tmp_path, {"level": level, **SELF}) as log:
-            log.server._server.route_path("/patched", patched)
+            log.server._server.routes.add_path("/patched", patched)
             await log.ask("GET", "/patched")
             (event,) = log.events()
         assert mutation in event["annotations"]

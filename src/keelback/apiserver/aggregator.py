@@ -30,7 +30,8 @@ from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.remote_documents import DocumentReader, group_version_path
 from keelback.apiserver.request_info import RequestInfo
-from keelback.apiserver.server import APIServer, ResourceRoute
+from keelback.apiserver.routes import Route
+from keelback.apiserver.server import APIServer
 from keelback.apiserver.watch_cache import WatchOptions
 from keelback.client import Client
 from keelback.component.logs import logger
@@ -111,7 +112,7 @@ class Aggregator:
         self._clock = clock
         self._identity_names = identity_names
         self._remotes: dict[str, _Remote] = {}
-        self._routes: dict[tuple[str, str], ResourceRoute] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._follows_services = False
         self._closing: set[asyncio.Task[None]] = set()
@@ -147,7 +148,7 @@ class Aggregator:
             await remote.proxy.close()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    def route(self, info: RequestInfo) -> ResourceRoute | None:
+    def route(self, info: RequestInfo) -> Route | None:
         """Who answers a request that is another server's; None for one that is answered here."""
         if info.is_resource_request:
             return self._routes.get((info.group, info.version))
@@ -205,7 +206,7 @@ class Aggregator:
             _log.warning("An APIService cannot take the place of the APIServices themselves", name=remote.name)
         else:
             self._routes[remote.place] = remote.proxy.handle
-            self._server.delegate = self.route
+            self._server.routes.delegate = self.route
         self._start(remote)
 
     def _remove(self, name: str) -> None:
@@ -216,7 +217,7 @@ class Aggregator:
             remote.task.cancel()
         self._routes.pop(remote.place, None)
         if not self._routes:
-            self._server.delegate = None
+            self._server.routes.delegate = None
         self._discovery.remove_remote(*remote.place)
         self._openapi.set_remote(name, None)
         closing = asyncio.ensure_future(remote.proxy.close())

@@ -192,7 +192,7 @@ class RunningAPIServer:
 
     async def handle(self, request: Request) -> AnyResponse:
         """The handler for the front door."""
-        return self._audit_ids.mark(request, await self._server.handle(request))
+        return await self._server.handle(request, self._audit_ids.of(request))
 
     def trust_clients(self, authorities_pem: bytes) -> None:
         """Believe client certificates of these authorities, and no other. Raises ValueError."""
@@ -475,10 +475,10 @@ class _Assembly:
         if (kind.group, kind.plural) not in self._lookup:
             self._lookup.add(kind, cache)
         if is_served:
-            route = self._server.route_resource
+            route = self._server.routes.add_resource
             self._serve(handler)
         else:
-            route = self._server.reserve_resource
+            route = self._server.routes.reserve_resource
             self._hidden[kind.group, kind.plural] = handler
         route(kind.group, kind.version, kind.plural, "", handler.handle)
         for name in strategy.subresources:
@@ -559,7 +559,7 @@ class _Assembly:
         pods = self._handlers["", "pods"]
         budgets = self._handlers["policy", "poddisruptionbudgets"]
         parts = PodParts(pods, budgets)
-        route = self._server.route_resource
+        route = self._server.routes.add_resource
         route("", "v1", "pods", "binding", parts.bind)
         route("", "v1", "bindings", "", parts.bind)
         route("", "v1", "pods", "eviction", parts.evict)
@@ -589,10 +589,10 @@ class _Assembly:
         """What discovery says of a built-in resource is all that its paths take."""
         for served in self._discovery.served():
             place = (served.kind.group, served.kind.version, served.kind.plural)
-            self._server.restrict_resource(*place, "", served.verbs)
+            self._server.routes.restrict_resource(*place, "", served.verbs)
             for name in served.subresources:
                 if name != "proxy":
-                    self._server.restrict_resource(*place, name, served.subresource(name).verbs)
+                    self._server.routes.restrict_resource(*place, name, served.subresource(name).verbs)
 
     def _add_reviews(self) -> None:
         audiences = (DEFAULT_ISSUER,)
@@ -603,7 +603,7 @@ class _Assembly:
             self._authorizer, rules, tokens, audiences, self._binder, adapted, self._config.optional_versions
         ):
             described = kind.__kind__
-            self._server.route_resource(described.group, described.version, described.plural, "", route)
+            self._server.routes.add_resource(described.group, described.version, described.plural, "", route)
             self._discovery.add(Served(described, ("create",), is_stored=False))
 
     def _custom_resources(self, openapi: OpenAPI) -> CustomResources:

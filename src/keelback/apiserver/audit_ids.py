@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import random
+from typing import Final
 
-from keelback.component.http import AnyResponse, Request, Response, StreamingResponse
+from keelback.component.http import Request
 
-_HEADER = "audit-id"
+HEADER: Final = "audit-id"
 # The bits of a UUID that say its version, 4, and its variant (RFC 9562).
 _RANDOM = ~((0xF << 76) | (0x3 << 62))
 _FIXED = (0x4 << 76) | (0x2 << 62)
 
 
 class AuditIDs:
-    """Marks answers. An identifier that the client has given is kept as it is (upstream: `WithAuditInit`)."""
+    """Names requests. An identifier that the client has given is kept as it is (upstream: `WithAuditInit`)."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
-    def mark(self, request: Request, response: AnyResponse) -> AnyResponse:
-        """The answer with its header. A connection that leaves HTTP writes its own head, without one."""
-        if isinstance(response, Response):
-            headers = {_HEADER: self._of(request), **response.headers}
-            return Response(response.status, headers, response.body, response.pace)
-        if isinstance(response, StreamingResponse):
-            headers = {_HEADER: self._of(request), **response.headers}
-            return StreamingResponse(response.status, headers, response.serve)
-        return response
-
-    def _of(self, request: Request) -> str:
-        return request.headers.get(_HEADER) or self.new()
+    def of(self, request: Request) -> str:
+        """The identifier of a request."""
+        return request.headers.get(HEADER) or self.new()
 
     def new(self) -> str:
         """A new identifier."""

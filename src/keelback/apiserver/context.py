@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from keelback.apimachinery.yaml import YAMLError
 from keelback.apiserver.audited_request import RequestAudit
@@ -23,24 +24,23 @@ def _half_an_hour() -> float:
     return 1800.0
 
 
-@dataclass(slots=True)
-class RequestContext:
+class RequestContext(msgspec.Struct):
     """One request inside the server. `now` is its one idea of the present."""
 
     request: Request
     info: RequestInfo
     user: UserInfo
     now: datetime
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = []
     audit: RequestAudit | None = None
     """The record of the request, where the audit policy wants one."""
-    audit_annotations: dict[str, str] = field(default_factory=dict)
+    audit_annotations: dict[str, str] = {}
     """What admission wants to be noted."""
     read_yaml: tuple[Any, list[str]] | YAMLError | None = None
     """A large YAML body, where `yaml_bodies` has read it ahead."""
     timeout_seconds: float = 60.0
     """How long the request may take, where it is not long-running."""
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer_headers: Mapping[str, str] = {}
     """Headers of the answer, whichever it is."""
     watch_seconds: Callable[[], float] = _half_an_hour
     """How long a watch lasts where its client leaves that to the server."""
@@ -59,18 +59,18 @@ class RequestContext:
         """The action that this request is, for authorizers."""
         info = self.info
         return Attributes(
-            user=self.user,
-            verb=info.verb,
-            group=info.group,
-            version=info.version,
-            resource=info.resource,
-            subresource=info.subresource,
-            namespace=info.namespace,
-            name=info.name,
-            path=info.path,
-            is_resource_request=info.is_resource_request,
-            label_selector=info.label_selector,
-            field_selector=info.field_selector,
+            self.user,
+            info.verb,
+            info.group,
+            info.version,
+            info.resource,
+            info.subresource,
+            info.namespace,
+            info.name,
+            info.path,
+            info.is_resource_request,
+            info.label_selector,
+            info.field_selector,
         )
 
     @property

@@ -30,7 +30,8 @@ from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.openapi_schemas import custom_resource_schemas
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
-from keelback.apiserver.server import APIServer, ResourceRoute
+from keelback.apiserver.routes import Route
+from keelback.apiserver.server import APIServer
 from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.http import AnyResponse
 from keelback.component.logs import logger
@@ -239,7 +240,7 @@ class CustomResources:
         if known is not None:
             self._end(name, keep=frozenset(made.versions))
         self._served[name] = made
-        self._server.custom_groups.add(definition.spec.group)
+        self._server.routes.custom_groups.add(definition.spec.group)
         for version in definition.spec.versions:
             if version.name in made.versions:
                 self._route(made, version, _deprecation(definition, version))
@@ -252,8 +253,8 @@ class CustomResources:
         self._handlers[kind.group, kind.plural] = handler
         self._handlers[kind.api_version, kind.plural] = handler
 
-        def route(subresource: str, answer: ResourceRoute) -> None:
-            self._server.route_resource(
+        def route(subresource: str, answer: Route) -> None:
+            self._server.routes.add_resource(
                 kind.group, kind.version, kind.plural, subresource, _guarded(resource, served, answer, warning)
             )
 
@@ -285,12 +286,12 @@ class CustomResources:
             if version in keep:
                 continue
             for subresource in ("", "status", "scale"):
-                self._server.unroute_resource(kind.group, kind.version, kind.plural, subresource)
+                self._server.routes.remove_resource(kind.group, kind.version, kind.plural, subresource)
             self._discovery.remove(kind)
             self._openapi.set_schemas(kind.group, kind.version, kind.plural, {})
             self._handlers.pop((kind.api_version, kind.plural), None)
             self._handlers.pop((kind.group, kind.plural), None)
-        self._server.custom_groups = {one.group for one in self._served.values()}
+        self._server.routes.custom_groups = {one.group for one in self._served.values()}
 
     # The end of a definition.
 
@@ -366,7 +367,7 @@ def _deprecation(definition: CustomResourceDefinition, version: CustomResourceDe
     return f"{text}; use {group}/{preferred} {kind}" if is_newer else text
 
 
-def _guarded(resource: _Resource, served: ServedVersion, answer: ResourceRoute, warning: str) -> ResourceRoute:
+def _guarded(resource: _Resource, served: ServedVersion, answer: Route, warning: str) -> Route:
     async def handle(context: RequestContext) -> AnyResponse:
         if warning:
             context.warn(warning)
@@ -380,7 +381,7 @@ def _guarded(resource: _Resource, served: ServedVersion, answer: ResourceRoute, 
     return handle
 
 
-def _missing(handler: ResourceHandler) -> ResourceRoute:
+def _missing(handler: ResourceHandler) -> Route:
     async def handle(context: RequestContext) -> AnyResponse:
         raise errors.NotFound.of(handler.kind, context.info.name)
 

@@ -63,7 +63,7 @@ async def serve(extension: Extension, server: APIServer, discovery: Discovery, o
     names = {one.name for one in listed}
     for one in listed:
         resource, _, part = one.name.partition("/")
-        server.route_resource(group, version, resource, part, _passing_on(extension.handler))
+        server.routes.add_resource(group, version, resource, part, _passing_on(extension.handler))
         if part and resource in names:
             continue
         # Metrics of other groups' objects are parts of nothing that is served here: services/requests-per-second.

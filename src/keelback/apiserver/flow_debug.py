@@ -55,7 +55,7 @@ def add(server: APIServer, levels: PriorityLevels, clock: Clock) -> None:
         return _table((*_REQUESTS, *_DETAILS) if with_details else _REQUESTS, rows)
 
     for path, route in zip(PATHS, (dump_levels, dump_queues, dump_requests), strict=True):
-        server.route_path(path, route)
+        server.routes.add_path(path, route)
 
 
 def _level_row(level: Level) -> Sequence[str]:

@@ -17,7 +17,8 @@ from typing import Final
 
 from keelback.apimachinery import errors
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.server import APIServer, ResourceRoute
+from keelback.apiserver.routes import Route
+from keelback.apiserver.server import APIServer
 from keelback.component import logs
 from keelback.component.http import AnyResponse, Response, text_response
 
@@ -35,12 +36,12 @@ _PAGES: Final = {
 
 def add(server: APIServer) -> None:
     """Route them. Who may read them is a matter of authorization."""
-    server.route_path("/debug/pprof", _index)
-    server.route_path("/debug/pprof/cmdline", _text(lambda: "\0".join(sys.argv)))
-    server.route_path("/debug/pprof/goroutine", _text(stacks))
-    server.route_path("/debug/pprof/heap", _text(objects))
-    server.route_path("/debug/pprof/profile", _profile)
-    server.route_path("/debug/flags/v", _set_verbosity)
+    server.routes.add_path("/debug/pprof", _index)
+    server.routes.add_path("/debug/pprof/cmdline", _text(lambda: "\0".join(sys.argv)))
+    server.routes.add_path("/debug/pprof/goroutine", _text(stacks))
+    server.routes.add_path("/debug/pprof/heap", _text(objects))
+    server.routes.add_path("/debug/pprof/profile", _profile)
+    server.routes.add_path("/debug/flags/v", _set_verbosity)
 
 
 def stacks() -> str:
@@ -83,7 +84,7 @@ def sampled(seconds: float, wait: Callable[[float], object]) -> str:
     return "".join(f"{stack} {count}\n" for stack, count in found.most_common())
 
 
-def _text(make: Callable[[], str]) -> ResourceRoute:
+def _text(make: Callable[[], str]) -> Route:
     async def answer(context: RequestContext) -> AnyResponse:
         return text_response(make())
 

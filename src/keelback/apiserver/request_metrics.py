@@ -5,7 +5,7 @@ A request finds its numbers with one look-up; what can be counted when somebody 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keelback.apiserver.request_info import RequestInfo
@@ -24,6 +24,7 @@ _VERBS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": 
 _APPLY: Final = "application/apply-patch+"
 _CONNECTING: Final = frozenset(("exec", "attach", "portforward", "proxy"))
 _COMPONENT: Final = "apiserver"
+_SCOPES: Final = ("resource", "namespace", "cluster")
 # Paths outside the API that are counted; of others there may be any number.
 _PATHS: Final = frozenset(("/livez", "/readyz", "/healthz", "/metrics", "/version", "/openapi/v2", "/openapi/v3"))
 
@@ -61,6 +62,8 @@ class RequestMetrics:
         self.authorized = [0, 0]
         """Requests that were refused, and those that were not."""
         self._meters: dict[tuple[str, ...], RequestMeter] = {}
+        # Of each resource, by scope, those of each verb.
+        self._places: dict[tuple[str, str, str, str], tuple[dict[str, RequestMeter], ...]] = {}
         self._requests = metrics.counter(
             "apiserver_request_total",
             "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, "
@@ -107,28 +110,31 @@ class RequestMetrics:
         )
         metrics.before_collection(self._refresh)
 
-    def of(self, request: Request, info: RequestInfo, is_known: bool) -> RequestMeter | None:
-        """What a request is counted as: None for paths that are of no account."""
+    def of(self, request: Request, info: RequestInfo, knows: Callable[[RequestInfo], bool]) -> RequestMeter | None:
+        """What a request is counted as: None for paths of no account. `knows` says what resources there are."""
+        verb = info.verb
         if not info.is_resource_request:
             if info.path not in _PATHS:
                 return None
-            key = (request.method, "", "", "", "", info.path, "", _COMPONENT)
-        elif not is_known:
-            # Clients can think of any number of resources that do not exist.
-            key = (_verb(request, info), "", "", "", "", "", "", _COMPONENT)
-        else:
+            return self._of_key((request.method, "", "", "", "", info.path, "", _COMPONENT))
+        place = (info.group, info.version, info.resource, info.subresource)
+        of_place = self._places.get(place)
+        if of_place is None:
+            if not knows(info):
+                # Clients can think of any number of resources that do not exist.
+                return self._of_key((_verb(request, info), "", "", "", "", "", "", _COMPONENT))
+            of_place = self._places[place] = ({}, {}, {})
+        scope = 0 if info.name or verb == "create" else 1 if info.namespace else 2
+        if verb == "patch" or "dryRun=All" in request.query:
             dry_run = "All" if "dryRun=All" in request.query else ""
-            scope = "resource" if info.name or info.verb == "create" else "namespace" if info.namespace else "cluster"
-            key = (
-                _verb(request, info),
-                dry_run,
-                info.group,
-                info.version,
-                info.resource,
-                info.subresource,
-                scope,
-                _COMPONENT,
-            )
+            return self._of_key((_verb(request, info), dry_run, *place, _SCOPES[scope], _COMPONENT))
+        meter = of_place[scope].get(verb)
+        if meter is None:
+            meter = self._of_key((_verb(request, info), "", *place, _SCOPES[scope], _COMPONENT))
+            of_place[scope][verb] = meter
+        return meter
+
+    def _of_key(self, key: tuple[str, ...]) -> RequestMeter:
         meter = self._meters.get(key)
         if meter is None:
             meter = self._meters[key] = self._meter(key)

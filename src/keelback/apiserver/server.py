@@ -1,22 +1,21 @@
-"""The API server: authentication, authorization, routing, and the Status of everything that goes wrong."""
+"""The API server: authentication, authorization, and the Status of everything that goes wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
 
 from keelback.apimachinery import errors
 from keelback.apimachinery.go_text import go_quoted
-from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver import negotiation, request_info, storage_failures
 from keelback.apiserver.admittance import Gate, is_mutating
+from keelback.apiserver.audit_ids import HEADER
 from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.request_info import RequestInfo
 from keelback.apiserver.request_limits import RequestLimits
 from keelback.apiserver.request_metrics import RequestMetrics, tracked
+from keelback.apiserver.routes import Routes
 from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.yaml_bodies import YAMLBodies
 from keelback.auth.attributes import Attributes, Authorizer, denial
@@ -29,15 +28,13 @@ from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.storage.protocol import StorageError
 
-ResourceRoute: TypeAlias = Callable[[RequestContext], Awaitable[AnyResponse]]
-
 OWN = UserInfo("system:apiserver", groups=(MASTERS_GROUP, "system:authenticated"))
 """Who this server is to itself."""
 _log = logger("apiserver")
 
 
 class APIServer:
-    """Answers requests. Routes are added before it serves, or while it does (custom resources come and go)."""
+    """Answers requests, by its routes."""
 
     def __init__(
         self, authenticator: RequestAuthenticator, authorizer: Authorizer, clock: Clock, metrics: Registry
@@ -46,12 +43,7 @@ class APIServer:
         self._authorizer = authorizer
         self._clock = clock
         self._yaml_bodies = YAMLBodies()
-        self._paths: dict[str, ResourceRoute] = {}
-        self._prefixes: dict[str, ResourceRoute] = {}
-        self._resources: dict[tuple[str, str, str, str], ResourceRoute] = {}
-        self._reserved: dict[tuple[str, str, str, str], ResourceRoute] = {}
-        self._verbs: dict[tuple[str, str, str, str], frozenset[str]] = {}
-        self._versions: dict[tuple[str, str], int] = {}
+        self.routes = Routes()
         self.auditor: Auditor | None = None
         self.shared_store: SharedStore | None = None
         """Set where others write to the store too."""
@@ -59,46 +51,14 @@ class APIServer:
         """What lets requests in, in some order; without one everybody is let in at once."""
         self.limits = RequestLimits()
         self.watch_seconds: Callable[[], float] = lambda: self.limits.min_request_timeout_seconds
-        self.custom_groups: set[str] = set()
-        """Groups in which an unknown version is an unknown path."""
-        self.delegate: Callable[[RequestInfo], ResourceRoute | None] | None = None
-        """Asked first, where it is set: who answers what is passed on to an aggregated API server."""
         self.metrics = RequestMetrics(metrics)
 
-    def route_path(self, path: str, route: ResourceRoute) -> None:
-        """Serve one path outside the resources; with a slash at its end, everything below it too."""
-        (self._prefixes if path.endswith("/") and path != "/" else self._paths)[path] = route
-
-    def route_resource(self, group: str, version: str, resource: str, subresource: str, route: ResourceRoute) -> None:
-        """Serve a resource, or one subresource of it."""
-        key = (group, version, resource, subresource)
-        if key not in self._resources:
-            self._versions[group, version] = self._versions.get((group, version), 0) + 1
-        self._resources[key] = route
-
-    def reserve_resource(self, group: str, version: str, resource: str, subresource: str, route: ResourceRoute) -> None:
-        """Serve a resource, or one subresource of it, to this server itself; for others there is none."""
-        self._reserved[group, version, resource, subresource] = route
-
-    def restrict_resource(
-        self, group: str, version: str, resource: str, subresource: str, verbs: Iterable[str]
-    ) -> None:
-        """Refuse every verb but these: a path that only takes a POST has no other method, whatever it would answer."""
-        self._verbs[group, version, resource, subresource] = frozenset(verbs)
-
-    def unroute_resource(self, group: str, version: str, resource: str, subresource: str) -> None:
-        """Serve it no more."""
-        if self._resources.pop((group, version, resource, subresource), None) is not None:
-            self._versions[group, version] -= 1
-            if not self._versions[group, version]:
-                del self._versions[group, version]
-
-    async def handle(self, request: Request) -> AnyResponse:
-        """Answer any request: never raises."""
+    async def handle(self, request: Request, audit_id: str = "") -> AnyResponse:
+        """Answer any request: never raises. The answer carries the identifier, where there is one."""
         started = time.perf_counter()
         info = request_info.parse(request)
-        counted, is_write = self.metrics, int(is_mutating(info))
-        counted.in_flight[is_write] += 1
+        counted, in_flight, is_write = self.metrics, self.metrics.in_flight, is_mutating(info)
+        in_flight[is_write] += 1
         context = RequestContext(request, info, _NOBODY, self._clock.now())
         try:
             response = await self._answer(context)
@@ -119,7 +79,7 @@ class APIServer:
         except asyncio.CancelledError:
             if context.audit is not None:
                 await context.audit.abandoned()
-            counted.in_flight[is_write] -= 1
+            in_flight[is_write] -= 1
             raise
         if context.audit is not None:
             response = await context.audit.answered(response)
@@ -127,10 +87,10 @@ class APIServer:
             response = await self._yaml_bodies.write(response)
         elif negotiation.wants_indentation(request) and _is_of_api(request.path):
             response = negotiation.indented(response)
-        if context.answer_headers:
-            response = _with_headers(response, context.answer_headers)
-        counted.in_flight[is_write] -= 1
-        meter = counted.of(request, info, self._knows(info))
+        if audit_id:
+            response = with_headers(response, {HEADER: audit_id, **context.answer_headers})
+        in_flight[is_write] -= 1
+        meter = counted.of(request, info, self.routes.knows)
         if meter is not None:
             meter.answered(response, time.perf_counter() - started)
             if not isinstance(response, Response):
@@ -153,7 +113,7 @@ class APIServer:
         attributes = context.attributes()
         if auditor is not None:
             await auditor.begin(context, attributes)
-        if any(one.startswith("impersonate-") for one in context.request.headers):
+        if "impersonate-" in " ".join(context.request.headers):
             other = await impersonate(context.user, context.request, attributes, self._authorizer)
             if other is not None:
                 context.user = other.user
@@ -174,8 +134,9 @@ class APIServer:
                 return _undecided(context.request, verdict.error)
             raise denial(attributes, verdict.reason)
         if self.shared_store is not None:
-            await self.shared_store.prepare(context.request.method, context.info, is_known=self._knows(context.info))
-        route = self._route(context)
+            is_known = self.routes.knows(context.info)
+            await self.shared_store.prepare(context.request.method, context.info, is_known=is_known)
+        route = self.routes.find(context.request.method, context.info, is_own=context.user is OWN)
         await self._yaml_bodies.read_ahead(context)
         return await route(context)
 
@@ -193,63 +154,6 @@ class APIServer:
             raise errors.Unauthorized
         return known.user
 
-    def _knows(self, info: RequestInfo) -> bool:
-        """Whether the resource is served; what is none is known."""
-        place = (info.group, info.version, info.resource, info.subresource)
-        return not info.is_resource_request or place in self._resources
-
-    def _route(self, context: RequestContext) -> ResourceRoute:
-        info = context.info
-        if self.delegate is not None and (elsewhere := self.delegate(info)) is not None:
-            return elsewhere
-        if info.is_resource_request:
-            found = self._resources.get((info.group, info.version, info.resource, info.subresource))
-            if found is not None:
-                if context.request.method == "HEAD" and info.subresource != "proxy":
-                    raise errors.MethodNotSupported.unrouted()
-                verbs = self._verbs.get((info.group, info.version, info.resource, info.subresource))
-                if verbs is not None and info.verb not in verbs:
-                    raise errors.MethodNotSupported.unrouted()
-                return found
-            if self._reserved and context.user is OWN:
-                reserved = self._reserved.get((info.group, info.version, info.resource, info.subresource))
-                if reserved is not None:
-                    return reserved
-            if (info.group, info.version) in self._versions:
-                raise self._unknown_resource(info)
-            if info.group in self.custom_groups:
-                return _not_found
-        path = info.path
-        if context.request.method != "GET" and self._can_only_be_read(path):
-            raise errors.MethodNotSupported.unrouted()
-        found = self._paths.get(path) or (self._paths.get(path.rstrip("/")) if path != "/" else None)
-        if found is not None:
-            return found
-        for prefix, route in self._prefixes.items():
-            if path.startswith(prefix):
-                return route
-        if info.path.startswith("/api/") or any(
-            info.path.startswith(f"/apis/{group}/") for group, _ in self._versions if group
-        ):
-            raise self._unknown_resource(info)
-        return _not_found
-
-    def _can_only_be_read(self, path: str) -> bool:
-        """Whether a path is that of the version or of discovery."""
-        match path.strip("/").split("/"):
-            case ["version" | "api" | "apis"]:
-                return True
-            case ["api", version]:
-                return ("", version) in self._versions
-            case ["apis", group]:
-                return any(one == group for one, _ in self._versions)
-            case ["apis", group, version]:
-                return (group, version) in self._versions
-        return False
-
-    def _unknown_resource(self, info: RequestInfo) -> errors.NotFound:
-        return errors.NotFound("the server could not find the requested resource", details=StatusDetails())
-
     def _failed(self, context: RequestContext, error: errors.StatusError) -> Response:
         return negotiation.respond_error(error, context.request.headers.get("accept", ""), warnings=context.warnings)
 
@@ -257,8 +161,8 @@ class APIServer:
 _NOBODY = UserInfo("")
 
 
-def _with_headers(response: AnyResponse, headers: Mapping[str, str]) -> AnyResponse:
-    """The answer with these headers too. A connection that leaves HTTP writes its own head."""
+def with_headers(response: AnyResponse, headers: Mapping[str, str]) -> AnyResponse:
+    """The answer with these headers too, its own first. A connection that leaves HTTP writes its own head."""
     if isinstance(response, Response):
         return Response(response.status, {**headers, **response.headers}, response.body, response.pace)
     if isinstance(response, StreamingResponse):
@@ -281,7 +185,3 @@ def _undecided(request: Request, problem: str) -> Response:
 def _is_of_api(path: str) -> bool:
     """Whether what stands there are objects, which a person may want to read."""
     return path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis")
-
-
-async def _not_found(context: RequestContext) -> AnyResponse:
-    return text_response("404 page not found\n", 404)

@@ -13,7 +13,8 @@ from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery
 from keelback.apiserver.openapi import OpenAPI
-from keelback.apiserver.server import APIServer, ResourceRoute
+from keelback.apiserver.routes import Route
+from keelback.apiserver.server import APIServer
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
 from keelback.component.health import HealthChecks, HealthResults
 from keelback.component.http import AnyResponse, Response, text_response
@@ -80,23 +81,23 @@ def add(
     async def answer_slis(context: RequestContext) -> AnyResponse:
         return Response(200, {"content-type": CONTENT_TYPE}, health_results.metrics.exposition())
 
-    server.route_path("/version", answer_version)
-    server.route_path("/metrics", answer_metrics)
-    server.route_path("/metrics/slis", answer_slis)
+    server.routes.add_path("/version", answer_version)
+    server.routes.add_path("/metrics", answer_metrics)
+    server.routes.add_path("/metrics/slis", answer_slis)
     for checks in health:
 
         async def answer_health(context: RequestContext, checks: HealthChecks = checks) -> AnyResponse:
             return await checks.respond(context.request)
 
-        server.route_path(f"/{checks.endpoint}", answer_health)
-        server.route_path(f"/{checks.endpoint}/", answer_health)
-    server.route_path("/openapi/v2", openapi.v2)
-    server.route_path("/openapi/v3", openapi.v3)
-    server.route_path("/openapi/v3/", openapi.v3)
-    server.route_path("/api", discovery.api)
-    server.route_path("/apis", discovery.apis)
-    server.route_path("/api/", _or_not_found(discovery.resources))
-    server.route_path("/apis/", _discovered(discovery))
+        server.routes.add_path(f"/{checks.endpoint}", answer_health)
+        server.routes.add_path(f"/{checks.endpoint}/", answer_health)
+    server.routes.add_path("/openapi/v2", openapi.v2)
+    server.routes.add_path("/openapi/v3", openapi.v3)
+    server.routes.add_path("/openapi/v3/", openapi.v3)
+    server.routes.add_path("/api", discovery.api)
+    server.routes.add_path("/apis", discovery.apis)
+    server.routes.add_path("/api/", _or_not_found(discovery.resources))
+    server.routes.add_path("/apis/", _discovered(discovery))
     _add_issuer(server, issuer)
 
     checked = {path for one in health for path in one.paths()}
@@ -105,8 +106,8 @@ def add(
         body = msgspec.json.encode({"paths": sorted({*_PATHS, *checked, *discovery.paths()})})
         return Response(200, {"content-type": "application/json"}, body)
 
-    server.route_path("/", answer_index)
-    server.route_path("/index.html", answer_index)
+    server.routes.add_path("/", answer_index)
+    server.routes.add_path("/index.html", answer_index)
 
 
 def _publish_build(metrics: Registry, told: Mapping[str, str]) -> None:
@@ -147,11 +148,11 @@ def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:
             200, {"content-type": "application/jwk-set+json", "cache-control": "public, max-age=3600"}, keys
         )
 
-    server.route_path("/.well-known/openid-configuration", answer_configuration)
-    server.route_path("/openid/v1/jwks", answer_keys)
+    server.routes.add_path("/.well-known/openid-configuration", answer_configuration)
+    server.routes.add_path("/openid/v1/jwks", answer_keys)
 
 
-def _or_not_found(find: Callable[[RequestContext], Awaitable[AnyResponse | None]]) -> ResourceRoute:
+def _or_not_found(find: Callable[[RequestContext], Awaitable[AnyResponse | None]]) -> Route:
     async def route(context: RequestContext) -> AnyResponse:
         parts = context.info.path.strip("/").split("/")
         found = await find(context) if len(parts) == 2 else None
@@ -162,7 +163,7 @@ def _or_not_found(find: Callable[[RequestContext], Awaitable[AnyResponse | None]
     return route
 
 
-def _discovered(discovery: Discovery) -> ResourceRoute:
+def _discovered(discovery: Discovery) -> Route:
     async def route(context: RequestContext) -> AnyResponse:
         parts = context.info.path.strip("/").split("/")
         known = parts[1] in discovery.groups()
