@@ -43,10 +43,11 @@ class ToBeYAML(Response, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, has_message: bool = True) -> Accepted:
+def negotiate(accept: str, *, has_message: bool = True, has_table: bool = True) -> Accepted:
     """The best form of those a client accepts. Raises NotAcceptable when none can be given.
 
-    Tables have no protobuf. Neither have custom resources (`has_message`), except for their metadata.
+    Tables have no protobuf. Neither have custom resources (`has_message`), except for their metadata. What only answers
+    a question makes no table (`has_table`).
     """
     if not accept or accept == "*/*" or accept == JSON:
         return _DEFAULT
@@ -56,7 +57,7 @@ def negotiate(accept: str, *, has_message: bool = True) -> Accepted:
         if transform and parameters.get("g", "meta.k8s.io") == "meta.k8s.io":
             version = parameters.get("v", "v1")
             known = transform in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
-            if not known or version not in ("v1", "v1beta1"):
+            if not known or version not in ("v1", "v1beta1") or (transform == "Table" and not has_table):
                 continue
             if media_type == PROTOBUF and transform != "Table":
                 return Accepted(PROTOBUF, transform, version)
@@ -69,7 +70,7 @@ def negotiate(accept: str, *, has_message: bool = True) -> Accepted:
             return Accepted(PROTOBUF, stream=parameters.get("stream") == "watch")
         if media_type in (YAML, "text/yaml", "application/x-yaml"):
             return Accepted(YAML)
-    if any("as=" in one for one in accept.split(",")):
+    if has_table and any("as=" in one for one in accept.split(",")):
         raise NotAcceptable(
             "only the following media types are accepted: application/json;as=Table;g=meta.k8s.io;v=v1, "
             "application/yaml;as=Table;g=meta.k8s.io;v=v1, "

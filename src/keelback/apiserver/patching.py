@@ -47,7 +47,7 @@ def _parsed(context: RequestContext, strategy: Strategy[Any], field_validation: 
     content_type = context.media_type
     is_custom = not strategy.takes_strategic_merge_patches
     if content_type == yaml_bodies.APPLY:
-        return _parse_apply(context, strategy, subresource)
+        return _parse_apply(context, strategy, field_validation, subresource)
     if content_type == JSON_PATCH:
         return _parse_json_patch(context, strategy, field_validation)
     if content_type == MERGE_PATCH:
@@ -237,7 +237,9 @@ def _undecodable(value: str, problem: str) -> errors.Invalid:
     return errors.Invalid.of(_NO_KIND, "", [errors.invalid("patch", value, problem)])
 
 
-def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: str) -> ParsedPatch:
+def _parse_apply(
+    context: RequestContext, strategy: Strategy[Any], field_validation: str, subresource: str
+) -> ParsedPatch:
     kind = strategy.kind.__kind__
     manager = context.query.get("fieldManager", "")
     if not manager:
@@ -256,8 +258,9 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
         raise errors.BadRequest(
             f"invalid object type: {given.get('apiVersion', '') or '/'}, Kind={given.get('kind', '')}"
         )
-    for one in duplicates:
-        context.warn(one)
+    if field_validation == "Warn":
+        for one in duplicates:
+            context.warn(one)
     server_side_apply.check_type(patch, kind)
     if context.audit is not None:
         context.audit.sent_text(msgspec.json.encode(patch))
@@ -283,6 +286,11 @@ def _parse_apply(context: RequestContext, strategy: Strategy[Any], subresource: 
             now=context.now,
             reset_fields=strategy.not_written_by(subresource),
         )
+        if duplicates and field_validation == "Strict":
+            told = "\n  ".join(duplicates)
+            raise errors.BadRequest(
+                f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {told}"
+            )
         try:
             return strategy.from_tree(merged)
         except codecs.DecodeError as error:

@@ -118,7 +118,7 @@ def _route(strategy: Strategy[Any], check: Check, answer: Answer, binder: Admiss
     async def route(context: RequestContext) -> AnyResponse:
         if context.info.verb != "create":
             raise errors.MethodNotSupported.unrouted()
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = negotiation.negotiate(context.request.headers.get("accept", ""), has_table=False)
         chosen = options.write_options(context, "CreateOptions")
         review = bodies.decode(context, strategy, chosen.field_validation)
         admission = binder.bind(context, kind.__kind__, subresource="", dry_run=chosen.dry_run)
