@@ -10,15 +10,26 @@ import asyncio
 import heapq
 import ipaddress
 import itertools
+import random
 
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery.errors import NotFound, StatusError
 from keelback.client import Change, Client, Informer, StrategicMergePatch
+from keelback.client.events import EventRecorder, reference_to
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
+from keelback.kubelet.crash_loop import CrashLoop
 from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode, nodes
 from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
-from keelback.kubelet.simulated_pods import SimulatedPod, Step, finished_status, plan, running_status
+from keelback.kubelet.simulated_containers import Told, plan, problems_of, settled
+from keelback.kubelet.simulated_pods import (
+    SimulatedPod,
+    Step,
+    addresses,
+    finished_status,
+    is_eventful,
+    running_status,
+)
 from keelback.kubelet.simulated_usage import SimulatedUsage
 
 __all__ = ["Fleet", "SimulatedConfig", "SimulatedNode", "node_object", "nodes", "run"]
@@ -67,11 +78,13 @@ class AddressPool:
 class Fleet:
     """All simulated nodes of one process, and their pods."""
 
-    def __init__(self, config: SimulatedConfig, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, config: SimulatedConfig, client: Client, clock: Clock, chance: random.Random | None = None
+    ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
-        self._keeper = NodeKeeper(config, client, clock)
+        self._keeper = NodeKeeper(config, client, clock, chance)
         self._nodes = {node.name: node for node in config.nodes}
         self._addresses = {
             node.name: AddressPool(node.pod_cidr or f"10.{64 + index // 256 % 64}.{index % 256}.0/24")
@@ -80,8 +93,14 @@ class Fleet:
         # A node may see its own pods only; one that is alone must not ask for more.
         selector = f"spec.nodeName={config.nodes[0].name}" if len(config.nodes) == 1 else "spec.nodeName!="
         by_node = {_BY_NODE: lambda pod: (pod.spec.node_name,)}
-        self._informer = Informer(client, SimulatedPod, field_selector=selector, indexes=by_node, clock=clock)
+        self._informer = Informer(
+            client, SimulatedPod, field_selector=selector, indexes=by_node, clock=clock, chance=chance
+        )
         self._usage = SimulatedUsage()
+        self._recorder = EventRecorder(client, "kubelet", "simulated", clock)
+        # Only of pods that something is said of; those that are gone are forgotten.
+        self._back_offs: dict[str, dict[str, CrashLoop]] = {}
+        self._complained: dict[str, tuple[str, ...]] = {}
         self._planned: dict[tuple[str, str], tuple[str, Step]] = {}
         self._due: list[tuple[float, int, tuple[str, str], Step]] = []
         self._order = itertools.count()
@@ -117,6 +136,8 @@ class Fleet:
         key = (pod.metadata.namespace, pod.metadata.name)
         if event.type == "DELETED":
             self._planned.pop(key, None)
+            self._back_offs.pop(pod.metadata.uid, None)
+            self._complained.pop(pod.metadata.uid, None)
             self._addresses[pod.spec.node_name].give_back(pod.metadata.uid)
             return
         if pod.status.pod_ip and not pod.spec.host_network:
@@ -124,7 +145,7 @@ class Fleet:
         self._schedule(key, pod)
 
     def _schedule(self, key: tuple[str, str], pod: SimulatedPod) -> None:
-        step = plan(pod, self._config)
+        step = plan(pod, self._config, self._back_offs.get(pod.metadata.uid, {}))
         wanted = None if step is None else (pod.metadata.uid, step)
         if self._planned.get(key) == wanted:
             return
@@ -132,7 +153,8 @@ class Fleet:
             self._planned.pop(key, None)
             return
         self._planned[key] = wanted
-        self._push(key, step, step.after_seconds)
+        after = step.after_seconds if step.at is None else (step.at - self._clock.now()).total_seconds()
+        self._push(key, step, max(0.0, after))
 
     def _push(self, key: tuple[str, str], step: Step, after_seconds: float) -> None:
         heapq.heappush(self._due, (self._clock.monotonic() + after_seconds, next(self._order), key, step))
@@ -175,7 +197,7 @@ class Fleet:
                 self._planned.pop(key, None)
             except (StatusError, OSError, TimeoutError) as error:
                 _log.warning("Could not carry out a pod's step", pod="/".join(key), step=step.verb, error=str(error))
-                if self._planned.get(key) == planned:
+                if self._planned.setdefault(key, planned) == planned:
                     self._push(key, step, 1.0)
 
     async def _carry_out(self, pod: SimulatedPod, step: Step) -> None:
@@ -185,15 +207,35 @@ class Fleet:
             return
         now = self._clock.now()
         node = self._nodes[pod.spec.node_name]
+        told: list[Told] = []
         if step.verb in ("finish", "kill"):
             status = finished_status(pod, now, killed=step.verb == "kill")
         else:
             pod_ip = node.internal_ip if pod.spec.host_network else self._addresses[node.name].take(uid)
-            status = running_status(pod, node.internal_ip, pod_ip, now)
+            if is_eventful(pod):
+                # The next step may be just like this one: what comes back of it must be planned anew.
+                self._planned.pop((namespace, name), None)
+                status, told = self._settled(pod, addresses(node.internal_ip, pod_ip), max(now, step.at or now))
+            else:
+                status = running_status(pod, node.internal_ip, pod_ip, now)
         tree = {"metadata": {"uid": uid}, "status": status}
         await self._client.patch(SimulatedPod, name, namespace, StrategicMergePatch(tree), subresource="status")
+        for one in told:
+            path = f"spec.containers{{{one.container}}}" if one.container else ""
+            await self._recorder.event(reference_to(pod, path), one.type, one.reason, one.message)
+
+    def _settled(self, pod: SimulatedPod, where: dict[str, Any], now: datetime) -> tuple[dict[str, Any], list[Told]]:
+        uid = pod.metadata.uid
+        outcome = settled(pod, self._config, now, where, self._back_offs.get(uid, {}))
+        if outcome.back_offs:
+            self._back_offs[uid] = outcome.back_offs
+        problems = problems_of(pod, self._config)
+        if problems and self._complained.get(uid) != problems:
+            self._complained[uid] = problems
+            outcome.events.append(Told("Warning", "InvalidSimulation", "; ".join(problems)))
+        return outcome.status, outcome.events
 
 
-async def run(config: SimulatedConfig, client: Client, clock: Clock) -> None:
+async def run(config: SimulatedConfig, client: Client, clock: Clock, chance: random.Random | None = None) -> None:
     """Keep the configured nodes alive until cancelled."""
-    await Fleet(config, client, clock).run()
+    await Fleet(config, client, clock, chance).run()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -123,14 +124,18 @@ def is_doubted(node: ReportedNode) -> bool:
 class NodeKeeper:
     """Keeps the nodes of one process in the API, as their kubelets would."""
 
-    def __init__(self, config: SimulatedConfig, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, config: SimulatedConfig, client: Client, clock: Clock, chance: random.Random | None = None
+    ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
         self._nodes = {node.name: node for node in config.nodes}
         # A node may see itself only; one that is alone must not ask for more.
         field_selector = f"metadata.name={config.nodes[0].name}" if len(config.nodes) == 1 else ""
-        self._informer = Informer(client, ReportedNode, "", f"{_SIMULATED_LABEL}=true", field_selector, clock=clock)
+        self._informer = Informer(
+            client, ReportedNode, "", f"{_SIMULATED_LABEL}=true", field_selector, clock=clock, chance=chance
+        )
         self._doubted: set[str] = set()
         self._any_doubted = asyncio.Event()
 

@@ -26,6 +26,7 @@ from keelback.testing.cluster_objects import Check, Objects, Source, Tree, Trees
 from keelback.testing.cluster_parts import TEST_CLIENT, TOKEN, Options, Parts
 from keelback.testing.controller_functions import ControllerFunction
 from keelback.testing.faults import Asked, Fault
+from keelback.testing.recording import Recording
 from keelback.testing.virtual_time import START, LoopClock, LoopThread
 from keelback.testing.webhook_functions import (
     LocalWebhooks,
@@ -137,6 +138,16 @@ class Cluster:
         """Let time pass, and everything happen that then happens. In real time this takes as long as it says."""
         length = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days).total_seconds()
         self._run(lambda: self.clock.sleep(length))
+
+    def step_clock(self, seconds: float) -> None:
+        """Set the clock that everybody reads forward, or back: what waits goes on, what compares times is surprised.
+
+        Raises ValueError in real time.
+        """
+        clock = self.clock
+        if not isinstance(clock, LoopClock):
+            raise ValueError("the machine's clock is not the test's to set")
+        self._run_now(lambda: clock.step(seconds))
 
     # Objects.
 
@@ -341,6 +352,10 @@ class Cluster:
         """Every object as it is now with the revision of its last write, one a line: the same for the same seed."""
         state = self._run(self._parts.revisions)
         return "\n".join(json.dumps(line) for line in state)
+
+    def record(self) -> Recording:
+        """Every write of the store from now on, and every request of a component; it grows until the cluster ends."""
+        return self._run_now(lambda: self._parts.record())
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something on the cluster's loop, in its time: for who has a coroutine that should see it pass."""

@@ -47,6 +47,7 @@ from keelback.storage.protocol import Store
 from keelback.testing.cluster_objects import Resource
 from keelback.testing.controller_functions import ControllerFunction, FunctionController
 from keelback.testing.faults import Faults
+from keelback.testing.recording import Recording
 from keelback.testing.virtual_time import PATIENCE_SECONDS, VirtualTimeLoop
 from keelback.testing.webhook_functions import LocalWebhooks
 
@@ -128,6 +129,7 @@ class Parts:
         self.nodes = options.simulated_nodes
         self._components = self._named() if options.controllers else {}
         self._front: Server | None = None
+        self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin with what was kept in `state`, or with nothing."""
@@ -143,6 +145,9 @@ class Parts:
         """End all of it."""
         for name in reversed(self._components):
             await self.stop_component(name)
+        if self._recording is not None:
+            self._recording.cancel()
+            await asyncio.gather(self._recording, return_exceptions=True)
         if self._front is not None:
             await self._front.shutdown(0.1)
         await self.api.close()
@@ -312,7 +317,7 @@ class Parts:
             status_seconds=30 * self.options.heartbeat_seconds,
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
-        await simulated.run(config, self._client(identity, user_agent), self.clock)
+        await simulated.run(config, self._client(identity, user_agent), self.clock, self._derived_chance())
 
     def _client(self, identity: UserInfo, user_agent: str, *, spares: bool = False) -> Client:
         # The server must know that this name calls from within; the client goes by way of the faults.
@@ -343,6 +348,13 @@ class Parts:
             return value.decode().replace(authority, "the authority").replace(proxies, "the authority of proxies")
 
         return [(kv.create_revision, kv.mod_revision, kv.key, named(kv.value)) for kv in held.kvs]
+
+    def record(self) -> Recording:
+        """What is written and asked from now on."""
+        recording = Recording(self.clock)
+        self.faults.witness = recording.asked.append
+        self._recording = asyncio.create_task(recording.follow(self.store))
+        return recording
 
     def disconnect(self, node: str) -> None:
         """Let nothing pass between a node and the API server. Raises NoSuchComponent."""

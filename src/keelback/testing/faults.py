@@ -95,6 +95,8 @@ class Faults:
         self._watches: list[tuple[Asked, asyncio.Event]] = []
         self.requests: deque[Asked] = deque(maxlen=_REMEMBERED)
         """The last requests, oldest first; watches and renewals of leases left out."""
+        self.witness: Callable[[Asked], object] | None = None
+        """Who is told of each of those requests, however many there are."""
         self.is_down = False
         """Whether the server is stopped: nobody reaches it."""
         self.cut_off: set[str] = set()
@@ -141,6 +143,8 @@ class Faults:
                 asked.status = response.status
             if asked.verb != "watch" and asked.resource != "leases":
                 self.requests.append(asked)
+                if self.witness is not None:
+                    self.witness(asked)
             return response
 
         return handle

@@ -43,6 +43,10 @@ class LoopClock:
         """The loop's time."""
         return self._loop.time()
 
+    def step(self, seconds: float) -> None:
+        """Show another time from now on, as a machine's clock does that is set: later, or earlier. Waits go on."""
+        self._start += timedelta(seconds=seconds)
+
     async def sleep(self, seconds: float) -> None:
         """Wait for that much of the loop's time."""
         await asyncio.sleep(seconds)
