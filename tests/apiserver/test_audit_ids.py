@@ -67,7 +67,7 @@ def test_one_that_an_answer_brings_along_is_kept() -> None:
     async def serve(writer: Writer) -> None:
         return
 
-    marked = with_headers(StreamingResponse(200, {"audit-id": "a"}, serve), {"audit-id": "b"})
+    marked = with_headers(StreamingResponse(200, {"audit-id": "a"}, serve), "b", {})
     assert isinstance(marked, StreamingResponse)
     assert marked.headers == {"audit-id": "a"}
 
@@ -77,4 +77,4 @@ def test_a_connection_that_leaves_http_is_left_alone() -> None:
         return
 
     upgrade = UpgradeResponse(serve)
-    assert with_headers(upgrade, {"audit-id": "b"}) is upgrade
+    assert with_headers(upgrade, "b", {}) is upgrade

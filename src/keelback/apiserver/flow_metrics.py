@@ -10,7 +10,7 @@ from typing import Final
 from keelback.component.metrics import Counter, Registry, Series
 from keelback.flowcontrol.levels import Flow, PriorityLevels
 from keelback.flowcontrol.queue_set import QueueSet, Ticket
-from keelback.flowcontrol.width import Width
+from keelback.flowcontrol.width import ONE, Width
 
 _SECONDS: Final = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _LENGTHS: Final = (0, 10, 25, 50, 100, 250, 500, 1000)
@@ -91,7 +91,12 @@ class FlowMeter:
         """A request was answered in one step: it waited for nothing."""
         self.dispatched += 1
         self._waited.counts[0] += 1
-        self._seats.observe(width.most_seats)
+        if width is ONE:
+            # Its bound is the first.
+            self._seats.counts[0] += 1
+            self._seats.total += 1
+        else:
+            self._seats.observe(width.most_seats)
         self._executed.observe(seconds)
 
     def ended(self, ticket: Ticket, now: float, *, is_watch: bool) -> None:

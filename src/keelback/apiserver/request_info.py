@@ -7,6 +7,7 @@ import msgspec
 from keelback.component.http import Request, query_flag, query_values
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_COLLECTION_VERBS = {"get": "list", "delete": "deletecollection"}
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
 _LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
@@ -35,29 +36,30 @@ def parse(request: Request) -> RequestInfo:
     """Take a request apart. Paths outside /api and /apis, and those too short to name a resource, are non-resource."""
     path = request.path
     # An empty part stands for itself: `/api/v1//pods` is not `/api/v1/pods`.
-    trimmed = path.strip("/")
-    parts = trimmed.split("/") if trimmed else []
-    method_verb = request.method.lower()
-    if not parts or parts[0] not in ("api", "apis"):
-        return RequestInfo(False, path, method_verb)
-    if parts[0] == "api":
-        if len(parts) < 3:
-            return RequestInfo(False, path, method_verb)
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
-    else:
-        if len(parts) < 4:
-            return RequestInfo(False, path, method_verb)
+    elif parts[0] == "apis" and len(parts) > 3:
         group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return RequestInfo(False, path, request.method.lower())
     verb = _VERBS.get(request.method, "")
-    is_watch_path = rest[0] == "watch" and len(rest) > 1
-    is_proxy_path = rest[0] == "proxy" and len(rest) > 1
-    if is_watch_path or is_proxy_path:
+    is_watch_path = False
+    if rest[0] in _LONG_RUNNING_VERBS and len(rest) > 1:
         verb = rest[0]
         rest = rest[1:]
-    namespace, resource, name, subresource, tail = _locate(rest)
-    return _with_collection_verb(
-        request, verb, is_watch_path, group, version, (namespace, resource, name, subresource, tail)
-    )
+        is_watch_path = verb == "watch"
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+            rest = rest[2:]
+    resource, size = rest[0], len(rest)
+    name = rest[1] if size > 1 else ""
+    subresource = rest[2] if size > 2 else ""
+    tail = "/".join(rest[3:]) if size > 3 else ""
+    info = RequestInfo(True, path, verb, group, version, namespace, resource, subresource, name, tail, is_watch_path)
+    return info if name else _of_collection(request, info)
 
 
 def is_long_running(info: RequestInfo) -> bool:
@@ -67,29 +69,11 @@ def is_long_running(info: RequestInfo) -> bool:
     return info.path.startswith("/debug/pprof/")
 
 
-def _locate(rest: list[str]) -> tuple[str, str, str, str, str]:
-    namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 1:
-        namespace = rest[1]
-        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
-            rest = rest[2:]
-    resource = rest[0]
-    name = rest[1] if len(rest) > 1 else ""
-    subresource = rest[2] if len(rest) > 2 else ""
-    return namespace, resource, name, subresource, "/".join(rest[3:])
-
-
-def _with_collection_verb(
-    request: Request,
-    verb: str,
-    is_watch_path: bool,
-    group: str,
-    version: str,
-    place: tuple[str, str, str, str, str],
-) -> RequestInfo:
-    namespace, resource, name, subresource, tail = place
+def _of_collection(request: Request, info: RequestInfo) -> RequestInfo:
+    """What a request that names no object is for, which its query may say."""
+    verb, name = info.verb, ""
     field_selector = label_selector = ""
-    if not name and verb in ("get", "delete", "watch") and request.query:
+    if request.query and verb in ("get", "delete", "watch"):
         values = query_values(request.query)
         if verb == "get" and query_flag(values.get("watch")):
             verb = "watch"
@@ -97,23 +81,8 @@ def _with_collection_verb(
         label_selector = values.get("labelSelector", "")
         # Selecting one object by its name is authorized as access to that object.
         if verb != "delete" and field_selector.startswith("metadata.name=") and "," not in field_selector:
-            selected = field_selector.removeprefix("metadata.name=").removeprefix("=")
-            name = selected if verb in ("watch",) or verb == "get" else name
-            verb = "list" if verb == "get" else verb
-    if not name or (verb == "get" and field_selector):
-        verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
-    return RequestInfo(
-        True,
-        request.path,
-        verb,
-        group,
-        version,
-        namespace,
-        resource,
-        subresource,
-        name,
-        tail,
-        is_watch_path,
-        field_selector,
-        label_selector,
+            name = field_selector.removeprefix("metadata.name=").removeprefix("=")
+    verb = _COLLECTION_VERBS.get(verb, verb)
+    return msgspec.structs.replace(
+        info, verb=verb, name=name, field_selector=field_selector, label_selector=label_selector
     )

@@ -43,7 +43,10 @@ class RequestMeter:
     def answered(self, response: AnyResponse, seconds: float) -> None:
         """Count an answer."""
         status = 101 if isinstance(response, UpgradeResponse) else response.status
-        self.codes[status] = self.codes.get(status, 0) + 1
+        try:
+            self.codes[status] += 1
+        except KeyError:
+            self.codes[status] = 1
         if self.seconds is not None:
             self.seconds.observe(seconds)
         if self.sizes is not None and isinstance(response, Response):

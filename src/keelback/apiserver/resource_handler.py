@@ -94,6 +94,9 @@ class ResourceHandler:
         if self.strategy.deprecation_warning:
             context.warn_of_deprecation(self.strategy.deprecation_warning)
         try:
+            if context.info.verb == "get":
+                # By far the most frequent: it gets by without one more coroutine.
+                return await self.get(context)
             return await self._serve(context)
         except errors.NotAcceptable as error:
             if self.strategy.takes_strategic_merge_patches or not error.message.startswith("406"):
@@ -102,8 +105,6 @@ class ResourceHandler:
 
     async def _serve(self, context: RequestContext) -> AnyResponse:
         match context.info.verb:
-            case "get":
-                return await self.get(context)
             case "list":
                 return await self.list(context)
             case "watch":

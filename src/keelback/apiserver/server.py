@@ -88,7 +88,7 @@ class APIServer:
         elif negotiation.wants_indentation(request) and _is_of_api(request.path):
             response = negotiation.indented(response)
         if audit_id:
-            response = with_headers(response, {HEADER: audit_id, **context.answer_headers})
+            response = with_headers(response, audit_id, context.answer_headers)
         in_flight[is_write] -= 1
         meter = counted.of(request, info, self.routes.knows)
         if meter is not None:
@@ -105,7 +105,8 @@ class APIServer:
         if context.info.verb == "watch":
             context.watch_seconds = self.watch_seconds
         try:
-            context.user = await self._authenticated(context.request)
+            identity = context.request.identity
+            context.user = identity if type(identity) is UserInfo else await self._authenticated(context.request)
         except errors.Unauthorized:
             if auditor is not None:
                 auditor.refused(context)
@@ -141,8 +142,6 @@ class APIServer:
         return await route(context)
 
     async def _authenticated(self, request: Request) -> UserInfo:
-        if isinstance(request.identity, UserInfo):
-            return request.identity
         try:
             known = await self._authenticator.authenticate(request)
         except AuthenticationFailed as failure:
@@ -161,12 +160,13 @@ class APIServer:
 _NOBODY = UserInfo("")
 
 
-def with_headers(response: AnyResponse, headers: Mapping[str, str]) -> AnyResponse:
+def with_headers(response: AnyResponse, audit_id: str, headers: Mapping[str, str]) -> AnyResponse:
     """The answer with these headers too, its own first. A connection that leaves HTTP writes its own head."""
     if isinstance(response, Response):
-        return Response(response.status, {**headers, **response.headers}, response.body, response.pace)
+        all_headers = {HEADER: audit_id, **headers, **response.headers}
+        return Response(response.status, all_headers, response.body, response.pace)
     if isinstance(response, StreamingResponse):
-        return StreamingResponse(response.status, {**headers, **response.headers}, response.serve)
+        return StreamingResponse(response.status, {HEADER: audit_id, **headers, **response.headers}, response.serve)
     return response
 
 
