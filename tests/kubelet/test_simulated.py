@@ -9,12 +9,10 @@ import pytest
 from keelback.apimachinery.meta import OwnerReference
 from keelback.kubelet.simulated import AddressPool
 from keelback.kubelet.simulated_config import SimulatedConfig, nodes
+from keelback.kubelet.simulated_manners import EXIT_CODE, RUN_SECONDS, START_SECONDS
 from keelback.kubelet.simulated_nodes import node_object
 from keelback.kubelet.simulated_pods import (
-    EXIT_CODE,
     READY,
-    RUN_SECONDS,
-    START_SECONDS,
     SimulatedContainer,
     SimulatedMeta,
     SimulatedPod,

@@ -11,6 +11,8 @@ import heapq
 import ipaddress
 import itertools
 import random
+from datetime import datetime
+from typing import Any
 
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery.errors import NotFound, StatusError
@@ -20,8 +22,8 @@ from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.kubelet.crash_loop import CrashLoop
 from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode, nodes
-from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
 from keelback.kubelet.simulated_containers import Told, plan, problems_of, settled
+from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
 from keelback.kubelet.simulated_pods import (
     SimulatedPod,
     Step,

@@ -36,6 +36,8 @@ class SimulatedConfig:
     lease_renew_seconds: float = 10.0
     status_seconds: float = 300.0
     kubelet_version: str = "v1.36.0"
+    seed: int = 0
+    """What chance in the lives of containers begins with."""
 
 
 def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | None = None) -> tuple[SimulatedNode, ...]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery.meta import ManagedFieldsEntry, Object, ObjectMeta, Value, named, narrow, written
+from keelback.kubelet import simulated_manners
 from keelback.kubelet.simulated_config import SimulatedConfig
+from keelback.kubelet.simulated_manners import EXIT_CODE, KILLED, PREFIX, RUN_SECONDS, START_SECONDS, chance_of
 
-PREFIX = "simulated.keelback.dev/"
 READY = PREFIX + "ready"  # "false" keeps the pod from being Ready; may change at any time
-START_SECONDS = PREFIX + "start-seconds"  # how long until it runs
-RUN_SECONDS = PREFIX + "run-seconds"  # how long it runs; "forever" for a Job's pod that must not end by itself
-EXIT_CODE = PREFIX + "exit-code"  # what its containers end with; 0 unless given
 _ENDED = ("Succeeded", "Failed")
-_KILLED = 137
+_PLAIN: Final = (RUN_SECONDS, EXIT_CODE)
 
 
 # The narrow view of a pod: thousands are held.
@@ -29,10 +27,16 @@ class SimulatedMeta(ObjectMeta):
     managed_fields: tuple[ManagedFieldsEntry, ...] = named("-", ())
 
 
+class SimulatedProbe(Value):
+    period_seconds: int = 10
+    failure_threshold: int = 3
+
+
 class SimulatedContainer(Value):
     name: str
     image: str = ""
     restart_policy: str | None = None
+    liveness_probe: SimulatedProbe | None = None
 
 
 class SimulatedReadinessGate(Value):
@@ -53,12 +57,45 @@ class SimulatedPodCondition(Value):
     status: str
 
 
+class SimulatedWaiting(Value):
+    reason: str = ""
+    message: str = ""
+
+
+class SimulatedRunning(Value):
+    started_at: datetime
+
+
+class SimulatedTerminated(Value):
+    exit_code: int
+    started_at: datetime
+    finished_at: datetime
+    reason: str = ""
+
+
+class SimulatedState(Value):
+    waiting: SimulatedWaiting | None = None
+    running: SimulatedRunning | None = None
+    terminated: SimulatedTerminated | None = None
+
+
+class SimulatedContainerStatus(Value):
+    name: str
+    restart_count: int = 0
+    ready: bool = False
+    started: bool = False
+    state: SimulatedState = SimulatedState()
+    last_state: SimulatedState = SimulatedState()
+
+
 class SimulatedPodStatus(Value):
     observed_generation: int = 0
     phase: str = ""
     pod_ip: str = named("podIP", "")
     start_time: datetime | None = None
     conditions: tuple[SimulatedPodCondition, ...] = ()
+    container_statuses: tuple[SimulatedContainerStatus, ...] = ()
+    init_container_statuses: tuple[SimulatedContainerStatus, ...] = ()
 
 
 @narrow(Pod)
@@ -75,15 +112,15 @@ class SimulatedPod(Object):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What becomes of a pod next, and how many seconds after the last thing that happened to it."""
+    """What becomes of a pod next, and how many seconds after the last thing that happened to it, or at what moment."""
 
-    verb: Literal["start", "update", "finish", "kill", "remove"]
+    verb: Literal["start", "update", "finish", "kill", "remove", "advance"]
     after_seconds: float = 0.0
+    at: datetime | None = None
 
 
 def plan(pod: SimulatedPod, config: SimulatedConfig) -> Step | None:
     """The pod's next step, or None when it stays as it is."""
-    annotations = pod.metadata.annotations
     if pod.metadata.deletion_timestamp is not None:
         after = min(float(pod.metadata.deletion_grace_period_seconds or 0), config.stop_seconds)
         # Whoever holds the object by a finalizer wants to see how the pod ended.
@@ -92,15 +129,44 @@ def plan(pod: SimulatedPod, config: SimulatedConfig) -> Step | None:
     if phase in _ENDED:
         return None
     if phase != "Running":
-        return Step("start", _seconds(annotations.get(START_SECONDS), config.start_seconds))
+        return Step("start", start_seconds(pod, config))
     if (
-        _condition(pod, "ContainersReady") != _truth(_containers_ready(pod))
-        or _condition(pod, "Ready") != _truth(_is_ready(pod))
+        condition(pod, "ContainersReady") != truth(is_told_ready(pod))
+        or condition(pod, "Ready") != truth(is_ready(pod, is_told_ready(pod)))
         or pod.status.observed_generation < pod.metadata.generation
     ):
         return Step("update")
     run_seconds = _run_seconds(pod, config)
     return None if run_seconds is None else Step("finish", run_seconds)
+
+
+def start_seconds(pod: SimulatedPod, config: SimulatedConfig) -> float:
+    """How long until a pod that was bound to its node runs."""
+    told = pod.metadata.annotations.get(START_SECONDS)
+    try:
+        length = simulated_manners.span(told or "")
+    except ValueError:
+        return config.start_seconds
+    return length.draw(chance_of(config.seed, pod.metadata.uid, "", 0, "start"))
+
+
+def is_eventful(pod: SimulatedPod) -> bool:
+    """Whether more can become of the pod's containers than that they all run, and end together."""
+    annotations = pod.metadata.annotations
+    if simulated_manners.has_manners(annotations) and not _is_plain(pod):
+        return True
+    return any(one.restart_count or one.state.waiting is not None for one in pod.status.container_statuses)
+
+
+def _is_plain(pod: SimulatedPod) -> bool:
+    """Whether what is said is only how long all containers run, and how they end for good."""
+    said = [name for name in pod.metadata.annotations if name in simulated_manners.PER_CONTAINER]
+    values = [pod.metadata.annotations[name] for name in said]
+    return (
+        pod.spec.restart_policy == "Never"
+        and all(name in _PLAIN for name in said)
+        and all(value == "forever" or value.replace(".", "", 1).isdecimal() for value in values)
+    )
 
 
 def _run_seconds(pod: SimulatedPod, config: SimulatedConfig) -> float | None:
@@ -120,21 +186,25 @@ def _seconds(text: str | None, default: float) -> float:
         return default
 
 
-def _truth(value: bool) -> str:
+def truth(value: bool) -> str:
+    """A condition's status for a fact."""
     return "True" if value else "False"
 
 
-def _condition(pod: SimulatedPod, kind: str) -> str:
+def condition(pod: SimulatedPod, kind: str) -> str:
+    """A condition's status; empty where the pod has none of the kind."""
     return next((one.status for one in pod.status.conditions if one.type == kind), "")
 
 
-def _containers_ready(pod: SimulatedPod) -> bool:
+def is_told_ready(pod: SimulatedPod) -> bool:
+    """Whether nothing keeps the pod's running containers from being ready."""
     return pod.metadata.annotations.get(READY, "true").lower() != "false"
 
 
-def _is_ready(pod: SimulatedPod) -> bool:
-    gates = (_condition(pod, gate.condition_type) == "True" for gate in pod.spec.readiness_gates)
-    return _containers_ready(pod) and all(gates)
+def is_ready(pod: SimulatedPod, containers_ready: bool) -> bool:
+    """Whether the pod is, with containers that are or are not."""
+    gates = (condition(pod, gate.condition_type) == "True" for gate in pod.spec.readiness_gates)
+    return containers_ready and all(gates)
 
 
 # What a kubelet would write
@@ -143,16 +213,13 @@ def _is_ready(pod: SimulatedPod) -> bool:
 def running_status(pod: SimulatedPod, host_ip: str, pod_ip: str, now: datetime) -> dict[str, Any]:
     """The status of a pod whose containers run, as a patch's tree."""
     started = pod.status.start_time or now
-    ready = _containers_ready(pod)
+    ready = is_told_ready(pod)
     return {
         "observedGeneration": pod.metadata.generation,
         "phase": "Running",
         "startTime": wire_time(started),
-        "hostIP": host_ip,
-        "hostIPs": [{"ip": host_ip}],
-        "podIP": pod_ip,
-        "podIPs": [{"ip": pod_ip}],
-        "conditions": _conditions(pod, now, containers_ready=ready, ready=_is_ready(pod)),
+        **addresses(host_ip, pod_ip),
+        "conditions": conditions(pod, now, containers_ready=ready),
         "containerStatuses": [
             _container_status(pod, one, {"running": {"startedAt": wire_time(started)}}, ready=ready)
             for one in pod.spec.containers
@@ -171,40 +238,54 @@ def running_status(pod: SimulatedPod, host_ip: str, pod_ip: str, now: datetime) 
     }
 
 
+def addresses(host_ip: str, pod_ip: str) -> dict[str, Any]:
+    """The part of a status that says where a pod is."""
+    return {"hostIP": host_ip, "hostIPs": [{"ip": host_ip}], "podIP": pod_ip, "podIPs": [{"ip": pod_ip}]}
+
+
 def finished_status(pod: SimulatedPod, now: datetime, *, killed: bool = False) -> dict[str, Any]:
     """The status of a pod whose containers have ended, by themselves or because the pod was deleted."""
     started = pod.status.start_time or now
-    code = _KILLED if killed else int(_seconds(pod.metadata.annotations.get(EXIT_CODE), 0))
+    code = KILLED if killed else int(_seconds(pod.metadata.annotations.get(EXIT_CODE), 0))
     reason = "PodCompleted" if code == 0 else "PodFailed"
     ended = [(one, {"terminated": _terminated(pod, one, code, started, now)}) for one in pod.spec.containers]
     return {
         "observedGeneration": pod.metadata.generation,
         "phase": "Succeeded" if code == 0 else "Failed",
-        "conditions": _conditions(pod, now, containers_ready=False, ready=False, reason=reason),
+        "conditions": conditions(pod, now, containers_ready=False, reason=reason),
         "containerStatuses": [_container_status(pod, one, state, ready=False) for one, state in ended],
     }
 
 
-def _conditions(
-    pod: SimulatedPod, now: datetime, *, containers_ready: bool, ready: bool, reason: str = ""
+def conditions(
+    pod: SimulatedPod,
+    now: datetime,
+    *,
+    containers_ready: bool,
+    initialized: bool = True,
+    reason: str = "",
+    message: str = "",
 ) -> list[dict[str, Any]]:
+    """The conditions that change; `reason` is that of a pod that has ended."""
     wanted = {
         "PodReadyToStartContainers": not reason,
-        "Initialized": True,
+        "Initialized": initialized,
         "ContainersReady": containers_ready,
-        "Ready": ready,
+        "Ready": is_ready(pod, containers_ready),
     }
     why = reason or "ContainersNotReady"
     written = []
     for kind, value in wanted.items():
         # A condition that stays as it is keeps its transition time: only a change is written.
-        if _condition(pod, kind) == _truth(value):
+        if condition(pod, kind) == truth(value):
             continue
-        told = {} if value else {"reason": why}
+        told = {} if value else {"reason": why if kind != "Initialized" else "ContainersNotInitialized"}
+        if message and not value:
+            told["message"] = message
         written.append(
             {
                 "type": kind,
-                "status": _truth(value),
+                "status": truth(value),
                 "lastProbeTime": None,
                 "lastTransitionTime": wire_time(now),
                 "observedGeneration": pod.metadata.generation,
@@ -223,10 +304,12 @@ def _container_status(
         "name": one.name,
         "image": one.image,
         "imageID": f"simulated://{one.image}",
-        "containerID": _container_id(pod, one),
+        "containerID": container_id(pod, one),
         "ready": ready,
         "started": "running" in state,
-        "restartCount": 0,
+        "restartCount": next(
+            (known.restart_count for known in pod.status.container_statuses if known.name == one.name), 0
+        ),
         "state": state,
     }
 
@@ -239,12 +322,13 @@ def _terminated(
         "reason": "Completed" if code == 0 else "Error",
         "startedAt": wire_time(start),
         "finishedAt": wire_time(end),
-        "containerID": _container_id(pod, one),
+        "containerID": container_id(pod, one),
     }
 
 
-def _container_id(pod: SimulatedPod, one: SimulatedContainer) -> str:
-    return f"simulated://{pod.metadata.uid}-{one.name}"
+def container_id(pod: SimulatedPod, one: SimulatedContainer, attempt: int = 0) -> str:
+    """What tells one life of a container from others."""
+    return f"simulated://{pod.metadata.uid}-{one.name}" + (f"-{attempt}" if attempt else "")
 
 
 def wire_time(moment: datetime) -> str:

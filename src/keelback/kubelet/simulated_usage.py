@@ -11,7 +11,8 @@ from typing import Final
 
 from keelback.apimachinery import quantity
 from keelback.kubelet.simulated_config import SimulatedNode
-from keelback.kubelet.simulated_pods import PREFIX, SimulatedPod
+from keelback.kubelet.simulated_manners import PREFIX
+from keelback.kubelet.simulated_pods import SimulatedPod
 
 CPU_USAGE: Final = PREFIX + "cpu-usage"  # a quantity for each container, or container=quantity with commas between
 MEMORY_USAGE: Final = PREFIX + "memory-usage"  # the same; both may change at any time
