@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from keelback.cli import components
 
         return components.run(component, arguments[1:])
+    if component == "sim":
+        return _sim(arguments[1:])
     given = parser().parse_args(arguments)
     try:
         return int(given.run(given) or 0)
@@ -135,6 +138,9 @@ def parser() -> argparse.ArgumentParser:
     _access_flags(simulate)
     simulate.set_defaults(run=_simulate)
 
+    sim = commands.add_parser("sim", help="play a scenario in virtual time, and report", add_help=False)
+    sim.add_argument("arguments", nargs=argparse.REMAINDER)
+
     doctor = commands.add_parser("doctor", help="say what this machine can do, and how to get what is missing")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)
@@ -219,6 +225,11 @@ def _envtest_path(_given: argparse.Namespace) -> int:
     from keelback.cli import envtest
 
     return envtest.path()
+
+
+def _sim(arguments: Sequence[str]) -> int:
+    # A program of its own: it is made of the library for tests, on which nothing else here rests.
+    return subprocess.run([sys.executable, "-m", "keelback.testing.sim", *arguments], check=False).returncode
 
 
 def _explain(given: argparse.Namespace) -> int:

@@ -1,0 +1,20 @@
+"""How many nodes the trace needs so that nobody waits for longer than a minute."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from keelback.testing import scenario, scenario_run
+
+TRACE = scenario.read(Path(__file__).parent / "trace.yaml")
+
+
+def longest_wait(nodes):
+    """In seconds, with so many of the trace's nodes."""
+    outcome = scenario_run.run(replace(TRACE, nodes=TRACE.nodes[:nodes]))
+    return max(outcome.scheduling_seconds)
+
+
+def test_six_nodes_are_enough_and_five_are_not():
+    """With five, pods wait until reports have ended."""
+    assert longest_wait(6) < 60
+    assert longest_wait(5) > 60

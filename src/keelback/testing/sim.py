@@ -1,0 +1,56 @@
+"""`keelback sim`: a scenario file carried out in virtual time, and its report."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from keelback.component import logs
+from keelback.testing import scenario, scenario_report, scenario_run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one scenario; its exit status."""
+    parser = argparse.ArgumentParser(prog="keelback sim", description=__doc__)
+    parser.add_argument("file", type=Path, help="the scenario (docs/simulations.md)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report as HTML")
+    parser.add_argument("--svg", type=Path, metavar="FOLDER", help="write each chart as SVG")
+    parser.add_argument("--seed", type=int, help="another one than the scenario's")
+    given = parser.parse_args(argv)
+    # What components say of a node that is cut off, again and again, is no news to who cut it off.
+    logs.configure(level=logging.ERROR)
+    try:
+        wanted = scenario.read(given.file, seed=given.seed)
+        began = time.monotonic()
+        outcome = scenario_run.run(wanted, _progress(wanted.duration))
+    except (scenario.ScenarioError, OSError) as error:
+        print(f"keelback sim: {error}", file=sys.stderr)
+        return 1
+    simulated, real = scenario_report.clock(wanted.duration), time.monotonic() - began
+    print(f"{simulated} of simulated time on {len(wanted.nodes)} nodes, in {real:.1f} s")
+    print("\n".join(scenario_report.text(outcome)))
+    if given.output is not None:
+        given.output.write_text(scenario_report.page(given.file.stem, wanted, outcome))
+        print(f"The report is {given.output}")
+    if given.svg is not None:
+        given.svg.mkdir(parents=True, exist_ok=True)
+        for name, svg in scenario_report.charts(outcome).items():
+            (given.svg / f"{name}.svg").write_text(svg)
+    return 0
+
+
+def _progress(duration: float) -> scenario_run.Progress:
+    def say(seconds: float) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if seconds >= duration else ""
+            print(f"\r{scenario_report.clock(seconds)} of {scenario_report.clock(duration)}", end=end, file=sys.stderr)
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())
