@@ -13,7 +13,9 @@ _PROCESS = Path("/proc/self")
 
 def add(metrics: Registry) -> None:
     """Show them. Where there is no /proc there are none."""
-    if not _PROCESS.is_dir():
+    try:
+        kernel, fields = Path("/proc/stat").read_text(), _fields()
+    except OSError:
         return
     cpu = metrics.counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.")
     resident = metrics.gauge("process_resident_memory_bytes", "Resident memory size in bytes.")
@@ -22,11 +24,8 @@ def add(metrics: Registry) -> None:
     most_files = metrics.gauge("process_max_fds", "Maximum number of open file descriptors.")
     started = metrics.gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.")
     ticks, page_bytes = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    boot = next(
-        int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
-    )
-    # Fields of proc(5) after the command's name, which may have blanks in it.
-    started.set(boot + int(_fields()[19]) / ticks)
+    boot = next(int(line.split()[1]) for line in kernel.splitlines() if line.startswith("btime "))
+    started.set(boot + int(fields[19]) / ticks)
 
     def refresh() -> None:
         fields = _fields()
@@ -40,4 +39,5 @@ def add(metrics: Registry) -> None:
 
 
 def _fields() -> list[str]:
+    """Those of proc(5) after the command's name, which may have blanks in it."""
     return (_PROCESS / "stat").read_text().rpartition(")")[2].split()
