@@ -16,7 +16,7 @@ from keelback.component import event_loop
 from keelback.component.metrics import Registry
 from keelback.component.serving import Server, server_context
 from keelback.concurrency.clock import SystemClock
-from keelback.storage import etcd, sqlite
+from keelback.storage import sqlite
 from keelback.storage.protocol import Store
 
 TOKENS = 'bench-token,bench,bench,"system:masters"\nquiet-token,quiet,quiet\nflood-token,flood,flood\n'
@@ -27,6 +27,8 @@ async def main(folder: Path, is_fair: bool, servers: tuple[str, ...]) -> None:
     keys = pki.ensure_cluster_pki(folder / "pki", clock.now())
     store: Store
     if servers:
+        from keelback.storage import etcd  # gRPC is 13 MB, which a server on SQLite does without
+
         store = await etcd.open_store(servers, clock)
     else:
         store = await sqlite.open_store(folder / "store.db", clock)

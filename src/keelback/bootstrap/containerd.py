@@ -14,7 +14,6 @@ import msgspec
 from keelback.bootstrap.processes import Process, running_as
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
-from keelback.cri.containerd import CRIRuntime
 from keelback.cri.runtime import ContainerRuntimeError
 from keelback.network.namespaces import Namespaces, spawn
 
@@ -212,6 +211,8 @@ class Containerd:
             await self.clock.sleep(_POLL_SECONDS)
 
     async def _wait_answer(self, deadline: float) -> None:
+        from keelback.cri.containerd import CRIRuntime  # 13 MB with gRPC: only where nodes are real
+
         runtime = CRIRuntime(self.socket, self.clock)
         try:
             while True:
