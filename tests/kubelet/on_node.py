@@ -9,6 +9,8 @@ import json
 import sys
 from pathlib import Path
 
+import grpc
+
 from keelback.api.core_v1 import (
     ConfigMap,
     ConfigMapEnvSource,
@@ -18,7 +20,9 @@ from keelback.api.core_v1 import (
     EnvVar,
     EnvVarSource,
     ExecAction,
+    GRPCAction,
     HTTPGetAction,
+    ImageVolumeSource,
     LocalObjectReference,
     ObjectFieldSelector,
     Pod,
@@ -206,12 +210,56 @@ async def pulls(world) -> None:
             world.work(a_pod(name, container, image_pull_secrets=secrets))
             await world.until(lambda name=name: phase(world, name) == "Running")
             assert len(registry.pulls) == expected, (policy, registry.pulls)
+        count = len(registry.pulls)
+        shown = Volume(name="v", image=ImageVolumeSource(reference=image, pull_policy="Always"))
+        reads = shell("c", "busybox ls -l /v/bin", volume_mounts=(VolumeMount(name="v", mount_path="/v"),))
+        reader = world.work(a_pod("shows", reads, volumes=(shown,), image_pull_secrets=secrets, restart_policy="Never"))
+        await world.until(lambda: phase(world, "shows") == "Succeeded")
+        assert "busybox" in log_of(reader, "c")
+        assert len(registry.pulls) == count + 1
         missing = Container(name="c", image=f"{registry.address}/team/none:1")
         world.work(a_pod("missing", missing, image_pull_secrets=secrets))
         await world.until(lambda: waiting(world, "missing") == "ImagePullBackOff")
         unnamed = Container(name="c", image="Upper")
         world.work(a_pod("unnamed", unnamed))
         await world.until(lambda: waiting(world, "unnamed") == "InvalidImageName")
+
+
+async def probes(world) -> None:
+    """A server that speaks grpc.health.v1 stays as long as it is well; where nobody answers there is a restart."""
+    answers: list[str] = []
+
+    async def check(request: bytes, _: object) -> bytes:
+        service = request[2:].decode()
+        answers.append(service)
+        # HealthCheckResponse: field 1 is the status, 1 is SERVING and 2 is NOT_SERVING.
+        return b"\x08\x02" if service == "ill" else b"\x08\x01"
+
+    method = grpc.unary_unary_rpc_method_handler(check)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),))
+    port = server.add_insecure_port(f"{world.node.config.node_ips[0]}:0")
+    await server.start()
+    try:
+        for name, action in (
+            ("well", GRPCAction(port=port)),
+            ("named", GRPCAction(port=port, service="named")),
+            ("ill", GRPCAction(port=port, service="ill")),
+            ("wrong", GRPCAction(port=port + 1)),
+        ):
+            probe = Probe(grpc=action, period_seconds=1, failure_threshold=1, termination_grace_period_seconds=1)
+            # On the network of the node, where the server is.
+            world.work(a_pod(name, shell("c", "exec busybox sleep 1000", liveness_probe=probe), host_network=True))
+
+        def restarts(name: str) -> int:
+            told = world.statuses.get(name, PodStatus()).container_statuses
+            return told[0].restart_count if told else 0
+
+        await world.until(lambda: restarts("ill") and restarts("wrong"))
+        await world.until(lambda: answers.count("") > 2 and answers.count("named") > 2)
+        assert (restarts("well"), restarts("named")) == (0, 0)
+    finally:
+        await server.stop(None)
 
 
 def phase(world, name: str) -> str:
@@ -226,7 +274,7 @@ def waiting(world, name: str) -> str:
 
 async def main() -> None:
     world = a_world(*sys.argv[2:5])
-    scenario = {"lives": lives, "ends": ends, "adopts": adopts, "pulls": pulls}[sys.argv[1]]
+    scenario = {"lives": lives, "ends": ends, "adopts": adopts, "pulls": pulls, "probes": probes}[sys.argv[1]]
     try:
         async with asyncio.timeout(60):
             await scenario(world)

@@ -57,7 +57,7 @@ def node() -> Iterator[NodeEnvironment]:
                 directory.parent.rmdir()
 
 
-@pytest.mark.parametrize("scenario", ["lives", "ends", "adopts", "pulls"])
+@pytest.mark.parametrize("scenario", ["lives", "ends", "adopts", "pulls", "probes"])
 def test_a_pod_on_containerd(node: NodeEnvironment, scenario: str, tmp_path: Path) -> None:
     script = Path(__file__).with_name("on_node.py")
     output = tmp_path / "output"

@@ -177,6 +177,38 @@ def test_a_readiness_probe_decides_about_ready_and_restarts_nothing(scenario, ma
     scenario(body)
 
 
+def test_readiness_is_not_asked_about_before_its_initial_delay(scenario, make_pod):
+    async def body(world):
+        probe = Probe(exec=ExecAction(command=("true",)), initial_delay_seconds=30, period_seconds=5)
+        world.work(make_pod(Container(name="web", image="web:1", readiness_probe=probe)))
+        await world.until(lambda: world.status and world.container().started, advance=0.1)
+        started = world.clock.monotonic()
+        await world.until(world.is_ready, advance=0.5)
+        # The first probe comes at a random moment of a period; each step of the clock may be half a second too long.
+        assert 30 <= world.clock.monotonic() - started <= 37
+        assert world.container().restart_count == 0
+
+    scenario(body)
+
+
+def test_each_failing_liveness_probe_counts_one_more_restart(scenario, make_pod):
+    async def body(world):
+        probe = Probe(exec=ExecAction(command=("false",)), period_seconds=1, failure_threshold=1)
+        world.work(make_pod(Container(name="web", image="web:1", liveness_probe=probe)))
+        counts = [0]
+
+        def has_restarted_five_times():
+            if world.status and world.status.container_statuses:
+                counts.append(world.container().restart_count)
+            return counts[-1] == 5
+
+        await world.until(has_restarted_five_times, advance=2)
+        assert sorted(counts) == counts
+        assert set(counts) == set(range(6))
+
+    scenario(body)
+
+
 def test_a_deleted_pod_leaves_nothing(scenario, make_pod):
     async def body(world):
         container = Container(name="web", image="web:1", volume_mounts=(VolumeMount(name="m", mount_path="/m"),))

@@ -61,8 +61,7 @@ async def kill_by_id(
     pod: Pod, observed: PodRuntime, container_id: str, message: str, grace_seconds: float, node: NodeServices
 ) -> None:
     """Stop one container of the pod; one that is gone already is no matter."""
-    sandbox = observed.sandbox
-    ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else ""
+    ip = observed.ip_of(pod, node.config.node_ips)
     for one in observed.containers:
         if one.container.id == container_id:
             await kill_container(pod, one, message, grace_seconds, node, ip)
@@ -76,8 +75,7 @@ async def kill_pod(
     drained: asyncio.Task[None] | None = None,
 ) -> None:
     """Stop all containers, the sidecars after the others and in reverse order, then the sandboxes."""
-    sandbox = observed.sandbox
-    ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else pod.status.pod_ip
+    ip = observed.ip_of(pod, node.config.node_ips)
     began = node.clock.monotonic()
     sidecar_names = [one.name for one in pods.sidecars(pod.spec)]
     started = []

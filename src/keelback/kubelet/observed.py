@@ -6,10 +6,11 @@ The labels on sandboxes and containers are the only memory: a restarted kubelet 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from keelback.api.core_v1 import Pod
 from keelback.cri.runtime import ContainerRuntime, NotFound
 from keelback.cri.values import ContainerState, ContainerStatus, PodSandboxStatus, SandboxState
 
@@ -42,6 +43,13 @@ class PodRuntime:
     def sandbox(self) -> PodSandboxStatus | None:
         """The newest sandbox, in whatever state."""
         return self.sandboxes[0] if self.sandboxes else None
+
+    def ip_of(self, pod: Pod, node_ips: Sequence[str]) -> str:
+        """Where the pod is asked how it is: on the network of the node a sandbox has no address of its own."""
+        if pod.spec.host_network:
+            return node_ips[0]
+        sandbox = self.sandbox
+        return sandbox.ips[0] if sandbox is not None and sandbox.ips else pod.status.pod_ip
 
     def latest(self, name: str) -> ContainerStatus | None:
         """The newest container of that name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -52,8 +52,10 @@ class Probes:
         changed: Callable[[], None],
         unhealthy: ReportUnhealthy,
         first_delay: Callable[[float], float],
+        node_ips: Sequence[str],
     ) -> None:
         self.pod = pod
+        self._node_ips = node_ips
         self._runtime = runtime
         self._clock = clock
         self._changed = changed
@@ -71,8 +73,7 @@ class Probes:
     def follow(self, pod: Pod, observed: PodRuntime, *, stopping: bool = False) -> None:
         """Probe the containers that run, and stop probing those that do not."""
         self.pod = pod
-        sandbox = observed.sandbox
-        self._pod_ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else pod.status.pod_ip
+        self._pod_ip = observed.ip_of(pod, self._node_ips)
         wanted: set[tuple[str, Sort]] = set()
         for one in pods.all_containers(pod.spec):
             status = observed.latest_in_sandbox(one.name)

@@ -132,8 +132,7 @@ class Starter:
         if hook.sleep is not None:
             await self.node.clock.sleep(hook.sleep.seconds)
             return Answer(True)
-        sandbox = self.observed.sandbox
-        ip = sandbox.ips[0] if sandbox is not None and sandbox.ips else self.node.config.node_ips[0]
+        ip = self.observed.ip_of(self.pod, self.node.config.node_ips)
         try:
             return await probe(hook, container, self.pod, container_id, ip, self.node.runtime, 600.0)
         except ValueError as error:

@@ -79,6 +79,7 @@ class PodWorker:
             self.wake,
             self._report_unhealthy,
             lambda period: node.chance.random() * period,
+            node.config.node_ips,
         )
 
     # What others may do
