@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from keelback.audit import options as audit_options
 from keelback.audit.options import AuditOptions
-from keelback.bootstrap import access_options, aggregation_options, encryption_options
+from keelback.bootstrap import access_options, aggregation_options, encryption_options, tracing_options
 from keelback.bootstrap.access_options import AccessOptions
 from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.bootstrap.encryption_options import EncryptionOptions
 from keelback.bootstrap.request_options import RequestOptions
+from keelback.bootstrap.tracing_options import TracingOptions
 from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
@@ -26,7 +27,7 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class APIServerOptions(
-    VersionOptions, AccessOptions, AuditOptions, EncryptionOptions, AggregationOptions, RequestOptions
+    VersionOptions, AccessOptions, AuditOptions, EncryptionOptions, AggregationOptions, RequestOptions, TracingOptions
 ):
     enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
@@ -143,6 +144,7 @@ FILE_FLAGS = (
     | aggregation_options.FILE_FLAGS
     | audit_options.FILE_FLAGS
     | encryption_options.FILE_FLAGS
+    | tracing_options.FILE_FLAGS
 )
 """Flags whose values are files, named from where the command was typed."""
 

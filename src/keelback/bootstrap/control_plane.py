@@ -36,6 +36,7 @@ from keelback.bootstrap.node_host import NodeHost, node_specs
 from keelback.bootstrap.node_namespace import NodeEnvironmentError
 from keelback.bootstrap.pki import ClusterPKI
 from keelback.bootstrap.processes import Process
+from keelback.bootstrap.tracing_options import traced
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import EncryptionError
@@ -188,10 +189,13 @@ class ControlPlane:
             process_metrics.add(registry)
             api = await assembly.start(store, self._api_config(keys), self._clock, self._chance, registry, (extension,))
             context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
-            servers = [Server(api.handle, context, "127.0.0.1", self._settings.port, too_large=too_large)]
+            serving: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
+            tracing = serving.tracing()
+            handle = traced(api.handle, tracing)
+            servers = [Server(handle, context, "127.0.0.1", self._settings.port, too_large=too_large)]
             if self._fabric is not None:
                 listener = namespaces.listen_in(self._fabric.path, *self._endpoint)
-                servers.append(Server(api.handle, context, listener=listener, too_large=too_large))
+                servers.append(Server(handle, context, listener=listener, too_large=too_large))
             for server in servers:
                 await server.start()
             self._write_kubeconfig(keys)
@@ -203,6 +207,8 @@ class ControlPlane:
                 async with asyncio.TaskGroup() as closing:
                     for server in servers:
                         closing.create_task(server.shutdown(_SHUTDOWN_SECONDS))
+                if tracing is not None:
+                    await tracing.close()
         finally:
             await store.close()
 

@@ -32,6 +32,7 @@ from keelback.bootstrap.standalone_options import (
     StandaloneProxyOptions,
     StandaloneSchedulerOptions,
 )
+from keelback.bootstrap.tracing_options import traced
 from keelback.client import Client, HTTPSTransport, kubeconfig
 from keelback.component.flags import FlagError
 from keelback.component.http import Request
@@ -128,8 +129,9 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         metrics = Registry()
         process_metrics.add(metrics)
         api = await assembly.start(store, config, clock, _chance(), metrics, (extension,))
+        tracing = options.tracing()
         server = Server(
-            api.termination.handle,
+            traced(api.termination.handle, tracing),
             certificates.context,
             options.bind_address,
             options.secure_port,
@@ -153,6 +155,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
                     grace_seconds=options.request_timeout,
                     sends_retry_after=options.shutdown_send_retry_after,
                 )
+                if tracing is not None:
+                    await tracing.close()
     finally:
         await store.close()
 
