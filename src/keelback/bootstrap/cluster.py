@@ -21,9 +21,10 @@ from keelback.apimachinery import kubernetes_versions
 from keelback.bootstrap import cluster_state, components, failures
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
+from keelback.bootstrap.etcd_member import EtcdMember
 from keelback.bootstrap.processes import Process
 from keelback.bootstrap.progress import Progress
-from keelback.concurrency.clock import Clock
+from keelback.concurrency.clock import Clock, SystemClock
 
 API_SECONDS = 30.0
 NODES_SECONDS = 120.0
@@ -101,6 +102,11 @@ def _settled(place: Place, wanted: Settings) -> Settings:
         raise ClusterError(
             f"cluster {place.name} has {kinds[known.simulated]} nodes, not {kinds[wanted.simulated]} ones: "
             f"keelback down --name {place.name} first"
+        )
+    if known.store != wanted.store:
+        raise ClusterError(
+            f"cluster {place.name} keeps its objects in {known.store}, not in {wanted.store}: "
+            f"keelback down --name {place.name} first, which deletes them"
         )
     changed = _changeable(known) != _changeable(wanted)
     if changed and place.process() is not None:
@@ -230,6 +236,8 @@ async def down(place: Place, progress: Progress, *, keep_data: bool = False) -> 
     if process is not None:
         progress.doing("Stopping the control plane")
         await process.stop(_STOP_SECONDS)
+    # A control plane that was killed has left it.
+    await EtcdMember(place, SystemClock()).stop()
     if place.fabric.exists() or any(_nodes(place)):
         progress.doing("Stopping the nodes")
         await _destroy_nodes(place)

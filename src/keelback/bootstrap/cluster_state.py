@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     nodes: int = 1
     simulated: bool = False
+    store: str = "sqlite"
+    """What keeps the objects: sqlite, or etcd."""
     port: int = 0
     """Where the API server listens on 127.0.0.1."""
     kubernetes_version: str = KUBERNETES_VERSION

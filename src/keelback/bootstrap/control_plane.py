@@ -11,7 +11,8 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import msgspec
 
 from keelback.apimachinery.errors import StatusError
 from keelback.audit.options import AuditError
-from keelback.bootstrap import components, failures, kubeconfigs, pki
+from keelback.bootstrap import components, failures, kubeconfigs, pki, stores
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.components import (
@@ -120,6 +121,7 @@ class ControlPlane:
         self._fabric = None if settings.simulated else Fabric(place.fabric)
         self._nodes = tuple(f"node-{index}" for index in range(settings.nodes))
         self._addresses = cluster_addresses(settings)
+        self._fleet: Any = None
         self.reporter = Reporter(place)
 
     @property
@@ -178,10 +180,8 @@ class ControlPlane:
         from keelback.component.serving import Server, server_context
         from keelback.metrics import answers
         from keelback.metrics.server import ResourceMetrics
-        from keelback.storage.sqlite import open_store
 
-        store = await open_store(self._place.data / "store" / "state.db", self._clock)
-        try:
+        async with self._store() as store:
             options: MetricsServerOptions = components.parse("metrics-server", self._arguments("metrics-server"))
             usage = ResourceMetrics(self._clock, options.metric_resolution)
             extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
@@ -209,8 +209,21 @@ class ControlPlane:
                         closing.create_task(server.shutdown(_SHUTDOWN_SECONDS))
                 if tracing is not None:
                     await tracing.close()
-        finally:
-            await store.close()
+
+    def _store(self) -> AbstractAsyncContextManager[Any]:
+        """What keeps the objects, from its opening to its end."""
+        if self._settings.store == "etcd":
+            from keelback.bootstrap.etcd_member import EtcdMember
+
+            return EtcdMember(self._place, self._clock).serving()
+        return self._file()
+
+    @contextlib.asynccontextmanager
+    async def _file(self) -> AsyncIterator[Any]:
+        from keelback.storage.sqlite import open_store
+
+        async with await open_store(self._place.data / "store" / "state.db", self._clock) as store:
+            yield store
 
     async def _run_components(self, api: Any, keys: ClusterPKI, usage: Any) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -258,12 +271,18 @@ class ControlPlane:
         client = api.client(identity, "kubelet")
         options: KubeletOptions = components.parse("kubelet", self._arguments("kubelet"))
         config = simulated.SimulatedConfig(nodes=nodes, kubelet_version=options.version.git_version)
-        fleet = simulated.Fleet(config, client, self._clock)
+        fleet = self._fleet = simulated.Fleet(config, client, self._clock)
         await access.ensure(client)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run())
             reader = _account_client(api, access.ACCOUNT, access.ACCOUNT)
             tasks.create_task(usage.run(reader, lambda node: fleet.resource_metrics(node.metadata.name)))
+
+    async def _ask_fleet(self, node_name: str, request: Any) -> Any:
+        """What the kubelet of one of the simulated nodes answers."""
+        if self._fleet is None:
+            raise ConnectionError(f"the kubelet of node {node_name} is not there yet")
+        return await self._fleet.answer(request)
 
     async def _run_scheduler(self, api: Any) -> None:
         from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
@@ -318,6 +337,7 @@ class ControlPlane:
             kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,
+            simulated_kubelets=self._ask_fleet if self._settings.simulated else None,
             endpoint=self._endpoint,
             service_cidr=str(self._addresses.services),
             service_ip=self._addresses.service_ip,
@@ -337,6 +357,8 @@ class ControlPlane:
             encryption=options.encryption(),
             request_limits=options.request_limits(),
             hostname=socket.gethostname(),
+            compact=stores.compactor(self._settings.store == "etcd"),
+            store_is_shared=self._settings.store == "etcd",
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),
         )
 

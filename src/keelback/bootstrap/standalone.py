@@ -119,7 +119,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         request_limits=options.request_limits(),
         profiling=options.profiling,
         hostname=socket.gethostname(),
-        compact=stores.compactor(options),
+        compact=stores.compactor(bool(options.etcd_servers), options.etcd_compaction_interval),
         store_is_shared=bool(options.etcd_servers),
     )
     store = await stores.open_store(options, clock)

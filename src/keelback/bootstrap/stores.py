@@ -13,6 +13,7 @@ from keelback.storage import compaction
 from keelback.storage.protocol import Store
 
 DEFAULT_PREFIX = "/registry"
+COMPACTION_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class StoreOptions(EtcdOptions):
 
     storage_file: Annotated[str, "The SQLite file of the store. This or --etcd-servers is needed."] = ""
     etcd_compaction_interval: Annotated[Duration, "How often etcd is compacted; 0 leaves that to somebody else."] = (
-        300.0
+        COMPACTION_SECONDS
     )
 
     def __post_init__(self) -> None:
@@ -69,10 +70,12 @@ async def open_store(options: StoreOptions, clock: Clock) -> Store:
     return await sqlite.open_store(Path(options.storage_file), clock)
 
 
-def compactor(options: StoreOptions) -> Callable[[Any, Clock], Awaitable[NoReturn]]:
-    """What keeps the store small."""
-    if not options.etcd_servers:
+def compactor(
+    is_etcd: bool, interval_seconds: float = COMPACTION_SECONDS
+) -> Callable[[Any, Clock], Awaitable[NoReturn]]:
+    """What keeps a store small; the interval is etcd's."""
+    if not is_etcd:
         return compaction.run
     from keelback.storage import etcd_compaction
 
-    return etcd_compaction.runner(options.etcd_compaction_interval)
+    return etcd_compaction.runner(interval_seconds)

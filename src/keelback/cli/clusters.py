@@ -258,6 +258,7 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
         name=place.name,
         nodes=nodes,
         simulated=simulated,
+        store=given.store or (known.store if known is not None else "sqlite"),
         port=given.api_port,
         kubernetes_version=version,
         arguments=arguments,

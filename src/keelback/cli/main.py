@@ -180,6 +180,9 @@ def _start_flags(command: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help=f"the minor version of Kubernetes to be, {CHOICE} (default: as before, {KUBERNETES_VERSION} at first)",
     )
+    command.add_argument(
+        "--store", choices=("sqlite", "etcd"), default=None, help="what keeps the objects (default: as before, sqlite)"
+    )
     command.add_argument("--api-port", type=int, default=0, metavar="PORT", help="on 127.0.0.1 (default: a free one)")
     for component in COMPONENT_ARGUMENTS:
         command.add_argument(
