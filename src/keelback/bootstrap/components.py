@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from keelback.audit import options as audit_options
 from keelback.audit.options import AuditOptions
-from keelback.bootstrap import access_options, aggregation_options, encryption_options, tracing_options
+from keelback.bootstrap import access_options, aggregation_options, config_files, encryption_options, tracing_options
 from keelback.bootstrap.access_options import AccessOptions
 from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
@@ -98,6 +98,7 @@ class SchedulerOptions(VersionOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletOptions(VersionOptions):
+    config: Annotated[str, "A KubeletConfiguration file; flags go before what it says."] = ""
     max_pods: Annotated[int, "How many pods the node takes."] = 110
     pods_per_core: Annotated[int, "How many pods the node takes for each core; 0 for any number."] = 0
     node_labels: Annotated[Mapping[str, str], "Labels of the node."] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class KubeletOptions(VersionOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyOptions(VersionOptions):
-    pass
+    config: Annotated[str, "A KubeProxyConfiguration file; flags go before what it says."] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ def arguments(settings: Settings, component: str) -> tuple[str, ...]:
 
 
 FILE_FLAGS = (
-    frozenset({"token-auth-file"})
+    frozenset({"config", "token-auth-file"})
     | access_options.FILE_FLAGS
     | aggregation_options.FILE_FLAGS
     | audit_options.FILE_FLAGS
@@ -176,7 +177,8 @@ def check(settings: Settings) -> None:
 def parse(component: str, arguments: tuple[str, ...]) -> Any:
     """The component's options from `name=value` texts, with or without leading dashes. Raises ClusterError."""
     try:
-        return flags.parse(OPTIONS[component], [f"--{argument.lstrip('-')}" for argument in arguments])
+        given = [f"--{argument.lstrip('-')}" for argument in arguments]
+        return config_files.parse(component, OPTIONS[component], given)
     except flags.FlagError as error:
         known = ", ".join(f"--{flag.name}" for flag in flags.flags_of(OPTIONS[component])) or "none"
         raise ClusterError(f"{component}: {error}. Flags that it has: {known}") from error

@@ -13,7 +13,7 @@ from keelback.bootstrap.cluster_state import ClusterError
 
 def run(component: str, arguments: Sequence[str]) -> int:
     """Run one component until told to end; its exit status."""
-    from keelback.bootstrap import standalone
+    from keelback.bootstrap import config_files, standalone
     from keelback.bootstrap.standalone_options import OPTIONS
     from keelback.component import flags, logs
 
@@ -23,7 +23,7 @@ def run(component: str, arguments: Sequence[str]) -> int:
         return 0
     logs.configure()
     try:
-        given = flags.parse(options, arguments)
+        given = config_files.parse(component, options, arguments)
         _serve(standalone.run(component, given))
     except flags.FlagError as error:
         print(f"keelback {component}: {error}", file=sys.stderr)
