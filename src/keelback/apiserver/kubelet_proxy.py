@@ -6,9 +6,9 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -32,8 +32,12 @@ from keelback.concurrency.clock import Clock
 
 OptionsT = TypeVar("OptionsT")
 
+AskSimulated: TypeAlias = Callable[[str, Request], Awaitable[AnyResponse]]
+"""Has the kubelet of a simulated node answer a request. Raises StatusError as it refuses, OSError where it is gone."""
+
 KUBELET_PORT = 10250
 _DIAL_SECONDS = 30.0
+_SIMULATED_LABEL = "node.keelback.dev/simulated"
 _HOP_HEADERS = frozenset(
     ("connection", "host", "transfer-encoding", "content-length", "authorization", "upgrade", "keep-alive", "te")
 )
@@ -57,6 +61,7 @@ class KubeletProxy:
         make_socket: Callable[[], socket.socket] | None,
         clock: Clock,
         chance: random.Random | None = None,
+        simulated: AskSimulated | None = None,
     ) -> None:
         self._lookup = lookup
         self._binder = binder
@@ -67,6 +72,7 @@ class KubeletProxy:
         self._make_socket = make_socket
         self._clock = clock
         self._chance = chance or random.Random(0)
+        self._ask_simulated = simulated
         self._kubelets: dict[str, HTTPSTransport] = {}
 
     async def pod_log(self, context: RequestContext) -> AnyResponse:
@@ -80,8 +86,10 @@ class KubeletProxy:
         meta = pod.metadata
         path = f"/containerLogs/{meta.namespace}/{meta.name}/{container}"
         request = Request("GET", path, urlencode(query), {"accept": "text/plain, */*"})
-        answer = await self._stream(await self._kubelet(pod.spec.node_name), request, tells_why=True)
-        if is_upgrade(context.request, "websocket"):
+        answer = await self._simulated(pod.spec.node_name, request)
+        if answer is None:
+            answer = await self._stream(await self._kubelet(pod.spec.node_name), request, tells_why=True)
+        if is_upgrade(context.request, "websocket") and isinstance(answer, StreamingResponse):
             return websocket_stream.respond(context.request, answer.serve)
         return answer
 
@@ -103,7 +111,7 @@ class KubeletProxy:
         await self._check_may_create(context)
         pod = await self._running(context)
         path = f"/portForward/{pod.metadata.namespace}/{pod.metadata.name}"
-        return await self._pass_on(await self._kubelet(pod.spec.node_name), context, path, context.request.query)
+        return await self._connected(pod.spec.node_name, context, path, context.request.query)
 
     async def _remote_command(
         self, context: RequestContext, verb: str, options: connect_options.Streams
@@ -112,7 +120,26 @@ class KubeletProxy:
         container = self._container(pod, options.container, verb)
         path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
         query = urlencode(connect_options.kubelet_query(options))
-        return await self._pass_on(await self._kubelet(pod.spec.node_name), context, path, query)
+        return await self._connected(pod.spec.node_name, context, path, query)
+
+    async def _connected(self, node_name: str, context: RequestContext, path: str, query: str) -> AnyResponse:
+        """The client's connection joined with the kubelet of a node."""
+        given = context.request
+        request = Request(given.method, path, query, given.headers, given.body)
+        answer = await self._simulated(node_name, request)
+        return answer or await self._pass_on(await self._kubelet(node_name), context, path, query)
+
+    async def _simulated(self, node_name: str, request: Request) -> AnyResponse | None:
+        """What the kubelet of a simulated node answers; None for a node that is none."""
+        if self._ask_simulated is None:
+            return None
+        node = await self._lookup.get(Node, node_name)
+        if _SIMULATED_LABEL not in node.metadata.labels:
+            return None
+        try:
+            return await self._ask_simulated(node_name, request)
+        except OSError as error:
+            raise errors.InternalError(f"error dialing backend: {error}") from error
 
     async def _check_may_create(self, context: RequestContext) -> None:
         """Over WebSocket these requests are GETs; the right to read must not be enough. Raises Forbidden."""
@@ -277,7 +304,7 @@ class KubeletProxy:
 
     async def _kubelet(self, node_name: str) -> HTTPSTransport:
         node = await self._lookup.get(Node, node_name)
-        if "node.keelback.dev/simulated" in node.metadata.labels:
+        if _SIMULATED_LABEL in node.metadata.labels:
             raise errors.BadRequest(
                 f"containers on node {node_name} are simulated: there is nothing to read or to enter"
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from keelback.component.http import query_flag
 from keelback.concurrency.clock import Clock
 
 _CHUNK = 1 << 16
@@ -26,6 +27,37 @@ class LogOptions:
     timestamps: bool = False
     limit_bytes: int = -1
     stream: str = ""
+
+
+def options_of(values: Mapping[str, str], now: datetime) -> LogOptions:
+    """What the query of a kubelet's `containerLogs` asks of a log. Raises ValueError."""
+
+    def number(name: str) -> int:
+        text = values.get(name, "")
+        if not text:
+            return -1
+        if not text.isdigit():
+            raise ValueError(f"invalid {name}: {text!r}")
+        return int(text)
+
+    since = None
+    seconds = number("sinceSeconds")
+    try:
+        if values.get("sinceTime"):
+            since = datetime.fromisoformat(values["sinceTime"].replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ValueError(f"invalid sinceTime: {error}") from error
+    if seconds >= 0:
+        since = now - timedelta(seconds=seconds)
+    stream = values.get("stream", "")
+    return LogOptions(
+        follow=query_flag(values.get("follow")),
+        tail_lines=number("tailLines"),
+        since=since,
+        timestamps=query_flag(values.get("timestamps")),
+        limit_bytes=number("limitBytes"),
+        stream="" if stream in ("", "All") else stream.lower(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
@@ -173,7 +172,10 @@ class KubeletServer:
     async def _logs(self, request: Request, namespace: str, name: str, container: str) -> AnyResponse:
         worker = self._worker(namespace, name)
         values = query_values(request.query)
-        options = log_options(values, self._kubelet.clock.now())
+        try:
+            options = logs.options_of(values, self._kubelet.clock.now())
+        except ValueError as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
         if container not in pods.container_names(worker.pod.spec):
             text = f'container "{container}" not found in pod "{name}"'
             raise _Refused(HTTPStatus.NOT_FOUND, text)
@@ -257,37 +259,6 @@ class KubeletServer:
         command = query_values(request.query).get("cmd", "").split(" ")
         result = await self._kubelet.runtime.exec_sync(status.container.id, command, 60.0)
         return Response(200, _PLAIN, result.stdout + result.stderr)
-
-
-def log_options(values: Mapping[str, str], now: datetime) -> logs.LogOptions:
-    """What the query asks of a log. Raises an answer of 400."""
-
-    def number(name: str) -> int:
-        text = values.get(name, "")
-        if not text:
-            return -1
-        if not text.isdigit():
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"invalid {name}: {text!r}")
-        return int(text)
-
-    since = None
-    seconds = number("sinceSeconds")
-    try:
-        if values.get("sinceTime"):
-            since = datetime.fromisoformat(values["sinceTime"].replace("Z", "+00:00"))
-    except ValueError as error:
-        raise _Refused(HTTPStatus.BAD_REQUEST, f"invalid sinceTime: {error}") from error
-    if seconds >= 0:
-        since = now - timedelta(seconds=seconds)
-    stream = values.get("stream", "")
-    return logs.LogOptions(
-        follow=query_flag(values.get("follow")),
-        tail_lines=number("tailLines"),
-        since=since,
-        timestamps=query_flag(values.get("timestamps")),
-        limit_bytes=number("limitBytes"),
-        stream="" if stream in ("", "All") else stream.lower(),
-    )
 
 
 def _wanted(request: Request) -> Wanted:

@@ -11,6 +11,7 @@ import heapq
 import ipaddress
 import itertools
 import random
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from keelback.api.core_v1 import Pod
 from keelback.apimachinery.errors import NotFound, StatusError
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.client.events import EventRecorder, reference_to
+from keelback.component.http import AnyResponse, Request
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.kubelet.crash_loop import CrashLoop
@@ -32,6 +34,8 @@ from keelback.kubelet.simulated_pods import (
     is_eventful,
     running_status,
 )
+from keelback.kubelet.simulated_scripts import Scripts
+from keelback.kubelet.simulated_streams import SimulatedStreams
 from keelback.kubelet.simulated_usage import SimulatedUsage
 
 __all__ = ["Fleet", "SimulatedConfig", "SimulatedNode", "node_object", "nodes", "run"]
@@ -81,7 +85,12 @@ class Fleet:
     """All simulated nodes of one process, and their pods."""
 
     def __init__(
-        self, config: SimulatedConfig, client: Client, clock: Clock, chance: random.Random | None = None
+        self,
+        config: SimulatedConfig,
+        client: Client,
+        clock: Clock,
+        chance: random.Random | None = None,
+        scripts: Scripts | None = None,
     ) -> None:
         self._config = config
         self._client = client
@@ -98,7 +107,9 @@ class Fleet:
         self._informer = Informer(
             client, SimulatedPod, field_selector=selector, indexes=by_node, clock=clock, chance=chance
         )
-        self._usage = SimulatedUsage()
+        scripts = scripts or Scripts()
+        self._usage = SimulatedUsage(scripts.usage)
+        self._streams = SimulatedStreams(self._informer.store.get, scripts, clock)
         self._recorder = EventRecorder(client, "kubelet", "simulated", clock)
         # Only of pods that something is said of; those that are gone are forgotten.
         self._back_offs: dict[str, dict[str, CrashLoop]] = {}
@@ -130,6 +141,14 @@ class Fleet:
             raise NotFound(f"node {node_name} is not simulated here")
         on_node = self._informer.store.by_index(_BY_NODE, node_name)
         return self._usage.exposition(node, on_node, self._clock.now().timestamp())
+
+    def pods(self) -> Iterator[SimulatedPod]:
+        """The pods on its nodes."""
+        return (pod for pod in self._informer.store.list() if pod.spec.node_name in self._nodes)
+
+    async def answer(self, request: Request) -> AnyResponse:
+        """What the kubelets' HTTP API answers. Raises StatusErrors."""
+        return await self._streams.handle(request)
 
     def _observe(self, event: Change[SimulatedPod]) -> None:
         pod = event.object

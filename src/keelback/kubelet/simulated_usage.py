@@ -13,6 +13,7 @@ from keelback.apimachinery import quantity
 from keelback.kubelet.simulated_config import SimulatedNode
 from keelback.kubelet.simulated_manners import PREFIX
 from keelback.kubelet.simulated_pods import SimulatedPod
+from keelback.kubelet.simulated_scripts import UsageFunction
 
 CPU_USAGE: Final = PREFIX + "cpu-usage"  # a quantity for each container, or container=quantity with commas between
 MEMORY_USAGE: Final = PREFIX + "memory-usage"  # the same; both may change at any time
@@ -42,7 +43,8 @@ class _Counter:
 class SimulatedUsage:
     """The counters of all containers on the nodes of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: UsageFunction | None = None) -> None:
+        self._told = told
         self._containers: dict[str, dict[tuple[str, str], _Counter]] = {}
         self._nodes: dict[str, _Counter] = {}
 
@@ -59,9 +61,11 @@ class SimulatedUsage:
             if pod.status.phase != "Running" or pod.status.start_time is None:
                 continue
             started = pod.status.start_time.timestamp()
+            pod_cores, pod_memory = (None, None) if self._told is None else self._told(pod)
+            count = len(pod.spec.containers)
             for one in pod.spec.containers:
-                cores = usage_of(pod, CPU_USAGE, one.name).as_float()
-                memory = usage_of(pod, MEMORY_USAGE, one.name).value
+                cores = usage_of(pod, CPU_USAGE, one.name).as_float() if pod_cores is None else pod_cores / count
+                memory = usage_of(pod, MEMORY_USAGE, one.name).value if pod_memory is None else pod_memory // count
                 counter = known.get((pod.metadata.uid, one.name)) or _Counter(0.0, started)
                 counter.seconds += cores * max(0.0, now - counter.at)
                 counter.at = now

@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlencode
 
 from keelback.apimachinery import kubernetes_versions
 from keelback.bootstrap import kubeconfigs
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.client import kubeconfig as kubeconfig_files
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.kubelet.simulated_scripts import ExecFunction, LogFunction, PortFunction
 from keelback.testing import cluster_report, webhook_functions
 from keelback.testing.cluster_objects import Check, Objects, Source, Tree, Trees, documents, satisfied
 from keelback.testing.cluster_parts import TEST_CLIENT, TOKEN, Options, Parts
@@ -273,7 +275,50 @@ class Cluster:
         """Connect a node again. Raises NoSuchComponent."""
         self._run_now(lambda: self._parts.connect(node))
 
+    def set_usage(
+        self,
+        label_selector: str,
+        *,
+        cpu: str = "",
+        memory: str = "",
+        shared: bool = False,
+        namespace: str = _DEFAULT_NAMESPACE,
+    ) -> None:
+        """From now on each pod with these labels uses that much, as quantities; `shared`: all that run, together.
+
+        Raises ValueError in a cluster that is not made with `metrics=True`, where nobody would see it.
+        """
+        if not self.options.metrics:
+            raise ValueError("nobody measures what pods use: the cluster needs metrics=True")
+        self._run_now(lambda: self._parts.kubelets.use(label_selector, namespace, cpu, memory, is_shared=shared))
+
     # Functions of the test that take part.
+
+    def script_logs(self, function: LogFunction) -> None:
+        """Ask a function what a container's log says; None leaves it to others, and to the pod's annotations.
+
+        As all functions here it is called on the cluster's loop and must not call the cluster. They live as long as it
+        is not restored.
+        """
+        self._parts.kubelets.scripts.logs.append(function)
+
+    def script_commands(self, function: ExecFunction) -> None:
+        """Ask a function what a command does that somebody runs in a container: what it prints, or a Ran, or None."""
+        self._parts.kubelets.scripts.commands.append(function)
+
+    def script_ports(self, function: PortFunction) -> None:
+        """Ask a function what is sent back to who forwards a port of a pod and sends something there; or None."""
+        self._parts.kubelets.scripts.ports.append(function)
+
+    def logs(
+        self, pod: str, *, container: str = "", previous: bool = False, namespace: str = _DEFAULT_NAMESPACE
+    ) -> str:
+        """The log of a pod's container as the API serves it. Raises StatusError."""
+        query = {"container": container} if container else {}
+        if previous:
+            query["previous"] = "true"
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod.removeprefix('pod/')}/log"
+        return self._run(lambda: self._objects.text(path, urlencode(query)))
 
     def mutate(
         self,

@@ -125,6 +125,11 @@ class Objects:
         """The answer's tree. Raises StatusError."""
         return await self._send(method, path, query, None if body is None else json.dumps(body).encode())
 
+    async def text(self, path: str, query: str) -> str:
+        """The answer of a GET that is text, a container's log. Raises StatusError."""
+        answer = await self._client.request("GET", path, query)
+        return answer.content().decode(errors="replace")
+
     async def resource(self, name: str) -> Resource:
         """By its plural, singular, short name or kind, with its group behind a dot where one is meant.
 

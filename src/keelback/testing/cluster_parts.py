@@ -44,6 +44,7 @@ from keelback.scheduler import run as scheduler
 from keelback.scheduler.config import SchedulerConfig
 from keelback.storage import memory
 from keelback.storage.protocol import Store
+from keelback.testing.cluster_nodes import METRICS, Kubelets
 from keelback.testing.cluster_objects import Resource
 from keelback.testing.controller_functions import ControllerFunction, FunctionController
 from keelback.testing.faults import Faults
@@ -80,6 +81,8 @@ class Options:
     pod_start_seconds: float = 0.1
     pod_stop_seconds: float = 0.1
     job_seconds: float = 1.0
+    metrics: bool = False
+    """Serve metrics.k8s.io, so that autoscalers see what pods use (see `Cluster.set_usage`)."""
     disable_admission_plugins: tuple[str, ...] = ()
     kubernetes_version: KubernetesVersion = DEFAULT
     optional_versions: tuple[tuple[str, str], ...] = ()
@@ -127,6 +130,7 @@ class Parts:
         self._chance = random.Random(options.seed)
         self.faults = Faults(clock, self._derived_chance())
         self.nodes = options.simulated_nodes
+        self.kubelets = Kubelets(clock, options.heartbeat_seconds, self._is_reachable)
         self._components = self._named() if options.controllers else {}
         self._front: Server | None = None
         self._recording: asyncio.Task[None] | None = None
@@ -217,6 +221,8 @@ class Parts:
         }
         if not self.nodes:
             return found
+        if self.options.metrics:
+            found[METRICS] = _Component(lambda: self.kubelets.measure(self._client))
         if len(self.nodes) > _NODES_WITH_OWN_KUBELET:
             # A watch of pods for each of a thousand nodes is what one process should not pay.
             return {**found, "kubelets": _Component(lambda: self._run_fleet(self.nodes, "kubelet"))}
@@ -227,8 +233,9 @@ class Parts:
         return {**found, **kubelets}
 
     async def _start_server(self) -> None:
+        others = (self.kubelets.extension,) if self.options.metrics else ()
         self.api: RunningAPIServer = await assembly.start(
-            self.store, self.api_config(), self.clock, self._derived_chance(), Registry()
+            self.store, self.api_config(), self.clock, self._derived_chance(), Registry(), others
         )
 
     def api_config(self) -> APIServerConfig:
@@ -243,6 +250,7 @@ class Parts:
             kubelet_client_certificate=self.keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=self.keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=self.keys.ca.certificate_pem,
+            simulated_kubelets=self.kubelets.answer,
             aggregation=AggregationConfig(
                 client_certificate=self.keys.front_proxy_client.certificate_path,
                 client_key=self.keys.front_proxy_client.key_path,
@@ -309,6 +317,7 @@ class Parts:
         config = simulated.SimulatedConfig(
             nodes=nodes,
             kubelet_version=self.options.kubernetes_version.git_version,
+            seed=self.options.seed,
             start_seconds=self.options.pod_start_seconds,
             stop_seconds=self.options.pod_stop_seconds,
             job_seconds=self.options.job_seconds,
@@ -317,7 +326,12 @@ class Parts:
             status_seconds=30 * self.options.heartbeat_seconds,
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
-        await simulated.run(config, self._client(identity, user_agent), self.clock, self._derived_chance())
+        client = self._client(identity, user_agent)
+        fleet = simulated.Fleet(config, client, self.clock, self._derived_chance(), self.kubelets.scripts)
+        await self.kubelets.run(fleet, tuple(node.name for node in nodes))
+
+    def _is_reachable(self, node: str) -> bool:
+        return f"kubelet/{node}" not in self.faults.cut_off
 
     def _client(self, identity: UserInfo, user_agent: str, *, spares: bool = False) -> Client:
         # The server must know that this name calls from within; the client goes by way of the faults.
