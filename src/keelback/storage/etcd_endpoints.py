@@ -308,6 +308,8 @@ def _channel(server: str, tls: TLSFiles) -> Any:
 
 def _target(server: str) -> tuple[str, str]:
     """The scheme, and the address as gRPC writes it."""
+    if server.startswith("unix:///"):
+        return "http", server
     parts = urlsplit(server if "://" in server else f"http://{server}")
     host = parts.hostname
     with contextlib.suppress(ValueError):
