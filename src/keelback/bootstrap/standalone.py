@@ -40,6 +40,7 @@ from keelback.component.logs import logger
 from keelback.component.serving_certificates import ServingCertificates
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import EncryptionError
+from keelback.storage.protocol import StorageError
 
 SERVER_SECONDS = 10.0
 """How long an API server that is away is waited for at the start, as kube-controller-manager does."""
@@ -66,7 +67,7 @@ async def run(component: str, options: Any) -> None:
     with suppress(asyncio.CancelledError):
         try:
             await runners[component](options)
-        except (AuditError, EncryptionError, StatusError) as error:
+        except (AuditError, EncryptionError, StatusError, StorageError) as error:
             raise ClusterError(str(error)) from error
 
 
