@@ -53,7 +53,7 @@ class CSINodeDriver(Value):
     allocatable: VolumeNodeResources | None = None
     name: str = written("")
     node_id: str = written_as("nodeID", "")
-    topology_keys: tuple[str, ...] = ()
+    topology_keys: tuple[str, ...] | None = written(None)
 
 
 @kind("storage.k8s.io/v1", "csistoragecapacities")

@@ -43,10 +43,11 @@ class CSINodeStrategy(Strategy[CSINode]):
                 yield duplicate(f"{path}.name", driver.name)
             seen.add(driver.name)
             # Upstream does not say that it is about the keys.
-            for place, key in enumerate(driver.topology_keys):
+            keys = driver.topology_keys or ()
+            for place, key in enumerate(keys):
                 if not key:
                     yield required(path)
-                if key in driver.topology_keys[:place]:
+                if key in keys[:place]:
                     yield duplicate(path, key)
                 for complaint in names.qualified_name(key):
                     yield invalid(path, key, complaint)
