@@ -308,8 +308,13 @@ class JobReconciler:
         uncounted = status.uncounted_terminated_pods or UncountedTerminatedPods()
         noted = {*uncounted.succeeded, *uncounted.failed}
         going = {one.pod.metadata.uid for one in ended} | noted
+        # Counts are added to what is there. An answer that was lost leaves the cache behind: from a Job that has
+        # changed since nothing may be counted.
+        version = original.metadata.resource_version
         if noted:
-            await patches.write_status(self.context.client, original, original.status, status)
+            held = original.status
+            written = await patches.write_status(self.context.client, original, held, status, resource_version=version)
+            version = version if written is None else written.metadata.resource_version
         await self._untrack([pod for pod in mine if pod.metadata.uid in going and job_accounting.is_tracked(pod)])
         final = replace(
             status,
@@ -321,7 +326,7 @@ class JobReconciler:
         if verdict is not None and not final.active and not final.terminating:
             outcome, final = _finished(current, final, verdict, self.context.now())
         before = status if noted else original.status
-        await patches.write_status(self.context.client, original, before, final)
+        await patches.write_status(self.context.client, original, before, final, resource_version=version)
         await self._say(original, final, outcome)
 
     async def _untrack(self, tracked: Sequence[PodView]) -> None:

@@ -94,7 +94,8 @@ async def _run(
     caches = SharedCaches(own, clock, chance)
     made: list[tuple[Entry, Made]] = []
     enabled = [entry for entry in entries if is_enabled(entry.name, config.controllers)]
-    served = {needed: await _is_served(own, needed) for needed in {entry.needs for entry in enabled}}
+    # In the same order in each process: chance is the only thing that makes two of them differ.
+    served = {needed: await _is_served(own, needed) for needed in sorted({entry.needs for entry in enabled})}
     for entry in enabled:
         if served[entry.needs]:
             client = client_for(entry.role)

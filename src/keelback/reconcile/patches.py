@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from keelback.apimachinery.meta import Object, Value
 from keelback.client import MergePatch
 from keelback.reconcile.writer import Writer
+
+T = TypeVar("T", bound=Object)
 
 _MISSING = object()
 
@@ -39,13 +41,17 @@ def status_difference(old: Value, new: Value) -> Any:
     return {} if old == new else difference(tree(old), tree(new))
 
 
-async def write_status(client: Writer, obj: Object, old: Value, new: Value) -> bool:
-    """Patch the status of `obj` with what changed from `old` to `new`; whether anything did."""
+async def write_status(client: Writer, obj: T, old: Value, new: Value, *, resource_version: str = "") -> T | None:
+    """Patch the status of `obj` with what changed from `old` to `new`; the object after it, None where nothing did.
+
+    With a `resourceVersion` only as long as the object is at that one, for what is counted up rather than anew. Raises
+    Conflict when it is not.
+    """
     changed = status_difference(old, new)
     if not changed:
-        return False
+        return None
     metadata = obj.metadata
     # The uid makes sure that a namesake made meanwhile does not get this status.
-    patch = MergePatch({"metadata": {"uid": metadata.uid}, "status": changed})
-    await client.patch(type(obj), metadata.name, metadata.namespace, patch, "status")
-    return True
+    held = {"uid": metadata.uid} | ({"resourceVersion": resource_version} if resource_version else {})
+    patch = MergePatch({"metadata": held, "status": changed})
+    return await client.patch(type(obj), metadata.name, metadata.namespace, patch, "status")
