@@ -81,7 +81,7 @@ class UnionAuthenticator:
                 failures.append(str(failure))
                 continue
             if known is not None:
-                return Authenticated(with_authenticated_group(known.user), known.audiences)
+                return _as_member(known)
         if failures:
             raise AuthenticationFailed(aggregate(failures))
         return None if self._anonymous is None else await self._anonymous.authenticate(request)
@@ -102,7 +102,7 @@ class UnionTokenAuthenticator:
                 failures.append(str(failure))
                 continue
             if known is not None:
-                return Authenticated(with_authenticated_group(known.user), known.audiences)
+                return _as_member(known)
         # Upstream's first token authenticator always says this much; TokenReview shows it.
         raise AuthenticationFailed(aggregate(["invalid bearer token", *failures]))
 
@@ -133,6 +133,12 @@ class AnonymousAuthenticator:
 
     async def authenticate(self, request: Request) -> Authenticated | None:
         return self._known if self._paths is None or request.path in self._paths else None
+
+
+def _as_member(known: Authenticated) -> Authenticated:
+    """The caller as a member of system:authenticated. Those who are asked again and again remember it as one."""
+    user = with_authenticated_group(known.user)
+    return known if user is known.user else Authenticated(user, known.audiences)
 
 
 def bearer_token(request: Request) -> str | None:

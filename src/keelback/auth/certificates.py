@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keelback.auth.authentication import Authenticated, AuthenticationFailed
-from keelback.auth.users import CREDENTIAL_ID_KEY, UserInfo
+from keelback.auth.users import CREDENTIAL_ID_KEY, UserInfo, with_authenticated_group
 from keelback.component.http import Request
 from keelback.concurrency.clock import Clock
 
@@ -26,6 +26,7 @@ class _Known(NamedTuple):
     """What does not change about a certificate: whose it is, or why it is not good."""
 
     user: UserInfo | None
+    caller: Authenticated | None
     problem: str
     not_before: datetime
     not_after: datetime
@@ -46,11 +47,13 @@ class CertificateAuthenticator:
 
     async def authenticate(self, request: Request) -> Authenticated | None:
         der = request.peer_certificate
-        user = None if der is None else self.identify(der)
-        return None if user is None else Authenticated(user)
+        return None if der is None else self._valid(der).caller
 
     def identify(self, der: bytes) -> UserInfo | None:
         """Whose certificate it is; None if it names nobody. Raises AuthenticationFailed for one that is not good."""
+        return self._valid(der).user
+
+    def _valid(self, der: bytes) -> _Known:
         known = self._known.get(der)
         if known is None:
             if len(self._known) >= _REMEMBERED:
@@ -60,7 +63,7 @@ class CertificateAuthenticator:
             raise AuthenticationFailed(known.problem)
         if not known.not_before <= self._clock.now() <= known.not_after:
             raise AuthenticationFailed("x509: certificate has expired or is not yet valid")
-        return known.user
+        return known
 
     def _judged(self, der: bytes) -> _Known:
         certificate = x509.load_der_x509_certificate(der)
@@ -70,7 +73,8 @@ class CertificateAuthenticator:
         elif not _is_for_clients(certificate):
             problem = "x509: certificate specifies an incompatible key usage"
         user = None if problem else user_of(certificate, der)
-        return _Known(user, problem, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        caller = None if user is None else Authenticated(with_authenticated_group(user))
+        return _Known(user, caller, problem, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def user_of(certificate: x509.Certificate, der: bytes) -> UserInfo | None:

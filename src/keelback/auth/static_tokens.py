@@ -12,7 +12,7 @@ from datetime import datetime
 from keelback.api.core_v1 import Secret
 from keelback.apimachinery import errors
 from keelback.auth.authentication import Authenticated, Reader
-from keelback.auth.users import UserInfo
+from keelback.auth.users import UserInfo, with_authenticated_group
 from keelback.concurrency.clock import Clock
 
 _BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
@@ -25,7 +25,7 @@ class TokenFileAuthenticator:
     """The users of a `--token-auth-file`: lines of token, user, uid and optionally groups in quotes."""
 
     def __init__(self, users: Mapping[str, UserInfo]) -> None:
-        self._users = {token: Authenticated(user) for token, user in users.items()}
+        self._users = {token: Authenticated(with_authenticated_group(user)) for token, user in users.items()}
 
     @classmethod
     def parse(cls, text: str) -> TokenFileAuthenticator:
