@@ -169,7 +169,7 @@ def _by_certificate(der: bytes | None) -> Authenticated | None:
 def test_a_certificates_subject_is_the_user() -> None:
     known = _by_certificate(_sign(JOE, CA_KEY))
     assert known is not None
-    assert (known.user.name, known.user.groups) == ("joe", ("dev",))
+    assert (known.user.name, known.user.groups) == ("joe", ("dev", "system:authenticated"))
     assert known.user.extra["authentication.kubernetes.io/credential-id"][0].startswith("X509SHA256=")
     assert _by_certificate(None) is None
 
@@ -185,7 +185,7 @@ def test_a_servers_certificate_is_no_callers(tmp_path: Path) -> None:
 
     known = ask(node.client.certificate_pem)
     assert known is not None
-    assert (known.user.name, known.user.groups) == ("system:node:n1", ("system:nodes",))
+    assert (known.user.name, known.user.groups) == ("system:node:n1", ("system:nodes", "system:authenticated"))
     with pytest.raises(AuthenticationFailed, match="incompatible key usage"):
         ask(node.serving.certificate_pem)
     with pytest.raises(AuthenticationFailed, match="unknown authority"):
