@@ -86,6 +86,7 @@ class BuiltInParts:
             ca_pem=self._config.kubelet_ca_pem,
             make_socket=self._config.kubelet_socket,
             clock=self._clock,
+            simulated=self._config.simulated_kubelets,
         )
         for name in ("log", "exec", "attach", "portforward", "proxy"):
             route("", "v1", "pods", name, getattr(proxy, f"pod_{name}"))

@@ -13,6 +13,7 @@ from keelback.admission.webhook_client import LocalWebhook
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apiserver import request_limits
 from keelback.apiserver.aggregation_config import NO_CERTIFICATE, AggregationConfig
+from keelback.apiserver.kubelet_proxy import AskSimulated
 from keelback.apiserver.request_limits import RequestLimits
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
 from keelback.auth import authorizers, settings
@@ -43,6 +44,7 @@ class APIServerConfig:
     default_not_ready_toleration_seconds: int = DEFAULT_SECONDS
     default_unreachable_toleration_seconds: int = DEFAULT_SECONDS
     kubelet_socket: Callable[[], socket.socket] | None = None
+    simulated_kubelets: AskSimulated | None = None
     local_webhooks: Mapping[str, LocalWebhook] = field(default_factory=dict)
     """Webhooks of this process, by the host in their URL."""
     aggregation: AggregationConfig = NO_CERTIFICATE
