@@ -43,6 +43,7 @@ def read(*protocols: str) -> tuple[str, list[tuple[Opcode, bytes]]]:
             messages = []
             while (message := await socket.read()) is not None:
                 messages.append(message)
+            await socket.wait_closed()
             return head, messages
 
     return asyncio.run(play())
@@ -87,5 +88,6 @@ def test_a_client_that_goes_ends_the_stream() -> None:
             assert await socket.read() == (Opcode.BINARY, b"first")
             socket.close()
             await ended.wait()
+            await socket.wait_closed()
 
     asyncio.run(play())

@@ -61,25 +61,25 @@ def _pod(name: str, **container: Any) -> str:
     ids=["missing-image", "bad-image-name", "bad-command", "out-of-memory", "missing-config-map"],
 )
 def test_a_pod_that_cannot_run_shows_why(
-    containers: Cluster, container: dict[str, Any], path: str, reason: str, told: tuple[str, ...]
+    shared_containers: Cluster, container: dict[str, Any], path: str, reason: str, told: tuple[str, ...]
 ) -> None:
-    containers.kubectl("apply", "-f", "-", text=_pod("failing", **container))
+    shared_containers.kubectl("apply", "-f", "-", text=_pod("failing", **container))
     try:
-        containers.kubectl("wait", "pod/failing", f"--for=jsonpath={path}={reason}", "--timeout=60s")
-        described = containers.kubectl("describe", "pod", "failing")
+        shared_containers.kubectl("wait", "pod/failing", f"--for=jsonpath={path}={reason}", "--timeout=60s")
+        described = shared_containers.kubectl("describe", "pod", "failing")
         assert [one for one in told if one not in described] == [], described
     finally:
-        containers.kubectl("delete", "pod", "failing", "--grace-period=1")
+        shared_containers.kubectl("delete", "pod", "failing", "--grace-period=1")
 
 
-def test_a_pod_that_fits_nowhere_shows_why(containers: Cluster) -> None:
+def test_a_pod_that_fits_nowhere_shows_why(shared_containers: Cluster) -> None:
     requests = {"resources": {"requests": {"cpu": "1000"}}}
-    containers.kubectl("apply", "-f", "-", text=_pod("large", **requests))
+    shared_containers.kubectl("apply", "-f", "-", text=_pod("large", **requests))
     try:
         reason = '{.status.conditions[?(@.type=="PodScheduled")].reason}'
-        containers.kubectl("wait", "pod/large", f"--for=jsonpath={reason}=Unschedulable", "--timeout=30s")
-        described = containers.kubectl("describe", "pod", "large")
+        shared_containers.kubectl("wait", "pod/large", f"--for=jsonpath={reason}=Unschedulable", "--timeout=30s")
+        described = shared_containers.kubectl("describe", "pod", "large")
         assert "FailedScheduling" in described
         assert "0/2 nodes are available: 2 Insufficient cpu." in described
     finally:
-        containers.kubectl("delete", "pod", "large")
+        shared_containers.kubectl("delete", "pod", "large")

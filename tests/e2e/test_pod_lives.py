@@ -58,31 +58,37 @@ def of(container: str) -> str:
     return f"containerStatuses[?(@.name=='{container}')]"
 
 
-@pytest.mark.parametrize("way", ["exec", "http"])
-def test_hooks_run_after_the_start_and_before_the_end(pods: Cluster, way: str) -> None:
-    pods.kubectl("wait", "pod/server", "--for=condition=Ready", "--timeout=60s")
-    server = get(pods, "server")["status"]["podIP"]
+def hooked(way: str, server: str) -> Tree:
+    """A pod that asks the server for a page when it begins and when it ends, by a command or by the kubelet."""
 
-    def hook(path: str) -> Tree:
+    def hook(moment: str) -> Tree:
+        page = f"/{moment}-{way}"
         if way == "http":
-            return {"httpGet": {"host": server, "port": 8080, "path": f"/{path}-http"}}
-        return {"exec": {"command": ["wget", "-q", "-O-", f"http://{server}:8080/{path}-exec"]}}
+            return {"httpGet": {"host": server, "port": 8080, "path": page}}
+        return {"exec": {"command": ["wget", "-q", "-O-", f"http://{server}:8080{page}"]}}
 
     hooks = {"postStart": hook("begins"), "preStop": hook("ends")}
     command = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
     container = {"name": "main", "image": IMAGE, "command": command, "lifecycle": hooks}
     spec = {"terminationGracePeriodSeconds": 15, "containers": [container]}
-    tree = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"hooked-{way}"}, "spec": spec}
-    pods.kubectl("apply", "-f", "-", text=json.dumps(tree))
-    pods.kubectl("wait", f"pod/hooked-{way}", "--for=condition=Ready", "--timeout=60s")
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"hooked-{way}"}, "spec": spec}
+
+
+def test_hooks_run_after_the_start_and_before_the_end(pods: Cluster) -> None:
+    pods.kubectl("wait", "pod/server", "--for=condition=Ready", "--timeout=60s")
+    server = get(pods, "server")["status"]["podIP"]
+    items = [hooked(way, server) for way in ("exec", "http")]
+    pods.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    both = ("pod/hooked-exec", "pod/hooked-http")
+    pods.kubectl("wait", *both, "--for=condition=Ready", "--timeout=60s")
 
     def asked() -> list[str]:
         lines = pods.kubectl("logs", "server").splitlines()
-        return [line.rpartition("url:")[2] for line in lines if line.endswith(f"-{way}")]
+        return sorted(line.rpartition("url:/")[2] for line in lines if "url:/" in line)
 
-    assert asked() == [f"/begins-{way}"]
-    pods.kubectl("delete", "pod", f"hooked-{way}", "--timeout=60s")
-    assert asked() == [f"/begins-{way}", f"/ends-{way}"]
+    assert asked() == ["begins-exec", "begins-http"]
+    pods.kubectl("delete", *both, "--timeout=60s")
+    assert asked() == ["begins-exec", "begins-http", "ends-exec", "ends-http"]
 
 
 def test_the_policy_decides_who_is_restarted(pods: Cluster) -> None:
@@ -303,6 +309,8 @@ def messages(cluster: Cluster, path: str, query: str, protocol: str) -> list[byt
             found = []
             while (message := await socket.read()) is not None:
                 found.append(message[1])
+            await socket.wait_closed()
+            await transport.close()
         return found
 
     return asyncio.run(play())
