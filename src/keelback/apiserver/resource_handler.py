@@ -5,39 +5,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from functools import cached_property
-from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from keelback.apimachinery import codecs, errors, protobuf_encoding
 from keelback.apimachinery.meta import Kind, Status, StatusDetails, with_metadata
-from keelback.apiserver import bodies, negotiation, options, owner_references, patching, tables, websocket_watch
+from keelback.apiserver import bodies, negotiation, options, owner_references, patching, tables
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write, Written
+from keelback.apiserver.watch_answers import WatchAnswers
 from keelback.apiserver.watch_cache import MESSAGES_AT_ONCE, WatchCache
-from keelback.apiserver.watch_stream import Watcher
-from keelback.apiserver.watch_wire import WatchRecord
-from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer
+from keelback.component.http import AnyResponse, Response
 from keelback.concurrency.clock import Clock
 from keelback.registry.strategy import Strategy
 
-LAST_BOOKMARK_SECONDS = 2.0
-"""How long before its end a watch gets its last bookmark, where it wants any."""
 _ACCEPTED_FOR_CUSTOM = (
     "only the following media types are accepted: application/json, application/yaml, "
     "application/vnd.kubernetes.protobuf"
 )
-_STREAM_HEADERS = {
-    "content-type": "application/json",
-    "cache-control": "no-cache, private",
-    "transfer-encoding": "chunked",
-}
-
-_WriteEvent: TypeAlias = Callable[[WatchRecord], bytes]
 
 
 class ResourceHandler:
@@ -56,7 +45,7 @@ class ResourceHandler:
         self.store = store
         self.cache = cache
         self._admission = admission
-        self._clock = clock
+        self._watches = WatchAnswers(strategy, cache, clock)
 
     @cached_property
     def _has_message(self) -> bool:
@@ -159,59 +148,7 @@ class ResourceHandler:
         return negotiation.respond(200, body, accepted, warnings=context.warnings)
 
     async def watch(self, context: RequestContext) -> AnyResponse:
-        accepted = self.accepted(context)
-        if accepted.media_type == negotiation.YAML:
-            raise errors.NotAcceptable(
-                "only the following media types are accepted: application/json;stream=watch, "
-                "application/vnd.kubernetes.protobuf;stream=watch"
-            )
-        wanted = options.watch_options(context, self.strategy)
-        seconds = options.watch_seconds(context)
-        timeout = context.watch_seconds() if seconds is None else seconds
-        try:
-            watcher = await self.cache.watch(wanted)
-        except errors.Expired as expired:
-            return self._expired_watch(expired, accepted)
-        return self._streamed(watcher, context, accepted, timeout)
-
-    def _expired_watch(self, expired: errors.Expired, accepted: negotiation.Accepted) -> StreamingResponse:
-        event = _event("ERROR", codecs.encode(expired.status), accepted)
-
-        async def serve(writer: Writer) -> None:
-            writer.write(event)
-            await writer.drain()
-
-        return StreamingResponse(200, _stream_headers(accepted), serve)
-
-    def _streamed(
-        self, watcher: Watcher, context: RequestContext, accepted: negotiation.Accepted, timeout: float
-    ) -> AnyResponse:
-        write = self._event_writer(context, accepted)
-
-        async def serve(writer: Writer) -> None:
-            await _pump(watcher, writer, self._ending(watcher, timeout), write, context.initialized)
-
-        if context.request.headers.get("upgrade", "").lower() == "websocket":
-            return websocket_watch.respond(
-                context.request, serve, is_protobuf=accepted.media_type == negotiation.PROTOBUF
-            )
-        return StreamingResponse(200, _stream_headers(accepted), serve)
-
-    async def _ending(self, watcher: Watcher, timeout: float) -> None:
-        """End the watch in time, after a last bookmark."""
-        left = timeout
-        if watcher.wants_bookmarks and timeout > LAST_BOOKMARK_SECONDS:
-            left = LAST_BOOKMARK_SECONDS
-            await self._clock.sleep(timeout - left)
-            self.cache.send_bookmark(watcher)
-        await self._clock.sleep(left)
-        watcher.close("timeout")
-
-    def _event_writer(self, context: RequestContext, accepted: negotiation.Accepted) -> _WriteEvent | None:
-        if accepted.transform:
-            include_object = context.query.get("includeObject", "Metadata")
-            return _Transform(self.strategy, accepted, include_object, self._clock).event
-        return attrgetter("frame") if accepted.media_type == negotiation.PROTOBUF else None
+        return await self._watches.answer(context, self.accepted(context))
 
     async def create(self, context: RequestContext) -> Response:
         accepted = self.accepted(context)
@@ -405,42 +342,6 @@ class ResourceHandler:
         return negotiation.respond(status, wire, accepted, warnings=context.warnings)
 
 
-class _Transform:
-    """Turns a watch's events into Tables or metadata; only the first Table has the column definitions."""
-
-    def __init__(
-        self, strategy: Strategy[Any], accepted: negotiation.Accepted, include_object: str, clock: Clock
-    ) -> None:
-        self._strategy = strategy
-        self._accepted = accepted
-        self._include_object = include_object
-        self._clock = clock
-        self._is_first = True
-
-    def event(self, record: WatchRecord) -> bytes:
-        return _event(record.type, self._object(record), self._accepted)
-
-    def _object(self, record: WatchRecord) -> bytes:
-        version = self._accepted.transform_version
-        if self._accepted.transform != "Table":
-            return tables.partial_metadata(record.object, version)
-        first, self._is_first = self._is_first, False
-        if record.type == "BOOKMARK":
-            meta = msgspec.json.decode(record.object)["metadata"]
-            return tables.table(
-                self._strategy, [], self._clock.now(), version=version, list_meta=meta, with_definitions=first
-            )
-        return tables.table(
-            self._strategy,
-            [record.object],
-            self._clock.now(),
-            version=version,
-            include_object=self._include_object,
-            list_meta={"resourceVersion": str(record.revision)},
-            with_definitions=first,
-        )
-
-
 async def _metadata_list(wires: list[bytes], meta: dict[str, Any], version: str) -> list[bytes]:
     """A PartialObjectMetadataList in protobuf, in pieces."""
     api_version = f"meta.k8s.io/{version}"
@@ -452,54 +353,3 @@ async def _metadata_list(wires: list[bytes], meta: dict[str, Any], version: str)
             await asyncio.sleep(0)
     list_encoder = protobuf_encoding.KindEncoder(api_version, "PartialObjectMetadataList")
     return list_encoder.enveloped_list(meta, messages)
-
-
-def _event(type_: str, wire: bytes, accepted: negotiation.Accepted) -> bytes:
-    """An object as one event of a watch."""
-    if accepted.media_type == negotiation.PROTOBUF:
-        return protobuf_encoding.watch_frame(type_, protobuf_encoding.from_json(wire))
-    return b'{"type":"%b","object":%b}\n' % (type_.encode(), wire)
-
-
-def _stream_headers(accepted: negotiation.Accepted) -> dict[str, str]:
-    if accepted.media_type != negotiation.PROTOBUF:
-        return _STREAM_HEADERS
-    return {**_STREAM_HEADERS, "content-type": f"{negotiation.PROTOBUF};stream=watch"}
-
-
-async def _pump(
-    watcher: Watcher,
-    writer: Writer,
-    ending: Coroutine[Any, Any, None],
-    write: _WriteEvent | None,
-    initialized: Callable[[], None],
-) -> None:
-    """Write a watch's events until it ends, the client goes, or its time is up. Without `write` they go in JSON.
-
-    Once there is nothing left of how things were when it began, it is `initialized`.
-    """
-
-    async def end_with_client() -> None:
-        await writer.wait_closed()
-        watcher.close("closed")
-
-    async with asyncio.TaskGroup() as group:
-        enders = [group.create_task(ending), group.create_task(end_with_client())]
-        try:
-            is_initialized = False
-            while True:
-                if not is_initialized and watcher.is_initialized:
-                    is_initialized = True
-                    initialized()
-                if write is None:
-                    chunk = await watcher.next_bytes()
-                else:
-                    chunk = b"".join([write(one) for one in await watcher.next_records()])
-                if not chunk or writer.closed:
-                    break
-                writer.write(chunk)
-                await writer.drain()
-        finally:
-            watcher.close()
-            for one in enders:
-                one.cancel()
