@@ -23,6 +23,7 @@ from keelback.testing.commands import Cluster
 pytestmark = pytest.mark.containers
 
 MANIFEST = Path(__file__).with_name("network.yaml")
+GUESTBOOK = Path(__file__).with_name("guestbook.yaml")
 REFUSED = "Connection refused"
 
 
@@ -325,6 +326,21 @@ def test_names_may_be_said_in_part(net: Cluster) -> None:
     cluster_ip = net.kubectl("get", "-n", "default", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
     assert f"Name:\tkubernetes.default.svc.cluster.local\nAddress: {cluster_ip}" in found
     assert f"{ip}\town-name.headless.network.svc.cluster.local\town-name" in found
+
+
+def test_what_is_written_at_the_front_is_read_from_the_replicas(net: Cluster) -> None:
+    net.kubectl("create", "-f", str(GUESTBOOK))
+    for name in ("primary", "replica", "frontend"):
+        net.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
+
+    def asked(path: str) -> list[str]:
+        return inside(net, f"timeout 3 wget -qO- http://frontend/{path}")
+
+    until(lambda: asked("set/TestEntry") == ["stored"], "stored")
+    until(lambda: asked("get") == ["TestEntry"], "read")
+    net.kubectl("delete", "-f", str(GUESTBOOK), "--grace-period=0", "--timeout=30s")
+    net.kubectl("wait", "pods", "-l", "of=guestbook", "--for=delete", "--timeout=30s")
+    assert net.kubectl("get", "deployments,services,pods,configmaps", "-l", "of=guestbook", "-o", "name") == ""
 
 
 def test_a_container_has_the_token_of_its_account(net: Cluster) -> None:
