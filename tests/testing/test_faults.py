@@ -112,3 +112,15 @@ def test_what_there_is_not_is_refused(cluster: Cluster) -> None:
         Fault(status=418)
     with pytest.raises(ValueError, match="needs a status"):
         Fault(verb="create")
+
+
+def test_a_slow_request_meets_the_server_that_is_there_by_then(cluster: Cluster) -> None:
+    with cluster.inject(client="kube-controller-manager", verb="watch", resource="pods", latency=5, times=2):
+        cluster.advance(minutes=10)  # until it asks by itself
+        cluster.drop_watches(resource="pods", client="kube-controller-manager")
+        cluster.advance(2)
+        cluster.stop_component("apiserver")
+        cluster.start_component("apiserver")
+        cluster.advance(10)
+    cluster.apply(deployment("web"))
+    cluster.wait("deployment/web", "Available", timeout=30)

@@ -136,9 +136,8 @@ class Faults:
 
         async def handle(request: Request) -> AnyResponse:
             asked = self._asked(request)
-            if self.is_down or asked.client in self.cut_off:
-                raise ConnectionRefusedError("the API server cannot be reached")
-            response = await self._answer(handler(), request, asked, spares=spares)
+            self._reach(asked)
+            response = await self._answer(handler, request, asked, spares=spares)
             if isinstance(response, Response | StreamingResponse):
                 asked.status = response.status
             if asked.verb != "watch" and asked.resource != "leases":
@@ -149,14 +148,22 @@ class Faults:
 
         return handle
 
-    async def _answer(self, handler: Handler, request: Request, asked: Asked, *, spares: bool) -> AnyResponse:
+    def _reach(self, asked: Asked) -> None:
+        if self.is_down or asked.client in self.cut_off:
+            raise ConnectionRefusedError("the API server cannot be reached")
+
+    async def _answer(
+        self, handler: Callable[[], Handler], request: Request, asked: Asked, *, spares: bool
+    ) -> AnyResponse:
         spoiling = [] if spares else [one for one in self._active if self._hits(one, asked)]
         for fault in spoiling:
             if fault.latency:
                 await self._clock.sleep(fault.latency)
+                # It may have gone meanwhile: a server that is closed would take the request, and never say anything.
+                self._reach(asked)
             if fault.status:
                 return _failure(fault)
-        response = await handler(request)
+        response = await handler()(request)
         if any(fault.lost for fault in spoiling):
             raise ConnectionResetError("the answer was lost, by a fault of the test")
         if isinstance(response, StreamingResponse) and asked.verb == "watch":
