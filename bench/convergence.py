@@ -14,6 +14,9 @@ import traceback
 
 from keelback.testing.convergence import compare
 
+_TOLD = 10
+"""After how many seeds it says how far it is."""
+
 
 def main() -> int:
     """Play the seeds; 1 if one came to another state, or broke a rule."""
@@ -33,6 +36,8 @@ def main() -> int:
         if said:
             failed.append(seed)
             print(f"seed {seed}: again by python bench/convergence.py 1 {seed}", flush=True)
+        if (played := seed + 1 - first) % _TOLD == 0:
+            print(f"{played} played, {len(failed)} failed", flush=True)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     print(
         f"{number - len(failed)} of {number} seeds from {first} on came to the same state and broke no rule; "
