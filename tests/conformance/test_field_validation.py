@@ -120,7 +120,10 @@ async def test_a_repeated_field_is_refused_where_any_field_may_be(ask: Ask) -> N
     assert 'duplicate field "spec.unknown"' in refused["message"]
     status, refused = await applied(ask, body)
     assert status == 400
+    assert refused["message"].startswith("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal")
     assert '"port" already set in map' in refused["message"]
+    status, made = await ask("PATCH", f"{WIDGETS}/w?fieldManager=me&fieldValidation=Ignore", body, kind=APPLY)
+    assert (status, made["spec"]["port"]) == (201, 81)
 
 
 @pytest.mark.parametrize("at_root", [True, False], ids=["of the root", "of an embedded object"])
