@@ -28,9 +28,9 @@ REFUSED = "Connection refused"
 
 
 @pytest.fixture(scope="module")
-def net(containers: Cluster) -> Iterator[Cluster]:
-    containers.kubectl("create", "namespace", "network")
-    cluster = replace(containers, namespace="network")
+def net(shared_containers: Cluster) -> Iterator[Cluster]:
+    shared_containers.kubectl("create", "namespace", "network")
+    cluster = replace(shared_containers, namespace="network")
     cluster.kubectl("apply", "-f", str(MANIFEST))
     cluster.kubectl("rollout", "status", "daemonset/every", "--timeout=60s")
     cluster.kubectl("wait", "pod/alone", "pod/other-port", "--for=condition=Ready", "--timeout=40s")
