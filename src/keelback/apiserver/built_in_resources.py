@@ -129,7 +129,8 @@ class BuiltInResources:
         """What discovery says of a built-in resource is all that its paths take."""
         for served in self._discovery.served():
             place = (served.kind.group, served.kind.version, served.kind.plural)
-            self._routes.restrict_resource(*place, "", served.verbs)
-            for name in served.subresources:
+            for name in ("", *served.subresources):
+                self._routes.scope_resource(*place, name, namespaced=served.kind.namespaced)
                 if name != "proxy":
-                    self._routes.restrict_resource(*place, name, served.subresource(name).verbs)
+                    verbs = served.subresource(name).verbs if name else served.verbs
+                    self._routes.restrict_resource(*place, name, verbs)

@@ -254,9 +254,9 @@ class CustomResources:
         self._handlers[kind.api_version, kind.plural] = handler
 
         def route(subresource: str, answer: Route) -> None:
-            self._server.routes.add_resource(
-                kind.group, kind.version, kind.plural, subresource, _guarded(resource, served, answer, warning)
-            )
+            place = (kind.group, kind.version, kind.plural, subresource)
+            self._server.routes.add_resource(*place, _guarded(resource, served, answer, warning))
+            self._server.routes.scope_resource(*place, namespaced=kind.namespaced)
 
         route("", handler.handle)
         scale = version.subresources.scale if version.subresources else None

@@ -28,6 +28,7 @@ class Routes:
         self._resources: dict[_Place, Route] = {}
         self._reserved: dict[_Place, Route] = {}
         self._verbs: dict[_Place, frozenset[str]] = {}
+        self._scopes: dict[_Place, bool] = {}
         self._versions: dict[tuple[str, str], int] = {}
 
     def add_path(self, path: str, route: Route) -> None:
@@ -51,8 +52,13 @@ class Routes:
         """Refuse every verb but these: a path that only takes a POST has no other method, whatever it would answer."""
         self._verbs[group, version, resource, subresource] = frozenset(verbs)
 
+    def scope_resource(self, group: str, version: str, resource: str, subresource: str, *, namespaced: bool) -> None:
+        """Serve it only below a namespace, or only above all of them; lists and watches may span the namespaces."""
+        self._scopes[group, version, resource, subresource] = namespaced
+
     def remove_resource(self, group: str, version: str, resource: str, subresource: str) -> None:
         """Serve it no more."""
+        self._scopes.pop((group, version, resource, subresource), None)
         if self._resources.pop((group, version, resource, subresource), None) is not None:
             self._versions[group, version] -= 1
             if not self._versions[group, version]:
@@ -71,10 +77,20 @@ class Routes:
             place = (info.group, info.version, info.resource, info.subresource)
             found = self._resources.get(place)
             if found is not None:
+                verbs = self._verbs.get(place)
+                is_custom = verbs is None
+                if not is_custom and _is_beyond(info):
+                    raise _unknown_resource()
+                namespaced = self._scopes.get(place)
+                if namespaced is not None and _is_out_of_scope(info, namespaced):
+                    if is_custom:
+                        return _not_found
+                    if info.subresource or not _is_collection(info) or "list" not in (verbs or ()) or info.namespace:
+                        raise _unknown_resource()
+                    raise errors.MethodNotSupported.unrouted()
                 if method == "HEAD" and info.subresource != "proxy":
                     raise errors.MethodNotSupported.unrouted()
-                verbs = self._verbs.get(place)
-                if verbs is not None and info.verb not in verbs:
+                if verbs is not None and (info.verb not in verbs or (info.is_watch_path and method != "GET")):
                     raise errors.MethodNotSupported.unrouted()
                 return found
             if is_own and (reserved := self._reserved.get(place)) is not None:
@@ -110,6 +126,24 @@ class Routes:
             case ["apis", group, version]:
                 return (group, version) in self._versions
         return False
+
+
+def _is_beyond(info: RequestInfo) -> bool:
+    """Whether a path goes on where those of built-in resources end, or is one that Kubernetes once had."""
+    if info.verb == "proxy" or (info.is_watch_path and info.subresource):
+        return True
+    return bool(info.rest) and info.subresource != "proxy"
+
+
+def _is_out_of_scope(info: RequestInfo, namespaced: bool) -> bool:
+    if info.namespace:
+        return not namespaced and (info.group, info.resource) != ("", "namespaces")
+    return namespaced and not (info.verb in ("list", "watch") and _is_collection(info))
+
+
+def _is_collection(info: RequestInfo) -> bool:
+    """Whether a path outside the namespaces names no object; a selector may have, which the name then tells."""
+    return info.path.count("/", 0, len(info.path.rstrip("/"))) == 3 + bool(info.group) + info.is_watch_path
 
 
 def _unknown_resource() -> errors.NotFound:
