@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -28,6 +29,9 @@ from keelback.api.core_v1 import (
     Binding,
     ConfigMap,
     Container,
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
     LocalObjectReference,
     Namespace,
     NamespaceStatus,
@@ -38,8 +42,12 @@ from keelback.api.core_v1 import (
     PersistentVolumeClaimStatus,
     Pod,
     PodSpec,
+    SecretEnvSource,
+    SecretKeySelector,
+    SecretVolumeSource,
     ServiceAccount,
     Toleration,
+    Volume,
     VolumeResourceRequirements,
 )
 from keelback.api.networking_v1 import Ingress, IngressClass
@@ -47,7 +55,7 @@ from keelback.api.node_v1 import Overhead, RuntimeClass
 from keelback.api.scheduling_v1 import PriorityClass
 from keelback.api.storage_v1 import StorageClass
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Kind, Object, ObjectMeta
+from keelback.apimachinery.meta import Kind, Object, ObjectMeta, replace
 
 T = TypeVar("T", bound=Object)
 
@@ -207,6 +215,44 @@ class TestServiceAccount:
         assert run(self._plugin(account), request(pod())).spec.image_pull_secrets == account.image_pull_secrets
         own = (LocalObjectReference(name="own"),)
         assert run(self._plugin(account), request(pod(image_pull_secrets=own))).spec.image_pull_secrets == own
+
+    def test_an_account_may_hold_its_pods_to_its_own_secrets(self) -> None:
+        annotated = replace(ACCOUNT.metadata, annotations={"kubernetes.io/enforce-mountable-secrets": "true"})
+        account = ServiceAccount(
+            metadata=annotated,
+            secrets=(ObjectReference(name="own"),),
+            image_pull_secrets=(LocalObjectReference(name="pull"),),
+        )
+        because = "is not allowed because service account default does not reference that"
+        key = EnvVarSource(secret_key_ref=SecretKeySelector(name="s", key="k"))
+        with_key = Container(name="c", image="i", env=(EnvVar(name="E", value_from=key),))
+        with_all = Container(name="c", image="i", env_from=(EnvFromSource(secret_ref=SecretEnvSource(name="s")),))
+        mounted = Volume(name="v", secret=SecretVolumeSource(secret_name="s"))
+        for made, told in (
+            (pod(volumes=(mounted,)), f'volume with secret.secretName="s" {because} secret'),
+            (
+                pod(containers=(with_key,)),
+                f'container c with envVar E referencing secret.secretName="s" {because} secret',
+            ),
+            (
+                pod(init_containers=(with_all,)),
+                f'init container c with envFrom referencing secret.secretName="s" {because} secret',
+            ),
+            (
+                pod(image_pull_secrets=(LocalObjectReference(name="p"),)),
+                f'imagePullSecrets[0].name="p" {because} imagePullSecret',
+            ),
+        ):
+            with pytest.raises(errors.Forbidden, match=re.escape(told)):
+                run(self._plugin(account), request(made))
+        own = replace(mounted, secret=SecretVolumeSource(secret_name="own"))
+        assert run(self._plugin(account), request(pod(volumes=(own,)))).spec.image_pull_secrets
+
+    def test_a_mirror_pod_has_no_account(self) -> None:
+        mirror = pod(service_account_name="default")
+        mirror = replace(mirror, metadata=replace(mirror.metadata, annotations={"kubernetes.io/config.mirror": "h"}))
+        with pytest.raises(errors.Forbidden, match="a mirror pod may not reference service accounts"):
+            run(self._plugin(ACCOUNT), request(mirror))
 
 
 class TestPriority:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Reader
 from keelback.api.core_v1 import (
@@ -32,6 +33,8 @@ VOLUME_PREFIX = "kube-api-access-"
 TOKEN_SECONDS = 3607
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
+_ENFORCE_ANNOTATION = "kubernetes.io/enforce-mountable-secrets"
+_GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
 _PROJECTION = ProjectedVolumeSource(
     default_mode=420,
@@ -69,6 +72,8 @@ class ServiceAccountPlugin(AdmissionPlugin):
     async def admit(self, request: AdmissionRequest) -> Pod:
         pod = request.new(Pod)
         if is_mirror(pod):
+            # Refused before it is looked at whether the pod is valid.
+            _check_mirror(request, pod.spec)
             return pod
         # The deprecated field is the same thing under its first name.
         name = pod.spec.service_account_name or pod.spec.service_account or DEFAULT_NAME
@@ -80,6 +85,7 @@ class ServiceAccountPlugin(AdmissionPlugin):
             spec = self._with_token(spec)
         if not spec.image_pull_secrets and account.image_pull_secrets:
             spec = replace(spec, image_pull_secrets=account.image_pull_secrets)
+        _check_secrets(request, spec, account)
         return pod if spec is pod.spec else replace(pod, spec=spec)
 
     async def validate(self, request: AdmissionRequest) -> None:
@@ -87,7 +93,8 @@ class ServiceAccountPlugin(AdmissionPlugin):
         if is_mirror(pod):
             _check_mirror(request, pod.spec)
             return
-        await self._account(request, pod.spec.service_account_name)
+        account = await self._account(request, pod.spec.service_account_name)
+        _check_secrets(request, pod.spec, account)
 
     async def _account(self, request: AdmissionRequest, name: str) -> ServiceAccount:
         try:
@@ -124,6 +131,46 @@ def _mounts_token(account: ServiceAccount, spec: PodSpec) -> bool:
         if said is not None:
             return said
     return True
+
+
+def _check_secrets(request: AdmissionRequest, spec: PodSpec, account: ServiceAccount) -> None:
+    """Hold pods to the secrets of their account, where its annotation says so (deprecated, and still obeyed)."""
+    if account.metadata.annotations.get(_ENFORCE_ANNOTATION) not in _GO_TRUE:
+        return
+    name = account.metadata.name
+    own = {secret.name for secret in account.secrets}
+    for what, secret in _mounted(spec):
+        if secret not in own:
+            raise request.forbidden(
+                f'{what} secret.secretName="{secret}" is not allowed because service account {name} '
+                "does not reference that secret"
+            )
+    pulling = {secret.name for secret in account.image_pull_secrets}
+    for index, pulled in enumerate(spec.image_pull_secrets):
+        if pulled.name not in pulling:
+            raise request.forbidden(
+                f'imagePullSecrets[{index}].name="{pulled.name}" is not allowed because service account {name} '
+                "does not reference that imagePullSecret"
+            )
+
+
+def _mounted(spec: PodSpec) -> Iterator[tuple[str, str]]:
+    """What in a pod refers to a secret, and to which."""
+    for volume in spec.volumes:
+        if volume.secret is not None:
+            yield "volume with", volume.secret.secret_name
+    for title, containers in (("init container", spec.init_containers), ("container", spec.containers)):
+        for container in containers:
+            for variable in container.env:
+                source = variable.value_from
+                if source is not None and source.secret_key_ref is not None:
+                    yield (
+                        f"{title} {container.name} with envVar {variable.name} referencing",
+                        source.secret_key_ref.name,
+                    )
+            for group in container.env_from:
+                if group.secret_ref is not None:
+                    yield f"{title} {container.name} with envFrom referencing", group.secret_ref.name
 
 
 def _check_mirror(request: AdmissionRequest, spec: PodSpec) -> None:
