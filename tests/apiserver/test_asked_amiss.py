@@ -38,10 +38,16 @@ async def test_the_object_is_the_one_in_the_path_whatever_is_written(ask: Ask) -
 async def test_a_scale_of_another_uid_is_refused_by_the_scale(ask: Ask) -> None:
     uid = (await have_deployment(ask))["metadata"]["uid"]
     body = {"metadata": {"name": "a", "uid": "x"}, "spec": {"replicas": 2}}
-    status, refused = await ask("PUT", f"{DEPLOYMENTS}/a/scale", body)
-    assert (status, refused["details"]["kind"]) == (409, "deployments/scale")
     told = f"Precondition failed: UID in precondition: x, UID in object meta: {uid}"
+    status, refused = await ask("PATCH", f"{DEPLOYMENTS}/a/scale", body, kind=MERGE)
+    assert (status, refused["details"]["kind"]) == (409, "deployments/scale")
     assert refused["message"] == f'Operation cannot be fulfilled on deployments/scale.apps "a": {told}'
+    status, refused = await ask("PUT", f"{DEPLOYMENTS}/a/scale", body)
+    assert (status, refused["details"]["kind"]) == (409, "deployments")
+    stored = "StorageError: invalid object, Code: 4, Key: /registry/deployments/default/a, ResourceVersion: 0"
+    assert refused["message"] == (
+        f'Operation cannot be fulfilled on deployments.apps "a": {stored}, AdditionalErrorMsg: {told}'
+    )
 
 
 @with_server
@@ -121,3 +127,59 @@ async def test_an_applied_configuration_is_an_object_with_a_name_that_is_text(as
         path = f"{CONFIG_MAPS}/y?fieldManager=m"
         found, refused = await ask("PATCH", path, body, kind="application/apply-patch+yaml")
         assert (found, refused["message"][: len(told)]) == (status, told)
+
+
+@with_server
+async def test_built_in_resources_have_only_the_paths_of_their_scope(ask: Ask) -> None:
+    reviews = "/apis/authorization.k8s.io/v1"
+    for method, path, expected in (
+        ("GET", "/api/v1/namespaces/default/nodes", 404),
+        ("GET", "/apis/apps/v1/deployments/x", 404),
+        ("DELETE", "/api/v1/pods/x", 404),
+        ("GET", f"{DEPLOYMENTS}/a/scale/x", 404),
+        ("GET", "/api/v1/proxy/namespaces/default/pods/x", 404),
+        ("GET", "/api/v1/watch/namespaces/default/pods/x/status", 404),
+        ("POST", "/api/v1/bindings", 404),
+        ("POST", f"{reviews}/localsubjectaccessreviews", 404),
+        ("POST", f"{reviews}/namespaces/default/subjectaccessreviews", 404),
+        ("POST", "/api/v1/configmaps", 405),
+        ("DELETE", "/api/v1/configmaps", 405),
+        ("POST", "/api/v1/watch/pods", 405),
+        ("GET", "/api/v1/configmaps?fieldSelector=metadata.name=x", 200),
+        ("GET", "/api/v1/namespaces/default/status", 200),
+    ):
+        status, answer = await ask(method, path)
+        assert (method, path, status) == (method, path, expected)
+        if status == 404:
+            assert answer["message"] == "the server could not find the requested resource"
+
+
+@with_server
+async def test_evictions_of_the_beta_are_taken(ask: Ask) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    await ask("POST", pods, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    body = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p"}}
+    status, answer = await ask("POST", f"{pods}/p/eviction", body)
+    assert (status, answer["status"]) == (201, "Success")
+
+
+@with_server
+async def test_the_addresses_of_a_new_service_fit_each_other(ask: Ask) -> None:
+    for spec, told in (
+        ({"clusterIPs": ["10.96.0.78"]}, "must be empty when `clusterIP` is not specified"),
+        ({"clusterIP": "10.96.0.79", "clusterIPs": ["10.96.0.78"]}, "first value must match `clusterIP`"),
+    ):
+        body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], **spec}}
+        status, refused = await ask("POST", "/api/v1/namespaces/default/services", body)
+        said = f'Service "s" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.78"]: {told}'
+        assert (status, refused["message"]) == (422, said)
+
+
+@with_server
+async def test_a_json_patch_path_begins_at_its_first_slash(ask: Ask) -> None:
+    await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}, "data": {"b": "c"}})
+    kind = "application/json-patch+json"
+    patch = [{"op": "replace", "path": "x/data/b", "value": "d"}]
+    status, patched = await ask("PATCH", f"{CONFIG_MAPS}/a", patch, kind=kind)
+    assert (status, patched["data"]) == (200, {"b": "d"})
+    assert (await ask("PATCH", f"{CONFIG_MAPS}/a", [{"op": "remove", "path": "data"}], kind=kind))[0] == 422

@@ -101,15 +101,16 @@ def _given(value: Any, operation: str) -> Any:
 
 
 def _pointer(operation: Mapping[str, Any], name: str) -> list[str]:
-    """The unescaped segments of a JSON pointer."""
+    """The unescaped segments of a JSON pointer. What stands before its first slash is passed over, as upstream does."""
     text = operation.get(name)
     if not isinstance(text, str):
         raise JSONPatchError(f"{operation.get('op')} operation failed to decode {name}: missing value")
     if not text:
         return []
-    if not text.startswith("/"):
+    _, slash, below = text.partition("/")
+    if not slash:
         raise JSONPatchError(f"{operation.get('op')} operation does not apply: doc is missing path: {text}")
-    return [segment.replace("~1", "/").replace("~0", "~") for segment in text[1:].split("/")]
+    return [segment.replace("~1", "/").replace("~0", "~") for segment in below.split("/")]
 
 
 def _missing(path: Sequence[str]) -> JSONPatchError:

@@ -17,7 +17,7 @@ from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.port_claims import PortClaims
 from keelback.apiserver.service_addresses import ServiceAddresses, held_by, internal
 from keelback.apiserver.watch_cache import WatchCache
-from keelback.registry.service_specs import needs_health_check
+from keelback.registry.service_specs import address_problems, needs_health_check
 
 _ATTEMPTS = 64
 
@@ -46,6 +46,8 @@ class ServiceAllocator:
             if old is not None and old.spec.type != "ExternalName":
                 return replace(new, spec=replace(spec, cluster_ip="", cluster_ips=()))
             return new
+        if old is None:
+            _check_addresses(new)
         self._check_families(new)
         addressed = replace(new, spec=await self._with_cluster_ip(new, old, dry_run=dry_run))
         allocated = None
@@ -137,8 +139,6 @@ class ServiceAllocator:
 
     async def _with_cluster_ip(self, new: Service, old: Service | None, *, dry_run: bool) -> Any:
         spec = new.spec
-        if not spec.cluster_ip and spec.cluster_ips:
-            spec = replace(spec, cluster_ip=spec.cluster_ips[0])
         if not spec.cluster_ip and old is not None and old.spec.cluster_ip and old.spec.type != "ExternalName":
             spec = replace(spec, cluster_ip=old.spec.cluster_ip, cluster_ips=old.spec.cluster_ips)
         if spec.cluster_ip == "None" or (
@@ -185,6 +185,16 @@ class ServiceAllocator:
             if port not in taken and await self._give(port, service, giving):
                 return port
         raise internal("failed to allocate a nodePort: range is full")
+
+
+def _check_addresses(service: Service) -> None:
+    """Refuse addresses that do not fit each other before any is given out."""
+    spec = service.spec
+    if spec.cluster_ip and not spec.cluster_ips:
+        spec = replace(spec, cluster_ips=(spec.cluster_ip,))
+    problems = list(address_problems(spec, (), "spec"))
+    if problems:
+        raise errors.Invalid.of(Service.__kind__, service.metadata.name, problems)
 
 
 class _Giving:

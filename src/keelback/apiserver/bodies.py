@@ -67,7 +67,7 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
     kind: Kind = strategy.kind.__kind__
     body = context.request.body
     body_json, duplicates = _read(context, kind.kind)
-    _check_type(body_json, body, kind, is_custom=not strategy.takes_strategic_merge_patches)
+    _check_type(body_json, body, strategy)
     what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
     try:
         if body_json.strip() == b"null":
@@ -105,15 +105,16 @@ def _tree(body_json: bytes) -> Any:
     return codecs.loads(body_json)
 
 
-def _check_type(body_json: bytes, body: bytes, kind: Kind, *, is_custom: bool) -> None:
+def _check_type(body_json: bytes, body: bytes, strategy: Strategy[Any]) -> None:
+    kind: Kind = strategy.kind.__kind__
     try:
         found = _TYPE_META.decode(body_json) if body_json.strip() != b"null" else _TypeMeta()
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _undecodable(body_json, body, kind) from None
     name, version = found.kind or "", found.api_version or ""
-    if is_custom:
-        return  # their strategy says it in other words
-    if (not name or name == kind.kind) and (not version or version == kind.api_version):
+    if not strategy.takes_strategic_merge_patches:
+        return  # the strategy of custom resources says it in other words
+    if name in ("", kind.kind) and version in ("", kind.api_version, *strategy.earlier_versions):
         return
     if version.count("/") > 1:
         raise _unrecognized(kind.kind, f"unexpected GroupVersion string: {version}", body)

@@ -30,6 +30,7 @@ class _BindingStrategy(Strategy[core_v1.Binding]):
 
 class _EvictionStrategy(Strategy[policy_v1.Eviction]):
     kind = policy_v1.Eviction
+    earlier_versions = ("policy/v1beta1",)
 
 
 class PodParts:

@@ -14,7 +14,7 @@ from keelback.apiserver.context import RequestContext
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.part_admission import ProjectedAdmission, admitted_part
 from keelback.apiserver.resource_handler import ResourceHandler
-from keelback.apiserver.resource_store import without_system_fields
+from keelback.apiserver.resource_store import precondition_failure, without_system_fields
 from keelback.component.http import AnyResponse, Response
 from keelback.registry import pod_resizes
 from keelback.registry.strategy import Strategy
@@ -153,6 +153,10 @@ class ScaleHandler:
 
         async def change(old: Any) -> Any:
             scale = self._handler.addressed(wanted(old), context)
+            if context.info.verb == "update" and scale.metadata.uid not in ("", old.metadata.uid):
+                # The store looks at what a whole object says of itself before anybody else does.
+                key, uid = store.key(context.info.namespace, context.info.name), scale.metadata.uid
+                raise precondition_failure(store.kind, context.info.name, key, "UID", uid, old.metadata.uid)
             self._check(scale, old, context.info.name)
             changed = replace(old, spec=replace(old.spec, replicas=scale.spec.replicas))
             version = scale.metadata.resource_version

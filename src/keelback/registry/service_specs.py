@@ -41,7 +41,7 @@ def validate(service: Service, old: Service | None = None) -> Iterator[FieldErro
         yield from label_map(spec.selector, f"{path}.selector")
     yield from _affinity(spec, path)
     if spec.type != "ExternalName":
-        yield from _addresses(spec, before.cluster_ips, path)
+        yield from address_problems(spec, before.cluster_ips, path)
     for index, address in enumerate(spec.external_ips):
         yield from addresses_of_endpoints.problems(address, f"{path}.externalIPs[{index}]", before.external_ips)
     if not spec.type:
@@ -203,7 +203,8 @@ def _affinity(spec: ServiceSpec, path: str) -> Iterator[FieldError]:
         )
 
 
-def _addresses(spec: ServiceSpec, kept: Collection[str], path: str) -> Iterator[FieldError]:
+def address_problems(spec: ServiceSpec, kept: Collection[str], path: str) -> Iterator[FieldError]:
+    """What is wrong with a Service's cluster IPs and their families; those it has `kept` may stay."""
     given: list[Any] = list(spec.cluster_ips)
     if spec.cluster_ip and given and given[0] != spec.cluster_ip:
         yield invalid(f"{path}.clusterIPs", given, "first value must match `clusterIP`")

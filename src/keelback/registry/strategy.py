@@ -161,6 +161,9 @@ class Strategy(Generic[T]):
     not_owned_by_status: ClassVar[FieldSet | None] = None
     """What writers of the status do not come to own, where it is not just what such a write leaves as it was."""
 
+    earlier_versions: ClassVar[tuple[str, ...]] = ()
+    """Versions in which bodies of this kind are read too, where they are written the same way."""
+
     takes_strategic_merge_patches: ClassVar[bool] = True
     """Custom resources do not."""
 
