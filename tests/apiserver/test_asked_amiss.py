@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -183,3 +184,42 @@ async def test_a_json_patch_path_begins_at_its_first_slash(ask: Ask) -> None:
     status, patched = await ask("PATCH", f"{CONFIG_MAPS}/a", patch, kind=kind)
     assert (status, patched["data"]) == (200, {"b": "d"})
     assert (await ask("PATCH", f"{CONFIG_MAPS}/a", [{"op": "remove", "path": "data"}], kind=kind))[0] == 422
+
+
+@with_server
+async def test_a_custom_resource_gets_its_first_number_of_replicas_from_its_scale(ask: Ask) -> None:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    definition = {
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{**version, "subresources": {"status": {}, "scale": scale}}],
+        },
+    }
+    status, made = await ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    assert status == 201, made
+    widgets = "/apis/example.com/v1/namespaces/default/widgets"
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {}}
+    for _ in range(1_000):
+        status, _made = await ask("POST", widgets, widget)
+        if status == 201:
+            break
+        await asyncio.sleep(0)
+    status, refused = await ask("GET", f"{widgets}/w/scale")
+    missing = 'the spec replicas field ".spec.replicas" does not exist'
+    assert (status, refused["message"]) == (500, f"Internal error occurred: {missing}")
+    assert refused["details"] == {"causes": [{"message": missing}]}
+    status, refused = await ask("PATCH", f"{widgets}/w/scale", {"metadata": {}}, kind=MERGE)
+    assert (status, refused["message"]) == (400, 'the spec replicas field ".spec.replicas" cannot be empty')
+    status, refused = await ask("PATCH", f"{widgets}/w/scale", {"spec": {"replicas": -3}}, kind=MERGE)
+    told = ".spec.replicas: Invalid value: -3: should be a non-negative integer"
+    assert (status, refused["message"]) == (422, f'Widget.example.com "w" is invalid: {told}')
+    status, scaled = await ask("PATCH", f"{widgets}/w/scale", {"spec": {"replicas": 5}}, kind=MERGE)
+    assert (status, scaled["spec"]) == (200, {"replicas": 5})
+    status, scaled = await ask("PUT", f"{widgets}/w/scale", {"metadata": {"name": "w"}, "spec": {"replicas": 2}})
+    assert (status, scaled["spec"]) == (200, {"replicas": 2})
+    assert (await ask("POST", "/apis/example.com/v1/widgets", widget))[0] == 404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from keelback.api import autoscaling_v1
 from keelback.api.apiextensions_v1 import CustomResourceSubresourceScale
@@ -15,9 +15,14 @@ from keelback.apiserver import bodies, negotiation, options, patching
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.part_admission import ProjectedAdmission
 from keelback.apiserver.resource_handler import ResourceHandler
+from keelback.apiserver.resource_store import precondition_failure
+from keelback.apiserver.service_addresses import internal
 from keelback.component.http import AnyResponse
 from keelback.registry import custom_resource_paths as paths
 from keelback.registry.strategy import Strategy
+
+_UNSET: Final = -(2**31)
+"""Upstream's mark of a number that the object does not have yet."""
 
 
 class _ScaleStrategy(Strategy[autoscaling_v1.Scale]):
@@ -52,15 +57,17 @@ class CustomScaleHandler:
                     raise errors.StatusError(
                         "request to convert CR to an invalid group/version: autoscaling/v1", code=500
                     )
-                wanted = lambda old: patch.apply(self._scale_of(old))  # noqa: E731
+                wanted = lambda old: patch.apply(self._scale_of(old, _UNSET))  # noqa: E731
             case _:
                 raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
 
         async def change(old: Unstructured) -> Unstructured:
             scale = self._handler.addressed(wanted(old), context)
-            if scale.spec.replicas < 0:
-                problem = errors.invalid("spec.replicas", scale.spec.replicas, "should be a non-negative integer")
-                raise errors.Invalid.of(autoscaling_v1.Scale.__kind__, context.info.name, [problem])
+            if scale.spec.replicas == _UNSET:
+                raise errors.BadRequest(f"the spec replicas field {self._quoted_path} cannot be empty")
+            if context.info.verb == "update" and scale.metadata.uid not in ("", old.metadata.uid):
+                key, uid = store.key(context.info.namespace, context.info.name), scale.metadata.uid
+                raise precondition_failure(store.kind, context.info.name, key, "UID", uid, old.metadata.uid)
             content = paths.replaced(old.content, self._places.spec_replicas_path, scale.spec.replicas)
             version = scale.metadata.resource_version
             if context.info.verb == "patch" and version == old.metadata.resource_version:
@@ -70,7 +77,8 @@ class CustomScaleHandler:
 
         write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run)
         write = dataclasses.replace(
-            write, admission=ProjectedAdmission(write.admission, self._scale_of, self._with_scale)
+            write,
+            admission=ProjectedAdmission(write.admission, lambda old: self._scale_of(old, _UNSET), self._with_scale),
         )
         written = await store.update(context.info.namespace, context.info.name, change, write)
         return negotiation.respond(200, codecs.encode(self._scale_of(written.obj)), accepted, warnings=context.warnings)
@@ -79,12 +87,18 @@ class CustomScaleHandler:
         path = self._places.spec_replicas_path
         return with_content(parent, paths.replaced(parent.content, path, scale.spec.replicas))
 
-    def _scale_of(self, parent: Unstructured) -> autoscaling_v1.Scale:
+    @property
+    def _quoted_path(self) -> str:
+        return f'"{self._places.spec_replicas_path}"'
+
+    def _scale_of(self, parent: Unstructured, missing: int | None = None) -> autoscaling_v1.Scale:
+        """What the paths say; a number of replicas that is nowhere is `missing`, or an internal error."""
         meta = parent.metadata
         replicas = paths.first(parent.content, self._places.spec_replicas_path)
         if replicas is paths.MISSING:
-            problem = f"the spec replicas field {self._places.spec_replicas_path!r} does not exist".replace("'", '"')
-            raise errors.InternalError(f"Internal error occurred: {problem}")
+            if missing is None:
+                raise internal(f"the spec replicas field {self._quoted_path} does not exist")
+            replicas = missing
         observed = paths.first(parent.content, self._places.status_replicas_path)
         selector: Any = ""
         if self._places.label_selector_path:

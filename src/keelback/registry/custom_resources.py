@@ -327,8 +327,10 @@ class CustomResourceStrategy(Strategy[Unstructured]):
                 given = {str: "string", bool: "bool", float: "float64"}.get(type(value), "map[string]interface {}")
                 complaint = f"{path} accessor error: {value} is of the type {given}, expected int64"
                 yield errors.invalid(path, 0, complaint)
-            elif not 0 <= value < 2**31:
+            elif value < 0:
                 yield errors.invalid(path, value, "should be a non-negative integer")
+            elif value >= 2**31:
+                yield errors.invalid(path, value, f"should be less than or equal to {2**31 - 1}")
 
 
 def strategy_of(
