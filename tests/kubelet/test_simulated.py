@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from keelback.apimachinery.meta import OwnerReference
@@ -76,7 +77,14 @@ def test_a_pod_told_to_be_unready_is_updated():
 
 
 def test_a_change_of_the_spec_is_said_to_be_seen():
-    assert plan(a_pod("Running", conditions=ALL_TRUE, generation=2), CONFIG) == Step("update")
+    pod = a_pod("Running", conditions=ALL_TRUE, generation=2)
+    seen = msgspec.structs.replace(pod.status, observed_generation=1)
+    assert plan(msgspec.structs.replace(pod, status=seen), CONFIG) == Step("update")
+
+
+def test_a_version_that_keeps_no_observed_generation_does_not_hold_up_a_job() -> None:
+    pod = a_pod("Running", restart_policy="Never", owner="Job", conditions=ALL_TRUE, generation=1)
+    assert plan(pod, CONFIG) == Step("finish", 1)
 
 
 def test_a_deleted_pod_is_removed_within_its_grace():

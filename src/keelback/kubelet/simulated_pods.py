@@ -133,7 +133,8 @@ def plan(pod: SimulatedPod, config: SimulatedConfig) -> Step | None:
     if (
         condition(pod, "ContainersReady") != truth(is_told_ready(pod))
         or condition(pod, "Ready") != truth(is_ready(pod, is_told_ready(pod)))
-        or pod.status.observed_generation < pod.metadata.generation
+        # Versions before 1.34 keep no such number: there, what is said of it is never seen again.
+        or 0 < pod.status.observed_generation < pod.metadata.generation
     ):
         return Step("update")
     run_seconds = _run_seconds(pod, config)
