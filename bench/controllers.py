@@ -97,7 +97,7 @@ async def until(client: Client, cls: type[T], reached: Callable[[dict[str, T]], 
     async for event in client.watch(cls, namespace, resource_version=listed.resource_version):
         if event.type == "DELETED":
             held.pop(event.object.metadata.name, None)
-        else:
+        elif event.type != "BOOKMARK":
             held[event.object.metadata.name] = event.object
         if reached(held):
             return
