@@ -256,6 +256,7 @@ def test_one_that_fails_refuses_unless_it_may_be_ignored(tmp_path: Path, answer:
         text = said.replace("PORT", str(world.hooks.port))
         failed = 'Internal error occurred: failed calling webhook "it.example.com": failed to call webhook: '
         assert (status, refused["message"]) == (500, failed + text)
+        assert refused["details"] == {"causes": [{"message": refused["message"].partition(": ")[2]}]}
         ignoring = world.hooks.webhook("it", timeoutSeconds=1, failurePolicy="Ignore")
         path = f"{GROUP}/validatingwebhookconfigurations"
         status, changed = await world.ask("PATCH", f"{path}/w", {"webhooks": [ignoring]}, kind=MERGE)

@@ -249,7 +249,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
             patched = mutations.json_patched(tree, value)
             unknown = self._resources.strict_errors(patched, shown)
             if unknown:
-                raise errors.InternalError(f"Internal error occurred: strict decoding error: {', '.join(unknown)}")
+                raise errors.InternalError.of(f"strict decoding error: {', '.join(unknown)}")
         else:
             problems = mutations.misnamed_in(expression.text)
             if problems:
@@ -260,7 +260,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         try:
             changed = self._resources.from_tree(patched, shown, request.old_obj)
         except codecs.DecodeError as error:
-            raise errors.InternalError(f"Internal error occurred: {error}") from error
+            raise errors.InternalError.of(str(error)) from error
         return await self._resources.convert(changed, request.kind) if shown is not request.obj else changed
 
 

@@ -236,8 +236,8 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
         if not operations:
             return request.obj
         if request.obj is None:
-            raise errors.InternalError(
-                f'Internal error occurred: admission webhook "{webhook.name}" attempted to modify the object, which is '
+            raise errors.InternalError.of(
+                f'admission webhook "{webhook.name}" attempted to modify the object, which is '
                 "not supported for this operation"
             )
         if answer.patch_type != "JSONPatch":
@@ -248,7 +248,7 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
             tree = json_patch.apply(codecs.to_tree(shown), operations)
             changed = resources.from_tree(tree, shown, request.old_obj)
         except (json_patch.JSONPatchError, codecs.DecodeError) as error:
-            raise errors.InternalError(f"Internal error occurred: {error}") from error
+            raise errors.InternalError.of(str(error)) from error
         if shown is not request.obj:
             changed = await resources.convert(changed, request.kind)
         return request.obj if changed == request.obj else changed
@@ -299,9 +299,7 @@ def _in_order(configurations: Sequence[Any]) -> Iterator[tuple[tuple[str, str, i
 
 def _fail(webhook: Webhook, failure: WebhookFailure) -> None:
     if webhook.failure_policy != "Ignore":
-        raise errors.InternalError(
-            f'Internal error occurred: failed calling webhook "{webhook.name}": {failure}'
-        ) from failure
+        raise errors.InternalError.of(f'failed calling webhook "{webhook.name}": {failure}') from failure
 
 
 def _url(config: WebhookClientConfig, timeout_seconds: int) -> str:

@@ -171,6 +171,12 @@ class InternalError(StatusError):
     reason = "InternalError"
     default_code = 500
 
+    @classmethod
+    def of(cls, text: str) -> InternalError:
+        """What should not have happened, told twice as upstream tells it (apierrors.NewInternalError)."""
+        details = StatusDetails(causes=(StatusCause(message=text),))
+        return cls(f"Internal error occurred: {text}", details=details)
+
 
 class ServiceUnavailable(StatusError):
     reason = "ServiceUnavailable"

@@ -19,7 +19,7 @@ from keelback.api import conditions
 from keelback.api.core_v1 import Service
 from keelback.api.networking_v1 import IPAddress, IPAddressSpec, ParentReference, ServiceCIDR
 from keelback.apimachinery import codecs, errors
-from keelback.apimachinery.meta import ObjectMeta, StatusCause, StatusDetails
+from keelback.apimachinery.meta import ObjectMeta
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
 from keelback.apiserver.watch_cache import WatchOptions
@@ -274,5 +274,4 @@ def _is_usable(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: 
 
 def internal(text: str) -> errors.InternalError:
     """As upstream says what should not have happened."""
-    details = StatusDetails(causes=(StatusCause(message=text),))
-    return errors.InternalError(f"Internal error occurred: {text}", details=details)
+    return errors.InternalError.of(text)
