@@ -26,6 +26,7 @@ from keelback.kubelet.simulated_pods import (
     condition,
     conditions,
     container_id,
+    has_unseen_change,
     is_eventful,
     is_ready,
     is_told_ready,
@@ -119,7 +120,7 @@ def plan(pod: SimulatedPod, config: SimulatedConfig, back_offs: BackOffs = _FORG
     if pod.status.start_time is None:
         return Step("start", start_seconds(pod, config))
     is_stale = condition(pod, "Ready") != truth(is_ready(pod, condition(pod, "ContainersReady") == "True"))
-    if is_stale or pod.status.observed_generation < pod.metadata.generation:
+    if is_stale or has_unseen_change(pod):
         return Step("advance")
     moment = next_moment(pod, config, back_offs)
     if isinstance(moment, timedelta):

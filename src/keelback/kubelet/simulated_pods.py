@@ -133,8 +133,7 @@ def plan(pod: SimulatedPod, config: SimulatedConfig) -> Step | None:
     if (
         condition(pod, "ContainersReady") != truth(is_told_ready(pod))
         or condition(pod, "Ready") != truth(is_ready(pod, is_told_ready(pod)))
-        # Versions before 1.34 keep no such number: there, what is said of it is never seen again.
-        or 0 < pod.status.observed_generation < pod.metadata.generation
+        or has_unseen_change(pod)
     ):
         return Step("update")
     run_seconds = _run_seconds(pod, config)
@@ -168,6 +167,11 @@ def _is_plain(pod: SimulatedPod) -> bool:
         and all(name in _PLAIN for name in said)
         and all(value == "forever" or value.replace(".", "", 1).isdecimal() for value in values)
     )
+
+
+def has_unseen_change(pod: SimulatedPod) -> bool:
+    """Whether the spec has changed since the status told of it; versions before 1.34 never keep what it tells."""
+    return 0 < pod.status.observed_generation < pod.metadata.generation
 
 
 def _run_seconds(pod: SimulatedPod, config: SimulatedConfig) -> float | None:
