@@ -64,6 +64,7 @@ class GarbageCollector:
     graph: Graph = field(default_factory=Graph, init=False)
     _monitors: dict[tuple[str, str], _Monitor] = field(default_factory=dict, init=False)
     _kinds: dict[tuple[str, str], Kind] = field(default_factory=dict, init=False)
+    _unsure: set[str] = field(default_factory=set, init=False)
     _resync: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _queue: WorkQueue[tuple[Work, str]] = field(init=False)
 
@@ -133,6 +134,10 @@ class GarbageCollector:
             self._monitors[monitor.kind.group, monitor.kind.plural] = monitor
         if self._monitors and started:
             await self._wait_synced(started)
+        # What could not be judged while a kind was unknown is judged by what is known now.
+        unsure, self._unsure = self._unsure, set()
+        for uid in unsure:
+            self._queue.add((Work.DELETE, uid))
 
     def _start(self, kind: Kind, tasks: asyncio.TaskGroup) -> _Monitor:
         shared = self.context.caches.informer_of(kind.group, kind.plural)
@@ -246,6 +251,7 @@ class GarbageCollector:
         kind = self._kinds.get((group, reference.kind))
         if kind is None:
             # Not a resource the server has: perhaps an API that is down. Only a sure absence deletes anything.
+            self._unsure.add(node.uid)
             return "solid"
         if kind.namespaced and not node.namespace:
             _log.info("A cluster-scoped object names a namespaced owner", name=node.name, owner=reference.name)
