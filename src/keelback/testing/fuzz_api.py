@@ -46,8 +46,10 @@ _UPSTREAM = re.compile(
             "strconv.ParseUint: parsing ",
             "resourceVersion should not be set on objects to be created",
             "target.name: Required value",
+            "target.kind: Unsupported value",
             "request to convert CR to an invalid group/version",
             "error dialing backend",
+            "no preferred addresses found; known addresses: ",
             "range is full",
             "Too large resource version",
             "no endpoints available for ",
@@ -111,17 +113,31 @@ class _Log:
 class _Client:
     """The client of a stream: takes everything, and sees that each event is whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_frames: bool = False) -> None:
+        """`takes_frames`: events come in protobuf, each with its length before it."""
         self.closed = False
         self.events = 0
         self._gone = asyncio.Event()
+        self._frames = bytearray() if takes_frames else None
 
     def write(self, data: bytes) -> None:
         """Take some events. Raises ValueError for what is none."""
+        if self._frames is not None:
+            self._take(self._frames, data)
+            return
         for line in data.splitlines():
             event = msgspec.json.decode(line)
             if event["type"] not in _EVENT_TYPES or not isinstance(event["object"], dict):
                 raise ValueError(f"no event: {line[:200]!r}")
+            self.events += 1
+
+    def _take(self, frames: bytearray, data: bytes) -> None:
+        frames += data
+        while len(frames) >= 4 and len(frames) >= 4 + (size := int.from_bytes(frames[:4], "big")):
+            event, frames[: 4 + size] = bytes(frames[4 : 4 + size]), b""
+            # A WatchEvent begins with its type, which is field 1.
+            if event[:1] != b"\x0a" or event[2 : 2 + event[1]].decode() not in _EVENT_TYPES:
+                raise ValueError(f"no event: {event[:200]!r}")
             self.events += 1
 
     async def drain(self) -> None:
@@ -145,7 +161,8 @@ class Watches:
 
     async def add(self, response: StreamingResponse, about: Finding) -> None:
         """Watch beside the others; the oldest makes room."""
-        client = _Client()
+        kind = {name.lower(): value for name, value in response.headers.items()}.get("content-type", "")
+        client = _Client(takes_frames=kind.startswith("application/vnd.kubernetes.protobuf"))
         self._running.append((client, asyncio.ensure_future(_served(response, client)), about))
         await asyncio.sleep(0)
         if len(self._running) > WATCHES:
