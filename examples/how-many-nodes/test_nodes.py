@@ -14,7 +14,7 @@ def longest_wait(nodes):
     return max(outcome.scheduling_seconds)
 
 
-def test_six_nodes_are_enough_and_five_are_not():
-    """With five, pods wait until reports have ended."""
-    assert longest_wait(6) < 60
-    assert longest_wait(5) > 60
+def test_seven_nodes_are_enough_and_six_are_not():
+    """With six, pods wait for reports to end once a node is lost."""
+    assert longest_wait(7) < 60
+    assert longest_wait(6) > 60

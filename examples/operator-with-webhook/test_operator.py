@@ -1,18 +1,14 @@
 """An operator and its admission webhook in a cluster that acts on what they do, faults included."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+import websites
 
 from keelback.apimachinery.errors import StatusError
 from keelback.testing.webhook_functions import Refused
 
 HERE = Path(__file__).parent
-# By its path: `operator` is a module of Python's own.
-_spec = importlib.util.spec_from_file_location("website_operator", HERE / "operator.py")
-website_operator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(website_operator)
 
 
 def a_website(**spec):
@@ -27,12 +23,12 @@ def operated(cluster):
     """The cluster with the operator's kind, controller and webhook."""
 
     def check_website(request):
-        if problem := website_operator.why_not(request.object):
+        if problem := websites.why_not(request.object):
             raise Refused(problem)
 
     cluster.apply(HERE / "crd.yaml")
     cluster.validate("websites", check_website)
-    cluster.control("websites", website_operator.website)
+    cluster.control("websites", websites.website)
     return cluster
 
 
