@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keelback.api.core_v1 import ContainerPort, ResourceRequirements
@@ -197,6 +197,7 @@ class _OnlyByAsking(Evaluator):
 
 
 @given(st.integers(0, 10**6))
+@example(745)
 def test_adding_and_subtracting_finds_the_victims_that_asking_every_plugin_finds(seed: int) -> None:
     chance = random.Random(seed)
     world = World(nodes=4, cpu=chance.choice((2000, 3000)))

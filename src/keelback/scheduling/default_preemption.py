@@ -205,8 +205,9 @@ def _protects(budget: BudgetInfo, pod: PlacedPod) -> bool:
     )
 
 
-def _importance(pod: PlacedPod) -> tuple[int, float]:
-    return -pod.info.priority, pod.start_time
+def _importance(pod: PlacedPod) -> tuple[int, float, str]:
+    # Among equals anything would do; it should be the same each time.
+    return -pod.info.priority, pod.start_time, pod.uid
 
 
 def _harm(candidate: Candidate) -> tuple[int, int, int, int, float]:
