@@ -8,28 +8,17 @@ Everything runs in one process, on a SQLite store; the clients that create the p
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from scheduler_perf import CREATORS, cluster
+
 from keelback.api.core_v1 import Container, Node, NodeCondition, NodeStatus, Pod, PodSpec, ResourceRequirements
 from keelback.apimachinery.meta import ObjectMeta
-from keelback.apiserver import assembly
-from keelback.auth.users import MASTERS_GROUP, UserInfo
-from keelback.bootstrap import pki
 from keelback.client import Client
 from keelback.component import event_loop
-from keelback.component.metrics import Registry
-from keelback.concurrency.clock import SystemClock
-from keelback.scheduler.config import SchedulerConfig
-from keelback.scheduler.run import run as run_scheduler
-from keelback.storage import sqlite
-
-CREATORS = 16
-ADMINISTRATOR = UserInfo("bench", groups=(MASTERS_GROUP,))
-SCHEDULER = UserInfo("system:kube-scheduler", groups=("system:authenticated",))
 
 
 def node(number: int) -> Node:
@@ -58,48 +47,25 @@ async def until_bound(client: Client, pods: int) -> None:
 
 
 async def main(pods: int, nodes: int, folder: Path) -> None:
-    clock = SystemClock()
-    keys = pki.ensure_cluster_pki(folder / "pki", clock.now())
-    store = await sqlite.open_store(folder / "store.db", clock)
-    config = assembly.APIServerConfig(
-        client_ca_pem=keys.ca.certificate_pem,
-        service_account_key_pem=keys.service_account.key_pem,
-        kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
-        kubelet_client_key=keys.apiserver_kubelet_client.key_path,
-        kubelet_ca_pem=keys.ca.certificate_pem,
-        endpoint=("192.0.2.1", 6443),
-        # Nothing makes service accounts here, and nothing takes the taint of a new node away.
-        disable_admission_plugins=("ServiceAccount", "TaintNodesByCondition"),
-    )
-    api = await assembly.start(store, config, clock, random.Random(), Registry())
-    client = api.client(ADMINISTRATOR, "bench")
-    scheduler = asyncio.ensure_future(
-        run_scheduler(
-            api.client(SCHEDULER, "kube-scheduler"), SchedulerConfig(leader_elect=False), clock, random.Random(0)
-        )
-    )
-    for number in range(nodes):
-        await client.create(node(number))
-        await asyncio.sleep(0)
-
-    async def create(numbers: range) -> None:
-        for number in numbers:
-            await client.create(pod(number))
+    async with cluster(folder) as client:
+        for number in range(nodes):
+            await client.create(node(number))
             await asyncio.sleep(0)
 
-    started, cpu = time.perf_counter(), time.process_time()
-    waiting = asyncio.ensure_future(until_bound(client, pods))
-    await asyncio.gather(*(create(range(at, pods, CREATORS)) for at in range(CREATORS)))
-    created = time.perf_counter() - started
-    await asyncio.wait_for(waiting, 300)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    print(f"{pods} pods on {nodes} nodes: created in {created:.2f} s, all bound after {seconds:.2f} s")
-    print(f"{pods / seconds:.0f} pods/s   (kube-apiserver, etcd and kube-scheduler 1.36: 124 pods/s)")
-    print(f"{cpu / pods * 1000:.2f} ms CPU a pod in all   (kube-*: 11.2 ms)")
-    scheduler.cancel()
-    await asyncio.gather(scheduler, return_exceptions=True)
-    await api.close()
-    await store.close()
+        async def create(numbers: range) -> None:
+            for number in numbers:
+                await client.create(pod(number))
+                await asyncio.sleep(0)
+
+        started, cpu = time.perf_counter(), time.process_time()
+        waiting = asyncio.ensure_future(until_bound(client, pods))
+        await asyncio.gather(*(create(range(at, pods, CREATORS)) for at in range(CREATORS)))
+        created = time.perf_counter() - started
+        await asyncio.wait_for(waiting, 300)
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        print(f"{pods} pods on {nodes} nodes: created in {created:.2f} s, all bound after {seconds:.2f} s")
+        print(f"{pods / seconds:.0f} pods/s   (kube-apiserver, etcd and kube-scheduler 1.36: 124 pods/s)")
+        print(f"{cpu / pods * 1000:.2f} ms CPU a pod in all   (kube-*: 11.2 ms)")
 
 
 if __name__ == "__main__":
