@@ -162,9 +162,9 @@ def sub_path_pod() -> Tree:
         {"name": "TIER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['tier']"}}},
     ]
     expanded = {"name": "work", "subPathExpr": "$(TIER)/$(NAME)", "mountPath": "/logs"}
-    whole = {"name": "work", "mountPath": "/work"}
+    whole = {"name": "work", "mountPath": "/whole"}
     read = 'for f in /f/*; do echo "$f $(cat $f)"; done; echo "over $(cat /etc/httpd.conf)"; echo hi > /logs/test.log'
-    look = "until cat /work/front/sub-paths/test.log 2>/dev/null; do sleep 0.1; done"
+    look = "until cat /whole/front/sub-paths/test.log 2>/dev/null; do sleep 0.1; done"
     return pod(
         "sub-paths",
         [
@@ -182,7 +182,7 @@ def expanding_pod(name: str, value: Tree, expression: str = "$(PLACE)") -> Tree:
         "command": ["sleep", "1000"],
         "env": [{"name": "PLACE", **value}],
         "volumeMounts": [
-            {"name": "work", "mountPath": "/work"},
+            {"name": "work", "mountPath": "/whole"},
             {"name": "work", "mountPath": "/place", "subPathExpr": expression},
         ],
     }
@@ -397,10 +397,10 @@ def test_a_directory_that_could_not_be_named_is_mounted_once_it_can(volumes: Clu
     volumes.kubectl("wait", "pod/later", f"--for=jsonpath={waiting}=CreateContainerConfigError", "--timeout=60s")
     volumes.kubectl("annotate", "pod", "later", "place=here")
     volumes.kubectl("wait", "pod/later", "--for=condition=Ready", "--timeout=60s")
-    volumes.kubectl("exec", "later", "--", "sh", "-c", "echo kept > /place/file; cat /work/here/below/file")
+    volumes.kubectl("exec", "later", "--", "sh", "-c", "echo kept > /place/file; cat /whole/here/below/file")
     # What is mounted stays so, and the pod goes though the name leads elsewhere now.
     volumes.kubectl("annotate", "pod", "later", "place=there", "--overwrite")
-    assert volumes.kubectl("exec", "later", "--", "cat", "/place/file", "/work/here/below/file") == "kept\nkept\n"
+    assert volumes.kubectl("exec", "later", "--", "cat", "/place/file", "/whole/here/below/file") == "kept\nkept\n"
     volumes.kubectl("delete", "pod", "later", "--timeout=60s")
 
 
