@@ -63,6 +63,11 @@ def available_total(replica_sets: Sequence[ReplicaSet]) -> int:
     return sum(replica_set.status.available_replicas for replica_set in replica_sets)
 
 
+def lasting_total(replica_sets: Sequence[ReplicaSet]) -> int:
+    """How many available pods are left once each replica set has as many as it asks for."""
+    return sum(map(_lasting, replica_sets))
+
+
 def new_size(deployment: Deployment, others_wanted: int, current: int) -> int:
     """How large the new replica set, now asking for `current`, may be while the old ones ask for `others_wanted`."""
     wanted = deployment.spec.replicas
@@ -77,24 +82,25 @@ def new_size(deployment: Deployment, others_wanted: int, current: int) -> int:
 def old_sizes(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) -> Sizes:
     """The old replica sets that should shrink, and to what: first pods that never became available, then the rest.
 
-    Leaves at least `replicas - maxUnavailable` available; new pods that are not available count as missing.
+    Leaves at least `replicas - maxUnavailable` available; new pods that are not available count as missing. Available
+    pods that a replica set is about to end are not counted: upstream does, and so ends more than it may where a status
+    still says what was before the last step.
     """
     sizes = {one.metadata.name: one.spec.replicas for one in old if one.spec.replicas > 0}
     if not sizes:
         return {}
     everyone = [*old, new]
     min_available = deployment.spec.replicas - max_unavailable(deployment)
-    new_unavailable = new.spec.replicas - new.status.available_replicas
+    new_unavailable = new.spec.replicas - _lasting(new)
     may_go = wanted_total(everyone) - min_available - new_unavailable
     if may_go <= 0:
         return {}
     oldest_first = sorted((one for one in old if one.spec.replicas > 0), key=_created)
     for one in oldest_first:
-        unhealthy = max(0, one.spec.replicas - one.status.available_replicas)
-        gone = min(may_go, unhealthy)
+        gone = min(may_go, one.spec.replicas - _lasting(one))
         sizes[one.metadata.name] -= gone
         may_go -= gone
-    spare = available_total(everyone) - min_available
+    spare = lasting_total(everyone) - min_available
     for one in oldest_first:
         gone = max(0, min(spare, sizes[one.metadata.name]))
         sizes[one.metadata.name] -= gone
@@ -157,6 +163,10 @@ def number(text: str | None) -> int | None:
         return None if text is None else int(text)
     except ValueError:
         return None
+
+
+def _lasting(one: ReplicaSet) -> int:
+    return min(one.spec.replicas, one.status.available_replicas)
 
 
 def _is_saturated(deployment: Deployment, new: ReplicaSet) -> bool:
