@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +11,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keelback.api.core_v1 import ContainerPort, ResourceRequirements
-from keelback.apimachinery.meta import ObjectMeta
+from keelback.apimachinery.meta import LabelSelector, ObjectMeta
 from keelback.scheduling import builtin, default_preemption
 from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
 from keelback.scheduling.default_preemption import Candidate, Preemption
 from keelback.scheduling.evaluation import Evaluator
-from keelback.scheduling.label_selectors import equals
+from keelback.scheduling.framework import PreemptionLimits
+from keelback.scheduling.label_selectors import compile_selector, equals
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo, PodShapes
 from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace
+from keelback.testing.plain_preemption import PlainBudget, PlainPreemption, Victims
+from keelback.testing.random_clusters import Columns, random_pod, random_world
 
 SHAPES = PodShapes()
 
@@ -226,3 +230,43 @@ def test_adding_and_subtracting_finds_the_victims_that_asking_every_plugin_finds
     assert why_not.message() == slow.explain(incoming, promised).message()
     world.evaluator = slow
     assert world.plan(incoming, nominated=promised) == quick
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32))
+def test_victims_and_their_node_are_those_of_the_plain_scheduler(seed: int) -> None:
+    """Every plugin has its say: ports, spread and affinity as well as room."""
+    chance = random.Random(seed)
+    world = random_world(chance, spread=chance.random() < 0.3, priorities=(-5, 0, 0, 3, 9))
+    incoming = random_pod(chance, "incoming", spread=chance.random() < 0.3, priority=chance.choice((1, 5, 20)))
+    columns = Columns(world)
+    budgets = [
+        PlainBudget(chance.choice(("default", "other")), LabelSelector(match_labels={"app": app}), chance.randint(0, 2))
+        for app in "ab"
+        if chance.random() < 0.5
+    ]
+    for number, budget in enumerate(budgets):
+        columns.objects.budgets[(budget.namespace, str(number))] = BudgetInfo(
+            budget.namespace, compile_selector(budget.selector), budget.disruptions_allowed
+        )
+    info = columns.shapes.of(incoming)
+    if columns.evaluator.feasible(info).any():
+        return
+    plain = PlainPreemption(world, incoming, budgets)
+    wanted = plain.on_every_node()
+    possible = {name: found for name, found in wanted.items() if isinstance(found, Victims)}
+    diagnosis = columns.evaluator.explain(info)
+    found = default_preemption.plan(
+        info, "", diagnosis, columns.evaluator, columns.table, columns.objects, (), chance, PreemptionLimits(100, 100)
+    )
+    if not possible:
+        reasons = Counter(reason for one in wanted.values() if not isinstance(one, Victims) for reason in one)
+        said = ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
+        assert found.message == f"preemption: 0/{len(world.nodes)} nodes are available: {said}."
+        assert found.candidate is None
+        return
+    assert found.candidate is not None
+    assert found.candidate.node_name in plain.best(possible)
+    victims = possible[found.candidate.node_name]
+    assert [one.uid for one in found.candidate.victims] == [pod.metadata.uid for pod in victims.pods]
+    assert found.candidate.violations == victims.violations

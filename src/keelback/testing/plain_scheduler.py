@@ -1,0 +1,437 @@
+"""Kubernetes' default filters and scores, written out for one node and one pod at a time: the columns must agree.
+
+Written to be read beside upstream's documentation, not to be fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from keelback.api import nodes as api_nodes
+from keelback.api import taints
+from keelback.api.core_v1 import PodAffinity, PodAffinityTerm, PodAntiAffinity, Taint, TopologySpreadConstraint
+from keelback.api.pods import amount
+from keelback.apimachinery.meta import LabelSelector
+from keelback.scheduling.node_info import NodeInfo
+from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace
+from keelback.testing.random_clusters import GPU, HOSTNAME, ZONE, World
+
+ANY_IP: Final = "0.0.0.0"  # noqa: S104 - the API's word for any
+
+
+def label_selector_picks(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
+    """Whether a selector picks an object with these labels."""
+    if selector is None:
+        return False
+    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
+        api_nodes.holds(labels.get(one.key), one.operator, one.values) for one in selector.match_expressions
+    )
+
+
+def requests_of(pod: PodToPlace, when_missing: dict[str, int]) -> dict[str, int]:
+    """What a pod asks for; a container that names no amount asks for that of `when_missing`."""
+
+    def of(container: ContainerToPlace) -> dict[str, int]:
+        return {
+            **when_missing,
+            **{name: amount(name, value) for name, value in container.resources.requests.items()},
+        }
+
+    names = {"cpu", "memory", GPU}
+    result = {}
+    for name in names:
+        running = sum(of(container).get(name, 0) for container in pod.spec.containers)
+        sidecars = 0
+        peak = 0
+        for container in pod.spec.init_containers:
+            if container.restart_policy == "Always":
+                sidecars += of(container).get(name, 0)
+                peak = max(peak, sidecars)
+            else:
+                peak = max(peak, sidecars + of(container).get(name, 0))
+        result[name] = max(running + sidecars, peak)
+        if name in pod.spec.overhead:
+            result[name] += amount(name, pod.spec.overhead[name])
+    return result
+
+
+def ports_of(pod: PodToPlace) -> list[tuple[str, int]]:
+    """The ports of the node that a pod takes, each with the IP it takes it on."""
+    containers = [*pod.spec.containers, *(one for one in pod.spec.init_containers if one.restart_policy == "Always")]
+    return [(port.host_ip or ANY_IP, port.host_port) for one in containers for port in one.ports if port.host_port]
+
+
+class Oracle:
+    """Upstream's algorithms, written out for one node at a time."""
+
+    def __init__(self, world: World, pod: PodToPlace) -> None:
+        self.world, self.pod = world, pod
+        affinity = pod.spec.affinity
+        self.together = affinity.pod_affinity if affinity and affinity.pod_affinity else PodAffinity()
+        self.apart = affinity.pod_anti_affinity if affinity and affinity.pod_anti_affinity else PodAntiAffinity()
+
+    def reasons(self, node: NodeInfo) -> list[str]:
+        """Those of the first plugin that refuses the node."""
+        return next((found for found in self.all_reasons(node) if found), [])
+
+    def all_reasons(self, node: NodeInfo) -> list[list[str]]:
+        """Those of each plugin."""
+        checks = (
+            self.node_unschedulable,
+            self.taint_toleration,
+            self.node_affinity,
+            self.node_ports,
+            self.fit,
+            self.spread,
+            self.inter_pod_affinity,
+        )
+        return [check(node) for check in checks]
+
+    def is_hopeless(self, node: NodeInfo) -> bool:
+        """Whether the first plugin that refuses the node says that no pod's going would help."""
+        for check in (self.node_unschedulable, self.taint_toleration, self.node_affinity):
+            if check(node):
+                return True
+        if self.node_ports(node):
+            return False
+        if self.fit(node):
+            wanted = requests_of(self.pod, {})
+            return any(wanted[name] > node.allocatable.get(name, 0) for name in wanted)
+        refused = self.spread(node)
+        if refused:
+            return "missing required label" in refused[0]
+        return self.inter_pod_affinity(node) == ["node(s) didn't match pod affinity rules"]
+
+    def node_unschedulable(self, node: NodeInfo) -> list[str]:
+        """Cordoned nodes take only pods that tolerate it."""
+        taint = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+        if node.unschedulable and not any(taints.tolerates(one, taint) for one in self.pod.spec.tolerations):
+            return ["node(s) were unschedulable"]
+        return []
+
+    def taint_toleration(self, node: NodeInfo) -> list[str]:
+        """Every hard taint is tolerated."""
+        for taint in node.taints:
+            if taint.effect == "PreferNoSchedule":
+                continue
+            if not any(taints.tolerates(one, taint) for one in self.pod.spec.tolerations):
+                return ["node(s) had untolerated taint(s)"]
+        return []
+
+    def selected(self, node: NodeInfo) -> bool:
+        """Node selector and required node affinity."""
+        return api_nodes.selected_by(node.name, node.labels, self.pod.spec.node_selector, self.pod.spec.affinity)
+
+    def node_affinity(self, node: NodeInfo) -> list[str]:
+        """Node selector and required node affinity."""
+        return [] if self.selected(node) else ["node(s) didn't match Pod's node affinity/selector"]
+
+    def node_ports(self, node: NodeInfo) -> list[str]:
+        """No pod on the node has one of the host ports."""
+        taken = [port for pod, _ in self.world.pods_on(node) for port in ports_of(pod)]
+        for ip, port in ports_of(self.pod):
+            if any(port == other and (ip == their or ANY_IP in (ip, their)) for their, other in taken):
+                return ["node(s) didn't have free ports for the requested pod ports"]
+        return []
+
+    def fit(self, node: NodeInfo) -> list[str]:
+        """Requests of all pods on the node, and the number of pods, stay within what it offers."""
+        pods = self.world.pods_on(node)
+        reasons = ["Too many pods"] if len(pods) + 1 > node.allocatable.get("pods", 0) else []
+        wanted = requests_of(self.pod, {})
+        for name in ("cpu", "memory", GPU):
+            used = sum(requests_of(pod, {})[name] for pod, _ in pods)
+            if wanted[name] and wanted[name] > node.allocatable.get(name, 0) - used:
+                reasons.append(f"Insufficient {name}")
+        return reasons
+
+    # Topology spread
+
+    def constraint_picks(self, constraint: TopologySpreadConstraint, pod: PodToPlace) -> bool:
+        """Whether a pod counts for a constraint of the pod to be placed."""
+        if not label_selector_picks(constraint.label_selector, pod.metadata.labels):
+            return False
+        mine = self.pod.metadata.labels
+        return all(pod.metadata.labels.get(key) == mine[key] for key in constraint.match_label_keys if key in mine)
+
+    def count(self, constraint: TopologySpreadConstraint, node: NodeInfo) -> int:
+        """How many pods on a node count for a constraint."""
+        selector = constraint.label_selector
+        keys = [key for key in constraint.match_label_keys if key in self.pod.metadata.labels]
+        if selector is None or not (selector.match_labels or selector.match_expressions or keys):
+            return 0
+        return sum(
+            1
+            for pod, terminating in self.world.pods_on(node)
+            if not terminating
+            and pod.metadata.namespace == self.pod.metadata.namespace
+            and self.constraint_picks(constraint, pod)
+        )
+
+    def included(self, constraint: TopologySpreadConstraint, node: NodeInfo) -> bool:
+        """Whether a node counts, by the constraint's two policies."""
+        if constraint.node_affinity_policy != "Ignore" and not self.selected(node):
+            return False
+        return constraint.node_taints_policy != "Honor" or not self.taint_toleration(node)
+
+    def spread(self, node: NodeInfo) -> list[str]:
+        """No required constraint would be more skewed than it allows."""
+        constraints = [
+            one for one in self.pod.spec.topology_spread_constraints if one.when_unsatisfiable == "DoNotSchedule"
+        ]
+        complete = [other for other in self.world.nodes if all(one.topology_key in other.labels for one in constraints)]
+        for one in constraints:
+            if one.topology_key not in node.labels:
+                return ["node(s) didn't match pod topology spread constraints (missing required label)"]
+            counts: dict[str, int] = {}
+            for other in complete:
+                if self.included(one, other):
+                    domain = other.labels[one.topology_key]
+                    counts[domain] = counts.get(domain, 0) + self.count(one, other)
+            least: float = min(counts.values(), default=math.inf)
+            if len(counts) < (one.min_domains or 1):
+                least = 0
+            mine = 1 if self.constraint_picks(one, self.pod) else 0
+            if counts.get(node.labels[one.topology_key], 0) + mine - least > one.max_skew:
+                return ["node(s) didn't match pod topology spread constraints"]
+        return []
+
+    # Inter-pod affinity
+
+    def picks(self, term: PodAffinityTerm, of: PodToPlace, pod: PodToPlace) -> bool:
+        """Whether a term of the pod `of` means another pod."""
+        namespaces = term.namespaces
+        if not namespaces and term.namespace_selector is None:
+            namespaces = (of.metadata.namespace,)
+        namespace = pod.metadata.namespace
+        by_label = label_selector_picks(term.namespace_selector, self.world.namespaces[namespace])
+        return (namespace in namespaces or by_label) and label_selector_picks(term.label_selector, pod.metadata.labels)
+
+    def running(self, node: NodeInfo, key: str) -> list[PodToPlace]:
+        """The pods in the node's domain."""
+        if key not in node.labels:
+            return []
+        return [
+            pod
+            for other in self.world.nodes
+            if other.labels.get(key) == node.labels[key]
+            for pod, _ in self.world.pods_on(other)
+        ]
+
+    def inter_pod_affinity(self, node: NodeInfo) -> list[str]:
+        """Required terms of the pod, and the anti-affinity of those that are there."""
+        terms = self.together.required_during_scheduling_ignored_during_execution
+        if terms and not self.affinity_holds(terms, node):
+            return ["node(s) didn't match pod affinity rules"]
+        for term in self.apart.required_during_scheduling_ignored_during_execution:
+            if any(self.picks(term, self.pod, other) for other in self.running(node, term.topology_key)):
+                return ["node(s) didn't match pod anti-affinity rules"]
+        for other in self.world.nodes:
+            for pod, _ in self.world.pods_on(other):
+                affinity = pod.spec.affinity
+                apart = affinity.pod_anti_affinity if affinity else None
+                for term in apart.required_during_scheduling_ignored_during_execution if apart else ():
+                    key = term.topology_key
+                    near = key in node.labels and node.labels[key] == other.labels.get(key)
+                    if near and self.picks(term, pod, self.pod):
+                        return ["node(s) didn't satisfy existing pods anti-affinity rules"]
+        return []
+
+    def affinity_holds(self, terms: tuple[PodAffinityTerm, ...], node: NodeInfo) -> bool:
+        """Every term finds a pod that suits all of them; the first of a group needs none."""
+        if any(term.topology_key not in node.labels for term in terms):
+            return False
+
+        def suits(pod: PodToPlace) -> bool:
+            return all(self.picks(term, self.pod, pod) for term in terms)
+
+        if all(any(suits(pod) for pod in self.running(node, term.topology_key)) for term in terms):
+            return True
+        anywhere = any(
+            suits(pod)
+            for other in self.world.nodes
+            for pod, _ in self.world.pods_on(other)
+            if any(term.topology_key in other.labels for term in terms)
+        )
+        return not anywhere and suits(self.pod)
+
+    # Scores
+
+    def totals(self, feasible: list[NodeInfo]) -> list[int]:
+        """What each feasible node scores, with the default weights."""
+        columns = (
+            (3, self.normalized([self.soft_taints(node) for node in feasible], reverse=True)),
+            (2, self.normalized([self.preferred_nodes(node) for node in feasible], reverse=False)),
+            (1, [self.least_allocated(node) for node in feasible]),
+            (2, self.spread_scores(feasible)),
+            (2, self.affinity_scores(feasible)),
+            (1, [self.balanced(node) for node in feasible]),
+            (1, [self.images(node) for node in feasible]),
+        )
+        return [sum(weight * column[index] for weight, column in columns) for index in range(len(feasible))]
+
+    def normalized(self, scores: list[int], *, reverse: bool) -> list[int]:
+        """Scaled to 100 by the greatest."""
+        greatest = max(scores)
+        if greatest == 0:
+            return [100 if reverse else 0 for _ in scores]
+        scaled = [score * 100 // greatest for score in scores]
+        return [100 - score for score in scaled] if reverse else scaled
+
+    def soft_taints(self, node: NodeInfo) -> int:
+        """How many taints the pod would rather not see."""
+        tolerations = [one for one in self.pod.spec.tolerations if one.effect in ("", "PreferNoSchedule")]
+        return sum(
+            taint.effect == "PreferNoSchedule" and not any(taints.tolerates(one, taint) for one in tolerations)
+            for taint in node.taints
+        )
+
+    def preferred_nodes(self, node: NodeInfo) -> int:
+        """The weights of the preferred node terms that hold."""
+        affinity = self.pod.spec.affinity.node_affinity if self.pod.spec.affinity else None
+        preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
+        return sum(one.weight for one in preferred if api_nodes.matches_term(node.name, node.labels, one.preference))
+
+    def least_allocated(self, node: NodeInfo) -> int:
+        """How much is left free."""
+        nominal = {"cpu": 100, "memory": 200 << 20}
+        shares = []
+        for name in ("cpu", "memory"):
+            capacity = node.allocatable.get(name, 0)
+            if not capacity:
+                continue
+            used = sum(requests_of(pod, nominal)[name] for pod, _ in self.world.pods_on(node))
+            free = capacity - used - requests_of(self.pod, nominal)[name]
+            shares.append(free * 100 // capacity if free > 0 else 0)
+        return sum(shares) // len(shares) if shares else 0
+
+    def balanced(self, node: NodeInfo) -> int:
+        """How even cpu and memory are used, and whether the pod makes it more so."""
+        wanted = requests_of(self.pod, {})
+        if not wanted["cpu"] and not wanted["memory"]:
+            return 0
+
+        def balance(more: dict[str, int]) -> int:
+            fractions = []
+            for name in ("cpu", "memory"):
+                capacity = node.allocatable.get(name, 0)
+                if capacity:
+                    used = sum(requests_of(pod, {})[name] for pod, _ in self.world.pods_on(node))
+                    fractions.append(min((used + more.get(name, 0)) / capacity, 1.0))
+            deviation = abs(fractions[0] - fractions[1]) / 2 if len(fractions) == 2 else 0.0
+            return int((1 - deviation) * 100)
+
+        return 50 + (50 + balance(wanted) - balance({})) // 2
+
+    def images(self, node: NodeInfo) -> int:
+        """How much of what the pod needs is there already."""
+        total = 0
+        containers = [*self.pod.spec.init_containers, *self.pod.spec.containers]
+        for container in containers:
+            name = container.image if ":" in container.image else f"{container.image}:latest"
+            having = [other for other in self.world.nodes if any(name in one.names for one in other.images)]
+            size = next((one.size_bytes for one in node.images if name in one.names), 0)
+            total += int(size * (len(having) / len(self.world.nodes)))
+        least, most = 23 << 20, (1000 << 20) * len(containers)
+        return 100 * (min(max(total, least), most) - least) // (most - least)
+
+    def spread_scores(self, feasible: list[NodeInfo]) -> list[int]:
+        """Soft constraints, or those that Services have by default."""
+        own = self.pod.spec.topology_spread_constraints
+        constraints = [one for one in own if one.when_unsatisfiable == "ScheduleAnyway"]
+        if not own:
+            labels: dict[str, str] = {}
+            for namespace, selector in self.world.services:
+                if namespace == self.pod.metadata.namespace and all(
+                    self.pod.metadata.labels.get(key) == value for key, value in selector.items()
+                ):
+                    labels.update(selector)
+            if labels:
+                constraints = [
+                    TopologySpreadConstraint(
+                        topology_key=key, max_skew=skew, label_selector=LabelSelector(match_labels=labels)
+                    )
+                    for key, skew in ((HOSTNAME, 3), (ZONE, 5))
+                ]
+        if not constraints:
+            return [0] * len(feasible)
+
+        def complete(node: NodeInfo) -> bool:
+            return not own or all(one.topology_key in node.labels for one in constraints)
+
+        scored = [node for node in feasible if complete(node)]
+        raw = {}
+        for node in scored:
+            score = 0.0
+            for one in constraints:
+                key = one.topology_key
+                if key not in node.labels:
+                    continue
+                if key == HOSTNAME:
+                    count, size = self.count(one, node), len(scored)
+                else:
+                    size = len({other.labels.get(key, "") for other in scored})
+                    count = sum(
+                        self.count(one, other)
+                        for other in self.world.nodes
+                        if complete(other) and self.included(one, other) and other.labels.get(key) == node.labels[key]
+                    )
+                score += count * math.log(size + 2) + (one.max_skew - 1)
+            raw[node.name] = math.floor(score + 0.5)
+        if not raw:
+            return [0] * len(feasible)
+        least, greatest = min(raw.values()), max(raw.values())
+        return [
+            0
+            if node.name not in raw
+            else (100 if greatest == 0 else 100 * (greatest + least - raw[node.name]) // greatest)
+            for node in feasible
+        ]
+
+    def affinity_scores(self, feasible: list[NodeInfo]) -> list[int]:
+        """Soft terms of the pod, and those of the pods that are there."""
+        raw = []
+        for node in feasible:
+            score = 0
+            for sign, terms in (
+                (1, self.together.preferred_during_scheduling_ignored_during_execution),
+                (-1, self.apart.preferred_during_scheduling_ignored_during_execution),
+            ):
+                for one in terms:
+                    term = one.pod_affinity_term
+                    near = self.running(node, term.topology_key)
+                    score += sign * one.weight * sum(self.picks(term, self.pod, pod) for pod in near)
+            for other in self.world.nodes:
+                for pod, _ in self.world.pods_on(other):
+                    score += self.wishes(pod, other, node)
+            raw.append(score)
+        least, greatest = min(raw), max(raw)
+        if least == greatest:
+            return [0] * len(raw)
+        return [int(100 * ((score - least) / (greatest - least))) for score in raw]
+
+    def wishes(self, pod: PodToPlace, its_node: NodeInfo, node: NodeInfo) -> int:
+        """What one running pod thinks of the new one's coming to a node."""
+        affinity = pod.spec.affinity
+        if affinity is None or affinity.pod_affinity is None or affinity.pod_anti_affinity is None:
+            return 0
+        terms = [
+            *((1, term) for term in affinity.pod_affinity.required_during_scheduling_ignored_during_execution),
+            *(
+                (one.weight, one.pod_affinity_term)
+                for one in affinity.pod_affinity.preferred_during_scheduling_ignored_during_execution
+            ),
+            *(
+                (-one.weight, one.pod_affinity_term)
+                for one in affinity.pod_anti_affinity.preferred_during_scheduling_ignored_during_execution
+            ),
+        ]
+        return sum(
+            weight
+            for weight, term in terms
+            if term.topology_key in node.labels
+            and node.labels[term.topology_key] == its_node.labels.get(term.topology_key)
+            and self.picks(term, pod, self.pod)
+        )
