@@ -12,7 +12,7 @@ from keelback.scheduler import configuration
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.configuration_types import ConfigurationError
 from keelback.scheduling import builtin
-from keelback.scheduling.framework import Plugins, PreemptionLimits
+from keelback.scheduling.plugins import Plugins, PreemptionLimits
 
 Make = Callable[..., Any]
 

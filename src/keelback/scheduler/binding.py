@@ -14,6 +14,7 @@ from keelback.client.patches import MergePatch, StrategicMergePatch
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
 from keelback.scheduler import status_patches
+from keelback.scheduler.waiting_pods import WaitingPods
 from keelback.scheduling import volume_binding
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.default_preemption import Candidate
@@ -106,10 +107,22 @@ def unbound_claims(objects: ClusterObjects, namespace: str, claims: tuple[str, .
 
 
 async def preempt(
-    client: Client, clock: Clock, recorder: Recorder, preemptor: PodToPlace, candidate: Candidate
+    client: Client,
+    clock: Clock,
+    recorder: Recorder,
+    preemptor: PodToPlace,
+    candidate: Candidate,
+    waiting_pods: WaitingPods,
 ) -> None:
-    """Tell each victim why it goes, and delete it; one that is gone already is no failure."""
+    """Tell each victim why it goes, and delete it; one that is gone already is no failure.
+
+    One that only waits for Permit's word loses its node, and nothing else.
+    """
     for victim in candidate.victims:
+        waiting = waiting_pods.get(victim.uid)
+        if waiting is not None:
+            waiting.reject("DefaultPreemption", "preempted")
+            continue
         try:
             told = await client.patch(
                 PodToPlace,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keelback.scheduling import builtin
-from keelback.scheduling.framework import Plugins
+from keelback.scheduling.plugins import Plugins
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ def parse(text: str, base: SchedulerConfig, own_plugins: Factories = NONE) -> Sc
             raise ConfigurationError(f"percentageOfNodesToScore is {share}, not from 0 to 100")
         # Left to itself, it scores every node: there is no reason to look at fewer.
         profiles[one.scheduler_name] = Profile(compile_profile(one, path, own_plugins), share or 100)
+    sorts = {one.plugins.queue_sort.name if one.plugins.queue_sort else "PrioritySort" for one in profiles.values()}
+    if len(sorts) > 1:
+        raise ConfigurationError(f"profiles: different queue sort plugins: {', '.join(sorted(sorts))}")
     leader = given.leader_election
     return dataclasses.replace(
         base,

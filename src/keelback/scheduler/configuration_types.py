@@ -38,7 +38,19 @@ class PluginArguments(Strict, frozen=True):
 
 
 Point: TypeAlias = Literal[
-    "preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "score", "bind", "multiPoint"
+    "preEnqueue",
+    "queueSort",
+    "preFilter",
+    "filter",
+    "postFilter",
+    "preScore",
+    "score",
+    "reserve",
+    "permit",
+    "preBind",
+    "bind",
+    "postBind",
+    "multiPoint",
 ]
 
 

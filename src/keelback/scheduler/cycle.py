@@ -15,9 +15,11 @@ from keelback.scheduler.queue import QueuedPod
 from keelback.scheduling import default_preemption
 from keelback.scheduling.default_preemption import Candidate
 from keelback.scheduling.evaluation import Evaluator
+from keelback.scheduling.extension_points import Nominated
 from keelback.scheduling.fit_error import Diagnosis
-from keelback.scheduling.framework import Plugins
+from keelback.scheduling.framework import CycleState
 from keelback.scheduling.node_table import PlacedPod
+from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
 
 _MOST_REFUSALS: Final = 256
@@ -105,6 +107,13 @@ class Cycle:
         diagnosis = self._diagnose(queued.info, nominated)
         promised = observation.nominated.get(queued.uid)
         evaluator = self._evaluator(queued.info)
+        for plugin in evaluator.plugins.post_filters:
+            answer = plugin.post_filter(CycleState(observation.objects), queued.pod, observation.nodes, diagnosis)
+            if isinstance(answer, Nominated):
+                return Refused(queued, diagnosis.plugins, diagnosis.message(), None, answer.node_name)
+            if answer is not None:
+                message = diagnosis.message(", ".join(answer.reasons))
+                return Refused(queued, diagnosis.plugins, message, None, None)
         limits = evaluator.plugins.preemption
         if limits is None:
             return Refused(queued, diagnosis.plugins, diagnosis.message(), None, None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from keelback.component.metrics import Registry
 from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduling.node_table import NodeTable
 
 _SECONDS = tuple(0.001 * 2**power for power in range(15))
+_SLI_SECONDS = tuple(0.01 * 2**power for power in range(20))
 
 
 class SchedulerMetrics:
@@ -26,9 +29,9 @@ class SchedulerMetrics:
         )
         self.sli_seconds = registry.histogram(
             "scheduler_pod_scheduling_sli_duration_seconds",
-            "E2e latency for a pod being scheduled, from its first attempt on.",
+            "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue.",
             ("attempts",),
-            _SECONDS,
+            _SLI_SECONDS,
         )
         self.pod_attempts = registry.histogram(
             "scheduler_pod_scheduling_attempts",
@@ -41,6 +44,14 @@ class SchedulerMetrics:
         )
         self.preemption_victims = registry.histogram(
             "scheduler_preemption_victims", "Number of selected preemption victims", (), (1, 2, 4, 8, 16, 32, 64)
+        )
+        self.incoming_pods = registry.counter(
+            "scheduler_queue_incoming_pods_total",
+            "Number of pods added to scheduling queues by event and queue type.",
+            ("queue", "event"),
+        )
+        self.permit_wait_seconds = registry.histogram(
+            "scheduler_permit_wait_duration_seconds", "Duration of waiting on permit.", ("result",), _SECONDS
         )
         self._pending = registry.gauge(
             "scheduler_pending_pods", "Number of pending pods, by the queue type.", ("queue",)
@@ -55,7 +66,12 @@ class SchedulerMetrics:
         )
         self._registry = registry
 
-    def watch(self, queue: SchedulingQueue, nodes: NodeTable) -> None:
+    def attempted(self, profile: str, result: str, seconds: float) -> None:
+        """Count an attempt to schedule a pod, and how long it took."""
+        self.attempts.inc(result, profile)
+        self.attempt_seconds.observe(seconds, result, profile)
+
+    def watch(self, queue: SchedulingQueue, nodes: NodeTable, assumed: Sized) -> None:
         """Read the gauges off the queue and the table whenever they are collected."""
 
         seen: set[tuple[str, str]] = set()
@@ -70,5 +86,6 @@ class SchedulerMetrics:
                 self._unschedulable.set(rejected.get((plugin, profile), 0), plugin, profile)
             self._cache_size.set(len(nodes), "nodes")
             self._cache_size.set(int(nodes.pod_count.sum()), "pods")
+            self._cache_size.set(len(assumed), "assumed_pods")
 
         self._registry.before_collection(refresh)

@@ -10,11 +10,11 @@ import msgspec
 from keelback.api.core_v1 import NodeAffinity as Affinity
 from keelback.api.core_v1 import TopologySpreadConstraint
 from keelback.scheduler.configuration_types import ConfigurationError, Strict
-from keelback.scheduling.framework import PreemptionLimits
 from keelback.scheduling.inter_pod_affinity import InterPodAffinity
 from keelback.scheduling.node_affinity import NodeAffinity
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_resources_scoring import Strategy, StrategyType
+from keelback.scheduling.plugins import PreemptionLimits
 from keelback.scheduling.pod_topology_spread import PodTopologySpread
 
 T = TypeVar("T", bound=Strict)

@@ -17,6 +17,24 @@ NONE: Final[Factories] = MappingProxyType({})
 GROUP: Final = "keelback.scheduler_plugins"
 """The entry points that packages declare: NAME = "MODULE:OBJECT"."""
 
+POINTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "preEnqueue": "pre_enqueue",
+        "queueSort": "rank",
+        "preFilter": "pre_filter",
+        "filter": "filter",
+        "postFilter": "post_filter",
+        "preScore": "pre_score",
+        "score": "score",
+        "reserve": "reserve",
+        "permit": "permit",
+        "preBind": "pre_bind",
+        "bind": "bind",
+        "postBind": "post_bind",
+    }
+)
+"""The extension points in a configuration's words, and the method that a plugin has there."""
+
 
 def load(flags: Iterable[str] = ()) -> Factories:
     """By the names that configurations use, those of installed packages and of `NAME=MODULE:OBJECT` flags.
@@ -44,7 +62,7 @@ def make(name: str, factory: Factory, arguments: Mapping[str, Any], path: str) -
         plugin = factory(arguments)
     except Exception as error:  # the edge to somebody's code, which judges what it is given
         raise ConfigurationError(f"{path}: plugin {name}: {type(error).__name__}: {error}") from error
-    if not any(hasattr(plugin, point) for point in ("pre_filter", "filter", "score")):
-        raise ConfigurationError(f"{path}: plugin {name} extends neither preFilter, filter nor score")
+    if not any(hasattr(plugin, method) for method in POINTS.values()):
+        raise ConfigurationError(f"{path}: plugin {name} extends none of {', '.join(POINTS)}")
     plugin.name = name
     return plugin

@@ -11,9 +11,9 @@ from typing import Any, Final
 from keelback.scheduler import plugin_registry
 from keelback.scheduler.configuration_types import ConfigurationError, PluginSet, ProfileConfiguration
 from keelback.scheduler.plugin_arguments import ARGUMENTS
-from keelback.scheduler.plugin_registry import NONE, Factories
+from keelback.scheduler.plugin_registry import NONE, POINTS, Factories
 from keelback.scheduling import builtin
-from keelback.scheduling.framework import Plugins, PreemptionLimits
+from keelback.scheduling.plugins import Plugins, PreemptionLimits
 
 _UPSTREAM_ORDER: Final = (
     "SchedulingGates",
@@ -36,9 +36,8 @@ _UPSTREAM_ORDER: Final = (
     "DefaultBinder",
 )
 _FIXED: Final = {"SchedulingGates": "preEnqueue", "PrioritySort": "queueSort", "DefaultBinder": "bind"}
-"""What every profile has at these points, and nothing else."""
+"""What every profile has at these points, unless (of the last two) a plugin of a user's own stands in."""
 
-_POINTS: Final = {"preFilter": "pre_filter", "filter": "filter", "score": "score"}
 _WEIGHTS: Final = {plugin.name: weight for plugin, weight in builtin.DEFAULT.scores}
 _DEFAULTS: Final[Mapping[str, Any]] = {
     **{plugin.name: plugin for plugin in builtin.DEFAULT.pre_filters},
@@ -54,21 +53,40 @@ def compile_profile(profile: ProfileConfiguration, path: str, own: Factories = N
     for point, given in sets.items():
         _check(given, point, made, f"{path}.plugins.{point}")
     everywhere = _merged(dict.fromkeys(_UPSTREAM_ORDER, 0), sets.get("multiPoint", PluginSet()))
-    for name, point in _FIXED.items():
-        if name not in _merged(everywhere, sets.get(point, PluginSet())):
-            raise ConfigurationError(f"{path}.plugins: a scheduler without {name} is not possible")
 
     def at(point: str, implements: Callable[[Any], bool]) -> list[tuple[Any, int]]:
         inherited = {name: weight for name, weight in everywhere.items() if name in made and implements(made[name])}
         merged = _merged(inherited, sets.get(point, PluginSet()), own_first=True)
         return [(made[name], weight or _WEIGHTS.get(name, 1)) for name, weight in merged.items()]
 
+    def own_at(point: str) -> tuple[Any, ...]:
+        return tuple(plugin for plugin, _ in at(point, lambda one: hasattr(one, POINTS[point])))
+
+    has = {name: name in _merged(everywhere, sets.get(point, PluginSet())) for name, point in _FIXED.items()}
+    sorts, binds = own_at("queueSort"), own_at("bind")
+    if len(sorts) + has["PrioritySort"] > 1:
+        raise ConfigurationError(
+            f"{path}.plugins.queueSort: only one queue sort plugin is possible: disable PrioritySort"
+        )
+    for name, stands_in in (("SchedulingGates", ()), ("PrioritySort", sorts), ("DefaultBinder", binds)):
+        if not has[name] and not stands_in:
+            raise ConfigurationError(f"{path}.plugins: a scheduler without {name} is not possible")
     preempts = "DefaultPreemption" in _merged(everywhere, sets.get("postFilter", PluginSet()))
     return Plugins(
         pre_filters=tuple(plugin for plugin, _ in at("preFilter", lambda one: hasattr(one, "pre_filter"))),
         filters=tuple(plugin for plugin, _ in at("filter", lambda one: hasattr(one, "filter"))),
         scores=tuple(at("score", lambda one: hasattr(one, "score"))),
         preemption=made["DefaultPreemption"] if preempts else None,
+        pre_enqueues=own_at("preEnqueue"),
+        queue_sort=sorts[0] if sorts else None,
+        post_filters=own_at("postFilter"),
+        pre_scores=own_at("preScore"),
+        reserves=own_at("reserve"),
+        permits=own_at("permit"),
+        pre_binds=own_at("preBind"),
+        binds=binds,
+        has_default_binder=has["DefaultBinder"],
+        post_binds=own_at("postBind"),
     )
 
 
@@ -116,7 +134,9 @@ def _check(given: PluginSet, point: str, made: Mapping[str, Any], path: str) -> 
             raise ConfigurationError(f"{path}: plugin {one.name!r} is enabled twice")
         if one.weight < 0:
             raise ConfigurationError(f"{path}: the weight of plugin {one.name!r} is {one.weight}, less than nothing")
-        if point in _POINTS and not hasattr(made.get(one.name), _POINTS[point]):
-            raise ConfigurationError(f"{path}: plugin {one.name!r} does not extend {point}")
-        if point == "postFilter" and one.name != "DefaultPreemption":
+        if _FIXED.get(one.name, point) == point and one.name in _FIXED:
+            continue
+        if one.name == "DefaultPreemption" and point == "postFilter":
+            continue
+        if point != "multiPoint" and not hasattr(made.get(one.name), POINTS[point]):
             raise ConfigurationError(f"{path}: plugin {one.name!r} does not extend {point}")

@@ -10,12 +10,23 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from keelback.concurrency.backoff import Backoff
 from keelback.scheduling import priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
+
+_FAILED: Final = "ScheduleAttemptFailure"
+_POD_ADDED: Final = "UnschedulablePodAdd"
+
+PreEnqueue: TypeAlias = Callable[[PodToPlace, PodInfo], str]
+"""The name of the plugin that holds a pod back; empty for none."""
+
+
+def _gates_alone(pod: PodToPlace, info: PodInfo) -> str:
+    return scheduling_gates.NAME if scheduling_gates.holds_back(info) else ""
 
 
 @dataclass(slots=True)
@@ -32,6 +43,8 @@ class QueuedPod:
     plugins: frozenset[str] = frozenset()
     """Those that rejected it the last time."""
     rejected_at: float = 0.0
+    tried_at: int = 0
+    """How many changes the queue had heard of when it was last tried."""
     place: str = ""
     """Which part of the queue holds it; empty while it is being tried."""
 
@@ -49,19 +62,35 @@ class SchedulingQueue:
         max_rejected_seconds: float,
         wakes_on: Mapping[str, frozenset[Event]],
         on_held: Callable[[], None] = lambda: None,
+        *,
+        pre_enqueue: PreEnqueue = _gates_alone,
+        rank: Callable[[PodInfo, float], tuple[Any, ...]] = priority_sort.rank,
+        on_enter: Callable[[str, str], None] = lambda place, event: None,
     ) -> None:
-        """`on_held` is called when a pod begins to back off or is rejected: time has something to do from then on."""
+        """`on_held` is called when a pod begins to back off or is rejected: time has something to do from then on.
+
+        `pre_enqueue` says which plugin holds a pod back, `rank` which pod comes first, and `on_enter` is told of each
+        place that a pod comes to and why, in the words of `scheduler_queue_incoming_pods_total`.
+        """
         self._on_held = on_held
+        self._pre_enqueue = pre_enqueue
+        self._rank = rank
+        self._on_enter = on_enter
         self._backoff = backoff
         self._max_rejected_seconds = max_rejected_seconds
         self._wakes_on = wakes_on
         self._pods: dict[str, QueuedPod] = {}
         # Heaps may hold stale entries: an entry counts only if it carries its pod's latest ticket.
-        self._active: list[tuple[tuple[int, float], int, str]] = []
+        self._active: list[tuple[tuple[Any, ...], int, str]] = []
         self._backing_off: list[tuple[float, int, str]] = []
         self._tickets: dict[str, int] = {}
         self._next_ticket = itertools.count()
         self._rejected: dict[frozenset[str], dict[str, QueuedPod]] = {}
+        self._gated: dict[str, dict[str, QueuedPod]] = {}
+        """By the plugin that holds them back."""
+        self._changes = 0
+        self._last_change: dict[Event, int] = {}
+        """Of each event, which change was the last of its sort."""
         self._sizes = dict.fromkeys(("active", "backoff", "unschedulable", "gated"), 0)
 
     def __contains__(self, uid: str) -> bool:
@@ -80,7 +109,7 @@ class SchedulingQueue:
         """Take in a new pod: ready to be tried, unless it has gates."""
         queued = QueuedPod(pod, info, now, now)
         self._pods[queued.uid] = queued
-        self._enter(queued, "gated" if scheduling_gates.holds_back(info) else "active", now)
+        self._admit(queued, now, _POD_ADDED)
         return queued
 
     def update(self, pod: PodToPlace, info: PodInfo, now: float) -> None:
@@ -88,21 +117,21 @@ class SchedulingQueue:
         queued = self._pods[pod.metadata.uid]
         changed = queued.info is not info
         queued.pod = pod
-        if not changed:
-            return
-        gated = scheduling_gates.holds_back(info)
-        if queued.place == "gated" and not gated:
+        if queued.place == "gated":
+            # What holds it back may look at more of the pod than its shape.
             self._leave(queued)
             queued.info = info
-            self._enter(queued, "active", now)
+            self._admit(queued, now, Event.POD_CHANGED.label)
+        elif not changed:
+            return
         elif queued.place == "unschedulable":
             self._leave(queued)
             queued.info = info
-            self._retry(queued, now)
+            self._retry(queued, now, Event.POD_CHANGED.label)
         elif queued.place == "active":
             self._leave(queued)
             queued.info = info
-            self._enter(queued, "gated" if gated else "active", queued.queued_at)
+            self._admit(queued, queued.queued_at, Event.POD_CHANGED.label)
         else:
             queued.info = info
 
@@ -124,34 +153,48 @@ class SchedulingQueue:
         return None
 
     def reject(self, queued: QueuedPod, plugins: frozenset[str], now: float) -> None:
-        """Put a pod that was tried where it waits for something to change."""
+        """Put a pod that was tried where it waits for something to change; where that has happened already since it was
+        taken out, for its back-off alone."""
         if self._pods.get(queued.uid) is not queued:
             return
         queued.plugins = plugins
         queued.rejected_at = now
-        self._enter(queued, "unschedulable", now)
+        if self._changed_since(queued):
+            self._retry(queued, now, _FAILED)
+        else:
+            self._enter(queued, "unschedulable", now, _FAILED)
+
+    def take_back(self, queued: QueuedPod) -> None:
+        """Know a pod again that had a node and lost it: to be rejected, or to back off."""
+        self._pods[queued.uid] = queued
 
     def back_off(self, queued: QueuedPod, now: float) -> None:
         """Try a pod again when its back-off is over: its attempt failed for no fault of its own."""
-        self._pods[queued.uid] = queued
+        self.take_back(queued)
         queued.rejected_at = now
-        self._enter(queued, "backoff", now)
+        self._enter(queued, "backoff", now, _FAILED)
 
-    def happened(self, events: Iterable[Event], now: float) -> int:
-        """Give another try to the pods whose rejecting plugins care about an event; how many."""
-        if not self._rejected:
-            return 0
+    def happened(self, events: Iterable[Event], now: float, *, sparing: str = "") -> int:
+        """Give another try to the pods whose rejecting plugins care about an event, but to one uid; how many."""
+        self._changes += 1
         events = frozenset(events)
+        for event in events:
+            self._last_change[event] = self._changes
+        freed = self._ask_gated(events, now) if self._gated.keys() - {scheduling_gates.NAME} else 0
+        if not self._rejected:
+            return freed
         woken = [
             queued
             for plugins, pods in self._rejected.items()
             if not plugins or any(self._wakes_on.get(plugin, frozenset()) & events for plugin in plugins)
             for queued in pods.values()
+            if queued.uid != sparing
         ]
+        cause = min(event.label for event in events) if woken else ""
         for queued in woken:
             self._leave(queued)
-            self._retry(queued, now)
-        return len(woken)
+            self._retry(queued, now, cause)
+        return freed + len(woken)
 
     def flush_backoff(self, now: float) -> None:
         """Make ready the pods whose back-off is over."""
@@ -160,7 +203,7 @@ class SchedulingQueue:
             if self._tickets.get(uid) == ticket:
                 queued = self._pods[uid]
                 self._leave(queued)
-                self._enter(queued, "active", now)
+                self._enter(queued, "active", now, "BackoffComplete")
 
     def flush_rejected(self, now: float) -> None:
         """Make ready the pods that have been rejected for too long."""
@@ -172,7 +215,16 @@ class SchedulingQueue:
         ]
         for queued in due:
             self._leave(queued)
-            self._retry(queued, now)
+            self._retry(queued, now, "UnschedulableTimeout")
+
+    def activate(self, uids: Iterable[str], now: float) -> int:
+        """Try these pods at once, whatever they wait for (but what holds them back); how many there were."""
+        waiting = [queued for uid in uids if (queued := self._pods.get(uid)) is not None]
+        moved = [queued for queued in waiting if queued.place in ("backoff", "unschedulable")]
+        for queued in moved:
+            self._leave(queued)
+            self._admit(queued, now, "ForceActivate")
+        return len(moved)
 
     def rejected_by(self) -> Mapping[tuple[str, str], int]:
         """How many rejected pods wait, by the plugin that rejected them and their scheduler's name."""
@@ -197,30 +249,60 @@ class SchedulingQueue:
         """Whether `pop` would find something without waiting."""
         return self._sizes["active"] > 0
 
-    def _retry(self, queued: QueuedPod, now: float) -> None:
-        if scheduling_gates.holds_back(queued.info):
-            self._enter(queued, "gated", now)
-            return
-        over = self._backoff_ends(queued) <= now
-        self._enter(queued, "active" if over else "backoff", now)
+    def _admit(self, queued: QueuedPod, now: float, cause: str) -> None:
+        plugin = self._pre_enqueue(queued.pod, queued.info)
+        if plugin:
+            queued.plugins = frozenset((plugin,))
+        self._enter(queued, "gated" if plugin else "active", now, cause)
+
+    def _ask_gated(self, events: frozenset[Event], now: float) -> int:
+        asked = [
+            queued
+            for plugin, pods in self._gated.items()
+            if self._wakes_on.get(plugin, frozenset()) & events
+            for queued in pods.values()
+            if not self._pre_enqueue(queued.pod, queued.info)
+        ]
+        cause = min(event.label for event in events) if asked else ""
+        for queued in asked:
+            self._leave(queued)
+            self._enter(queued, "active", now, cause)
+        return len(asked)
+
+    def _retry(self, queued: QueuedPod, now: float, cause: str) -> None:
+        if self._backoff_ends(queued) <= now or self._pre_enqueue(queued.pod, queued.info):
+            self._admit(queued, now, cause)
+        else:
+            self._enter(queued, "backoff", now, cause)
 
     def _backoff_ends(self, queued: QueuedPod) -> float:
         return queued.rejected_at + (self._backoff.delay(queued.attempts) if queued.attempts else 0.0)
 
+    def _changed_since(self, queued: QueuedPod) -> bool:
+        if not queued.plugins:
+            return self._changes > queued.tried_at
+        return any(
+            self._last_change.get(event, 0) > queued.tried_at
+            for plugin in queued.plugins
+            for event in self._wakes_on.get(plugin, ())
+        )
+
     def _start(self, queued: QueuedPod) -> QueuedPod:
         self._leave(queued)
         queued.attempts += 1
+        queued.tried_at = self._changes
         return queued
 
-    def _enter(self, queued: QueuedPod, place: str, now: float) -> None:
+    def _enter(self, queued: QueuedPod, place: str, now: float, cause: str) -> None:
         uid = queued.uid
+        self._on_enter(place, cause)
         queued.place = place
         self._sizes[place] += 1
         ticket = self._tickets[uid] = next(self._next_ticket)
         match place:
             case "active":
                 queued.queued_at = now
-                heapq.heappush(self._active, (priority_sort.rank(queued.info, now), ticket, uid))
+                heapq.heappush(self._active, (self._rank(queued.info, now), ticket, uid))
             case "backoff":
                 heapq.heappush(self._backing_off, (self._backoff_ends(queued), ticket, uid))
                 self._on_held()
@@ -228,7 +310,8 @@ class SchedulingQueue:
                 self._rejected.setdefault(queued.plugins, {})[uid] = queued
                 self._on_held()
             case _:
-                pass
+                for plugin in queued.plugins:
+                    self._gated.setdefault(plugin, {})[uid] = queued
 
     def _leave(self, queued: QueuedPod) -> None:
         if not queued.place:
@@ -239,6 +322,11 @@ class SchedulingQueue:
             del pods[queued.uid]
             if not pods:
                 del self._rejected[queued.plugins]
+        elif queued.place == "gated":
+            for plugin in queued.plugins:
+                del self._gated[plugin][queued.uid]
+                if not self._gated[plugin]:
+                    del self._gated[plugin]
         queued.place = ""
         # Whatever a heap still says of it is stale from now on.
         self._tickets[queued.uid] = next(self._next_ticket)

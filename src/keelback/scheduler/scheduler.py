@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from keelback.apimachinery import errors
 from keelback.client import Client
 from keelback.client.informer import Change, Informer
 from keelback.component import logs
@@ -17,8 +16,10 @@ from keelback.concurrency.backoff import Backoff
 from keelback.concurrency.clock import Clock
 from keelback.scheduler import binding, status_patches
 from keelback.scheduler.binding import Jobs, Recorder
+from keelback.scheduler.binding_cycle import BindingCycle, Tools
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
+from keelback.scheduler.handle import Handled, SchedulerHandle
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
@@ -36,10 +37,12 @@ from keelback.scheduler.observed_types import (
     VolumeClass,
 )
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
-from keelback.scheduling import builtin, scheduling_gates
+from keelback.scheduler.waiting_pods import WaitingPods
+from keelback.scheduling import builtin, priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
-from keelback.scheduling.framework import Plugins
 from keelback.scheduling.node_info import NodeToPlaceOn
+from keelback.scheduling.plugins import Plugins
+from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
 
 _log = logs.logger("scheduler")
@@ -65,23 +68,37 @@ class Scheduler:
         self._config = config
         self._clock = clock
         self._recorders = recorders
+        self._plugins = plugins
         self._work = asyncio.Event()
         self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
+        self.metrics = SchedulerMetrics(registry or Registry())
+        used = (plugins, *(profile.plugins for profile in config.profiles.values()))
+        sorts = [one.queue_sort for one in used if one.queue_sort is not None]
         self.queue = SchedulingQueue(
             Backoff(config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds),
             config.pod_max_in_unschedulable_seconds,
-            _wakes_on((plugins, *(profile.plugins for profile in config.profiles.values()))),
+            _wakes_on(used),
             self._held.set,
+            pre_enqueue=self._pre_enqueue,
+            rank=sorts[-1].rank if sorts else priority_sort.rank,
+            on_enter=self.metrics.incoming_pods.inc,
         )
         self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set)
-        self.metrics = SchedulerMetrics(registry or Registry())
-        self.metrics.watch(self.queue, self.observation.nodes)
+        self.metrics.watch(self.queue, self.observation.nodes, self.observation.assumed)
         self._cycle = Cycle(plugins, self.observation, chance, config.profiles)
         self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
         self._informers: list[Informer[Any]] = [self._pods]
         self._gated: dict[str, PodToPlace] = {}
+        self.waiting_pods = WaitingPods()
+        self._bindings = BindingCycle(self._tools(), self._jobs, self.waiting_pods)
         self._subscribe(chance)
+        handle = SchedulerHandle(
+            client, clock, self.observation.nodes, self.observation.objects, self.waiting_pods, self._activate
+        )
+        for plugin in {id(plugin): plugin for one in used for plugin in one.all()}.values():
+            if isinstance(plugin, Handled):
+                plugin.set_handle(handle)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -119,10 +136,26 @@ class Scheduler:
             informer.subscribe(callback)
             self._informers.append(informer)
 
+    def _tools(self) -> Tools:
+        return Tools(
+            client=self._client,
+            clock=self._clock,
+            observation=self.observation,
+            queue=self.queue,
+            metrics=self.metrics,
+            recorder=self._recorder,
+            latest=self._latest,
+            wake=self._work.set,
+            volume_binding_timeout_seconds=self._config.volume_binding_timeout_seconds,
+        )
+
     def _on_pod(self, change: Change[PodToPlace]) -> None:
         self.observation.on_pod(change)
-        queued = self.queue.get(change.object.metadata.uid)
-        if queued is not None and queued.place == "gated":
+        uid = change.object.metadata.uid
+        if change.new is None and (waiting := self.waiting_pods.get(uid)) is not None:
+            waiting.reject("", "the pod is deleted")
+        queued = self.queue.get(uid)
+        if queued is not None and queued.place == "gated" and queued.info.gates:
             self._gated[queued.uid] = queued.pod
             self._work.set()
 
@@ -165,12 +198,7 @@ class Scheduler:
                 continue
             if isinstance(decision, Assigned):
                 self.queue.remove(queued.uid)
-                job = partial(self._bind, decision, started)
-                if binding.unbound_claims(self.observation.objects, queued.pod.metadata.namespace, queued.info.claims):
-                    # It may wait for minutes until its volumes are made: no worker is kept waiting with it.
-                    self._jobs.start(job)
-                else:
-                    await self._jobs.put(job)
+                await self._bindings.begin(decision, self._plugins_of(queued.info), started)
             else:
                 await self._refused(decision, started)
         return True
@@ -197,59 +225,8 @@ class Scheduler:
         if patch is not None:
             await binding.patch_status(self._client, pod, patch)
         if refused.candidate is not None:
-            await binding.preempt(self._client, self._clock, recorder, pod, refused.candidate)
+            await binding.preempt(self._client, self._clock, recorder, pod, refused.candidate, self.waiting_pods)
         await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
-
-    async def _bind(self, assigned: Assigned, started: float) -> None:
-        queued, node_name = assigned.queued, assigned.node_name
-        pod = queued.pod
-        try:
-            if queued.info.claims:
-                await binding.bind_volumes(
-                    self._client,
-                    self._clock,
-                    self.observation.objects,
-                    self.observation.nodes,
-                    pod,
-                    queued.info.claims,
-                    node_name,
-                    self._config.volume_binding_timeout_seconds,
-                )
-            await binding.bind(self._client, pod, node_name)
-        except (errors.StatusError, OSError, TimeoutError, binding.VolumesNotBound) as error:
-            await self._binding_failed(assigned, started, error)
-            return
-        self._note(queued, "scheduled", started)
-        self.metrics.pod_attempts.observe(queued.attempts)
-        self.metrics.sli_seconds.observe(self._clock.monotonic() - queued.arrived_at, str(min(queued.attempts, 16)))
-        message = f"Successfully assigned {pod.metadata.namespace}/{pod.metadata.name} to {node_name}"
-        await self._recorder(pod).event(pod, "Normal", "Scheduled", message)
-
-    async def _binding_failed(self, assigned: Assigned, started: float, error: Exception) -> None:
-        queued = assigned.queued
-        observation = self.observation
-        if observation.assumed.pop(queued.uid, None) is None:
-            # It was bound after all, or is gone: the informer has said so meanwhile.
-            return
-        observation.nodes.remove_pod(assigned.node_name, queued.uid)
-        now = self._clock.monotonic()
-        if self.queue.happened((Event.ASSIGNED_POD_REMOVED,), now):
-            self._work.set()
-        metadata = queued.pod.metadata
-        latest = self._pods.store.get(metadata.namespace, metadata.name)
-        if isinstance(error, errors.NotFound) or latest is None or latest.metadata.uid != metadata.uid:
-            return
-        if latest.spec.node_name or latest.metadata.deletion_timestamp is not None:
-            return
-        self._note(queued, "error", started)
-        queued.pod = latest
-        self.queue.back_off(queued, now)
-        _log.warning("Failed to bind", pod=_key(latest), node=assigned.node_name, error=error)
-        message = f"binding rejected: {error}"
-        patch = status_patches.pod_scheduled_false(latest, "SchedulerError", message, self._clock.now())
-        if patch is not None:
-            await binding.patch_status(self._client, latest, patch)
-        await self._recorder(latest).event(latest, "Warning", "FailedScheduling", message)
 
     async def _say_gated(self) -> None:
         gated, self._gated = self._gated, {}
@@ -263,17 +240,37 @@ class Scheduler:
     def _recorder(self, pod: PodToPlace) -> Recorder:
         return self._recorders[pod.spec.scheduler_name]
 
+    def _pre_enqueue(self, pod: PodToPlace, info: PodInfo) -> str:
+        if scheduling_gates.holds_back(info):
+            return scheduling_gates.NAME
+        for plugin in self._plugins_of(info).pre_enqueues:
+            if plugin.pre_enqueue(pod, info) is not None:
+                return plugin.name
+        return ""
+
+    def _activate(self, uids: Iterable[str]) -> None:
+        if self.queue.activate(uids, self._clock.monotonic()):
+            self._work.set()
+
+    def _plugins_of(self, info: PodInfo) -> Plugins:
+        profile = self._config.profiles.get(info.scheduler_name)
+        return profile.plugins if profile is not None else self._plugins
+
+    def _latest(self, pod: PodToPlace) -> PodToPlace | None:
+        metadata = pod.metadata
+        latest = self._pods.store.get(metadata.namespace, metadata.name)
+        return latest if latest is not None and latest.metadata.uid == metadata.uid else None
+
     def _note(self, queued: QueuedPod, result: str, started: float) -> None:
-        profile = queued.info.scheduler_name
-        self.metrics.attempts.inc(result, profile)
-        self.metrics.attempt_seconds.observe(self._clock.monotonic() - started, result, profile)
+        self.metrics.attempted(queued.info.scheduler_name, result, self._clock.monotonic() - started)
 
 
 def _wakes_on(used: Iterable[Plugins]) -> dict[str, frozenset[Event]]:
     wakes_on: dict[str, frozenset[Event]] = {}
+    everything = frozenset(Event)
     for plugins in used:
-        wakes_on |= {plugin.name: plugin.wakes_on for plugin in plugins.pre_filters}
-        wakes_on |= {plugin.name: plugin.wakes_on for plugin in plugins.filters}
+        # What does not say after which events it thinks again is asked after each.
+        wakes_on |= {plugin.name: getattr(plugin, "wakes_on", everything) for plugin in plugins.all()}
     return wakes_on
 
 

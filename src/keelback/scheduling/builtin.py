@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from keelback.scheduling.framework import Plugins
 from keelback.scheduling.image_locality import ImageLocality
 from keelback.scheduling.inter_pod_affinity import InterPodAffinity
 from keelback.scheduling.node_affinity import NodeAffinity
@@ -14,6 +13,7 @@ from keelback.scheduling.node_resources_balanced_allocation import NodeResources
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_unschedulable import NodeUnschedulable
 from keelback.scheduling.node_volume_limits import NodeVolumeLimits
+from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_topology_spread import PodTopologySpread
 from keelback.scheduling.taint_toleration import TaintToleration
 from keelback.scheduling.volume_binding import VolumeBinding

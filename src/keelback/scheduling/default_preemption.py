@@ -12,8 +12,9 @@ from keelback.scheduling import label_selectors
 from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.fit_error import Diagnosis, preemption_message
-from keelback.scheduling.framework import DEFAULT_PREEMPTION, PreemptionLimits, Unschedulable
+from keelback.scheduling.framework import Unschedulable
 from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.plugins import DEFAULT_PREEMPTION, PreemptionLimits
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.room import Room, wants_more
 

@@ -25,7 +25,6 @@ from keelback.scheduling.framework import (
     ManyAnswersPlugin,
     Mask,
     OnlyNodes,
-    Plugins,
     Rows,
     Scope,
     ScorePlugin,
@@ -35,6 +34,7 @@ from keelback.scheduling.framework import (
 from keelback.scheduling.node_ports import NodePorts
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.room import wants_more
 
@@ -138,6 +138,8 @@ class Evaluator:
             total = total + kept.normalized
         elif kept.fixed_scores:
             total = total + _sum(state, kept.fixed_scores, rows, len(total))
+        for preparing in self._plugins.pre_scores:
+            preparing.pre_score(state, pod, self._nodes, rows)
         for plugin, weight in self._wide_scores:
             scores = plugin.score(state, pod, self._nodes)
             if scores is not None:

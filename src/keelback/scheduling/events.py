@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 
 class Event(enum.Enum):
@@ -23,3 +24,21 @@ class Event(enum.Enum):
     VOLUMES_CHANGED = enum.auto()
     """A claim, a volume or a storage class."""
     NAMESPACE_CHANGED = enum.auto()
+
+    @property
+    def label(self) -> str:
+        """Its name in metrics, upstream's where upstream has one of the same meaning."""
+        return _LABELS.get(self, self.name.title().replace("_", ""))
+
+
+_LABELS: Final = {
+    Event.NODE_ADDED: "NodeAdd",
+    Event.NODE_ALLOCATABLE_CHANGED: "NodeUpdateNodeAllocatable",
+    Event.NODE_LABELS_CHANGED: "NodeUpdateNodeLabel",
+    Event.NODE_TAINTS_CHANGED: "NodeUpdateNodeTaint",
+    Event.NODE_REMOVED: "NodeDelete",
+    Event.ASSIGNED_POD_ADDED: "AssignedPodAdd",
+    Event.ASSIGNED_POD_CHANGED: "AssignedPodUpdate",
+    Event.ASSIGNED_POD_REMOVED: "AssignedPodDelete",
+    Event.POD_CHANGED: "UnschedulablePodUpdate",
+}

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keelback.scheduling.cluster_objects import ClusterObjects
-from keelback.scheduling.framework import CycleState, OnlyNodes, Plugins, RemedyPlugin, Unschedulable
+from keelback.scheduling.framework import CycleState, OnlyNodes, RemedyPlugin, Unschedulable
 from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
 
 

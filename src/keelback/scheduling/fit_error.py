@@ -73,6 +73,11 @@ class Answers:
         self.answer_of[rows] = number
 
 
+def single_node_message(answer: Unschedulable) -> str:
+    """The sentence about a pod that lost the node it had: of that one node alone, as upstream has it."""
+    return f"0/1 nodes are available:{_histogram(Counter(answer.reasons))}"
+
+
 def preemption_message(total: int, tried: Mapping[Unschedulable, int]) -> str:
     """What preemption adds when it found no node: `tried` says how many nodes gave each answer."""
     reasons = _reasons(tried.items())

@@ -127,29 +127,6 @@ class RemedyPlugin(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PreemptionLimits:
-    """How many nodes preemption tries before it takes the best of those found: the greater of the two."""
-
-    least_percentage: int = 10
-    least_number: int = 100
-
-
-DEFAULT_PREEMPTION: Final = PreemptionLimits()
-
-
-@dataclass(frozen=True, slots=True)
-class Plugins:
-    """The plugins of a profile, in the order in which they are asked."""
-
-    pre_filters: tuple[PreFilterPlugin, ...]
-    filters: tuple[FilterPlugin, ...]
-    scores: tuple[tuple[ScorePlugin, int], ...]
-    """Each with its weight."""
-    preemption: PreemptionLimits | None = DEFAULT_PREEMPTION
-    """None where pods of lower priority are left alone."""
-
-
 def default_normalize(scores: Scores, *, reverse: bool = False) -> Scores:
     """Scale to 0..100 by the greatest; with `reverse` the greatest becomes the worst."""
     greatest = int(scores.max()) if scores.size else 0

@@ -6,6 +6,7 @@ from typing import Final
 
 from keelback.scheduling.pod_info import PodInfo
 
+NAME: Final = "SchedulingGates"
 MESSAGE: Final = "Scheduling is blocked due to non-empty scheduling gates"
 
 
