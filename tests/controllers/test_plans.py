@@ -33,6 +33,7 @@ from keelback.api.batch_v1 import (
 )
 from keelback.api.core_v1 import (
     Container,
+    ContainerPort,
     ContainerState,
     ContainerStateTerminated,
     NodeCondition,
@@ -59,13 +60,22 @@ from keelback.controllers import (
     node_ipam,
     node_lifecycle,
     ownership,
+    pod_endpoints,
     replicas,
     statefulset_plan,
     taint_eviction,
 )
 from keelback.controllers.config import Config
 from keelback.controllers.manager import is_enabled, unknown_names
-from keelback.controllers.observed import ContainerStatusView, HeldMeta, NodeSpecView, NodeStatusView, NodeView, PodView
+from keelback.controllers.observed import (
+    ContainerStatusView,
+    ContainerView,
+    HeldMeta,
+    NodeSpecView,
+    NodeStatusView,
+    NodeView,
+    PodView,
+)
 from keelback.controllers.ownership import Graph, Node, Work
 from keelback.controllers.revisions import HASH_LABEL
 
@@ -160,6 +170,33 @@ def test_an_empty_slice_that_came_back_without_lists_is_left_alone() -> None:
     held = replace(made, endpoints=None, ports=None, metadata=replace(made.metadata, name="web-1"))
     again = endpointslices.plan(SERVICE, {("IPv4", ()): []}, [held])
     assert (again.create, again.update, again.delete) == ([], [], [])
+
+
+def test_slices_of_a_service_that_had_the_name_before_are_not_taken_over() -> None:
+    (made,) = endpointslices.plan(SERVICE, endpoints({1}), []).create
+    held = replace(made, metadata=replace(made.metadata, name="web-1"))
+    newer = replace(SERVICE, metadata=replace(SERVICE.metadata, uid="s2"))
+    nobody: endpointslices.Wanted = {("IPv4", ()): []}
+    for wanted in (endpoints({1}), nobody):
+        decided = endpointslices.plan(newer, wanted, [held])
+        assert (len(decided.create), decided.update, decided.delete) == (1, [], [held])
+        assert decided.create[0].metadata.owner_references[0].uid == "s2"
+
+
+def test_a_service_that_is_being_deleted_still_loses_endpoints_and_gets_no_new_slice() -> None:
+    existing = apply([], endpointslices.plan(SERVICE, endpoints({1, 2}), []))
+    going = replace(SERVICE, metadata=replace(SERVICE.metadata, deletion_timestamp=NOW))
+    ((_, left),) = endpointslices.plan(going, endpoints({1}), existing).update
+    assert len(left.endpoints or ()) == 1
+    assert endpointslices.plan(going, endpoints({1}), []).create == []
+
+
+def test_a_named_port_is_looked_for_in_containers_before_sidecars() -> None:
+    sidecar = ContainerView(name="s", restart_policy="Always", ports=(ContainerPort(name="http", container_port=1),))
+    main = ContainerView(name="c", ports=(ContainerPort(name="http", container_port=2),))
+    one = pod("p", containers=(main,))
+    one = replace(one, spec=replace(one.spec, init_containers=(sidecar,)))
+    assert pod_endpoints.resolve_port(one, ServicePort(port=80, target_port="http")) == 2
 
 
 def test_a_terminating_pod_serves_but_is_not_ready() -> None:

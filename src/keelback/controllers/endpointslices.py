@@ -21,9 +21,10 @@ from keelback.api.discovery_v1 import (
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.client import MergePatch
-from keelback.controllers import pod_endpoints, trigger_times
+from keelback.controllers import pod_endpoints, topology_hints, trigger_times
 from keelback.controllers.observed import NodeView, PodView
 from keelback.controllers.pod_control import is_namespace_terminating
+from keelback.controllers.topology_hints import TopologyHints
 from keelback.controllers.trigger_times import TriggerTimes
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
@@ -54,19 +55,25 @@ class Plan:
 
 
 def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice]) -> Plan:
-    """Keep each endpoint in the slice that has it, fill free places next, and make slices last."""
+    """Keep each endpoint in the slice that has it, fill free places next, and make slices last.
+
+    A Service that is being deleted gets no new ones: the garbage collector is about to delete those it has. It does so
+    with those of a Service that had the name before, too, for which reason they are of no use.
+    """
     result = Plan()
     labels = slice_labels(service)
     groups: dict[tuple[str, Ports], list[EndpointSlice]] = {key: [] for key in wanted}
     for one in existing:
         key = (one.address_type, _sorted_ports(one.ports or ()))
-        if key in groups:
+        if key in groups and _is_of(one, service):
             groups[key].append(one)
         else:
             result.delete.append(one)
     for (family, ports), endpoints in wanted.items():
         _plan_group(result, service, family, ports, endpoints, groups[family, ports], labels)
     _keep_placeholders(result, service, {family for family, _ in wanted}, labels)
+    if service.metadata.deletion_timestamp is not None:
+        result.create.clear()
     return result
 
 
@@ -124,12 +131,16 @@ class EndpointSliceReconciler:
 
     context: Context
     times: TriggerTimes = field(default_factory=TriggerTimes)
+    hints: TopologyHints = field(init=False)
     name: ClassVar = "endpointslice-controller"
     role: ClassVar = "endpointslice-controller"
     component: ClassVar = "endpoint-slice-controller"
     kind: ClassVar = Service
     owns: ClassVar = ()
     reads: ClassVar = (NodeView,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hints", TopologyHints(self.context.caches))
 
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(Service, "by-namespace", lambda one: [one.metadata.namespace])
@@ -138,10 +149,11 @@ class EndpointSliceReconciler:
         return (
             Source(PodView, self._services_of, pod_endpoints.matters),
             Source(EndpointSlice, _service_key),
+            self.hints.source(),
         )
 
     async def reconcile(self, service: Service) -> Result:
-        if service.spec.type == "ExternalName" or not service.spec.selector or service.metadata.deletion_timestamp:
+        if service.spec.type == "ExternalName" or not service.spec.selector:
             return DONE
         namespace = service.metadata.namespace
         selected = [
@@ -154,11 +166,15 @@ class EndpointSliceReconciler:
         key = (service.metadata.namespace, service.metadata.name)
         store = self.context.caches.index(EndpointSlice, "by-service", _service_key)
         existing = [one for one in store.by_index("by-service", key) if one.metadata.deletion_timestamp is None]
+        wanted, events = self.hints.hinted(service, wanted, existing)
         await self._carry_out(stamped(plan(service, wanted, existing), time))
+        for event in events:
+            await self.context.events.event(service, *event)
         return DONE if is_complete else again_after(_MISSING_NODE_SECONDS)
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
         self.times.forget(namespace, name)
+        self.hints.forget(namespace, name)
         return DONE
 
     def _observe(self, service: Service, selected: Iterable[PodView]) -> tuple[Wanted, bool]:
@@ -174,8 +190,6 @@ class EndpointSliceReconciler:
                 is_complete = False
                 continue
             ports = endpoint_ports(service, pod)
-            if service.spec.ports and not ports:
-                continue
             zone = node.metadata.labels.get(nodes.ZONE, "") if node is not None else ""
             for family in families:
                 if pod_endpoints.address_of_family(pod, family):
@@ -251,7 +265,9 @@ def _keep_placeholders(result: Plan, service: Service, families: set[str], label
     for index, made in enumerate(list(result.create)):
         if made.endpoints or made.ports:
             continue
-        spare = next((one for one in result.delete if one.address_type == made.address_type), None)
+        spare = next(
+            (one for one in result.delete if one.address_type == made.address_type and _is_of(one, service)), None
+        )
         if spare is not None:
             result.create.pop(index)
             result.delete.remove(spare)
@@ -276,6 +292,10 @@ def _make_slice(
     )
 
 
+def _is_of(one: EndpointSlice, service: Service) -> bool:
+    return any(reference.uid == service.metadata.uid for reference in one.metadata.owner_references)
+
+
 def _identity(endpoint: Endpoint) -> tuple[str, tuple[str, ...]]:
     return (endpoint.target_ref.uid if endpoint.target_ref is not None else "", tuple(endpoint.addresses))
 
@@ -285,6 +305,8 @@ def _sorted_ports(ports: Sequence[EndpointPort]) -> Ports:
 
 
 def _hints(service: Service, node_name: str, zone: str) -> EndpointHints | None:
+    if topology_hints.is_enabled(service):
+        return None
     match service.spec.traffic_distribution:
         case "PreferClose" | "PreferSameZone" if zone:
             return EndpointHints(for_zones=(ForZone(name=zone),))

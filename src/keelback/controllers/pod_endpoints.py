@@ -49,7 +49,7 @@ def resolve_port(pod: PodView, port: ServicePort) -> int | None:
     if isinstance(target, int):
         return target
     sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
-    for container in (*sidecars, *pod.spec.containers):
+    for container in (*pod.spec.containers, *sidecars):
         for candidate in container.ports:
             if candidate.name == target and candidate.protocol == port.protocol:
                 return candidate.container_port
