@@ -12,13 +12,14 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.client import MergePatch
 from keelback.controllers import pod_endpoints, trigger_times
+from keelback.controllers.endpoint_pace import Pace
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.controllers.trigger_times import TriggerTimes
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
-from keelback.reconcile.result import DONE, Result
+from keelback.reconcile.result import DONE, Result, again_after
 
 HEADLESS = "service.kubernetes.io/headless"
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
@@ -91,6 +92,7 @@ class EndpointsReconciler:
 
     context: Context
     times: TriggerTimes = field(default_factory=TriggerTimes)
+    pace: Pace = field(default_factory=Pace)
     name: ClassVar = "endpoints-controller"
     role: ClassVar = "endpoint-controller"
     component: ClassVar = "endpoint-controller"
@@ -108,6 +110,8 @@ class EndpointsReconciler:
     async def reconcile(self, service: Service) -> Result:
         if service.spec.type == "ExternalName" or not service.spec.selector or service.metadata.deletion_timestamp:
             return DONE
+        if seconds := self.pace.seconds_left(service, self.context.clock.monotonic()):
+            return again_after(seconds)
         namespace, name = service.metadata.namespace, service.metadata.name
         held = self.context.caches.store(Endpoints).get(namespace, name)
         candidates = [
@@ -123,10 +127,13 @@ class EndpointsReconciler:
             await self._create(service, stamped)
         elif patches.difference(_owned(held), _owned(wanted)):
             await self._change(held, stamped)
+            written = sum(len(one.addresses) + len(one.not_ready_addresses) for one in stamped.subsets)
+            self.pace.wrote(service, written, self.context.clock.monotonic())
         return DONE
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
         self.times.forget(namespace, name)
+        self.pace.forget(namespace, name)
         await self.context.client.delete(Endpoints, name, namespace)
         return DONE
 

@@ -22,6 +22,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.client import MergePatch
 from keelback.controllers import pod_endpoints, topology_hints, trigger_times
+from keelback.controllers.endpoint_pace import Pace
 from keelback.controllers.observed import NodeView, PodView
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.controllers.topology_hints import TopologyHints
@@ -52,6 +53,11 @@ class Plan:
     create: list[EndpointSlice] = field(default_factory=list)
     update: list[tuple[EndpointSlice, EndpointSlice]] = field(default_factory=list)
     delete: list[EndpointSlice] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is as it should be."""
+        return not (self.create or self.update or self.delete)
 
 
 def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice]) -> Plan:
@@ -131,6 +137,7 @@ class EndpointSliceReconciler:
 
     context: Context
     times: TriggerTimes = field(default_factory=TriggerTimes)
+    pace: Pace = field(default_factory=Pace)
     hints: TopologyHints = field(init=False)
     name: ClassVar = "endpointslice-controller"
     role: ClassVar = "endpointslice-controller"
@@ -155,6 +162,8 @@ class EndpointSliceReconciler:
     async def reconcile(self, service: Service) -> Result:
         if service.spec.type == "ExternalName" or not service.spec.selector:
             return DONE
+        if seconds := self.pace.seconds_left(service, self.context.clock.monotonic()):
+            return again_after(seconds)
         namespace = service.metadata.namespace
         selected = [
             pod
@@ -167,7 +176,10 @@ class EndpointSliceReconciler:
         store = self.context.caches.index(EndpointSlice, "by-service", _service_key)
         existing = [one for one in store.by_index("by-service", key) if one.metadata.deletion_timestamp is None]
         wanted, events = self.hints.hinted(service, wanted, existing)
-        await self._carry_out(stamped(plan(service, wanted, existing), time))
+        decided = plan(service, wanted, existing)
+        await self._carry_out(stamped(decided, time))
+        if not decided.is_empty:
+            self.pace.wrote(service, sum(map(len, wanted.values())), self.context.clock.monotonic())
         for event in events:
             await self.context.events.event(service, *event)
         return DONE if is_complete else again_after(_MISSING_NODE_SECONDS)
@@ -175,6 +187,7 @@ class EndpointSliceReconciler:
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
         self.times.forget(namespace, name)
         self.hints.forget(namespace, name)
+        self.pace.forget(namespace, name)
         return DONE
 
     def _observe(self, service: Service, selected: Iterable[PodView]) -> tuple[Wanted, bool]:
@@ -234,14 +247,7 @@ def _plan_group(
     for one in existing:
         mine = [left.pop(key) for endpoint in one.endpoints or () if (key := _identity(endpoint)) in left]
         kept.append((one, mine))
-    # Slices that change anyway are filled first, then the fullest of the others: each change goes to every node.
-    kept.sort(key=lambda pair: (tuple(pair[1]) == (pair[0].endpoints or ()), -len(pair[1])))
-    newcomers = list(left.values())
-    for _, mine in kept:
-        room = MAX_ENDPOINTS - len(mine)
-        if newcomers and room > 0:
-            mine.extend(newcomers[:room])
-            newcomers = newcomers[room:]
+    newcomers = _placed(list(left.values()), kept)
     for one, mine in kept:
         new = replace(one, endpoints=tuple(mine), ports=ports, metadata=replace(one.metadata, labels=labels))
         if not mine and endpoints:
@@ -258,6 +264,25 @@ def _plan_group(
         extra = {one.metadata.name for one, _ in kept[1:]}
         result.update = [pair for pair in result.update if pair[0].metadata.name not in extra]
         result.delete.extend(one for one, _ in kept[1:])
+
+
+def _placed(newcomers: list[Endpoint], kept: Sequence[tuple[EndpointSlice, list[Endpoint]]]) -> list[Endpoint]:
+    """Put endpoints where that costs no write of its own, the rest into one slice that has room; who needs new slices.
+
+    As upstream: an unchanged slice is filled only if it takes all that are left, so that one is written and not many.
+    """
+    changed = [mine for one, mine in kept if tuple(mine) != (one.endpoints or ())]
+    unchanged = [mine for one, mine in kept if tuple(mine) == (one.endpoints or ())]
+    for mine in sorted(changed, key=len, reverse=True):
+        room = MAX_ENDPOINTS - len(mine)
+        mine.extend(newcomers[:room])
+        newcomers = newcomers[room:]
+    left = len(newcomers) % MAX_ENDPOINTS
+    fitting = [mine for mine in unchanged if left and len(mine) + left <= MAX_ENDPOINTS]
+    if fitting:
+        max(fitting, key=len).extend(newcomers[:left])
+        newcomers = newcomers[left:]
+    return newcomers
 
 
 def _keep_placeholders(result: Plan, service: Service, families: set[str], labels: Mapping[str, str]) -> None:
