@@ -36,6 +36,12 @@ def ordinals(stateful_set: StatefulSet) -> range:
     return range(start, start + stateful_set.spec.replicas)
 
 
+def pending(stateful_set: StatefulSet, by_ordinal: Mapping[int, PodView]) -> list[int]:
+    """The numbers of wanted pods that are there and have not started: they may lack a claim that went meanwhile."""
+    held = {ordinal: by_ordinal[ordinal] for ordinal in ordinals(stateful_set) if ordinal in by_ordinal}
+    return [ordinal for ordinal, pod in held.items() if pod.status.phase == "Pending" and not pods.is_terminating(pod)]
+
+
 def partition(stateful_set: StatefulSet) -> int:
     """The ordinal from which on pods are updated."""
     rolling = stateful_set.spec.update_strategy.rolling_update

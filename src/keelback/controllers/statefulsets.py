@@ -33,6 +33,7 @@ from keelback.controllers.revisions import HASH_LABEL, History
 from keelback.controllers.statefulset_plan import Counts
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
+from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result, again_after
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
@@ -87,6 +88,14 @@ def make_claims(stateful_set: StatefulSet, ordinal: int) -> list[PersistentVolum
     ]
 
 
+def is_leaving(claim: PersistentVolumeClaim, stateful_set: StatefulSet) -> bool:
+    """Whether a claim is being deleted, or will be: with a set of the same name that there was before."""
+    own = _owner_of_claims(stateful_set)
+    return claim.metadata.deletion_timestamp is not None or any(
+        (one.kind, one.name) == (own.kind, own.name) and one.uid != own.uid for one in claim.metadata.owner_references
+    )
+
+
 def compute_status(stateful_set: StatefulSet, counts: Counts, current: str, update: str) -> StatefulSetStatus:
     """The status; once every pod is of the update, the update is what is current."""
     is_done = (
@@ -117,7 +126,10 @@ class StatefulSetReconciler:
     component: ClassVar = "statefulset-controller"
     kind: ClassVar = StatefulSet
     owns: ClassVar = (PodView,)
-    reads: ClassVar = (ControllerRevision, PersistentVolumeClaim)
+    reads: ClassVar = (ControllerRevision,)
+
+    def sources(self) -> Sequence[Source]:
+        return (Source(PersistentVolumeClaim, self._sets_of, lambda change: change.type == "DELETED"),)
 
     def may_adopt(self, stateful_set: StatefulSet, pod: Object) -> bool:
         return adoption.by_selector(stateful_set.spec.selector)(pod.metadata.labels)
@@ -172,13 +184,15 @@ class StatefulSetReconciler:
         update = history.current.metadata.name
         decided = plan(stateful_set, by_ordinal, current, update, self._now())
         templates = {one.metadata.name: one for one in (history.current, *history.others)}
+        for ordinal in statefulset_plan.pending(stateful_set, by_ordinal):
+            await self._create_claims(stateful_set, ordinal)
         wanted = []
         for ordinal, revision in decided.create:
             template = stateful_set.spec.template
             if revision != update and revision in templates:
                 template = revisions.restored_template(templates[revision])
-            await self._create_claims(stateful_set, ordinal)
-            wanted.append(make_pod(stateful_set, template, ordinal, revision))
+            if await self._create_claims(stateful_set, ordinal):
+                wanted.append(make_pod(stateful_set, template, ordinal, revision))
         await self._say_recreating(stateful_set, decided.delete)
         words = _words(stateful_set)
         made = await create_pods(self.context, stateful_set, wanted, words)
@@ -207,7 +221,7 @@ class StatefulSetReconciler:
             for template in stateful_set.spec.volume_claim_templates:
                 name, namespace = claim_name(stateful_set, template, ordinal), stateful_set.metadata.namespace
                 claim = self.context.caches.store(PersistentVolumeClaim).get(namespace, name)
-                if claim is None:
+                if claim is None or is_leaving(claim, stateful_set):
                     continue
                 held = claim.metadata.owner_references
                 if wanted == any(one.uid == reference.uid for one in held):
@@ -221,11 +235,15 @@ class StatefulSetReconciler:
                 patch = MergePatch({"metadata": changed | {"resourceVersion": version}})
                 await self.context.client.patch(PersistentVolumeClaim, name, namespace, patch)
 
-    async def _create_claims(self, stateful_set: StatefulSet, ordinal: int) -> None:
+    async def _create_claims(self, stateful_set: StatefulSet, ordinal: int) -> bool:
+        """Make those that a pod lacks; whether all are there to stay. Where one leaves, its end calls us again."""
         store = self.context.caches.store(PersistentVolumeClaim)
+        all_stay = True
         for claim in make_claims(stateful_set, ordinal):
             name = claim.metadata.name
-            if store.get(claim.metadata.namespace, name) is not None:
+            held = store.get(claim.metadata.namespace, name)
+            if held is not None:
+                all_stay &= not is_leaving(held, stateful_set)
                 continue
             what = (
                 f"Claim {name} Pod {stateful_set.metadata.name}-{ordinal} in StatefulSet {stateful_set.metadata.name}"
@@ -233,12 +251,23 @@ class StatefulSetReconciler:
             try:
                 await self.context.client.create(claim)
             except errors.AlreadyExists:
-                continue
+                raise  # the cache is behind: what it is it tells the next time
             except errors.StatusError as error:
                 message = f"create {what} failed error: {error}"
                 await self.context.events.event(stateful_set, "Warning", "FailedCreate", message)
                 raise
             await self.context.events.event(stateful_set, "Normal", "SuccessfulCreate", f"create {what} success")
+        return all_stay
+
+    def _sets_of(self, claim: PersistentVolumeClaim) -> list[tuple[str, str]]:
+        return [
+            (one.metadata.namespace, one.metadata.name)
+            for one in self.context.caches.store(StatefulSet).list(claim.metadata.namespace)
+            if any(
+                claim.metadata.name.startswith(f"{template.metadata.name}-{one.metadata.name}-")
+                for template in one.spec.volume_claim_templates
+            )
+        ]
 
     async def _delete_claims_beyond(self, stateful_set: StatefulSet, by_ordinal: dict[int, PodView]) -> None:
         """Claims of numbers no longer wanted go when their pods have gone."""
