@@ -32,3 +32,22 @@ def test_an_owner_of_a_kind_that_was_not_known_yet_is_judged_once_it_is() -> Non
         cluster.advance(minutes=6)
         with pytest.raises(errors.NotFound):
             cluster.get("configmap/page")
+
+
+def test_what_has_got_another_owner_since_it_was_judged_stays() -> None:
+    with Cluster(nodes=1, heartbeat_seconds=300) as cluster:
+        first, second = (_config_map(cluster, name) for name in ("first", "second"))
+        _config_map(cluster, "page", first)
+        slow = {"client": "kube-controller-manager/generic-garbage-collector", "verb": "delete", "latency": 5.0}
+        with cluster.inject(**slow):
+            cluster.delete("configmap/first")
+            cluster.patch("configmap/page", {"metadata": {"ownerReferences": [first, second]}})
+            cluster.advance(30.0)
+        assert cluster.get("configmap/page")["metadata"]["ownerReferences"] == [second]
+
+
+def _config_map(cluster: Cluster, name: str, *owners: dict[str, str]) -> dict[str, str]:
+    """How others name it as their owner."""
+    metadata = {"name": name, "ownerReferences": list(owners)}
+    [made] = cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": made["metadata"]["uid"]}

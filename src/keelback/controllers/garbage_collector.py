@@ -236,12 +236,13 @@ class GarbageCollector:
         if verdict.unblock:
             await self._unblock_owners(node, latest.metadata)
         if verdict.delete:
-            # With Background the server removes the object at once; a version would race with status updates.
+            # As it was judged: who has got an owner since, or changed at all, is looked at once more.
             await self.context.client.delete(
                 metadata_type(node.kind),
                 node.name,
                 node.namespace,
                 uid=node.uid,
+                resource_version=latest.metadata.resource_version,
                 propagation_policy=verdict.delete,
             )
 
