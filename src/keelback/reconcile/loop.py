@@ -111,9 +111,9 @@ class Controller:
         self._workers = workers
         self._log = logs.logger(reconciler.name)
         self._store = caches.store(reconciler.kind)
-        self._types: set[type[Object]] = {reconciler.kind, *reconciler.owns}
-        if isinstance(reconciler, Reads):
-            self._types.update(reconciler.reads)
+        reads = reconciler.reads if isinstance(reconciler, Reads) else ()
+        # In an order of their own: a set of classes has another in each process, and what is asked first with it.
+        self._types = dict.fromkeys((reconciler.kind, *reconciler.owns, *reads))
         self._subscribe()
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class Controller:
             self._caches.subscribe(owned, self._owned_changed)
         if isinstance(reconciler, HasSources):
             for source in reconciler.sources():
-                self._types.add(source.cls)
+                self._types[source.cls] = None
                 self._caches.subscribe(source.cls, self._source_changed(source))
 
     def _own_kind_changed(self, change: Change[Any]) -> None:

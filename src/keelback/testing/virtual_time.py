@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import itertools
 import selectors
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -71,6 +72,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._timers = 0
         self._opened: list[socket.socket] = []
         super().__init__(_IdleSelector(self._when_idle))
+        self.set_task_factory(_NumberedTask)  # type: ignore[arg-type]
+        self.task_numbers = itertools.count()
         # The loop runs a timer that is due within its resolution: sums of floats need not be exact.
         self._clock_resolution = _SAME_INSTANT_SECONDS
 
@@ -139,6 +142,24 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if self._opened:
             self._opened = [one for one in self._opened if one.fileno() != -1]
         return bool(self._opened)
+
+
+class _NumberedTask(asyncio.Task[T]):
+    """Its hash is its number: a set of tasks (a TaskGroup's) has the same order each time, and is cancelled in it."""
+
+    _number: int
+
+    def __new__(cls, loop: VirtualTimeLoop, *_: Any, **__: Any) -> Self:
+        # The first of all that is done to it: sets have it before it is initialised.
+        made = super().__new__(cls)
+        made._number = next(loop.task_numbers)
+        return made
+
+    def __init__(self, loop: VirtualTimeLoop, work: Coroutine[Any, Any, T], **options: Any) -> None:
+        super().__init__(work, loop=loop, **options)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 def _pass_on(call: _Call) -> None:
