@@ -87,6 +87,30 @@ def test_the_field_of_a_gate_that_is_off_is_known_and_dropped_without_a_word() -
     on(34, work)
 
 
+def test_the_group_of_pods_is_kept_and_judged_where_its_gate_is_on() -> None:
+    group = {"podGroupName": "train"}
+
+    async def work(ask: Server) -> None:
+        status, answer = await ask("POST", PODS, pod(schedulingGroup=group), "fieldValidation=Strict")
+        assert (status, answer["spec"]["schedulingGroup"]) == (201, group)
+        status, answer = await ask("PUT", f"{PODS}/one", answer | pod(schedulingGroup={"podGroupName": "other"}))
+        assert (status, "pod updates may not change fields" in answer["message"]) == (422, True)
+        for wrong, said in (("", "Required value"), ("A", "Invalid value")):
+            status, answer = await ask("POST", PODS, pod("wrong", schedulingGroup={"podGroupName": wrong}))
+            assert (status, f"spec.schedulingGroup.podGroupName: {said}" in answer["message"]) == (422, True)
+        template = {"template": {"metadata": {"labels": {"a": "b"}}, "spec": pod(schedulingGroup=group)["spec"]}}
+        body = {"metadata": {"name": "one"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, **template}}
+        status, answer = await ask("POST", "/apis/apps/v1/namespaces/default/deployments", body)
+        assert (status, answer["spec"]["template"]["spec"]["schedulingGroup"]) == (201, group)
+
+    async def dropped(ask: Server) -> None:
+        status, answer = await ask("POST", PODS, pod(schedulingGroup=group), "fieldValidation=Strict")
+        assert (status, "schedulingGroup" in answer["spec"]) == (201, False)
+
+    on(36, work, {"GenericWorkload": True})
+    on(36, dropped)
+
+
 def test_a_gate_that_is_turned_on_keeps_its_field_and_one_turned_off_drops_it() -> None:
     async def kept(ask: Server) -> None:
         status, answer = await ask("POST", PODS, pod(hostnameOverride="other"))

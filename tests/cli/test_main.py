@@ -68,6 +68,14 @@ def test_flags_of_components_are_kept_by_component():
         (("up", "--simulated", "--kubernetes-version", "1.27"), "Kubernetes 1.27: there is 1.28, 1.29, "),
         (("up", "--simulated", "--kubelet-arg", "kubernetes-version=1.30"), "up --kubernetes-version"),
         (("up", "--simulated", "--kubelet-arg", "feature-gates=A=true"), "unrecognized feature gate: A"),
+        (
+            ("up", "--simulated", "--kube-scheduler-arg", "feature-gates=GangScheduling=true"),
+            "GangScheduling is enabled, but depends on features that are disabled: [GenericWorkload]",
+        ),
+        (
+            ("up", "--kubernetes-version", "1.35", "--kube-apiserver-arg", "feature-gates=GenericWorkload=true"),
+            "cannot turn feature gate GenericWorkload on",
+        ),
         (("up", "--simulated", "--nodes", "0"), "--nodes 0"),
         (("up", "--simulated", "--kube-apiserver-arg", "wrong=1"), "unknown flag: --wrong"),
         (("up", "--simulated", "--kube-apiserver-arg", "token-auth-file=none.csv"), "there is no file"),

@@ -16,10 +16,10 @@ from keelback.scheduling import builtin, default_preemption
 from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
 from keelback.scheduling.default_preemption import Candidate, Preemption
 from keelback.scheduling.evaluation import Evaluator
-from keelback.scheduling.framework import PreemptionLimits
 from keelback.scheduling.label_selectors import compile_selector, equals
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.plugins import PreemptionLimits
 from keelback.scheduling.pod_info import PodInfo, PodShapes
 from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace
 from keelback.testing.plain_preemption import PlainBudget, PlainPreemption, Victims

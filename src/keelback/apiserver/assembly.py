@@ -78,7 +78,8 @@ async def start(
     `others` answer for API groups that are not in the store.
     """
     off = feature_fields.off(config.kubernetes_version, config.feature_gates)
-    plan = list(served_kinds.plan(config.kubernetes_version, config.optional_versions, off))
+    pod_groups = config.feature_gates.get(feature_fields.POD_GROUPS, False)
+    plan = list(served_kinds.plan(config.kubernetes_version, config.optional_versions, off, pod_groups=pod_groups))
     kept = [one.strategy for one in plan]
     at_rest = await encryption_at_rest.begin(store, config.encryption, kept, clock, chance, metrics, config.hostname)
     return await _Assembly(store, config, clock, chance, metrics, at_rest).start(plan, others)
@@ -216,6 +217,7 @@ class _Assembly:
             endpoint=config.endpoint,
             published=aggregation_config.published(config.client_ca_pem, config.authentication.request_header),
             is_alone=leases is None,
+            gates=config.feature_gates,
         )
         if leases is not None:
             await leases.renew()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from keelback.api import conditions, core_v1, networking_v1, rbac_v1, scheduling_v1
 from keelback.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
@@ -56,6 +57,7 @@ async def ensure(
     endpoint: tuple[str, int],
     published: Mapping[str, str],
     is_alone: bool = True,
+    gates: Mapping[str, bool] = MappingProxyType({}),
 ) -> None:
     """Create what is missing; run it at every start, of several servers at once if need be.
 
@@ -65,7 +67,7 @@ async def ensure(
     """
     for name in NAMESPACES:
         await _ensure(client, core_v1.Namespace(metadata=ObjectMeta(name=name)))
-    await _agreed(clock, lambda: _ensure_policy(client))
+    await _agreed(clock, lambda: _ensure_policy(client, gates))
     await _ensure(client, _ADMINISTRATORS)
     for name, value, description in PRIORITY_CLASSES:
         await _ensure(
@@ -144,11 +146,11 @@ async def _ensure_service_cidr(client: Client, service_cidr: str, now: datetime)
         await client.update(said, subresource="status")
 
 
-async def _ensure_policy(client: Client) -> None:
+async def _ensure_policy(client: Client, gates: Mapping[str, bool]) -> None:
     existing: list[Object] = []
     for kind in (rbac_v1.ClusterRole, rbac_v1.ClusterRoleBinding, rbac_v1.Role, rbac_v1.RoleBinding):
         existing.extend((await client.list(kind)).items)
-    planned = bootstrap_policy_reconciliation.plan(bootstrap_policy.objects(), existing)  # type: ignore[arg-type]
+    planned = bootstrap_policy_reconciliation.plan(bootstrap_policy.objects(gates), existing)  # type: ignore[arg-type]
     await _ensure_all(client, planned.create)
     for obj in planned.update:
         await client.update(obj)

@@ -6,6 +6,7 @@ Controllers' roles are in `bootstrap_policy_controllers`. `objects()` has everyt
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from keelback.api.rbac_v1 import (
     AggregationRule,
@@ -168,6 +169,12 @@ _KUBE_SCHEDULER: tuple[PolicyRule, ...] = (
     rule(READ, _RESOURCE, "resourceslices"),
 )
 
+_POD_GROUPS: tuple[PolicyRule, ...] = (
+    rule(READ, "scheduling.k8s.io", "podgroups"),
+    rule("patch update", "scheduling.k8s.io", "podgroups/status"),
+)
+"""What a scheduler may do besides where GenericWorkload is on."""
+
 _KUBE_CONTROLLER_MANAGER: tuple[PolicyRule, ...] = (
     EVENTS,
     rule("create", "coordination.k8s.io", "leases"),
@@ -313,9 +320,11 @@ _CLUSTER_ROLE_BINDINGS: tuple[tuple[str, tuple[Subject, ...]], ...] = (
 )
 
 
-def cluster_roles() -> list[ClusterRole]:
-    """The default ClusterRoles, those of the controllers included."""
+def cluster_roles(gates: Mapping[str, bool] = MappingProxyType({})) -> list[ClusterRole]:
+    """The default ClusterRoles, those of the controllers included; `gates` are what was asked of feature gates."""
     plain = {**_CLUSTER_ROLES, **controllers.CLUSTER_ROLES}
+    if gates.get("GenericWorkload", False):
+        plain["system:kube-scheduler"] += _POD_GROUPS
     return [
         *(ClusterRole(metadata=_metadata(name), rules=rules) for name, rules in plain.items()),
         *(_aggregated(name, part_of) for name, part_of in _AGGREGATED),
@@ -357,9 +366,9 @@ def role_bindings() -> list[RoleBinding]:
     ]
 
 
-def objects() -> list[RBACObject]:
+def objects(gates: Mapping[str, bool] = MappingProxyType({})) -> list[RBACObject]:
     """Everything, roles before the bindings that refer to them."""
-    return [*cluster_roles(), *cluster_role_bindings(), *roles(), *role_bindings()]
+    return [*cluster_roles(gates), *cluster_role_bindings(), *roles(), *role_bindings()]
 
 
 def aggregate_rules(role: ClusterRole, all_roles: Iterable[ClusterRole]) -> tuple[PolicyRule, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from keelback.audit import options as audit_options
 from keelback.audit.options import AuditOptions
@@ -20,6 +20,10 @@ from keelback.bootstrap.tracing_options import TracingOptions
 from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
+
+POD_GROUPS: Final = "GenericWorkload"
+GANG_SCHEDULING: Final = "GangScheduling"
+"""Gates of the scheduler's."""
 
 _LEAST_METRIC_RESOLUTION = 10.0
 """As metrics-server: what is measured over less says little."""
@@ -94,6 +98,20 @@ class SchedulerOptions(VersionOptions):
     pod_initial_backoff_seconds: Annotated[float, "How long a rejected pod waits at first."] = 1.0
     pod_max_backoff_seconds: Annotated[float, "How long a rejected pod waits at most."] = 10.0
     pod_max_in_unschedulable_pods_duration: Annotated[Duration, "After this a rejected pod is tried anew."] = 300.0
+
+    def gates(self) -> Mapping[str, bool]:
+        """As upstream, GangScheduling is nothing without GenericWorkload. Raises FlagError."""
+        asked = VersionOptions.gates(self)
+        if asked.get(GANG_SCHEDULING, False) and not asked.get(POD_GROUPS, False):
+            raise flags.FlagError(
+                f'invalid argument for "--feature-gates" flag: {GANG_SCHEDULING} is enabled, but depends on features '
+                f"that are disabled: [{POD_GROUPS}]"
+            )
+        return asked
+
+    def _switchable(self) -> Collection[str]:
+        # Before 1.36 pods named their group otherwise, and from 1.37 on the groups are of another version.
+        return (POD_GROUPS, GANG_SCHEDULING) if self.version.minor == 36 else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

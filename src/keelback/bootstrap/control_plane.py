@@ -393,6 +393,8 @@ def scheduler_config(options: SchedulerOptions, *, leader_elect: bool = False) -
         pod_initial_backoff_seconds=options.pod_initial_backoff_seconds,
         pod_max_backoff_seconds=options.pod_max_backoff_seconds,
         pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
+        pod_groups=options.gates().get(components.POD_GROUPS, False),
+        gang_scheduling=options.gates().get(components.GANG_SCHEDULING, False),
     )
     if not options.config:
         return config

@@ -53,4 +53,4 @@ class VersionOptions:
         from keelback.admission import builtin
         from keelback.registry import feature_fields
 
-        return feature_fields.SWITCHABLE | builtin.GATES
+        return feature_fields.switchable(self.version) | builtin.GATES

@@ -13,7 +13,7 @@ from keelback.bootstrap.cluster_state import ClusterError, kubeconfig_path
 from keelback.client import Client, kubeconfig
 from keelback.scheduler import configuration, plugin_registry, snapshot
 from keelback.scheduler.config import Profile, SchedulerConfig
-from keelback.scheduler.snapshot import PodExplanation, Snapshot
+from keelback.scheduler.snapshot import GroupExplanation, PodExplanation, Snapshot
 from keelback.scheduling import scheduling_gates
 from keelback.scheduling.explanation import NodeExplanation, Refusal
 from keelback.scheduling.pod_to_place import PodToPlace
@@ -70,6 +70,8 @@ def written(explained: PodExplanation, most: int = 0) -> Iterator[str]:
     yield f"Pod:       {pod.metadata.namespace}/{pod.metadata.name} (scheduler {pod.spec.scheduler_name})"
     yield f"Now:       {_now(pod)}"
     yield from _outcome(explained)
+    if explained.group is not None:
+        yield from _group(explained.group)
     if explained.explanation.refusals:
         yield ""
         yield "No node is asked:"
@@ -105,6 +107,15 @@ def _outcome(explained: PodExplanation) -> Iterator[str]:
     yield f"Message:   {explained.message}"
     if explained.victims:
         yield f"Preempts:  {', '.join(explained.victims)} on node {explained.victims_node}"
+
+
+def _group(group: GroupExplanation) -> Iterator[str]:
+    policy = "basic" if group.min_count is None else f"gang, minCount {group.min_count}"
+    yield f"Group:     {group.name} ({policy}): {group.pods} pods, {group.with_node} with a node"
+    if group.message:
+        yield f"  {group.message}"
+    for name, outcome in group.outcomes:
+        yield f"  {name}: {outcome}"
 
 
 def _node(node: NodeExplanation) -> Iterator[str]:

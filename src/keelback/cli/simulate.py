@@ -75,8 +75,11 @@ def _object(tree: Any, number: int) -> Object | None:
     if cls is None:
         return None
     metadata: dict[str, Any] = dict(tree.get("metadata") or {})
-    if tree["kind"] == "Pod":
+    # Who wrote what (`kubectl get --show-managed-fields`) places no pod.
+    metadata.pop("managedFields", None)
+    if tree["kind"] in ("Pod", "PodGroup"):
         metadata.setdefault("namespace", "default")
+    if tree["kind"] == "Pod":
         # A pod that is in no cluster yet has no uid, and pods are told apart by theirs.
         metadata.setdefault("uid", f"{metadata['namespace']}/{metadata.get('name')}")
     obj: Object = msgspec.convert({**tree, "metadata": metadata}, cls)

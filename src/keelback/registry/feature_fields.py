@@ -82,6 +82,9 @@ FIELDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 """By gate: the type that has the field, and the field's name on the wire."""
 
 
+POD_GROUPS: Final = "GenericWorkload"
+"""The gate of pods' `schedulingGroup`, which is off by default in every version (see `pod_groups`)."""
+
 SWITCHABLE: Final = frozenset(FIELDS) - {
     "DynamicResourceAllocation",
     "InPlacePodVerticalScaling",
@@ -90,9 +93,15 @@ SWITCHABLE: Final = frozenset(FIELDS) - {
 """The gates that may be asked to be other than by default. Not those that kinds or subresources come and go with."""
 
 
+def switchable(version: KubernetesVersion) -> frozenset[str]:
+    """The gates that a server of that version may be asked to turn."""
+    # Before 1.36 pods named their group otherwise, and from 1.37 on the groups are of another version.
+    return SWITCHABLE | {POD_GROUPS} if version.minor == 36 else SWITCHABLE
+
+
 def off(version: KubernetesVersion, asked: Mapping[str, bool]) -> frozenset[tuple[str, str]]:
     """The fields of the gates that are off in a version, as far as not all servers are without them."""
-    if version == DEFAULT and not asked:
+    if version == DEFAULT and not asked.keys() - {POD_GROUPS}:
         return frozenset()
     gates = feature_gates.FeatureGates(feature_gates.known(version), asked)
     return frozenset(

@@ -23,21 +23,32 @@ def plan(
     version: KubernetesVersion,
     optional: tuple[tuple[str, str], ...] = (),
     off: frozenset[tuple[str, str]] = frozenset(),
+    *,
+    pod_groups: bool = False,
 ) -> Iterator[Resource]:
     """Every resource that the server keeps, the stored kinds first.
 
-    `off` are the fields of feature gates that are off, where that is not what the strategies see to by themselves.
+    `off` are the fields of feature gates that are off, where that is not what the strategies see to by themselves;
+    `pod_groups` is whether GenericWorkload is on, which the strategies alone would take for off.
     Raises FileNotFoundError where the schemas of that version are not installed.
     """
     if version == DEFAULT and not off:
-        yield from map(Resource, builtin.strategies())
+        yield from map(Resource, _built_in(pod_groups))
         for group, one in optional:
             # These are many types that few servers need.
             from keelback.registry import optional_kinds
 
             yield from map(Resource, optional_kinds.strategies(group, one))
         return
-    yield from _of_version(version, optional, off)
+    yield from _of_version(version, optional, off, pod_groups)
+
+
+def _built_in(pod_groups: bool) -> Iterator[Strategy[Any]]:
+    if not pod_groups:
+        return builtin.strategies()
+    from keelback.registry.pod_groups import keeping
+
+    return map(keeping, builtin.strategies())
 
 
 def adapter(
@@ -54,7 +65,10 @@ def adapter(
 
 
 def _of_version(
-    version: KubernetesVersion, optional: tuple[tuple[str, str], ...], off: frozenset[tuple[str, str]]
+    version: KubernetesVersion,
+    optional: tuple[tuple[str, str], ...],
+    off: frozenset[tuple[str, str]],
+    pod_groups: bool,
 ) -> Iterator[Resource]:
     # A server of the default version loads none of this.
     from keelback.registry import published_schemas, version_strategies, version_views
@@ -68,7 +82,7 @@ def _of_version(
         kind = strategy.kind.__kind__
         return published.name_of(kind.group, kind.version, kind.kind) is not None
 
-    for strategy in builtin.strategies():
+    for strategy in _built_in(pod_groups):
         kind = strategy.kind.__kind__
         is_served = (kind.group, kind.version) in on and is_published(strategy)
         yield Resource(version_strategies.of_version(strategy, version, fields), is_served)

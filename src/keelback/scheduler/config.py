@@ -36,3 +36,7 @@ class SchedulerConfig:
     """After this a rejected pod is tried again, whatever happened or did not."""
     volume_binding_timeout_seconds: float = 600.0
     leader_elect: bool = False
+    pod_groups: bool = False
+    """The feature gate GenericWorkload: pods of a group are placed in one cycle."""
+    gang_scheduling: bool = False
+    """The feature gate GangScheduling: a group's `minCount` holds."""

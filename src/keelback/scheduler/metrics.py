@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from dataclasses import dataclass
 
-from keelback.component.metrics import Registry
+from keelback.component.metrics import Counter, Histogram, Registry
 from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduling.node_table import NodeTable
 
 _SECONDS = tuple(0.001 * 2**power for power in range(15))
 _SLI_SECONDS = tuple(0.01 * 2**power for power in range(20))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMetrics:
+    """What is counted of pod groups."""
+
+    attempts: Counter
+    attempt_seconds: Histogram
 
 
 class SchedulerMetrics:
@@ -70,6 +79,22 @@ class SchedulerMetrics:
         """Count an attempt to schedule a pod, and how long it took."""
         self.attempts.inc(result, profile)
         self.attempt_seconds.observe(seconds, result, profile)
+
+    def of_groups(self) -> GroupMetrics:
+        """Those of pod groups, which are there only where the feature gate is on."""
+        return GroupMetrics(
+            attempts=self._registry.counter(
+                "scheduler_podgroup_schedule_attempts_total",
+                "Number of attempts to schedule pod group, by the result.",
+                ("result", "profile"),
+            ),
+            attempt_seconds=self._registry.histogram(
+                "scheduler_podgroup_scheduling_attempt_duration_seconds",
+                "Pod group scheduling attempt latency in seconds.",
+                ("result", "profile"),
+                _SECONDS,
+            ),
+        )
 
     def watch(self, queue: SchedulingQueue, nodes: NodeTable, assumed: Sized) -> None:
         """Read the gauges off the queue and the table whenever they are collected."""

@@ -14,6 +14,7 @@ from keelback.scheduler.observed_types import (
     Driver,
     NamespaceLabels,
     NodeDrivers,
+    PodGroupToPlace,
     ReplicaSetSelector,
     ReplicationControllerSelector,
     ServiceSelector,
@@ -35,6 +36,7 @@ from keelback.scheduling.cluster_objects import (
 from keelback.scheduling.events import Event
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_groups import GroupKey, PodGroupInfo, PodGroups
 from keelback.scheduling.pod_info import Owner, PodShapes
 from keelback.scheduling.pod_to_place import PodToPlace
 
@@ -57,7 +59,10 @@ class Observation:
         queue: SchedulingQueue,
         monotonic: Callable[[], float],
         wake: Callable[[], None],
+        groups: PodGroups | None = None,
     ) -> None:
+        """`groups` are kept where pod groups are looked at."""
+        self.groups = groups
         self.nodes = NodeTable()
         self.objects = ClusterObjects()
         self.shapes = PodShapes()
@@ -83,12 +88,31 @@ class Observation:
         new, old = change.new, change.old
         if new is not None and old is not None and new.metadata.uid != old.metadata.uid:
             self._forget(old)
+        if self.groups is not None and change.object.spec.scheduling_group is not None:
+            self._see_member(self.groups, change)
+            return
+        self._see(change)
+
+    def _see(self, change: Change[PodToPlace]) -> None:
+        new, old = change.new, change.old
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             self._forget(change.object)
         elif new.spec.node_name:
             self._see_assigned(new)
         else:
             self._see_pending(old, new)
+
+    def on_pod_group(self, change: Change[PodGroupToPlace]) -> None:
+        """A pod group came, went or changed."""
+        assert self.groups is not None
+        metadata, new = change.object.metadata, change.new
+        key = (metadata.namespace, metadata.name)
+        if new is None:
+            self.groups.infos.pop(key, None)
+            return
+        gang = new.spec.scheduling_policy.gang
+        self.groups.infos[key] = PodGroupInfo(gang.min_count if gang is not None else None)
+        self._retry_group(self.groups, key, "PodGroupAdd" if change.old is None else "PodGroupUpdate")
 
     def on_namespace(self, change: Change[NamespaceLabels]) -> None:
         """A namespace's labels may have changed."""
@@ -203,6 +227,25 @@ class Observation:
             ),
             start_time=status.start_time.timestamp() if status.start_time is not None else float("inf"),
         )
+
+    def _see_member(self, groups: PodGroups, change: Change[PodToPlace]) -> None:
+        pod = change.object
+        assert pod.spec.scheduling_group is not None
+        key = (pod.metadata.namespace, pod.spec.scheduling_group.pod_group_name)
+        is_new = False
+        if change.old is not None and change.old.metadata.uid != pod.metadata.uid:
+            groups.forget(key, change.old.metadata.uid)
+        if change.new is None or pod.status.phase in ("Succeeded", "Failed"):
+            groups.forget(key, pod.metadata.uid)
+        else:
+            is_new = groups.see(key, pod.metadata.uid, pod.spec.node_name)
+        self._see(change)
+        if is_new:
+            self._retry_group(groups, key, "AssignedPodAdd" if pod.spec.node_name else "UnschedulablePodAdd")
+
+    def _retry_group(self, groups: PodGroups, key: GroupKey, cause: str) -> None:
+        if self._queue.retry(groups.members(key), self._monotonic(), cause):
+            self._wake()
 
     def _see_assigned(self, pod: PodToPlace) -> None:
         uid, node_name = pod.metadata.uid, pod.spec.node_name

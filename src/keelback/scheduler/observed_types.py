@@ -17,8 +17,9 @@ from keelback.api.core_v1 import (
     VolumeNodeAffinity,
 )
 from keelback.api.policy_v1 import PodDisruptionBudget
+from keelback.api.scheduling_v1alpha2 import PodGroup, PodGroupSchedulingPolicy
 from keelback.api.storage_v1 import CSIDriver, CSINode, CSINodeDriver, CSIStorageCapacity, StorageClass
-from keelback.apimachinery.meta import LabelSelector, Object, Value, narrow, written
+from keelback.apimachinery.meta import Condition, LabelSelector, Object, Value, narrow, written
 
 
 @narrow(Namespace)
@@ -200,3 +201,23 @@ class Budget(Object):
 
     spec: BudgetSpec = written(BudgetSpec())
     status: BudgetStatus = written(BudgetStatus())
+
+
+class GroupSpec(Value):
+    """How a group's pods are placed."""
+
+    scheduling_policy: PodGroupSchedulingPolicy = PodGroupSchedulingPolicy()
+
+
+class GroupStatus(Value):
+    """What has been said of it."""
+
+    conditions: tuple[Condition, ...] = ()
+
+
+@narrow(PodGroup)
+class PodGroupToPlace(Object):
+    """A PodGroup."""
+
+    spec: GroupSpec = written(GroupSpec())
+    status: GroupStatus = written(GroupStatus())

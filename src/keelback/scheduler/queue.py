@@ -217,6 +217,27 @@ class SchedulingQueue:
             self._leave(queued)
             self._retry(queued, now, "UnschedulableTimeout")
 
+    def retry(self, uids: Iterable[str], now: float, cause: str) -> bool:
+        """Give another try to certain pods that were rejected or held back; whether one of them is ready now."""
+        woken = [one for one in map(self._pods.get, uids) if one is not None]
+        for queued in woken:
+            if queued.place == "unschedulable" or (
+                queued.place == "gated" and not self._pre_enqueue(queued.pod, queued.info)
+            ):
+                self._leave(queued)
+                self._retry(queued, now, cause)
+        return any(queued.place == "active" for queued in woken)
+
+    def take(self, uids: Iterable[str]) -> list[QueuedPod]:
+        """Start trying certain pods now, wherever they wait; not those that are held back."""
+        waiting = [one for one in map(self._pods.get, uids) if one is not None and one.place not in ("", "gated")]
+        return [self._start(queued) for queued in waiting]
+
+    def put_back(self, queued: QueuedPod, now: float) -> None:
+        """Have a pod wait as before that was taken out and not tried."""
+        queued.attempts -= 1
+        self._admit(queued, now, _FAILED)
+
     def activate(self, uids: Iterable[str], now: float) -> int:
         """Try these pods at once, whatever they wait for (but what holds them back); how many there were."""
         waiting = [queued for uid in uids if (queued := self._pods.get(uid)) is not None]

@@ -36,12 +36,14 @@ from keelback.scheduler.observed_types import (
     Volume,
     VolumeClass,
 )
+from keelback.scheduler.pod_group_scheduling import PodGroupScheduling
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduler.waiting_pods import WaitingPods
-from keelback.scheduling import builtin, priority_sort, scheduling_gates
+from keelback.scheduling import builtin, pod_groups, priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.plugins import Plugins
+from keelback.scheduling.pod_groups import PodGroups
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
 
@@ -73,6 +75,7 @@ class Scheduler:
         self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
         self.metrics = SchedulerMetrics(registry or Registry())
+        groups = PodGroups(gangs=config.gang_scheduling) if config.pod_groups else None
         used = (plugins, *(profile.plugins for profile in config.profiles.values()))
         sorts = [one.queue_sort for one in used if one.queue_sort is not None]
         self.queue = SchedulingQueue(
@@ -84,7 +87,7 @@ class Scheduler:
             rank=sorts[-1].rank if sorts else priority_sort.rank,
             on_enter=self.metrics.incoming_pods.inc,
         )
-        self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set)
+        self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set, groups)
         self.metrics.watch(self.queue, self.observation.nodes, self.observation.assumed)
         self._cycle = Cycle(plugins, self.observation, chance, config.profiles)
         self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
@@ -93,6 +96,10 @@ class Scheduler:
         self.waiting_pods = WaitingPods()
         self._bindings = BindingCycle(self._tools(), self._jobs, self.waiting_pods)
         self._subscribe(chance)
+        self._groups: PodGroupScheduling | None = None
+        if groups is not None:
+            self._groups = PodGroupScheduling(client, clock, chance, self._cycle, self.observation, self.metrics)
+            self._informers.append(self._groups.informer)
         handle = SchedulerHandle(
             client, clock, self.observation.nodes, self.observation.objects, self.waiting_pods, self._activate
         )
@@ -189,19 +196,43 @@ class Scheduler:
             queued = self.queue.pop(started)
             if queued is None:
                 return False
+            if self._groups is not None and queued.info.pod_group:
+                await self._schedule_group(self._groups, queued, started)
+                continue
             try:
                 decision = self._cycle.decide(queued)
             except Exception as error:
-                _log.error("Failed to decide", pod=_key(queued.pod), error=error)
-                self._note(queued, "error", started)
-                self.queue.back_off(queued, started)
+                self._failed_to_decide(queued, started, error)
                 continue
-            if isinstance(decision, Assigned):
-                self.queue.remove(queued.uid)
-                await self._bindings.begin(decision, self._plugins_of(queued.info), started)
-            else:
-                await self._refused(decision, started)
+            await self._carry_out(decision, started)
         return True
+
+    async def _schedule_group(self, groups: PodGroupScheduling, first: QueuedPod, started: float) -> None:
+        waiting = groups.waiting(first, self.queue, started)
+        if not waiting:
+            return
+        try:
+            decision = groups.decide(waiting, started)
+        except Exception as error:
+            for queued in waiting:
+                self._failed_to_decide(queued, started, error)
+            return
+        for one in decision.pods:
+            await self._carry_out(one, started)
+        await self._jobs.put(partial(groups.tell, decision))
+
+    def _failed_to_decide(self, queued: QueuedPod, started: float, error: Exception) -> None:
+        _log.error("Failed to decide", pod=_key(queued.pod), error=error)
+        self._note(queued, "error", started)
+        self.queue.back_off(queued, started)
+
+    async def _carry_out(self, decision: Assigned | Refused, started: float) -> None:
+        if isinstance(decision, Refused):
+            await self._refused(decision, started)
+            return
+        queued = decision.queued
+        self.queue.remove(queued.uid)
+        await self._bindings.begin(decision, self._plugins_of(queued.info), started)
 
     async def _refused(self, refused: Refused, started: float) -> None:
         queued = refused.queued
@@ -243,6 +274,9 @@ class Scheduler:
     def _pre_enqueue(self, pod: PodToPlace, info: PodInfo) -> str:
         if scheduling_gates.holds_back(info):
             return scheduling_gates.NAME
+        groups = self.observation.groups
+        if groups is not None and groups.why_held(info):
+            return pod_groups.PLUGIN
         for plugin in self._plugins_of(info).pre_enqueues:
             if plugin.pre_enqueue(pod, info) is not None:
                 return plugin.name

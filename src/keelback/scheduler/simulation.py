@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keelback.apimachinery.meta import replace
-from keelback.scheduler.cycle import Assigned
-from keelback.scheduler.snapshot import Snapshot
+from keelback.scheduler.cycle import Assigned, Refused
+from keelback.scheduler.snapshot import FINISHED, Snapshot
 from keelback.scheduling import scheduling_gates
+from keelback.scheduling.default_preemption import Candidate
 from keelback.scheduling.pod_info import controller_of
 from keelback.scheduling.pod_to_place import PodToPlace
 
 _MIRROR = "kubernetes.io/config.mirror"
-_FINISHED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def drain(snapshot: Snapshot, node_name: str) -> None:
     for pod in [one for one in snapshot.pods.values() if one.spec.node_name == node_name]:
         owner = controller_of(pod.metadata)
         stays = _MIRROR in pod.metadata.annotations or (owner is not None and owner.kind == "DaemonSet")
-        if not stays and pod.status.phase not in _FINISHED:
+        if not stays and pod.status.phase not in FINISHED:
             snapshot.put(replace(pod, spec=replace(pod.spec, node_name="")))
 
 
@@ -54,10 +55,38 @@ def place_all(snapshot: Snapshot) -> list[Outcome]:
     waiting = [
         pod
         for pod in snapshot.pods.values()
-        if not pod.spec.node_name and pod.status.phase not in _FINISHED and pod.metadata.deletion_timestamp is None
+        if not pod.spec.node_name and pod.status.phase not in FINISHED and pod.metadata.deletion_timestamp is None
     ]
     waiting.sort(key=lambda pod: (-(pod.spec.priority or 0), pod.metadata.namespace, pod.metadata.name))
-    return [_place(snapshot, pod) for pod in waiting]
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    for pod in waiting:
+        if (pod.metadata.namespace, pod.metadata.name) in outcomes:
+            continue
+        in_group = pod.spec.scheduling_group is not None and not pod.spec.scheduling_gates
+        found = _place_group(snapshot, pod) if in_group else (_place(snapshot, pod),)
+        outcomes |= {(one.namespace, one.name): one for one in found}
+    return list(outcomes.values())
+
+
+def _place_group(snapshot: Snapshot, pod: PodToPlace) -> Iterator[Outcome]:
+    """Place the pod and those of its group that wait with it."""
+    decision = snapshot.decide_group(pod)
+    if isinstance(decision, str):
+        yield Outcome(pod.metadata.namespace, pod.metadata.name, message=decision)
+        return
+    victims = {
+        one.queued.uid: _remove(snapshot, one.candidate)
+        for one in decision.pods
+        if isinstance(one, Refused) and one.candidate is not None
+    }
+    again = snapshot.decide_group(pod) if victims else decision
+    assert not isinstance(again, str)
+    for one in again.pods:
+        metadata, gone = one.queued.pod.metadata, victims.get(one.queued.uid, ())
+        if isinstance(one, Assigned):
+            yield Outcome(metadata.namespace, metadata.name, one.node_name, victims=gone)
+        else:
+            yield Outcome(metadata.namespace, metadata.name, message=one.message, victims=gone)
 
 
 def _place(snapshot: Snapshot, pod: PodToPlace) -> Outcome:
@@ -69,13 +98,17 @@ def _place(snapshot: Snapshot, pod: PodToPlace) -> Outcome:
         return Outcome(metadata.namespace, metadata.name, decision.node_name)
     if decision.candidate is None:
         return Outcome(metadata.namespace, metadata.name, message=decision.message)
-    victims = tuple(f"{one.namespace}/{one.name}" for one in decision.candidate.victims)
-    for one in decision.candidate.victims:
-        held = snapshot.pods.get((one.namespace, one.name))
-        if held is not None:
-            snapshot.remove_pod(held)
-        snapshot.observation.nodes.remove_pod(one.node_name, one.uid)
+    victims = _remove(snapshot, decision.candidate)
     again = snapshot.decide(pod)
     if isinstance(again, Assigned):
         return Outcome(metadata.namespace, metadata.name, again.node_name, victims=victims)
     return Outcome(metadata.namespace, metadata.name, message=again.message, victims=victims)
+
+
+def _remove(snapshot: Snapshot, candidate: Candidate) -> tuple[str, ...]:
+    for one in candidate.victims:
+        held = snapshot.pods.get((one.namespace, one.name))
+        if held is not None:
+            snapshot.remove_pod(held)
+        snapshot.observation.nodes.remove_pod(one.node_name, one.uid)
+    return tuple(f"{one.namespace}/{one.name}" for one in candidate.victims)

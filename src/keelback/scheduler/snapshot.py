@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from keelback.apimachinery.meta import Object
 from keelback.client import Client
 from keelback.client.informer import Change
 from keelback.concurrency.backoff import Backoff
+from keelback.scheduler import group_cycle
 from keelback.scheduler.config import Profile
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
+from keelback.scheduler.group_cycle import GroupDecision
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
     Budget,
@@ -22,6 +24,7 @@ from keelback.scheduler.observed_types import (
     Driver,
     NamespaceLabels,
     NodeDrivers,
+    PodGroupToPlace,
     ReplicaSetSelector,
     ReplicationControllerSelector,
     ServiceSelector,
@@ -31,9 +34,11 @@ from keelback.scheduler.observed_types import (
     VolumeClass,
 )
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
-from keelback.scheduling import builtin, explanation
+from keelback.scheduling import builtin, explanation, pod_groups
 from keelback.scheduling.explanation import Explanation
 from keelback.scheduling.node_info import NodeToPlaceOn
+from keelback.scheduling.pod_groups import PodGroups
+from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
 
 OBSERVED: Final[tuple[type[Any], ...]] = (
@@ -50,12 +55,31 @@ OBSERVED: Final[tuple[type[Any], ...]] = (
     Driver,
     StorageCapacity,
     Budget,
+    PodGroupToPlace,
     PodToPlace,
 )
 """The kinds that a decision reads, in the order in which they are to be learnt: pods last."""
 
+FINISHED: Final = ("Succeeded", "Failed")
+"""Phases of pods that need no node any more."""
+
 _PAGE: Final = 500
 _DEFAULT: Final = Profile()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupExplanation:
+    """How it stands with the group of a pod that waits."""
+
+    name: str
+    min_count: int | None
+    """None of a basic group, and of one that is not there."""
+    pods: int
+    with_node: int
+    message: str
+    """Why none of those that wait gets a node; empty where they do."""
+    outcomes: tuple[tuple[str, str], ...] = ()
+    """Of each pod that waits, the name, and the node it would go to or why it would go nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +95,7 @@ class PodExplanation:
     victims: tuple[str, ...] = ()
     """The pods that would be removed for it, by namespace and name."""
     victims_node: str = ""
+    group: GroupExplanation | None = None
 
 
 @dataclass(slots=True)
@@ -83,10 +108,11 @@ class Snapshot:
     pods: dict[tuple[str, str], PodToPlace] = field(default_factory=dict)
     observation: Observation = field(init=False)
     _cycle: Cycle = field(init=False)
+    _groups: PodGroups = field(default_factory=PodGroups)
 
     def __post_init__(self) -> None:
         queue = SchedulingQueue(Backoff(1.0, 10.0), 300.0, {})
-        self.observation = Observation((), queue, lambda: 0.0, lambda: None)
+        self.observation = Observation((), queue, lambda: 0.0, lambda: None, self._groups)
         self._cycle = Cycle(builtin.DEFAULT, self.observation, self.chance, self.profiles)
 
     def put(self, obj: Object) -> None:
@@ -111,8 +137,61 @@ class Snapshot:
         """What the scheduler would do with the pod; one that gets a node is counted there from now on."""
         return self._cycle.decide(QueuedPod(pod, self.observation.shapes.of(pod), 0.0, 0.0))
 
+    def decide_group(self, pod: PodToPlace) -> GroupDecision | str:
+        """What the scheduler would do with the pods of a pod's group that wait, or why it tries none of them."""
+        info = self.observation.shapes.of(pod)
+        held = self._groups.why_held(info)
+        return held or group_cycle.decide(self._cycle, self.observation, self._groups, self._waiting_of_group(info))
+
     def explain(self, pod: PodToPlace) -> PodExplanation:
         """Ask every plugin about every node, as if the pod were still to be placed. The snapshot is as it was."""
+        explained = self._explain_alone(pod)
+        is_over = pod.status.phase in FINISHED or pod.metadata.deletion_timestamp is not None
+        waits = not pod.spec.node_name and not is_over and not pod.spec.scheduling_gates
+        if not waits or pod.spec.scheduling_group is None:
+            return explained
+        observation = self.observation
+        promised = dict(observation.nominated)
+        decision = self.decide_group(pod)
+        if isinstance(decision, str):
+            return replace(explained, node_name="", message=decision, group=self._explain_group(pod, decision, ()))
+        for one in decision.pods:
+            if isinstance(one, Assigned):
+                observation.nodes.remove_pod(one.node_name, one.queued.uid)
+                observation.assumed.pop(one.queued.uid, None)
+        observation.nominated.update(promised)
+        (own,) = [one for one in decision.pods if one.queued.uid == pod.metadata.uid]
+        group = self._explain_group(pod, decision.message, decision.pods)
+        if isinstance(own, Assigned):
+            return replace(explained, node_name=own.node_name, message="", victims=(), victims_node="", group=group)
+        victims, victims_node = _victims(own)
+        return replace(
+            explained, node_name="", message=own.message, victims=victims, victims_node=victims_node, group=group
+        )
+
+    def _explain_group(self, pod: PodToPlace, message: str, pods: Iterable[Assigned | Refused]) -> GroupExplanation:
+        key = pod_groups.key_of(self.observation.shapes.of(pod))
+        info, members = self._groups.infos.get(key), self._groups.members(key)
+        outcomes = (
+            (one.queued.pod.metadata.name, one.node_name if isinstance(one, Assigned) else one.message) for one in pods
+        )
+        with_node = sum(map(bool, members.values()))
+        return GroupExplanation(
+            key[1], info.min_count if info else None, len(members), with_node, message, tuple(outcomes)
+        )
+
+    def _waiting_of_group(self, info: PodInfo) -> list[QueuedPod]:
+        members, observation = self._groups.members(pod_groups.key_of(info)), self.observation
+        return [
+            QueuedPod(one, observation.shapes.of(one), 0.0, 0.0)
+            for one in self.pods.values()
+            if members.get(one.metadata.uid) == ""
+            and one.metadata.uid not in observation.assumed
+            and not one.spec.scheduling_gates
+            and one.metadata.deletion_timestamp is None
+        ]
+
+    def _explain_alone(self, pod: PodToPlace) -> PodExplanation:
         observation = self.observation
         info = observation.shapes.of(pod)
         nominated = [
@@ -132,9 +211,14 @@ class Snapshot:
                 if promised is not None:
                     observation.nominated[pod.metadata.uid] = promised
                 return PodExplanation(pod, found, decision.node_name, "")
-        candidate = decision.candidate
-        victims = tuple(f"{one.namespace}/{one.name}" for one in candidate.victims) if candidate else ()
-        return PodExplanation(pod, found, "", decision.message, victims, candidate.node_name if candidate else "")
+        return PodExplanation(pod, found, "", decision.message, *_victims(decision))
+
+
+def _victims(refused: Refused) -> tuple[tuple[str, ...], str]:
+    candidate = refused.candidate
+    if candidate is None:
+        return (), ""
+    return tuple(f"{one.namespace}/{one.name}" for one in candidate.victims), candidate.node_name
 
 
 async def take(client: Client, profiles: Mapping[str, Profile] = MappingProxyType({})) -> Snapshot:
@@ -174,5 +258,6 @@ _LEARN: Final[Mapping[type[Any], Any]] = {
     Driver: Observation.on_driver,
     StorageCapacity: Observation.on_capacity,
     Budget: Observation.on_budget,
+    PodGroupToPlace: Observation.on_pod_group,
     PodToPlace: Observation.on_pod,
 }

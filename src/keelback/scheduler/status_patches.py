@@ -26,7 +26,7 @@ def pod_scheduled_false(
             "reason": reason,
             "message": message,
             "lastProbeTime": None,
-            "lastTransitionTime": _seconds(since or now),
+            "lastTransitionTime": seconds(since or now),
         }
         if pod.metadata.generation:
             condition["observedGeneration"] = pod.metadata.generation
@@ -49,10 +49,11 @@ def preempted(scheduler_name: str, now: datetime) -> StrategicMergePatch:
         "reason": "PreemptionByScheduler",
         "message": f"{scheduler_name}: preempting to accommodate a higher priority pod",
         "lastProbeTime": None,
-        "lastTransitionTime": _seconds(now),
+        "lastTransitionTime": seconds(now),
     }
     return StrategicMergePatch({"status": {"conditions": [condition]}})
 
 
-def _seconds(instant: datetime) -> str:
+def seconds(instant: datetime) -> str:
+    """An instant as conditions have it."""
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

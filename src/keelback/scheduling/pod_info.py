@@ -98,6 +98,8 @@ class PodInfo:
     affinity_preferred: tuple[tuple[int, AffinityTerm], ...]
     """Each with its weight, which is negative for anti-affinity."""
     claims: tuple[str, ...]
+    pod_group: str = ""
+    """The name of the PodGroup it belongs to."""
 
     @property
     def group(self) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -189,6 +191,7 @@ def compile_pod(pod: PodToPlace, node_name: str = "") -> PodInfo:
             *preferred(apart.preferred_during_scheduling_ignored_during_execution if apart else (), -1),
         ),
         claims=claims_of(pod),
+        pod_group=spec.scheduling_group.pod_group_name if spec.scheduling_group is not None else "",
     )
 
 

@@ -62,6 +62,7 @@ class SpecToPlace(Value):
     resources: ResourceRequirements | None = None
     scheduler_name: str = "default-scheduler"
     scheduling_gates: tuple[core_v1.PodSchedulingGate, ...] = ()
+    scheduling_group: core_v1.PodSchedulingGroup | None = None
     tolerations: tuple[Toleration, ...] = ()
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     volumes: tuple[VolumeToPlace, ...] = ()

@@ -285,7 +285,10 @@ class Parts:
 
     async def _run_scheduler(self) -> None:
         client = self._client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
-        config = SchedulerConfig()
+        gates = self.options.feature_gates
+        config = SchedulerConfig(
+            pod_groups=gates.get("GenericWorkload", False), gang_scheduling=gates.get("GangScheduling", False)
+        )
         if self.options.scheduler_configuration:
             text, own = self.options.scheduler_configuration, self.options.scheduler_plugins
             config = configuration.parse(text, config, own)

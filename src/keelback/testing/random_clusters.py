@@ -31,9 +31,9 @@ from keelback.apimachinery.meta import LabelSelector, LabelSelectorRequirement, 
 from keelback.scheduling import builtin
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
-from keelback.scheduling.framework import Plugins
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodShapes
 from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace, StatusToPlace
 
