@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from keelback.api.core_v1 import ObjectReference
 from keelback.apimachinery.meta import Object
 from keelback.client import Client, InProcessTransport
 from keelback.component.http import Request, Response, StreamingResponse
@@ -148,9 +149,10 @@ class World:
         recorders = dict.fromkeys(config.scheduler_names, self)
         self.scheduler = Scheduler(client, config, self.clock, random.Random(1), recorders, self.registry)
 
-    async def event(self, obj: Object, type: str, reason: str, message: str) -> None:
+    async def event(self, obj: Object | ObjectReference, type: str, reason: str, message: str) -> None:
+        assert isinstance(obj, ObjectReference)
         async with self.server.changed:
-            self.said.append((obj.metadata.name, type, reason, message))
+            self.said.append((obj.name, type, reason, message))
             self.server.changed.notify_all()
 
     @asynccontextmanager

@@ -31,7 +31,7 @@ Job: TypeAlias = Callable[[], Awaitable[None]]
 class Recorder(Protocol):
     """Writes Events about objects."""
 
-    async def event(self, obj: Object, event_type: str, reason: str, message: str, /) -> None:
+    async def event(self, obj: Object | ObjectReference, event_type: str, reason: str, message: str, /) -> None:
         """Tell people what happened to the object."""
         ...
 
@@ -109,7 +109,7 @@ def unbound_claims(objects: ClusterObjects, namespace: str, claims: tuple[str, .
 async def preempt(
     client: Client,
     clock: Clock,
-    recorder: Recorder,
+    tell: Callable[[PodToPlace, str, str, str], Awaitable[None]],
     preemptor: PodToPlace,
     candidate: Candidate,
     waiting_pods: WaitingPods,
@@ -135,7 +135,7 @@ async def preempt(
         except (errors.NotFound, errors.Conflict):
             continue
         message = f"Preempted by pod {preemptor.metadata.uid} on node {candidate.node_name}"
-        await recorder.event(told, "Normal", "Preempted", message)
+        await tell(told, "Normal", "Preempted", message)
 
 
 async def bind_volumes(

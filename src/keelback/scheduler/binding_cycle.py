@@ -12,8 +12,9 @@ from keelback.client import Client
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
 from keelback.scheduler import binding, status_patches
-from keelback.scheduler.binding import Jobs, Recorder
+from keelback.scheduler.binding import Jobs
 from keelback.scheduler.cycle import Assigned
+from keelback.scheduler.event_queue import QueueingRecorder
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
@@ -49,7 +50,7 @@ class Tools:
     observation: Observation
     queue: SchedulingQueue
     metrics: SchedulerMetrics
-    recorder: Callable[[PodToPlace], Recorder]
+    recorder: Callable[[PodToPlace], QueueingRecorder]
     latest: Callable[[PodToPlace], PodToPlace | None]
     """The pod as the informer last saw it; None when it is gone."""
     wake: Callable[[], None]

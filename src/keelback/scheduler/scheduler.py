@@ -19,6 +19,7 @@ from keelback.scheduler.binding import Jobs, Recorder
 from keelback.scheduler.binding_cycle import BindingCycle, Tools
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
+from keelback.scheduler.event_queue import EventQueue, QueueingRecorder
 from keelback.scheduler.handle import Handled, SchedulerHandle
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
@@ -69,7 +70,8 @@ class Scheduler:
         self._client = client
         self._config = config
         self._clock = clock
-        self._recorders = recorders
+        self._events = EventQueue()
+        self._recorders = {name: QueueingRecorder(self._events, recorder) for name, recorder in recorders.items()}
         self._plugins = plugins
         self._work = asyncio.Event()
         self._held = asyncio.Event()
@@ -113,6 +115,7 @@ class Scheduler:
             for informer in self._informers:
                 tasks.create_task(informer.run())
             tasks.create_task(self._jobs.run())
+            tasks.create_task(self._events.run())
             for informer in self._informers:
                 await informer.wait_synced()
             _log.info("Starting to schedule", nodes=len(self.observation.nodes), profiles=self._config.scheduler_names)
@@ -256,7 +259,7 @@ class Scheduler:
         if patch is not None:
             await binding.patch_status(self._client, pod, patch)
         if refused.candidate is not None:
-            await binding.preempt(self._client, self._clock, recorder, pod, refused.candidate, self.waiting_pods)
+            await binding.preempt(self._client, self._clock, recorder.event, pod, refused.candidate, self.waiting_pods)
         await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
 
     async def _say_gated(self) -> None:
@@ -268,7 +271,7 @@ class Scheduler:
             if patch is not None:
                 await self._jobs.put(partial(binding.patch_status, self._client, pod, patch))
 
-    def _recorder(self, pod: PodToPlace) -> Recorder:
+    def _recorder(self, pod: PodToPlace) -> QueueingRecorder:
         return self._recorders[pod.spec.scheduler_name]
 
     def _pre_enqueue(self, pod: PodToPlace, info: PodInfo) -> str:
