@@ -8,12 +8,14 @@ from typing import TypeVar
 import pytest
 
 from keelback.admission.builtin import PLUGINS, Dependencies, build
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import Question, Ruling
 from keelback.api.admissionregistration_v1 import WebhookClientConfig
 from keelback.api.core_v1 import ResourceQuota
 from keelback.apimachinery.meta import Object
 from keelback.apiserver.served_resources import ServedResources
 from keelback.component.evaluations import Evaluations
+from keelback.component.metrics import Registry
 
 T = TypeVar("T", bound=Object)
 
@@ -72,6 +74,7 @@ def _dependencies() -> Dependencies:
         new_uid=lambda: "",
         resource_of=lambda api_version, kind: None,
         evaluations=Evaluations(),
+        metrics=AdmissionMetrics(Registry()),
         why_not_grant=_may_grant,
     )
 

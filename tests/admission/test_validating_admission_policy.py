@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionRequest, Operation, Question, Ruling
 from keelback.admission.validating_admission_policy import ValidatingAdmissionPolicyPlugin
 from keelback.api.admissionregistration_v1 import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
@@ -16,6 +17,7 @@ from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object, ObjectMeta
 from keelback.apiserver.served_resources import ServedResources
 from keelback.component.evaluations import Evaluations
+from keelback.component.metrics import Registry
 from keelback.testing.api import api_server
 from keelback.testing.clock import HandClock
 from keelback.testing.requests import Ask, asking
@@ -175,7 +177,9 @@ def test_what_is_to_be_audited_stands_in_the_annotations_of_the_request() -> Non
         name="a",
         obj=ConfigMap(metadata=ObjectMeta(name="a", namespace="default")),
     )
-    plugin = ValidatingAdmissionPolicyPlugin(reader, ServedResources({}), _denying, HandClock(), Evaluations())
+    plugin = ValidatingAdmissionPolicyPlugin(
+        reader, ServedResources({}), _denying, HandClock(), Evaluations(), AdmissionMetrics(Registry())
+    )
     asyncio.run(plugin.validate(request))
     assert request.warnings == ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
     assert request.audit_annotations == {
@@ -496,3 +500,29 @@ async def test_subresources_are_matched_by_their_own_names(world: World) -> None
     assert (status, answer["message"].partition("request: ")[2]) == (422, "at most 3")
     assert (await world.ask("PATCH", f"{path}/scale", {"spec": {"replicas": 2}}, kind=MERGE))[0] == 200
     assert (await world.ask("PATCH", path, {"spec": {"replicas": 5}}, kind=MERGE))[0] == 200
+
+
+@with_world
+async def test_what_policies_refuse_and_let_pass_is_counted(world: World) -> None:
+    await world.policy(
+        "object.data.k == 'w'",
+        bind={"validationActions": ["Warn", "Audit"]},
+        matchConditions=[{"name": "c", "expression": "!('skip' in object.data)"}],
+    )
+    await world.policy("object.data.nope == 'x'", name="open", failurePolicy="Ignore")
+    await world.policy("'k' in object.data", name="closed")
+    assert await world.refusal(data={"k": "v"}) == (201, "")
+    assert (await world.refusal("b", data={"skip": "v"}))[0] == 422
+    _, answer = await world.ask("GET", "/metrics")
+    counted = {line for line in answer.splitlines() if line.startswith("apiserver_validating_admission_policy_check_t")}
+    assert counted == {
+        f"apiserver_validating_admission_policy_check_total{{{labels}}} {count}"
+        for labels, count in (
+            ('policy="p",policy_binding="p-b",error_type="no_error",enforcement_action="warn"', 1),
+            ('policy="p",policy_binding="p-b",error_type="no_error",enforcement_action="audit"', 1),
+            ('policy="open",policy_binding="open-b",error_type="invalid_error",enforcement_action="allow"', 2),
+            ('policy="closed",policy_binding="closed-b",error_type="no_error",enforcement_action="deny"', 1),
+        )
+    }
+    labels = 'name="p",kind="policy",type="validate",operation="CREATE"'
+    assert f"apiserver_admission_match_condition_exclusions_total{{{labels}}} 1" in answer.splitlines()

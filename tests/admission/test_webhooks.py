@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation, Question, Ruling
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.admission.webhook_reviews import WebhookFailure
@@ -22,6 +23,7 @@ from keelback.admission.webhooks import (
     WebhookDependencies,
 )
 from keelback.api.admissionregistration_v1 import (
+    MatchCondition,
     MutatingWebhook,
     MutatingWebhookConfiguration,
     RuleWithOperations,
@@ -36,6 +38,7 @@ from keelback.apimachinery.meta import LabelSelector, Object, ObjectMeta
 from keelback.apiserver.served_resources import ServedResources
 from keelback.bootstrap.pki import ensure_cluster_pki
 from keelback.component.evaluations import Evaluations
+from keelback.component.metrics import Registry
 
 T = TypeVar("T", bound=Object)
 
@@ -124,15 +127,16 @@ async def _rule(question: Question) -> Ruling:
     return Ruling(question.verb == "get", "because")
 
 
-def _dependencies(cluster: Cluster, callers: Webhooks) -> WebhookDependencies:
-    return WebhookDependencies(cluster, ServedResources({}), _rule, callers, lambda: "uid-1", Evaluations())
+def _dependencies(cluster: Cluster, callers: Webhooks, metrics: Registry | None = None) -> WebhookDependencies:
+    counted = AdmissionMetrics(metrics or Registry())
+    return WebhookDependencies(cluster, ServedResources({}), _rule, callers, lambda: "uid-1", Evaluations(), counted)
 
 
-def _run(callers: Webhooks, request: AdmissionRequest, *objects: Object) -> ConfigMap:
+def _run(callers: Webhooks, request: AdmissionRequest, *objects: Object, metrics: Registry | None = None) -> ConfigMap:
     cluster = Cluster(*objects)
 
     async def go() -> Any:
-        given = _dependencies(cluster, callers)
+        given = _dependencies(cluster, callers, metrics)
         chain = AdmissionChain([MutatingAdmissionWebhook(given), ValidatingAdmissionWebhook(given)])
         admitted = await chain.admit(request)
         await chain.validate(admitted)
@@ -346,3 +350,71 @@ def test_a_service_is_called_by_its_certificates_name(tmp_path: Path) -> None:
             await caller.call(WebhookClientConfig(ca_bundle=b"nonsense"), f"https://127.0.0.1:{port}/", b"", 5)
 
     asyncio.run(go(check))
+
+
+def _counted(metrics: Registry) -> set[str]:
+    """The lines of counters and of the numbers of observations, without those of the phases and plugins."""
+    names = ("apiserver_admission_webhook_", "apiserver_admission_match_condition_")
+    lines = metrics.exposition().decode().splitlines()
+    return {
+        line.removeprefix("apiserver_admission_")
+        for line in lines
+        if line.startswith(names) and "_bucket{" not in line and "_sum{" not in line
+    }
+
+
+def test_each_call_is_counted_by_how_it_ended() -> None:
+    callers = Webhooks(
+        good=lambda asked: {},
+        away=WebhookFailure("connection refused"),
+        no=lambda asked: {"allowed": False, "status": {"code": 451, "message": "never"}},
+    )
+    metrics = Registry()
+    mutating = _mutating("good")
+    open_ones = _validating("away", failure_policy="Ignore")
+    _run(callers, _request(), mutating, open_ones, metrics=metrics)
+    assert _counted(metrics) == {
+        'webhook_admission_duration_seconds_count{name="good",type="admit",operation="CREATE",rejected="false"} 1',
+        'webhook_admission_duration_seconds_count{name="away",type="validating",operation="CREATE",rejected="false"} 1',
+        'webhook_fail_open_count{name="away",type="validating"} 1',
+        'webhook_request_total{name="good",type="admit",operation="CREATE",code="200",rejected="false"} 1',
+        'webhook_request_total{name="away",type="validating",operation="CREATE",code="503",rejected="false"} 1',
+    }
+    for refusing, problem, code in (("no", "no_error", 451), ("away", "calling_webhook_error", 503)):
+        metrics = Registry()
+        with pytest.raises(errors.StatusError):
+            _run(callers, _request(), _validating(refusing), metrics=metrics)
+        labels = f'name="{refusing}",type="validating",operation="CREATE"'
+        assert _counted(metrics) == {
+            f'webhook_admission_duration_seconds_count{{{labels},rejected="true"}} 1',
+            f'webhook_request_total{{{labels},code="{code}",rejected="true"}} 1',
+            f'webhook_rejection_count{{{labels},error_type="{problem}",rejection_code="{code}"}} 1',
+        }
+
+
+def test_what_is_this_server_s_own_fault_is_told_apart() -> None:
+    metrics = Registry()
+    with pytest.raises(errors.BadRequest):
+        _run(Webhooks(), _request(dry_run=True), _validating("one", side_effects="Some"), metrics=metrics)
+    labels = 'name="one",type="validating",operation="CREATE"'
+    told = f'webhook_rejection_count{{{labels},error_type="apiserver_internal_error",rejection_code="0"}} 1'
+    assert told in _counted(metrics)
+
+
+def test_match_conditions_are_counted_by_what_they_said() -> None:
+    def conditions(expression: str, policy: str = "Fail") -> ValidatingWebhookConfiguration:
+        given = (MatchCondition(name="c", expression=expression),)
+        return _validating("good", match_conditions=given, failure_policy=policy)
+
+    callers = Webhooks(good=lambda asked: {})
+    labels = '{name="good",kind="webhook",type="validating",operation="CREATE"} 1'
+    for expression, told in (("false", "exclusions"), ("object.nope == 1", "evaluation_errors")):
+        metrics = Registry()
+        try:
+            _run(callers, _request(), conditions(expression), metrics=metrics)
+        except errors.Forbidden:
+            assert told == "evaluation_errors"
+        assert _counted(metrics) == {
+            f"match_condition_{told}_total{labels}",
+            f"match_condition_evaluation_seconds_count{labels}",
+        }

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
+from keelback.apiserver.request_limits import RequestLimits
+from keelback.auth.certificates import CertificateAuthenticator
+from keelback.bootstrap import pki
 from keelback.component import process_metrics
 from keelback.component.http import Request, Response, StreamingResponse
 from keelback.component.metrics import Registry
 from keelback.testing.api import ADMINISTRATOR, api_server
+from keelback.testing.clock import HandClock
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 ONE = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "one"}}
@@ -132,3 +139,79 @@ def test_a_process_tells_what_it_uses() -> None:
     assert value(found, "process_open_fds") >= 3
     assert value(found, "process_max_fds") > value(found, "process_open_fds")
     assert value(found, "process_start_time_seconds") > 1.6e9
+
+
+def test_what_keeps_requests_waiting_is_told() -> None:
+    found = asyncio.run(
+        lines(
+            ("POST", MAPS, "application/json"),
+            ("PATCH", f"{MAPS}/one?fieldManager=me", "application/apply-patch+yaml"),
+            ("DELETE", MAPS, ""),
+        )
+    )
+    of_maps = 'group="",resource="configmaps"'
+    for operation in ("list", "create", "delete"):
+        labels = f'{{operation="{operation}",{of_maps}}}'
+        counted = value(found, f"etcd_requests_total{labels}")
+        assert counted >= 1
+        assert value(found, f"etcd_request_duration_seconds_count{labels}") == counted
+    services = 'etcd_requests_total{operation="list",group="",resource="services"}'
+    assert value(found, services) == 1, "what is kept elsewhere than its name says"
+    assert not [line for line in found if line.startswith("etcd_request_errors_total{")]
+    assert value(found, 'apiserver_storage_size_bytes{storage_cluster_id="etcd-0"}') == 0
+    phase = 'type="validate",operation="CREATE",rejected="false"'
+    assert value(found, f"apiserver_admission_step_admission_duration_seconds_count{{{phase}}}") >= 1
+    plugin = f'name="ValidatingAdmissionWebhook",{phase}'
+    assert value(found, f"apiserver_admission_controller_admission_duration_seconds_count{{{plugin}}}") >= 1
+    assert value(found, 'authorization_duration_seconds_count{result="allowed"}') >= 3
+
+
+def test_changes_and_the_events_made_of_them_are_counted() -> None:
+    found = asyncio.run(
+        lines(("GET", f"{MAPS}?watch=true", ""), ("GET", f"{MAPS}?watch=true", ""), ("POST", MAPS, "application/json"))
+    )
+    kind = 'group="",version="v1",resource="configmaps"'
+    of_maps = 'group="",resource="configmaps"'
+    assert value(found, f"apiserver_watch_events_total{{{kind}}}") == 2
+    assert value(found, f'apiserver_watch_events_sizes_bucket{{{kind},le="1024"}}') == 2
+    received = value(found, f"apiserver_storage_events_received_total{{{of_maps}}}")
+    assert received >= 1
+    assert value(found, f"apiserver_watch_cache_events_received_total{{{of_maps}}}") == received
+    assert value(found, f"apiserver_watch_cache_resource_version{{{of_maps}}}") > 1
+
+
+def test_who_asks_for_what_will_be_removed_is_seen() -> None:
+    found = asyncio.run(lines(("GET", "/api/v1/componentstatuses", ""), ("GET", MAPS, "")))
+    labels = 'group="",version="v1",resource="componentstatuses",subresource="",removed_release=""'
+    assert value(found, f"apiserver_requested_deprecated_apis{{{labels}}}") == 1
+    assert not [line for line in found if line.startswith("apiserver_requested_deprecated_apis") and "configm" in line]
+
+
+def test_certificates_are_counted_by_what_is_left_of_them() -> None:
+    clock = HandClock()
+    with tempfile.TemporaryDirectory() as folder:
+        keys = pki.ensure_cluster_pki(Path(folder), clock.now())
+        metrics = Registry()
+        authenticator = CertificateAuthenticator(keys.ca.certificate_pem, clock, metrics)
+        der = ssl.PEM_cert_to_DER_cert(keys.apiserver_kubelet_client.certificate_pem.decode())
+        asyncio.run(authenticator.authenticate(Request("GET", "/", peer_certificate=der)))
+        found = metrics.exposition().decode().splitlines()
+    name = "apiserver_client_certificate_expiration_seconds"
+    assert value(found, f"{name}_count") == 1
+    assert value(found, f'{name}_bucket{{le="15552000"}}') == 0, "a year is left of it"
+
+
+def test_a_request_that_took_too_long_is_one_that_was_given_up() -> None:
+    async def ask() -> Sequence[str]:
+        async with api_server(request_limits=RequestLimits(enable_priority_and_fairness=False)) as server:
+            held = await server.handle(Request("GET", f"{MAPS}/one", identity=ADMINISTRATOR))
+            assert held.status == 404
+            waits = Request("GET", MAPS, "resourceVersion=100000&timeout=10ms", identity=ADMINISTRATOR)
+            late = await server.handle(waits)
+            assert late.status == 504
+            answer = await server.handle(Request("GET", "/metrics", identity=ADMINISTRATOR))
+            assert isinstance(answer, Response)
+            return answer.content().decode().splitlines()
+
+    name = "apiserver_request_terminations_total"
+    assert len([line for line in asyncio.run(ask()) if line.startswith(name + "{")]) == 1

@@ -51,3 +51,25 @@ def test_gauges_may_be_computed_when_asked() -> None:
     size = registry.gauge("size", "Size.")
     registry.before_collection(lambda: size.set(7))
     assert b"size 7\n" in registry.exposition()
+
+
+def test_a_summary_tells_quantiles_of_what_was_lately() -> None:
+    registry, seconds = Registry(), [0.0]
+    summary = registry.summary("s", "S.", ("verb",), max_age_seconds=50, now=lambda: seconds[0])
+    for number in range(1, 1001):
+        summary.window("GET").observe(number / 1000)
+    lines = registry.exposition().decode().splitlines()
+    assert lines[:2] == ["# HELP s S.", "# TYPE s summary"]
+    told = dict(line.rsplit(" ", 1) for line in lines[2:])
+    for part in (0.5, 0.9, 0.99):
+        assert float(told[f's{{verb="GET",quantile="{part}"}}']) == pytest.approx(part, rel=0.06)
+    assert told['s_count{verb="GET"}'] == "1000"
+    assert float(told['s_sum{verb="GET"}']) == pytest.approx(500.5)
+    seconds[0] = 45
+    summary.window("GET").observe(0.002)
+    seconds[0] = 55
+    assert 's{verb="GET",quantile="0.99"} 0.00' in registry.exposition().decode()
+    seconds[0] = 1000
+    text = registry.exposition().decode()
+    assert 's{verb="GET",quantile="0.5"} NaN' in text
+    assert 's_count{verb="GET"} 1001' in text

@@ -19,6 +19,7 @@ from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS, Defau
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
 from keelback.admission.grants import Grants, WhyNotGrant
 from keelback.admission.limit_ranger import LimitRanger
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.mutating_admission_policy import MutatingAdmissionPolicyPlugin
 from keelback.admission.namespace_exists import NamespaceExists
 from keelback.admission.namespace_lifecycle import NamespaceLifecycle
@@ -72,6 +73,7 @@ class Dependencies:
     new_uid: Callable[[], str]
     resource_of: ResourceOf
     evaluations: Evaluations
+    metrics: AdmissionMetrics
     why_not_grant: WhyNotGrant | None = None
     not_ready_seconds: int = DEFAULT_SECONDS
     unreachable_seconds: int = DEFAULT_SECONDS
@@ -80,7 +82,7 @@ class Dependencies:
     def asking_webhooks(self) -> WebhookDependencies:
         """What both webhook plugins take."""
         return WebhookDependencies(
-            self.reader, self.resources, self.rules, self.webhooks, self.new_uid, self.evaluations
+            self.reader, self.resources, self.rules, self.webhooks, self.new_uid, self.evaluations, self.metrics
         )
 
 
@@ -149,7 +151,7 @@ PLUGINS: Sequence[Registration] = (
         "MutatingAdmissionPolicy",
         True,
         lambda given: MutatingAdmissionPolicyPlugin(
-            given.reader, given.resources, given.rules, given.clock, given.evaluations
+            given.reader, given.resources, given.rules, given.clock, given.evaluations, given.metrics
         ),
     ),
     Registration("MutatingAdmissionWebhook", True, lambda given: MutatingAdmissionWebhook(given.asking_webhooks)),
@@ -157,7 +159,7 @@ PLUGINS: Sequence[Registration] = (
         "ValidatingAdmissionPolicy",
         True,
         lambda given: ValidatingAdmissionPolicyPlugin(
-            given.reader, given.resources, given.rules, given.clock, given.evaluations
+            given.reader, given.resources, given.rules, given.clock, given.evaluations, given.metrics
         ),
     ),
     Registration("ValidatingAdmissionWebhook", True, lambda given: ValidatingAdmissionWebhook(given.asking_webhooks)),
@@ -197,4 +199,4 @@ def build(
     ]
     if given.why_not_grant is not None:
         chosen.append(Grants(given.why_not_grant))
-    return AdmissionChain(chosen)
+    return AdmissionChain(chosen, given.metrics)

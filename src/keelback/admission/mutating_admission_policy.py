@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from keelback.admission.expressions import (
 )
 from keelback.admission.match_conditions import Conditions, MatchConditionFailure, conditions
 from keelback.admission.matching import Matcher, is_exempt_from_policies
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.mutations import MutationError
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
 from keelback.admission.policies import (
@@ -117,8 +119,15 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
     operations = frozenset(Operation)
 
     def __init__(
-        self, reader: Reader, resources: Resources, rules: Rules, clock: Clock, evaluations: Evaluations
+        self,
+        reader: Reader,
+        resources: Resources,
+        rules: Rules,
+        clock: Clock,
+        evaluations: Evaluations,
+        metrics: AdmissionMetrics,
     ) -> None:
+        self._metrics = metrics
         self._evaluations = evaluations
         self._reader = reader
         self._resources = resources
@@ -178,14 +187,20 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
             values = {**checks.values, "params": one.params}
             conditions_of_policy = one.bound.evaluator.conditions
             if conditions_of_policy is not None:
+                labels = (one.bound.name, "policy", "admit", request.operation)
+                seen = {**await self._values(one.kind, request), **values}
+                hold = partial(conditions_of_policy.hold, seen, one.bound.evaluator.variables.compiled)
+                started = time.perf_counter()
                 try:
-                    seen = {**await self._values(one.kind, request), **values}
-                    hold = partial(conditions_of_policy.hold, seen, one.bound.evaluator.variables.compiled)
                     if not await checks.answering(hold, seen):
+                        self._metrics.condition_exclusions.inc(*labels)
                         continue
                 except MatchConditionFailure as failure:
+                    self._metrics.condition_errors.inc(*labels)
                     failures.add(one.bound, one.binding.name, str(failure), "Invalid")
                     continue
+                finally:
+                    self._metrics.condition_seconds.observe(time.perf_counter() - started, *labels)
             if kept.is_skipped(reinvocation, one.key):
                 continue
             before = request.obj
@@ -216,11 +231,20 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
     ) -> AdmissionRequest:
         """The request after all mutations of a policy, each seeing what those before it did."""
         for is_json_patch, expression in one.bound.evaluator.mutations:
+            problem, started = "invalid_error", time.perf_counter()
             try:
                 changed = await self._mutated(one, is_json_patch, expression, values, checks, request)
+                problem = "no_error"
             except (MutationError, ExpressionFailure, OutOfBudgetError) as error:
+                if isinstance(error, OutOfBudgetError):
+                    problem = "out_of_budget"
+                elif expression.program is None:
+                    problem = "compile_error"
                 failures.add(one.bound, one.binding.name, str(error), "Invalid")
                 continue
+            finally:
+                seconds = time.perf_counter() - started
+                self._metrics.mutations.checked(seconds, one.bound.name, one.binding.name, problem)
             if changed != request.obj:
                 request = request.with_object(changed)
         return request

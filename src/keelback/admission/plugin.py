@@ -6,14 +6,17 @@ All plugins admit first, then, when the object no longer changes, all validate.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from keelback.admission.metrics import AdmissionMetrics, Phase, PhaseMeter
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object
+from keelback.component.metrics import Registry, Series
 
 ObjectT = TypeVar("ObjectT", bound=Object)
 ValueT = TypeVar("ValueT")
@@ -181,54 +184,90 @@ class AdmissionPlugin:
         """Raise `StatusError` to refuse."""
 
 
+class _Concerned(NamedTuple):
+    """The plugins that one sort of request concerns in one phase, each with where its times go."""
+
+    plugins: tuple[tuple[AdmissionPlugin, Series], ...]
+    meter: PhaseMeter
+
+
 class AdmissionChain:
     """The plugins that are on, in order."""
 
-    def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
+    def __init__(self, plugins: Sequence[AdmissionPlugin], metrics: AdmissionMetrics | None = None) -> None:
+        """Without `metrics` nobody will ask how long they took."""
         self._plugins = tuple(plugins)
-        self._admitting: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]] = {}
-        self._validating: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]] = {}
+        self._metrics = metrics or AdmissionMetrics(Registry())
+        self._meters: dict[tuple[Phase, Operation], PhaseMeter] = {}
+        self._admitting: dict[tuple[Operation, str], _Concerned] = {}
+        self._validating: dict[tuple[Operation, str], _Concerned] = {}
 
     async def admit(self, request: AdmissionRequest) -> AdmissionRequest:
         """The request with its object as the plugins want it. Raises `StatusError`.
 
         All plugins see the object once more if a webhook or a policy changed it; what they do is done only once.
         """
-        plugins = self._concerned(self._admitting, request, "admit")
-        request = await _admitted(plugins, request)
+        concerned = self._concerned(self._admitting, request, "admit")
+        started = time.perf_counter()
+        request = await _admitted(concerned, request, started)
         if request.reinvocation.is_wanted:
             request.reinvocation.is_second_round = True
-            request = await _admitted(plugins, request)
+            request = await _admitted(concerned, request, started)
+        concerned.meter.passed(time.perf_counter() - started)
         return request
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Raise `StatusError` if a plugin refuses."""
-        for plugin in self._concerned(self._validating, request, "validate"):
-            await plugin.validate(request)
+        concerned = self._concerned(self._validating, request, "validate")
+        started = before = time.perf_counter()
+        for plugin, times in concerned.plugins:
+            try:
+                await plugin.validate(request)
+            except errors.StatusError:
+                now = time.perf_counter()
+                concerned.meter.refused(plugin.name, now - before, now - started)
+                raise
+            now = time.perf_counter()
+            times.observe(now - before)
+            before = now
+        concerned.meter.passed(before - started)
 
     def _concerned(
-        self,
-        known: dict[tuple[Operation, str], tuple[AdmissionPlugin, ...]],
-        request: AdmissionRequest,
-        method: str,
-    ) -> tuple[AdmissionPlugin, ...]:
-        key = (request.operation, resource_key(request.kind, request.subresource))
+        self, known: dict[tuple[Operation, str], _Concerned], request: AdmissionRequest, phase: Phase
+    ) -> _Concerned:
+        operation = request.operation
+        key = (operation, resource_key(request.kind, request.subresource))
         concerned = known.get(key)
         if concerned is None:
-            concerned = known[key] = tuple(
-                plugin
-                for plugin in self._plugins
-                if getattr(type(plugin), method) is not getattr(AdmissionPlugin, method)
-                and plugin.handles(request.operation, request.kind, request.subresource)
+            meter = self._meters.get((phase, operation))
+            if meter is None:
+                meter = self._meters[phase, operation] = self._metrics.phase(phase, operation)
+            concerned = known[key] = _Concerned(
+                tuple(
+                    (plugin, meter.plugin(plugin.name))
+                    for plugin in self._plugins
+                    if getattr(type(plugin), phase) is not getattr(AdmissionPlugin, phase)
+                    and plugin.handles(operation, request.kind, request.subresource)
+                ),
+                meter,
             )
         return concerned
 
 
-async def _admitted(plugins: Sequence[AdmissionPlugin], request: AdmissionRequest) -> AdmissionRequest:
-    for plugin in plugins:
-        obj = await plugin.admit(request)
+async def _admitted(concerned: _Concerned, request: AdmissionRequest, started: float) -> AdmissionRequest:
+    before = time.perf_counter()
+    for plugin, times in concerned.plugins:
+        try:
+            obj = await plugin.admit(request)
+        except errors.StatusError:
+            now = time.perf_counter()
+            concerned.meter.refused(plugin.name, now - before, now - started)
+            raise
         if obj is not request.obj:
             request = request.with_object(obj)
+        now = time.perf_counter()
+        times.observe(now - before)
+        before = now
     return request
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from keelback.admission.evaluation import (
+    OUT_OF_BUDGET,
     RUNTIME_BUDGET,
     AccessChecks,
     Evaluation,
@@ -30,6 +32,7 @@ from keelback.admission.expressions import (
 )
 from keelback.admission.match_conditions import Conditions, MatchConditionFailure, conditions
 from keelback.admission.matching import Matcher, is_exempt_from_policies
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
 from keelback.admission.policies import (
     Binding,
@@ -79,6 +82,19 @@ class _Denial:
     index: int
     message: str
     reason: str = ""
+    seconds: float = 0.0
+    """How long its expression took."""
+    is_error: bool = False
+    """Whether nobody knows if it holds."""
+
+    @property
+    def error_type(self) -> str:
+        """What kept its expression from giving anything, as metrics tell it."""
+        if not self.is_error:
+            return "no_error"
+        if self.message == OUT_OF_BUDGET:
+            return "out_of_budget"
+        return "compile_error" if self.message.startswith("compilation") else "invalid_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,19 @@ class _Refusal:
     reason: str = ""
 
 
-_Evaluated: TypeAlias = tuple[Sequence[_Denial], Sequence[tuple[str, str, str]]]
+class _Evaluated(NamedTuple):
+    """What the expressions of a policy gave."""
+
+    denials: Sequence[_Denial] = ()
+    annotations: Sequence[tuple[str, str, str]] = ()
+    """Key, text, and what kept the text from being known."""
+    forgiven: Sequence[_Denial] = ()
+    """What nobody knows, and what the policy lets pass."""
+    conditions_seconds: float | None = None
+    """How long the match conditions took, if there are any."""
+    is_excluded: bool = False
+    """Whether they said no."""
+    conditions_failed: bool = False
 
 
 class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
@@ -99,8 +127,15 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
     operations = frozenset(Operation)
 
     def __init__(
-        self, reader: Reader, resources: Resources, rules: Rules, clock: Clock, evaluations: Evaluations
+        self,
+        reader: Reader,
+        resources: Resources,
+        rules: Rules,
+        clock: Clock,
+        evaluations: Evaluations,
+        metrics: AdmissionMetrics,
     ) -> None:
+        self._metrics = metrics
         self._evaluations = evaluations
         self._reader = reader
         self._resources = resources
@@ -163,9 +198,13 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
         refusals: list[_Refusal],
         annotations: dict[str, list[str]],
     ) -> None:
-        denials, texts = evaluated
-        for denial in denials:
+        self._count_conditions(bound.name, evaluated, request)
+        checked = self._metrics.validations.checked
+        for denial in evaluated.forgiven:
+            checked(denial.seconds, bound.name, binding.name, denial.error_type, "allow")
+        for denial in evaluated.denials:
             for action in binding.object.spec.validation_actions:
+                checked(denial.seconds, bound.name, binding.name, denial.error_type, action.lower())
                 match action:
                     case "Deny":
                         refusals.append(_Refusal(bound.name, binding.name, denial.message, denial.reason))
@@ -176,11 +215,21 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
                         )
                     case "Audit":
                         request.audit_annotations[FAILURE_ANNOTATION] = _noted(binding, denial)
-        for key, text, problem in texts:
+        for key, text, problem in evaluated.annotations:
             if problem:
                 refusals.append(_Refusal(bound.name, binding.name, problem))
             elif text not in (known := annotations.setdefault(key, [])):
                 known.append(text)
+
+    def _count_conditions(self, policy: str, evaluated: _Evaluated, request: AdmissionRequest) -> None:
+        if evaluated.conditions_seconds is None:
+            return
+        labels = (policy, "policy", "validate", request.operation)
+        self._metrics.condition_seconds.observe(evaluated.conditions_seconds, *labels)
+        if evaluated.is_excluded:
+            self._metrics.condition_exclusions.inc(*labels)
+        if evaluated.conditions_failed:
+            self._metrics.condition_errors.inc(*labels)
 
 
 class _Given:
@@ -246,45 +295,70 @@ def _compile_policy(policy: ValidatingAdmissionPolicy) -> _Evaluator:
 def _evaluate(
     evaluator: _Evaluator, values: Mapping[str, Value], namespace: Mapping[str, Any] | None, patience: Patience
 ) -> _Evaluated:
-    """The validations that do not hold, and the audit annotations: key, text, and what kept it from being known."""
+    """The validations that do not hold, and the audit annotations."""
     variables = evaluator.variables.compiled
+    conditions_seconds = None
     if evaluator.conditions is not None:
+        started = time.perf_counter()
         try:
-            if not evaluator.conditions.hold(values, variables, patience):
-                return (), ()
+            is_met = evaluator.conditions.hold(values, variables, patience)
         except MatchConditionFailure as failure:
-            return (_Denial(0, str(failure)),), ()
+            denial = _Denial(0, str(failure), is_error=True)
+            return _Evaluated((denial,), conditions_seconds=time.perf_counter() - started, conditions_failed=True)
+        conditions_seconds = time.perf_counter() - started
+        if not is_met:
+            return _Evaluated(conditions_seconds=conditions_seconds, is_excluded=True)
     values = {**values, "namespaceObject": namespace}
     try:
-        denials = _denials(evaluator, values, patience)
-        return denials, _annotations(evaluator, values, patience)
+        denials, forgiven = _denials(evaluator, values, patience)
+        return _Evaluated(denials, _annotations(evaluator, values, patience), forgiven, conditions_seconds)
     except OutOfBudgetError as error:
-        return ((_Denial(0, str(error)),) if evaluator.fails_closed else ()), ()
+        over = (_Denial(0, str(error), is_error=True),)
+        denials, forgiven = (over, ()) if evaluator.fails_closed else ((), over)
+        return _Evaluated(denials, (), forgiven, conditions_seconds)
 
 
-def _denials(evaluator: _Evaluator, values: Mapping[str, Value], patience: Patience) -> list[_Denial]:
+def _denials(
+    evaluator: _Evaluator, values: Mapping[str, Value], patience: Patience
+) -> tuple[Sequence[_Denial], Sequence[_Denial]]:
+    """What does not hold, and what nobody knows but does not count."""
     budget = Budget(RUNTIME_BUDGET, patience=patience)
     evaluation = Evaluation(values, evaluator.variables.compiled, budget)
-    failed: list[tuple[int, str]] = []
+    failed: list[tuple[int, str, float]] = []
+    forgiven: list[_Denial] = []
+    before = time.perf_counter()
     for index, (_, expression, _) in enumerate(evaluator.validations):
+        problem = None
         try:
             if evaluation.value(expression) is not True:
-                failed.append((index, ""))
+                problem = ""
         except ExpressionFailure as failure:
-            if evaluator.fails_closed:
-                failed.append((index, str(failure)))
+            problem = str(failure)
+        now = time.perf_counter()
+        if problem is not None:
+            if problem and not evaluator.fails_closed:
+                forgiven.append(_Denial(index, problem, seconds=now - before, is_error=True))
+            else:
+                failed.append((index, problem, now - before))
+        before = now
     if not failed:
-        return []
+        return (), forgiven
     # Messages are computed only where they are needed, from what the validations left of the budget.
     messages = Evaluation(
         {name: value for name, value in values.items() if not name.startswith("authorizer")},
         evaluator.variables.compiled,
         budget,
     )
-    return [_Denial(index, problem) if problem else _denial(index, evaluator, messages) for index, problem in failed]
+    denials = [
+        _Denial(index, problem, seconds=seconds, is_error=True)
+        if problem
+        else _denial(index, seconds, evaluator, messages)
+        for index, problem, seconds in failed
+    ]
+    return denials, forgiven
 
 
-def _denial(index: int, evaluator: _Evaluator, messages: Evaluation) -> _Denial:
+def _denial(index: int, seconds: float, evaluator: _Evaluator, messages: Evaluation) -> _Denial:
     validation, _, expression = evaluator.validations[index]
     message = ""
     if expression is not None:
@@ -293,9 +367,9 @@ def _denial(index: int, evaluator: _Evaluator, messages: Evaluation) -> _Denial:
         except ExpressionFailure:
             message = ""
         except OutOfBudgetError as error:
-            return _Denial(index, f"failed messageExpression: {error}")
+            return _Denial(index, f"failed messageExpression: {error}", seconds=seconds)
     message = message or validation.message.strip() or f"failed expression: {validation.expression.strip()}"
-    return _Denial(index, message, validation.reason or "Invalid")
+    return _Denial(index, message, validation.reason or "Invalid", seconds)
 
 
 def _usable(value: Value) -> str:

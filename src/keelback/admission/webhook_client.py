@@ -85,7 +85,7 @@ class HTTPSWebhookCaller:
                 while not response.content.at_eof() and len(answer) < _MAX_ANSWER_BYTES:
                     answer += await response.content.read(_MAX_ANSWER_BYTES - len(answer))
                 if not 200 <= response.status <= 206:
-                    raise AnsweredWithError(said(response.status, response.content_type, answer))
+                    raise AnsweredWithError(said(response.status, response.content_type, answer), response.status)
                 return answer
         except TimeoutError:
             raise WebhookFailure("context deadline exceeded") from None
@@ -136,7 +136,7 @@ async def _answer_of(local: LocalWebhook, body: bytes, timeout_seconds: float) -
     except TimeoutError:
         raise WebhookFailure("context deadline exceeded") from None
     except Exception as error:  # the edge to somebody's function: as a server of its own would answer
-        raise AnsweredWithError(f"{type(error).__name__}: {error}") from error
+        raise AnsweredWithError(f"{type(error).__name__}: {error}", 500) from error
 
 
 def certificate_problem(error: Exception) -> str:

@@ -18,7 +18,11 @@ _GROUP: Final = "admission.k8s.io"
 
 
 class WebhookFailure(Exception):
-    """The webhook could not be asked; the text says why."""
+    """The webhook could not be asked; the text says why. `code` is what its server answered, or what that comes to."""
+
+    def __init__(self, problem: str, code: int = 503) -> None:
+        super().__init__(problem)
+        self.code = code
 
 
 class Answer(msgspec.Struct, rename="camel"):
@@ -50,7 +54,7 @@ def version_for(webhook: _Takes) -> str:
         if version in VERSIONS:
             return version
     raise WebhookFailure(
-        "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+        "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)", 400
     )
 
 

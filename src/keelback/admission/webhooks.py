@@ -7,6 +7,7 @@ request, unless its failure policy is Ignore.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,12 @@ from keelback.admission.evaluation import AccessChecks, request_values, tree_of
 from keelback.admission.expressions import Scope
 from keelback.admission.match_conditions import MatchConditionFailure
 from keelback.admission.matching import Matcher, criteria, is_exempt
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
 from keelback.admission.policies import in_version
 from keelback.admission.resources import Resources
+from keelback.admission.webhook_metrics import Kind as CallKind
+from keelback.admission.webhook_metrics import WebhookCall
 from keelback.admission.webhook_reviews import Answer, WebhookFailure, refusal
 from keelback.api.admissionregistration_v1 import (
     MatchCondition,
@@ -39,6 +43,7 @@ from keelback.component.evaluations import Evaluations
 
 _OPERATIONS: Final = frozenset(Operation)
 _IF_NEEDED: Final = "IfNeeded"
+_IGNORE: Final = "Ignore"
 _NO_SIDE_EFFECTS: Final = ("None", "NoneOnDryRun")
 
 
@@ -91,6 +96,7 @@ class WebhookDependencies:
     caller: WebhookCaller
     new_uid: Callable[[], str]
     evaluations: Evaluations
+    metrics: AdmissionMetrics
 
 
 class _Dispatcher:
@@ -103,7 +109,9 @@ class _Dispatcher:
         self._evaluations = given.evaluations
         self._caller = given.caller
         self._new_uid = given.new_uid
+        self._metrics = given.metrics
         self._is_mutating = is_mutating
+        self._kind: CallKind = "admit" if is_mutating else "validating"
         self._matcher = Matcher(given.reader, given.resources)
 
     async def concerned(self, webhook: Webhook, request: AdmissionRequest) -> Kind | None:
@@ -123,10 +131,18 @@ class _Dispatcher:
             **request_values(request, kind, tree_of(obj), tree_of(old)),
             **checks.values,
         }
+        labels = (webhook.name, "webhook", self._kind, request.operation)
+        started = time.perf_counter()
         try:
-            return kind if await checks.answering(partial(conditions.hold, values, {}), values) else None
+            is_met = await checks.answering(partial(conditions.hold, values, {}), values)
         except MatchConditionFailure as failure:
+            self._metrics.condition_errors.inc(*labels)
             raise request.forbidden(str(failure)) from failure
+        finally:
+            self._metrics.condition_seconds.observe(time.perf_counter() - started, *labels)
+        if not is_met:
+            self._metrics.condition_exclusions.inc(*labels)
+        return kind if is_met else None
 
     async def _seen(self, request: AdmissionRequest, kind: Kind) -> tuple[Any, Any]:
         return (
@@ -134,7 +150,12 @@ class _Dispatcher:
             await in_version(request.old_obj, request.kind, kind, self.resources),
         )
 
-    async def ask(self, webhook: Webhook, request: AdmissionRequest, kind: Kind) -> Answer:
+    def call(self, webhook: Webhook, request: AdmissionRequest) -> WebhookCall:
+        """A call, to be counted."""
+        fails_open = webhook.failure_policy == _IGNORE
+        return WebhookCall(self._metrics, webhook.name, self._kind, request.operation, fails_open=fails_open)
+
+    async def ask(self, webhook: Webhook, request: AdmissionRequest, kind: Kind, call: WebhookCall) -> Answer:
         """The webhook's answer if it allows. Raises StatusError if it refuses, WebhookFailure if it cannot be asked."""
         if request.dry_run and webhook.side_effects not in _NO_SIDE_EFFECTS:
             raise errors.BadRequest(f'admission webhook "{webhook.name}" does not support dry run')
@@ -150,7 +171,9 @@ class _Dispatcher:
         for warning in answer.warnings or ():
             request.warn(warning)
         if not answer.allowed:
-            raise refusal(webhook.name, answer.status)
+            refused = refusal(webhook.name, answer.status)
+            call.refuse(refused.code)
+            raise refused
         return answer
 
     async def _call(self, webhook: Webhook, body: bytes) -> bytes:
@@ -161,7 +184,7 @@ class _Dispatcher:
         except TimeoutError:
             raise WebhookFailure(f'failed to call webhook: Post "{url}": context deadline exceeded') from None
         except AnsweredWithError as failure:
-            raise WebhookFailure(f"failed to call webhook: {failure}") from failure
+            raise WebhookFailure(f"failed to call webhook: {failure}", failure.code) from failure
         except WebhookFailure as failure:
             raise WebhookFailure(f'failed to call webhook: Post "{url}": {failure}') from failure
 
@@ -210,10 +233,11 @@ class MutatingAdmissionWebhook(_WebhookPlugin):
         call = f"round_{int(request.reinvocation.is_second_round)}_index_{index}"
         changed, patch = request.obj, b""
         try:
-            answer = await self._dispatcher.ask(webhook, request, kind)
-            patch = answer.patch or b""
-            if patch:
-                changed = await self._patched(webhook, answer, request, kind)
+            with self._dispatcher.call(webhook, request) as counted:
+                answer = await self._dispatcher.ask(webhook, request, kind, counted)
+                patch = answer.patch or b""
+                if patch:
+                    changed = await self._patched(webhook, answer, request, kind)
         except WebhookFailure as failure:
             _fail(webhook, failure)
             request.audit_annotations[f"failed-open.mutation.webhook.admission.k8s.io/{call}"] = webhook.name
@@ -280,7 +304,8 @@ class ValidatingAdmissionWebhook(_WebhookPlugin):
 
     async def _check(self, index: int, webhook: Webhook, kind: Kind, request: AdmissionRequest) -> None:
         try:
-            await self._dispatcher.ask(webhook, request, kind)
+            with self._dispatcher.call(webhook, request) as counted:
+                await self._dispatcher.ask(webhook, request, kind, counted)
         except WebhookFailure as failure:
             _fail(webhook, failure)
             key = f"failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}"
@@ -298,7 +323,7 @@ def _in_order(configurations: Sequence[Any]) -> Iterator[tuple[tuple[str, str, i
 
 
 def _fail(webhook: Webhook, failure: WebhookFailure) -> None:
-    if webhook.failure_policy != "Ignore":
+    if webhook.failure_policy != _IGNORE:
         raise errors.InternalError.of(f'failed calling webhook "{webhook.name}": {failure}') from failure
 
 

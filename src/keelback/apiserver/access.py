@@ -81,7 +81,7 @@ class Authentication:
             token_file=TokenFileAuthenticator.parse(token_file_text) if token_file_text else None,
             others=others,
         )
-        self.certificates = CertificateAuthenticator(client_ca_pem, clock)
+        self.certificates = CertificateAuthenticator(client_ca_pem, clock, metrics)
         proxies = settings.request_header
         self.requests: RequestAuthenticator = builtin.request_authenticator(
             certificates=self.certificates,

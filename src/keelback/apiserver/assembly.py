@@ -17,7 +17,7 @@ from keelback.apiserver import (
     health_checks,
     initial_objects,
     local_api_services,
-    request_metrics,
+    object_metrics,
     system_paths,
 )
 from keelback.apiserver.access import Authentication, Authorization
@@ -31,6 +31,7 @@ from keelback.apiserver.config import APIServerConfig
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
 from keelback.apiserver.discovery import Discovery
+from keelback.apiserver.encryption_at_rest import Locator
 from keelback.apiserver.endpoint_leases import EndpointLeases
 from keelback.apiserver.extensions import Extension
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
@@ -45,6 +46,7 @@ from keelback.apiserver.server import OWN, APIServer
 from keelback.apiserver.server_admission import ServerAdmission
 from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.shared_store import SharedStore
+from keelback.apiserver.store_metrics import MeteredStore
 from keelback.apiserver.termination import Termination
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.webhook_services import WebhookServices
@@ -80,9 +82,12 @@ async def start(
     off = feature_fields.off(config.kubernetes_version, config.feature_gates)
     pod_groups = config.feature_gates.get(feature_fields.POD_GROUPS, False)
     plan = list(served_kinds.plan(config.kubernetes_version, config.optional_versions, off, pod_groups=pod_groups))
-    kept = [one.strategy for one in plan]
-    at_rest = await encryption_at_rest.begin(store, config.encryption, kept, clock, chance, metrics, config.hostname)
-    return await _Assembly(store, config, clock, chance, metrics, at_rest).start(plan, others)
+    locate = Locator(one.strategy for one in plan)
+    metered = MeteredStore(store, locate, metrics)
+    at_rest = await encryption_at_rest.begin(
+        metered, config.encryption, locate, clock, chance, metrics, config.hostname
+    )
+    return await _Assembly(metered, config, clock, chance, metrics, at_rest).start(plan, others)
 
 
 class _Assembly:
@@ -90,22 +95,22 @@ class _Assembly:
 
     def __init__(
         self,
-        store: Store,
+        metered: MeteredStore,
         config: APIServerConfig,
         clock: Clock,
         chance: random.Random,
         metrics: Registry,
         at_rest: AtRest | None,
     ) -> None:
-        self._beneath = store
+        self._metered = metered
         self._at_rest = at_rest
-        self._store = store = store if at_rest is None else at_rest.store
+        self._store: Store = metered if at_rest is None else at_rest.store
         self._config = config
         self._clock = clock
         self._chance = chance
         self._metrics = metrics
         self._lookup = CacheLookup()
-        self._feed = CacheFeed(store, clock, random.Random(chance.getrandbits(32)))
+        self._feed = CacheFeed(self._store, clock, random.Random(chance.getrandbits(32)))
         self._shared = SharedStore(self._feed) if config.store_is_shared else None
         self._authorization = Authorization(config.authorization, clock, chance, metrics)
         self._authorizer = self._authorization.authorizer
@@ -137,7 +142,7 @@ class _Assembly:
             clock,
         )
         self._resources = BuiltInResources(
-            store=store,
+            store=self._store,
             feed=self._feed,
             lookup=self._lookup,
             routes=self._server.routes,
@@ -168,12 +173,14 @@ class _Assembly:
         health = health_checks.endpoints(self._store, self._feed, hooks, results, more, termination.check)
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
-        system_paths.add(self._server, self._discovery, openapi, self._metrics, self._issuer, health, results, version)
+        system_paths.add(self._server, self._discovery, openapi, self._issuer, health, version)
+        system_paths.publish_build(self._metrics, version)
+        system_paths.add_metrics(self._server, self._metrics, results.metrics, self._metered.measure_size)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))
         running = RunningAPIServer(
             self._server, self._feed, self._clock, self._in_process, audit_ids, termination, self._authentication
         )
-        running.follow(lambda: self._config.compact(self._beneath, self._clock))
+        running.follow(lambda: self._config.compact(self._metered, self._clock))
         if self._at_rest is not None:
             running.follow(self._at_rest.run)
             running.at_close(self._at_rest.close)
@@ -256,7 +263,7 @@ class _Assembly:
         running.at_close(aggregator.close)
 
     def _limit_requests(self, running: RunningAPIServer) -> None:
-        request_metrics.add_object_metrics(self._metrics, self._handlers)
+        object_metrics.add(self._metrics, self._handlers)
         limits = self._config.request_limits
         self._server.watch_seconds = limits.watch_seconds(random.Random(self._chance.getrandbits(32)))
         control = flow_control.install(self._server, limits, self._lookup, self._handlers, self._metrics, self._clock)
@@ -284,6 +291,7 @@ class _Assembly:
             self._authorization.policy,
             self._webhooks,
             self._evaluations,
+            self._metrics,
             clock=self._clock,
             chance=self._chance,
             new_uid=self._new_uid,

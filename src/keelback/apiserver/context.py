@@ -46,6 +46,10 @@ class RequestContext(msgspec.Struct):
     """How long a watch lasts where its client leaves that to the server."""
     initialized: Callable[[], None] = _nothing
     """To be called once a watch has sent its initial events."""
+    deprecation: str = ""
+    """What was said of what is asked for, where it will not be there for ever."""
+    is_terminated: bool = False
+    """Whether the server gave the request up to save itself."""
     _query: dict[str, str] | None = None
 
     @property
@@ -86,6 +90,7 @@ class RequestContext(msgspec.Struct):
     def warn_of_deprecation(self, text: str) -> None:
         """Say, to the client and the audit log, that what is asked for will not be there for ever."""
         self.warn(text)
+        self.deprecation = text
         if self.audit is not None:
             self.audit.deprecated(text)
 

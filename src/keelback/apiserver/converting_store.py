@@ -144,6 +144,9 @@ class ConvertingStore:
     async def compact(self, revision: int) -> None:
         await self._store.compact(revision)
 
+    async def size_bytes(self) -> int:
+        return await self._store.size_bytes()
+
     async def close(self) -> None:
         """Nothing: the store beneath is another's."""
 

@@ -46,7 +46,7 @@ class Locator:
 async def begin(
     store: Store,
     settings: EncryptionSettings,
-    strategies: Iterable[Strategy[Any]],
+    locate: Locator,
     clock: Clock,
     chance: random.Random,
     metrics: Registry,
@@ -56,7 +56,7 @@ async def begin(
     if not settings.path:
         return None
     counted = EncryptionMetrics(metrics, clock, server_id)
-    made = AtRest(store, settings, Locator(strategies), clock, chance, counted)
+    made = AtRest(store, settings, locate, clock, chance, counted)
     deadline = clock.monotonic() + _PLUGIN_SECONDS
     while not await made.prime() and clock.monotonic() < deadline:
         await clock.sleep(_POLL_SECONDS)

@@ -12,7 +12,7 @@ from keelback.flowcontrol.levels import Flow, PriorityLevels
 from keelback.flowcontrol.queue_set import QueueSet, Ticket
 from keelback.flowcontrol.width import ONE, Width
 
-_SECONDS: Final = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_SECONDS: Final = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
 _LENGTHS: Final = (0, 10, 25, 50, 100, 250, 500, 1000)
 _SEATS: Final = (1, 2, 4, 10)
 _LEVEL: Final = ("priority_level",)
@@ -135,6 +135,12 @@ class FlowMetrics:
             "and Fairness subsystem",
             _FLOW,
         )
+        self._executing_seats = metrics.gauge(
+            name("current_executing_seats"),
+            "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage "
+            "otherwise) requests in the API Priority and Fairness subsystem",
+            _FLOW,
+        )
         self._in_use = metrics.gauge(
             name("request_concurrency_in_use"),
             "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage "
@@ -220,6 +226,7 @@ class FlowMetrics:
             self._dispatched.set(meter.dispatched, *key)
             self._in_queue.set(meter.in_queue, *key)
             self._executing.set(meter.executing, *key)
+            self._executing_seats.set(meter.seats_in_use, *key)
             self._in_use.set(meter.seats_in_use, *key)
             for reason, count in meter.refusals.items():
                 self._rejected.set(count, *key, reason)

@@ -34,6 +34,7 @@ class MaxInFlight:
         kind = int(is_mutating(info))
         limit = self._limits[kind]
         if limit and self.in_flight[kind] >= limit and MASTERS_GROUP not in attributes.user.groups:
+            context.is_terminated = True
             self._dropped("mutating" if kind else "readOnly")
             return too_many_requests(_RETRY_SECONDS)
         self.in_flight[kind] += 1

@@ -131,6 +131,7 @@ class PriorityAndFairness:
             if ticket.state == "waiting":
                 refused = await self._wait(flow, ticket, meter, context.timeout_seconds)
             if refused:
+                context.is_terminated = True
                 meter.rejected(refused, is_mutating=is_mutating(context.info))
                 return too_many_requests(level.retry_after.turned_away(self.now()))
         response: AnyResponse | None = None

@@ -5,13 +5,14 @@ A request finds its numbers with one look-up; what can be counted when somebody 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from keelback.apiserver.request_info import RequestInfo
-from keelback.apiserver.resource_handler import ResourceHandler
+from keelback.auth.attributes import Verdict
 from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, UpgradeResponse
-from keelback.component.metrics import Registry, Series
+from keelback.component.metrics import Histogram, Registry, Series
 
 _LABELS: Final = ("verb", "group", "version", "resource", "subresource", "scope", "component")
 _DRY_LABELS: Final = ("verb", "dry_run", *_LABELS[1:])
@@ -20,6 +21,9 @@ _SECONDS: Final = (
     *(4, 5, 6, 8, 10, 15, 20, 30, 45, 60),
 )
 _SIZES: Final = tuple(1_000 * 10**power for power in range(7))
+_ACCESS_SECONDS: Final = tuple(0.001 * 2**power for power in range(15))
+_REMOVED: Final = re.compile(r"unavailable in v(1\.\d+)\+")
+AuthenticationResult = Literal["success", "failure", "error"]
 _VERBS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}
 _APPLY: Final = "application/apply-patch+"
 _CONNECTING: Final = frozenset(("exec", "attach", "portforward", "proxy"))
@@ -32,13 +36,19 @@ _PATHS: Final = frozenset(("/livez", "/readyz", "/healthz", "/metrics", "/versio
 class RequestMeter:
     """The requests of one kind."""
 
-    __slots__ = ("codes", "long_running", "seconds", "sizes")
+    __slots__ = ("codes", "long_running", "seconds", "sizes", "terminations")
 
     def __init__(self, seconds: Series | None, sizes: Series | None) -> None:
         self.seconds = seconds
         self.sizes = sizes
         self.codes: dict[int, int] = {}
         self.long_running = 0
+        self.terminations: dict[int, int] = {}
+
+    def terminated(self, response: AnyResponse) -> None:
+        """Count a request that was given up, with an answer that says so."""
+        if isinstance(response, Response):
+            self.terminations[response.status] = self.terminations.get(response.status, 0) + 1
 
     def answered(self, response: AnyResponse, seconds: float) -> None:
         """Count an answer."""
@@ -60,10 +70,6 @@ class RequestMetrics:
     def __init__(self, metrics: Registry) -> None:
         self.in_flight = [0, 0]
         """Reads and writes that are being answered."""
-        self.authenticated = [0, 0]
-        """Attempts that failed, and those that did not."""
-        self.authorized = [0, 0]
-        """Requests that were refused, and those that were not."""
         self._meters: dict[tuple[str, ...], RequestMeter] = {}
         # Of each resource, by scope, those of each verb.
         self._places: dict[tuple[str, str, str, str], tuple[dict[str, RequestMeter], ...]] = {}
@@ -107,9 +113,42 @@ class RequestMetrics:
             "and component. Not all requests are tracked this way.",
             _LABELS,
         )
+        self._terminations = metrics.counter(
+            "apiserver_request_terminations_total",
+            "Number of requests which apiserver terminated in self-defense.",
+            (*_LABELS, "code"),
+        )
+        self._deprecated = metrics.gauge(
+            "apiserver_requested_deprecated_apis",
+            "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, "
+            "subresource, and removed_release.",
+            ("group", "version", "resource", "subresource", "removed_release"),
+        )
         self._attempts = metrics.counter("authentication_attempts", "Counter of authenticated attempts.", ("result",))
         self._authorizations = metrics.counter(
-            "authorization_attempts_total", "Counter of authorization attempts broken down by result.", ("result",)
+            "authorization_attempts_total",
+            "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', "
+            "'no-opinion' or 'error'.",
+            ("result",),
+        )
+        self.authentications: dict[AuthenticationResult, Series] = _series(
+            metrics.histogram(
+                "authentication_duration_seconds",
+                "Authentication duration in seconds broken out by result.",
+                ("result",),
+                _ACCESS_SECONDS,
+            ),
+            get_args(AuthenticationResult),
+        )
+        """How long it took to know who asks, or not."""
+        self._decisions = _series(
+            metrics.histogram(
+                "authorization_duration_seconds",
+                "Authorization duration in seconds broken out by result.",
+                ("result",),
+                _ACCESS_SECONDS,
+            ),
+            ("allowed", "denied", "error"),
         )
         metrics.before_collection(self._refresh)
 
@@ -137,6 +176,19 @@ class RequestMetrics:
             of_place[scope][verb] = meter
         return meter
 
+    def decided(self, verdict: Verdict, seconds: float) -> None:
+        """Count what an authorizer has said."""
+        if verdict.is_allowed:
+            self._decisions["allowed"].observe(seconds)
+        else:
+            self._decisions["error" if verdict.error else "denied"].observe(seconds)
+
+    def requested_deprecated(self, info: RequestInfo, warning: str) -> None:
+        """Note that somebody uses what will be removed, when its warning says that it will."""
+        removed = _REMOVED.search(warning)
+        release = "" if removed is None else removed[1]
+        self._deprecated.set(1, info.group, info.version, info.resource, info.subresource, release)
+
     def _of_key(self, key: tuple[str, ...]) -> RequestMeter:
         meter = self._meters.get(key)
         if meter is None:
@@ -152,14 +204,17 @@ class RequestMetrics:
     def _refresh(self) -> None:
         for kind, count in zip(("readOnly", "mutating"), self.in_flight, strict=True):
             self._in_flight.set(count, kind)
-        for index, (known, allowed) in enumerate((("failure", "denied"), ("success", "allowed"))):
-            self._attempts.set(self.authenticated[index], known)
-            self._authorizations.set(self.authorized[index], allowed)
+        for result, seconds in self.authentications.items():
+            self._attempts.set(sum(seconds.counts), result)
+        for decision, seconds in self._decisions.items():
+            self._authorizations.set(sum(seconds.counts), decision)
         for key, meter in self._meters.items():
             for code, count in meter.codes.items():
                 self._requests.set(count, *key, str(code))
-            if key[0] in ("WATCH", "CONNECT"):
-                verb, _, *rest = key
+            verb, _, *rest = key
+            for code, count in meter.terminations.items():
+                self._terminations.set(count, verb, *rest, str(code))
+            if verb in ("WATCH", "CONNECT"):
                 self._long_running.set(meter.long_running, verb, *rest)
 
 
@@ -180,41 +235,11 @@ def tracked(response: AnyResponse, meter: RequestMeter) -> AnyResponse:
     return UpgradeResponse(serve)
 
 
-def add_object_metrics(metrics: Registry, handlers: Mapping[tuple[str, str], ResourceHandler]) -> None:
-    """How many objects there are of each resource, and how large they are."""
-    objects = metrics.gauge(
-        "apiserver_resource_objects",
-        "Number of stored objects at the time of last check split by kind.",
-        ("group", "resource"),
-    )
-    older = metrics.gauge(
-        "apiserver_storage_objects",
-        "Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will "
-        "be -1.",
-        ("resource",),
-    )
-    sizes = metrics.gauge(
-        "apiserver_resource_size_estimate_bytes", "Estimated size of stored objects.", ("group", "resource")
-    )
-    watchers = metrics.gauge(
-        "apiserver_registered_watchers",
-        "Number of currently registered watchers for a given resource",
-        (
-            "group",
-            "version",
-            "kind",
-        ),
-    )
+_Result = TypeVar("_Result", bound=str)
 
-    def refresh() -> None:
-        for (_, resource), handler in tuple(handlers.items()):
-            kind, cache = handler.kind, handler.cache
-            objects.set(len(cache), kind.group, resource)
-            sizes.set(cache.size_bytes, kind.group, resource)
-            older.set(len(cache), f"{resource}.{kind.group}" if kind.group else resource)
-            watchers.set(cache.watchers, kind.group, kind.version, kind.kind)
 
-    metrics.before_collection(refresh)
+def _series(histogram: Histogram, results: Sequence[_Result]) -> dict[_Result, Series]:
+    return {result: histogram.series(result) for result in results}
 
 
 def _verb(request: Request, info: RequestInfo) -> str:

@@ -14,7 +14,7 @@ from keelback.apiserver.audit_ids import HEADER
 from keelback.apiserver.auditing import Auditor
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.request_limits import RequestLimits
-from keelback.apiserver.request_metrics import RequestMetrics, tracked
+from keelback.apiserver.request_metrics import AuthenticationResult, RequestMetrics, tracked
 from keelback.apiserver.routes import Routes
 from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.yaml_bodies import YAMLBodies
@@ -65,6 +65,7 @@ class APIServer:
         except errors.StatusError as error:
             response = self._failed(context, error)
         except TimeoutError:
+            context.is_terminated = True
             response = self._failed(context, errors.Timeout("request did not complete within the allotted timeout"))
         except StorageError as error:
             response = self._failed(context, storage_failures.status(error))
@@ -93,6 +94,10 @@ class APIServer:
         meter = counted.of(request, info, self.routes.knows)
         if meter is not None:
             meter.answered(response, time.perf_counter() - started)
+            if context.is_terminated:
+                meter.terminated(response)
+            if context.deprecation:
+                counted.requested_deprecated(info, context.deprecation)
             if not isinstance(response, Response):
                 response = tracked(response, meter)
         return response
@@ -126,8 +131,9 @@ class APIServer:
         return await self.gate.serve(context, attributes, self._authorized)
 
     async def _authorized(self, context: RequestContext, attributes: Attributes) -> AnyResponse:
+        started = time.perf_counter()
         verdict = await self._authorizer.authorize(attributes)
-        self.metrics.authorized[verdict.is_allowed] += 1
+        self.metrics.decided(verdict, time.perf_counter() - started)
         if context.audit is not None:
             context.audit.authorized(verdict)
         if not verdict.is_allowed:
@@ -142,13 +148,15 @@ class APIServer:
         return await route(context)
 
     async def _authenticated(self, request: Request) -> UserInfo:
+        started = time.perf_counter()
         try:
             known = await self._authenticator.authenticate(request)
         except AuthenticationFailed as failure:
             _log.debug("Authentication failed", reason=str(failure))
-            self.metrics.authenticated[False] += 1
+            self.metrics.authentications["error"].observe(time.perf_counter() - started)
             raise errors.Unauthorized from failure
-        self.metrics.authenticated[known is not None] += 1
+        result: AuthenticationResult = "failure" if known is None else "success"
+        self.metrics.authentications[result].observe(time.perf_counter() - started)
         if known is None:
             raise errors.Unauthorized
         return known.user

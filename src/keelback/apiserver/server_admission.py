@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keelback.admission import builtin as admission_plugins
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import Question, Ruling
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.api.core_v1 import ResourceQuota
@@ -20,6 +21,7 @@ from keelback.auth.escalation import EscalationChecker
 from keelback.auth.rbac import Policy
 from keelback.auth.users import UserInfo
 from keelback.component.evaluations import Evaluations
+from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 
 
@@ -35,6 +37,7 @@ class ServerAdmission:
         policy: Policy,
         webhooks: HTTPSWebhookCaller,
         evaluations: Evaluations,
+        metrics: Registry,
         *,
         clock: Clock,
         chance: random.Random,
@@ -47,6 +50,7 @@ class ServerAdmission:
         self._policy = policy
         self._webhooks = webhooks
         self._evaluations = evaluations
+        self._metrics = metrics
         self._clock = clock
         self._chance = chance
         self._new_uid = new_uid
@@ -65,6 +69,7 @@ class ServerAdmission:
             new_uid=self._new_uid,
             resource_of=self._resources.plural_of,
             evaluations=self._evaluations,
+            metrics=AdmissionMetrics(self._metrics),
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
             not_ready_seconds=self._config.default_not_ready_toleration_seconds,
             unreachable_seconds=self._config.default_unreachable_toleration_seconds,

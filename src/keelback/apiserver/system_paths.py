@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.routes import Route
 from keelback.apiserver.server import APIServer
 from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
-from keelback.component.health import HealthChecks, HealthResults
+from keelback.component.health import HealthChecks
 from keelback.component.http import AnyResponse, Response, text_response
 from keelback.component.metrics import CONTENT_TYPE, Registry
 
@@ -61,29 +61,17 @@ def add(
     server: APIServer,
     discovery: Discovery,
     openapi: OpenAPI,
-    metrics: Registry,
     issuer: TokenIssuer,
     health: Sequence[HealthChecks],
-    health_results: HealthResults,
     kubernetes_version: KubernetesVersion,
 ) -> None:
-    """Route them all."""
-    told = version_info(kubernetes_version)
-    _publish_build(metrics, told)
-    version = msgspec.json.encode(told)
+    """Route them all but the metrics."""
+    version = msgspec.json.encode(version_info(kubernetes_version))
 
     async def answer_version(context: RequestContext) -> AnyResponse:
         return Response(200, {"content-type": "application/json"}, version)
 
-    async def answer_metrics(context: RequestContext) -> AnyResponse:
-        return Response(200, {"content-type": CONTENT_TYPE}, metrics.exposition())
-
-    async def answer_slis(context: RequestContext) -> AnyResponse:
-        return Response(200, {"content-type": CONTENT_TYPE}, health_results.metrics.exposition())
-
     server.routes.add_path("/version", answer_version)
-    server.routes.add_path("/metrics", answer_metrics)
-    server.routes.add_path("/metrics/slis", answer_slis)
     for checks in health:
 
         async def answer_health(context: RequestContext, checks: HealthChecks = checks) -> AnyResponse:
@@ -110,8 +98,28 @@ def add(
     server.routes.add_path("/index.html", answer_index)
 
 
-def _publish_build(metrics: Registry, told: Mapping[str, str]) -> None:
+def add_metrics(
+    server: APIServer,
+    metrics: Registry,
+    health_metrics: Registry,
+    prepare: Callable[[], Awaitable[None]],
+) -> None:
+    """Route the metrics; `prepare` is awaited before they are shown."""
+
+    async def answer_metrics(context: RequestContext) -> AnyResponse:
+        await prepare()
+        return Response(200, {"content-type": CONTENT_TYPE}, metrics.exposition())
+
+    async def answer_slis(context: RequestContext) -> AnyResponse:
+        return Response(200, {"content-type": CONTENT_TYPE}, health_metrics.exposition())
+
+    server.routes.add_path("/metrics", answer_metrics)
+    server.routes.add_path("/metrics/slis", answer_slis)
+
+
+def publish_build(metrics: Registry, kubernetes_version: KubernetesVersion) -> None:
     """The version as a metric: its labels say it."""
+    told = version_info(kubernetes_version)
     labels = {
         "build_date": "buildDate",
         "compiler": "compiler",

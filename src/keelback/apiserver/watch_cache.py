@@ -24,6 +24,7 @@ from keelback.apiserver.watch_stream import Change, Dispatcher, Watcher
 from keelback.apiserver.watch_unreadable import UnreadableKeys
 from keelback.apiserver.watch_wire import CachedResource, WatchRecord, WireForm
 from keelback.component.logs import logger
+from keelback.component.metrics import Series
 from keelback.concurrency.clock import Clock
 from keelback.storage.protocol import Compacted, Event, KeyValue, StorageError, Store, TransformFailed
 
@@ -130,6 +131,8 @@ class WatchCache:
         self._snapshots: dict[int, tuple[float, View]] = {}
         self._last_snapshot: tuple[int, View] | None = None
         self._unreadable = UnreadableKeys()
+        self.received = 0
+        """How many changes the store has told of."""
 
     # Reading.
 
@@ -190,6 +193,16 @@ class WatchCache:
         return self._dispatcher.count
 
     @property
+    def sent(self) -> Series:
+        """How large the events were that watchers were told of; those that a watch begins with by their mean."""
+        return self._dispatcher.sent
+
+    @property
+    def watchers_lost(self) -> int:
+        """How many watches have ended because they were read too slowly."""
+        return self._dispatcher.lost
+
+    @property
     def broad_watchers(self) -> int:
         """How many watches hear of every write in their scope."""
         return self._dispatcher.broad_watchers
@@ -239,7 +252,10 @@ class WatchCache:
         watcher.repeats_bookmarks = options.repeats_bookmarks
         if initial:
             ends = bool(options.send_initial_events) and options.allow_bookmarks
-            watcher.start_with(self._entries.select(filter_, filter_.scope, 0), ends_initial_events=ends)
+            entries = self._entries.select(filter_, filter_.scope, 0)
+            watcher.start_with(entries, ends_initial_events=ends)
+            # To look at each for its size would hold up everybody.
+            self.sent.observe_many(self.size_bytes / max(len(self), 1), len(entries))
         for change in replay:
             record = self._dispatcher.record_for(filter_, change, self._entries.scopes(change.key))
             if record is not None:
@@ -313,6 +329,7 @@ class WatchCache:
         kv = event.kv
         if kv.mod_revision <= self._loaded:
             return
+        self.received += 1
         old = self._entries.get(kv.key)
         new = None
         if self._unreadable:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from math import inf
 
 from keelback.apiserver.watch_fanout import MANY, Fanout
 from keelback.apiserver.watch_index import Entry
 from keelback.apiserver.watch_selection import Filter
 from keelback.apiserver.watch_wire import EventType, WatchRecord, WireForm
+from keelback.component.metrics import Series
 
 BUFFER_RECORDS = 8_192
 BUFFER_BYTES = 32 << 20
 """What a slow reader may be behind by, in events and in bytes."""
 BATCH_BYTES = 32 << 10
+EVENT_SIZES = tuple(1024 * 2**power for power in range(8))
+"""The bounds between which events are counted by their size in bytes (apiserver_watch_events_sizes)."""
 
 
 class Change:
@@ -213,6 +217,10 @@ class Dispatcher:
         self._by_field: dict[str, dict[str, dict[Filter, _Group]]] = {}
         self.count = 0
         """How many watchers there are."""
+        self.sent = Series((*EVENT_SIZES, inf))
+        """How large the events were that watchers were told of."""
+        self.lost = 0
+        """How many watchers read too slowly."""
         self.broad_watchers = 0
         """How many of them hear of every change in their scope, not only of those with some value of a field."""
 
@@ -238,6 +246,7 @@ class Dispatcher:
             return
         del group.watchers[watcher]
         self.count -= 1
+        self.lost += watcher.end_reason == "slow"
         name, value = self._trigger(watcher.filter)
         if not name:
             self.broad_watchers -= 1
@@ -260,6 +269,7 @@ class Dispatcher:
             if record is None:
                 continue
             watchers = tuple(group.watchers)
+            self.sent.observe_many(record.size, len(watchers))
             if len(watchers) < MANY:
                 for watcher in watchers:
                     watcher.push(record)

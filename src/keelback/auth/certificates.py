@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -16,8 +16,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from keelback.auth.authentication import Authenticated, AuthenticationFailed
 from keelback.auth.users import CREDENTIAL_ID_KEY, UserInfo, with_authenticated_group
 from keelback.component.http import Request
+from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
+_LIFETIMES: Final = (
+    *(0, _HOUR / 2, _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR),
+    *(_DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY, 180 * _DAY, 360 * _DAY),
+)
 # Certificates remembered; far more than there are clients of one server.
 _REMEMBERED = 4096
 
@@ -35,7 +42,17 @@ class _Known(NamedTuple):
 class CertificateAuthenticator:
     """Knows callers by certificates that one of the given authorities has signed."""
 
-    def __init__(self, authorities_pem: bytes, clock: Clock) -> None:
+    def __init__(self, authorities_pem: bytes, clock: Clock, metrics: Registry | None = None) -> None:
+        """With `metrics` it is counted how long the certificates that it believes will last."""
+        self._lifetimes = (
+            (metrics or Registry())
+            .histogram(
+                "apiserver_client_certificate_expiration_seconds",
+                "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+                buckets=_LIFETIMES,
+            )
+            .series()
+        )
         self._authorities = x509.load_pem_x509_certificates(authorities_pem)
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
@@ -61,8 +78,10 @@ class CertificateAuthenticator:
             known = self._known[der] = self._judged(der)
         if known.problem:
             raise AuthenticationFailed(known.problem)
-        if not known.not_before <= self._clock.now() <= known.not_after:
+        now = self._clock.now()
+        if not known.not_before <= now <= known.not_after:
             raise AuthenticationFailed("x509: certificate has expired or is not yet valid")
+        self._lifetimes.observe((known.not_after - now).total_seconds())
         return known
 
     def _judged(self, der: bytes) -> _Known:

@@ -88,6 +88,9 @@ class EncryptingStore:
     async def compact(self, revision: int) -> None:
         await self._store.compact(revision)
 
+    async def size_bytes(self) -> int:
+        return await self._store.size_bytes()
+
     async def close(self) -> None:
         await self._store.close()
 

@@ -61,6 +61,10 @@ class Log(Protocol):
         """Remember the compaction and remove values."""
         ...
 
+    def size_bytes(self) -> int:
+        """What it takes on its disk."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -176,6 +180,10 @@ class EmbeddedStore:
                 dead, is_done = self._index.compact_step(revision, COMPACT_STEP)
                 # The marker is durable before the first value goes: a crash in between leaves only removable values.
                 await self._log.compact(revision, dead)
+
+    async def size_bytes(self) -> int:
+        self._check_open()
+        return self._log.size_bytes()
 
     async def close(self) -> None:
         if self._broken == CLOSED:

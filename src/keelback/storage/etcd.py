@@ -58,6 +58,7 @@ _TXN = "/etcdserverpb.KV/Txn"
 _COMPACT = "/etcdserverpb.KV/Compact"
 _LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
 _WATCH = "/etcdserverpb.Watch/Watch"
+_STATUS = "/etcdserverpb.Maintenance/Status"
 
 T = TypeVar("T")
 
@@ -189,6 +190,12 @@ class EtcdStore:
             may_repeat=True,
             revision=revision,
         )
+
+    async def size_bytes(self) -> int:
+        self._check_open()
+        request = pb.StatusRequest()
+        answer = await self.ask(_STATUS, request, pb.StatusResponse, READ_ATTEMPT_SECONDS, may_repeat=True)
+        return int(answer.db_size)
 
     async def close(self) -> None:
         if self._is_closed:

@@ -38,5 +38,8 @@ class MemoryLog:
         for revision in dead:
             self._values.pop(revision, None)
 
+    def size_bytes(self) -> int:
+        return 0
+
     async def close(self) -> None:
         self._values.clear()

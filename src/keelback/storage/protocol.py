@@ -163,6 +163,10 @@ class Store(Protocol):
         """
         ...
 
+    async def size_bytes(self) -> int:
+        """What the database takes on its disk; 0 where there is none. Raises `Unavailable` where that is not known."""
+        ...
+
     async def close(self) -> None:
         """Finish the writes under way, end the watches, release everything."""
         ...

@@ -119,6 +119,14 @@ class SQLiteLog:
     async def compact(self, compacted: int, dead: Sequence[int]) -> None:
         await self._run(self._writer, lambda connection: _compact(connection, compacted, dead))
 
+    def size_bytes(self) -> int:
+        # What waits in the write-ahead log is on the disk too.
+        sizes = (os.stat(f"{self._path}{suffix}").st_size for suffix in ("", "-wal"))
+        try:
+            return sum(sizes)
+        except OSError as error:
+            raise Unavailable(f"the store's files cannot be looked at: {error}") from error
+
     async def close(self) -> None:
         if self._near is not None:
             self._near.close()
