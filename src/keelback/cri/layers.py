@@ -10,6 +10,7 @@ import json
 import secrets
 from typing import Any
 
+import grpc
 import grpc.aio
 
 from keelback.cri._proto import containerd_snapshots_pb2 as pb
@@ -33,7 +34,12 @@ async def layers_of(channel: grpc.aio.Channel, info: str) -> tuple[str, ...]:
     key = f"keelback-{secrets.token_hex(8)}"
     view = pb.ViewSnapshotRequest(snapshotter=_SNAPSHOTTER, key=key, parent=chain)
     answer = await _call(channel, "View", view, pb.ViewSnapshotResponse)
-    await _call(channel, "Remove", pb.RemoveSnapshotRequest(snapshotter=_SNAPSHOTTER, key=key), None)
+    try:
+        await _call(channel, "Remove", pb.RemoveSnapshotRequest(snapshotter=_SNAPSHOTTER, key=key), None)
+    except grpc.aio.AioRpcError as error:
+        # Nothing holds the view: a garbage collection of containerd's just now has removed it before us.
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
     return directories(answer.mounts)
 
 
