@@ -91,7 +91,25 @@ profiles:
     ("text", "said"),
     [
         ("profile: []", "unknown field `profile`"),
-        ("extenders: []", "unknown field `extenders`"),
+        ("parallelism: 16", "unknown field `parallelism`"),
+        ("extenders: [{urlPrefix: 'ftp://x', filterVerb: filter}]", "extenders[0].urlPrefix: 'ftp://x' is no http"),
+        (
+            "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p}]",
+            "extenders[0].weight: must have a positive weight applied to it",
+        ),
+        ("extenders: [{urlPrefix: 'http://x', httpTimeout: soon}]", 'extenders[0]: time: invalid duration "soon"'),
+        (
+            "extenders: [{urlPrefix: 'http://x', managedResources: [{name: cpu}]}]",
+            "extenders[0].managedResources[0].name: 'cpu' is an invalid extended resource name",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', bindVerb: b}, {urlPrefix: 'http://y', bindVerb: b}]",
+            "found 2 extenders implementing bind",
+        ),
+        (
+            "extenders: [{urlPrefix: 'https://x', tlsConfig: {caFile: /nowhere/ca.crt}}]",
+            "extenders[0]: a certificate or key cannot be used",
+        ),
         ("podMaxBackoffSeconds: soon", "Expected `int`, got `str` - at `$.podMaxBackoffSeconds`"),
         ("podMaxBackoffSeconds: 0", "podMaxBackoffSeconds no less"),
         ("percentageOfNodesToScore: 101", "not from 0 to 100"),

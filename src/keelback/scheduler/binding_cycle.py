@@ -30,14 +30,10 @@ _log = logs.logger("scheduler")
 
 
 class Binder(Protocol):
-    """What binds pods instead of plugins and of the API server: an extender, say."""
+    """What is asked to bind pods before plugins are: extenders."""
 
-    def binds(self, pod: PodToPlace) -> bool:
-        """Whether it is this pod's binder."""
-        ...
-
-    async def bind(self, pod: PodToPlace, node_name: str) -> None:
-        """Bind it. What it raises is a failed attempt."""
+    async def bind(self, pod: PodToPlace, node_name: str) -> bool:
+        """Whether it has bound the pod. What it raises is a failed attempt."""
         ...
 
 
@@ -158,8 +154,7 @@ class BindingCycle:
 
     async def _bind(self, way: _Way) -> None:
         binder = self._tools.binder
-        if binder is not None and binder.binds(way.pod):
-            await binder.bind(way.pod, way.node_name)
+        if binder is not None and await binder.bind(way.pod, way.node_name):
             return
         for plugin in way.plugins.binds:
             if await plugin.bind(way.pod, way.node_name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from keelback.scheduler.configuration_types import ExtenderConfiguration
 from keelback.scheduling import builtin
 from keelback.scheduling.plugins import Plugins
 
@@ -36,6 +37,7 @@ class SchedulerConfig:
     """After this a rejected pod is tried again, whatever happened or did not."""
     volume_binding_timeout_seconds: float = 600.0
     leader_elect: bool = False
+    extenders: tuple[ExtenderConfiguration, ...] = ()
     pod_groups: bool = False
     """The feature gate GenericWorkload: pods of a group are placed in one cycle."""
     gang_scheduling: bool = False

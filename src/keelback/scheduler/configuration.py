@@ -7,10 +7,13 @@ import dataclasses
 import msgspec
 
 from keelback.apimachinery import yaml
+from keelback.scheduler import extenders
 from keelback.scheduler.config import Profile, SchedulerConfig
 from keelback.scheduler.configuration_types import ConfigurationError, KubeSchedulerConfiguration, ProfileConfiguration
 from keelback.scheduler.plugin_registry import NONE, Factories
 from keelback.scheduler.profiles import compile_profile
+from keelback.scheduling.node_resources_fit import NodeResourcesFit
+from keelback.scheduling.plugins import Plugins
 
 
 def parse(text: str, base: SchedulerConfig, own_plugins: Factories = NONE) -> SchedulerConfig:
@@ -20,6 +23,10 @@ def parse(text: str, base: SchedulerConfig, own_plugins: Factories = NONE) -> Sc
         raise ConfigurationError(
             "podInitialBackoffSeconds must be greater than 0, and podMaxBackoffSeconds no less than it"
         )
+    extenders.check_all(given.extenders)
+    ignored = frozenset(
+        one.name for extender in given.extenders for one in extender.managed_resources if one.ignored_by_scheduler
+    )
     profiles: dict[str, Profile] = {}
     for number, one in enumerate(given.profiles or (ProfileConfiguration(),)):
         path = f"profiles[{number}]"
@@ -30,7 +37,8 @@ def parse(text: str, base: SchedulerConfig, own_plugins: Factories = NONE) -> Sc
         if share is not None and not 0 <= share <= 100:
             raise ConfigurationError(f"percentageOfNodesToScore is {share}, not from 0 to 100")
         # Left to itself, it scores every node: there is no reason to look at fewer.
-        profiles[one.scheduler_name] = Profile(compile_profile(one, path, own_plugins), share or 100)
+        plugins = _without(ignored, compile_profile(one, path, own_plugins))
+        profiles[one.scheduler_name] = Profile(plugins, share or 100)
     sorts = {one.plugins.queue_sort.name if one.plugins.queue_sort else "PrioritySort" for one in profiles.values()}
     if len(sorts) > 1:
         raise ConfigurationError(f"profiles: different queue sort plugins: {', '.join(sorted(sorts))}")
@@ -39,9 +47,22 @@ def parse(text: str, base: SchedulerConfig, own_plugins: Factories = NONE) -> Sc
         base,
         scheduler_names=tuple(profiles),
         profiles=profiles,
+        extenders=given.extenders,
         pod_initial_backoff_seconds=float(given.pod_initial_backoff_seconds),
         pod_max_backoff_seconds=float(given.pod_max_backoff_seconds),
         leader_elect=leader.leader_elect if leader is not None else base.leader_elect,
+    )
+
+
+def _without(ignored: frozenset[str], plugins: Plugins) -> Plugins:
+    """The plugins, of which NodeResourcesFit leaves these resources to extenders."""
+    if not ignored:
+        return plugins
+    made = {id(one): one.ignoring(ignored) for one in plugins.all() if isinstance(one, NodeResourcesFit)}
+    return dataclasses.replace(
+        plugins,
+        filters=tuple(made.get(id(plugin), plugin) for plugin in plugins.filters),
+        scores=tuple((made.get(id(plugin), plugin), weight) for plugin, weight in plugins.scores),
     )
 
 

@@ -69,6 +69,43 @@ class LeaderElection(Strict, frozen=True):
     leader_elect: bool = True
 
 
+class ExtenderTLS(Strict, frozen=True):
+    """How an extender is spoken to over TLS; data goes before files, and is in base64."""
+
+    insecure: bool = False
+    server_name: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    ca_file: str = ""
+    cert_data: str = ""
+    key_data: str = ""
+    ca_data: str = ""
+
+
+class ManagedResource(Strict, frozen=True):
+    """A resource that an extender manages; where it is ignored, the scheduler does not count it."""
+
+    name: str
+    ignored_by_scheduler: bool = False
+
+
+class ExtenderConfiguration(Strict, frozen=True):
+    """A program that is asked over HTTP; verbs that are empty it is not asked."""
+
+    url_prefix: str
+    filter_verb: str = ""
+    preempt_verb: str = ""
+    prioritize_verb: str = ""
+    weight: int = 0
+    bind_verb: str = ""
+    enable_https: bool = msgspec.field(name="enableHTTPS", default=False)
+    tls_config: ExtenderTLS | None = None
+    http_timeout: str = "5s"
+    node_cache_capable: bool = False
+    managed_resources: tuple[ManagedResource, ...] = ()
+    ignorable: bool = False
+
+
 class KubeSchedulerConfiguration(Strict, frozen=True):
     """The file."""
 
@@ -79,3 +116,4 @@ class KubeSchedulerConfiguration(Strict, frozen=True):
     pod_initial_backoff_seconds: int = 1
     pod_max_backoff_seconds: int = 10
     profiles: tuple[ProfileConfiguration, ...] = ()
+    extenders: tuple[ExtenderConfiguration, ...] = ()

@@ -13,7 +13,7 @@ from keelback.scheduler.config import Profile
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.queue import QueuedPod
 from keelback.scheduling import default_preemption
-from keelback.scheduling.default_preemption import Candidate
+from keelback.scheduling.default_preemption import Candidate, Preemption
 from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.extension_points import Nominated
 from keelback.scheduling.fit_error import Diagnosis
@@ -73,51 +73,73 @@ class Cycle:
 
     def decide(self, queued: QueuedPod) -> Assigned | Refused:
         """Choose the pod's node and count it there, or say why it has none."""
-        observation = self._observation
         info = queued.info
-        nominated = self._promised_before(queued)
-        node_name = self._promised_node(queued, nominated)
+        nominated = self.promised_before(queued)
+        node_name = self.promised_node(queued, nominated)
         if node_name is None and not self._known_refusal(info, nominated):
-            node_name = self._evaluator(info).choose(info, self._chance, nominated)
+            node_name = self.evaluator(info).choose(info, self._chance, nominated)
         if node_name is None:
             return self._refuse(queued, nominated)
+        return self.assume(queued, node_name)
+
+    def assume(self, queued: QueuedPod, node_name: str) -> Assigned:
+        """Count the pod on its node from now on."""
+        observation = self._observation
         observation.nodes.add_pod(observation.placed(queued.pod, node_name))
         observation.assumed[queued.uid] = node_name
         observation.nominated.pop(queued.uid, None)
         return Assigned(queued, node_name)
 
-    def _promised_before(self, queued: QueuedPod) -> list[PlacedPod]:
+    def promised_before(self, queued: QueuedPod) -> list[PlacedPod]:
+        """The other pods that are promised a node and are no less important."""
         return [
             pod
             for uid, pod in self._observation.nominated.items()
             if uid != queued.uid and pod.info.priority >= queued.info.priority
         ]
 
-    def _promised_node(self, queued: QueuedPod, nominated: Sequence[PlacedPod]) -> str | None:
+    def promised_node(self, queued: QueuedPod, nominated: Sequence[PlacedPod]) -> str | None:
+        """The node that the pod was promised, if it fits there."""
         # Room was made for it there: it goes there if it fits, whatever the scores say.
         promised = self._observation.nominated.get(queued.uid)
         row = self._observation.nodes.row_of.get(promised.node_name) if promised is not None else None
         if promised is None or row is None:
             return None
-        refusal = self._evaluator(queued.info).fits(queued.info, row, nominated)
+        refusal = self.evaluator(queued.info).fits(queued.info, row, nominated)
         return promised.node_name if refusal is None else None
 
     def _refuse(self, queued: QueuedPod, nominated: Sequence[PlacedPod]) -> Refused:
+        diagnosis = self.diagnose(queued.info, nominated)
+        answered = self.post_filtered(queued, diagnosis)
+        if answered is not None:
+            return answered
+        found = self.candidates(queued, diagnosis, nominated)
+        preemption = found if isinstance(found, Preemption) else default_preemption.conclude(found)
+        return self.refused(queued, diagnosis, preemption)
+
+    def post_filtered(self, queued: QueuedPod, diagnosis: Diagnosis) -> Refused | None:
+        """What plugins of users' own do for a pod that fits nowhere; None where they leave it to preemption."""
         observation = self._observation
-        diagnosis = self._diagnose(queued.info, nominated)
-        promised = observation.nominated.get(queued.uid)
-        evaluator = self._evaluator(queued.info)
-        for plugin in evaluator.plugins.post_filters:
+        for plugin in self.evaluator(queued.info).plugins.post_filters:
             answer = plugin.post_filter(CycleState(observation.objects), queued.pod, observation.nodes, diagnosis)
             if isinstance(answer, Nominated):
                 return Refused(queued, diagnosis.plugins, diagnosis.message(), None, answer.node_name)
             if answer is not None:
                 message = diagnosis.message(", ".join(answer.reasons))
                 return Refused(queued, diagnosis.plugins, message, None, None)
+        return None
+
+    def candidates(
+        self, queued: QueuedPod, diagnosis: Diagnosis, nominated: Sequence[PlacedPod]
+    ) -> Sequence[Candidate] | Preemption:
+        """Where room could be made for the pod; where nowhere, what came of it."""
+        observation = self._observation
+        promised = observation.nominated.get(queued.uid)
+        evaluator = self.evaluator(queued.info)
         limits = evaluator.plugins.preemption
         if limits is None:
-            return Refused(queued, diagnosis.plugins, diagnosis.message(), None, None)
-        preemption = default_preemption.plan(
+            return Preemption()
+        return default_preemption.find_candidates(
             queued.info,
             promised.node_name if promised is not None else "",
             diagnosis,
@@ -128,6 +150,9 @@ class Cycle:
             self._chance,
             limits,
         )
+
+    def refused(self, queued: QueuedPod, diagnosis: Diagnosis, preemption: Preemption) -> Refused:
+        """What is made of all that."""
         return Refused(
             queued,
             diagnosis.plugins,
@@ -136,14 +161,16 @@ class Cycle:
             preemption.nominated_node_name,
         )
 
-    def _evaluator(self, info: PodInfo) -> Evaluator:
+    def evaluator(self, info: PodInfo) -> Evaluator:
+        """What judges pods of this shape."""
         return self._evaluators.get(info.scheduler_name, self._default)
 
-    def _diagnose(self, info: PodInfo, nominated: Sequence[PlacedPod]) -> Diagnosis:
+    def diagnose(self, info: PodInfo, nominated: Sequence[PlacedPod]) -> Diagnosis:
+        """Why pods of this shape fit nowhere."""
         known = self._known_refusal(info, nominated)
         if known is not None:
             return known
-        diagnosis = self._evaluator(info).explain(info, nominated)
+        diagnosis = self.evaluator(info).explain(info, nominated)
         self._refusals[info] = (self._world(nominated), diagnosis)
         if len(self._refusals) > _MOST_REFUSALS:
             self._refusals.popitem(last=False)

@@ -14,12 +14,13 @@ from keelback.component import logs
 from keelback.component.metrics import Registry
 from keelback.concurrency.backoff import Backoff
 from keelback.concurrency.clock import Clock
-from keelback.scheduler import binding, status_patches
+from keelback.scheduler import binding, extenders, status_patches
 from keelback.scheduler.binding import Jobs, Recorder
 from keelback.scheduler.binding_cycle import BindingCycle, Tools
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
 from keelback.scheduler.event_queue import EventQueue, QueueingRecorder
+from keelback.scheduler.extended_cycle import ExtendedCycle
 from keelback.scheduler.handle import Handled, SchedulerHandle
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
@@ -83,7 +84,7 @@ class Scheduler:
         self.queue = SchedulingQueue(
             Backoff(config.pod_initial_backoff_seconds, config.pod_max_backoff_seconds),
             config.pod_max_in_unschedulable_seconds,
-            _wakes_on(used),
+            {**_wakes_on(used), extenders.NAME: frozenset(Event)},
             self._held.set,
             pre_enqueue=self._pre_enqueue,
             rank=sorts[-1].rank if sorts else priority_sort.rank,
@@ -96,8 +97,23 @@ class Scheduler:
         self._informers: list[Informer[Any]] = [self._pods]
         self._gated: dict[str, PodToPlace] = {}
         self.waiting_pods = WaitingPods()
+        self._extended = (
+            ExtendedCycle(
+                config.extenders,
+                client,
+                clock,
+                chance,
+                self._cycle,
+                self.observation,
+                lambda queued: self.queue.get(queued.uid) is queued,
+            )
+            if config.extenders
+            else None
+        )
         self._bindings = BindingCycle(self._tools(), self._jobs, self.waiting_pods)
         self._subscribe(chance)
+        if self._extended is not None:
+            self._informers += self._extended.informers
         self._groups: PodGroupScheduling | None = None
         if groups is not None:
             self._groups = PodGroupScheduling(client, clock, chance, self._cycle, self.observation, self.metrics)
@@ -111,6 +127,13 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule until cancelled."""
+        try:
+            await self._run()
+        finally:
+            if self._extended is not None:
+                await self._extended.close()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers:
                 tasks.create_task(informer.run())
@@ -157,6 +180,7 @@ class Scheduler:
             latest=self._latest,
             wake=self._work.set,
             volume_binding_timeout_seconds=self._config.volume_binding_timeout_seconds,
+            binder=self._extended.binder if self._extended is not None else None,
         )
 
     def _on_pod(self, change: Change[PodToPlace]) -> None:
@@ -202,6 +226,9 @@ class Scheduler:
             if self._groups is not None and queued.info.pod_group:
                 await self._schedule_group(self._groups, queued, started)
                 continue
+            if self._extended is not None and self._extended.concerns(queued.pod):
+                await self._schedule_extended(self._extended, queued, started)
+                continue
             try:
                 decision = self._cycle.decide(queued)
             except Exception as error:
@@ -209,6 +236,17 @@ class Scheduler:
                 continue
             await self._carry_out(decision, started)
         return True
+
+    async def _schedule_extended(self, cycle: ExtendedCycle, queued: QueuedPod, started: float) -> None:
+        try:
+            decision = await cycle.decide(queued)
+        except Exception as error:
+            if self.queue.get(queued.uid) is queued:
+                self._failed_to_decide(queued, started, error)
+                await self._jobs.put(partial(self._tell_failed, queued.pod, str(error)))
+            return
+        if decision is not None:
+            await self._carry_out(decision, started)
 
     async def _schedule_group(self, groups: PodGroupScheduling, first: QueuedPod, started: float) -> None:
         waiting = groups.waiting(first, self.queue, started)
@@ -261,6 +299,12 @@ class Scheduler:
         if refused.candidate is not None:
             await binding.preempt(self._client, self._clock, recorder.event, pod, refused.candidate, self.waiting_pods)
         await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
+
+    async def _tell_failed(self, pod: PodToPlace, message: str) -> None:
+        patch = status_patches.pod_scheduled_false(pod, "SchedulerError", message, self._clock.now())
+        if patch is not None:
+            await binding.patch_status(self._client, pod, patch)
+        await self._recorder(pod).event(pod, "Warning", "FailedScheduling", message)
 
     async def _say_gated(self) -> None:
         gated, self._gated = self._gated, {}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from keelback.component import flags
 from keelback.concurrency.clock import Clock
 from keelback.scheduling.extension_points import MAX_PERMIT_SECONDS
 from keelback.scheduling.framework import Unschedulable
@@ -65,7 +66,7 @@ class WaitingPod:
     async def _time_out(self, clock: Clock, plugin_name: str, seconds: float) -> None:
         await clock.sleep(min(seconds, MAX_PERMIT_SECONDS))
         if plugin_name in self._pending:
-            waited = _as_go_says(min(seconds, MAX_PERMIT_SECONDS))
+            waited = flags.duration_text(min(seconds, MAX_PERMIT_SECONDS))
             self.reject(plugin_name, f"rejected due to timeout after waiting {waited} at plugin {plugin_name}")
 
 
@@ -92,8 +93,3 @@ class WaitingPods:
     def remove(self, waiting: WaitingPod) -> None:
         """It waits no longer."""
         self._pods.pop(waiting.pod.metadata.uid, None)
-
-
-def _as_go_says(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes:.0f}m{rest:g}s" if minutes else f"{rest:g}s"

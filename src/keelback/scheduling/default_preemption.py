@@ -58,6 +58,28 @@ def plan(
     limits: PreemptionLimits = DEFAULT_PREEMPTION,
 ) -> Preemption:
     """Choose the node on which removing pods does the least harm. The table is as it was afterwards."""
+    found = find_candidates(pod, nominated_node_name, diagnosis, evaluator, nodes, objects, nominated, chance, limits)
+    return found if isinstance(found, Preemption) else conclude(found)
+
+
+def conclude(candidates: Sequence[Candidate]) -> Preemption:
+    """Of one or more candidates, the one whose loss hurts least."""
+    chosen = choose(candidates)
+    return Preemption(candidate=chosen, nominated_node_name=chosen.node_name)
+
+
+def find_candidates(
+    pod: PodInfo,
+    nominated_node_name: str,
+    diagnosis: Diagnosis,
+    evaluator: Evaluator,
+    nodes: NodeTable,
+    objects: ClusterObjects,
+    nominated: Sequence[PlacedPod],
+    chance: random.Random,
+    limits: PreemptionLimits = DEFAULT_PREEMPTION,
+) -> Sequence[Candidate] | Preemption:
+    """Nodes on which room can be made, as many as the limits ask for; where there is none, what came of it."""
     if not len(nodes):
         return Preemption()
     if pod.never_preempts:
@@ -86,8 +108,7 @@ def plan(
             break
     if not candidates:
         return Preemption(message=preemption_message(len(nodes), tried), nominated_node_name="")
-    chosen = choose(candidates)
-    return Preemption(candidate=chosen, nominated_node_name=chosen.node_name)
+    return candidates
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

@@ -84,14 +84,24 @@ class Evaluator:
 
         `nominated` pods have no node yet but are promised one: the pod must fit with them there, and without.
         """
+        feasible = self.passing(pod, nominated)
+        return None if feasible is None else self.best(pod, feasible, chance)
+
+    def passing(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask | None:
+        """True for the nodes that are compared: those that fit, or as many of them as are asked for; None where nothing
+        can fit."""
         if not len(self._nodes) or self._pre_filter(pod) is not None:
             return None
         feasible = self.feasible(pod, nominated)
-        if self._percentage < 100:
-            feasible = self._sample(feasible)
+        return feasible if self._percentage >= 100 else self._sample(feasible)
+
+    def best(self, pod: PodInfo, feasible: Mask, chance: random.Random, more: Scores | None = None) -> str | None:
+        """The best of the nodes, where scores of others may count besides; None when there is none."""
         scores, rows = self.totals(pod, feasible)
         if not scores.size:
             return None
+        if more is not None:
+            scores = scores + more[rows]
         best = np.flatnonzero(scores == scores.max())
         chosen = int(best[0] if len(best) == 1 else best[int(chance.random() * len(best))])
         row = chosen if isinstance(rows, slice) else int(rows[chosen])

@@ -40,6 +40,10 @@ class NodeResourcesFit:
         self._ignored_groups = ignored_groups
         """The part before the slash of resources that are somebody else's to count."""
 
+    def ignoring(self, names: frozenset[str]) -> NodeResourcesFit:
+        """The same, but for resources that it does not look at either."""
+        return NodeResourcesFit(self._strategy, self._ignored | names, self._ignored_groups)
+
     name = "NodeResourcesFit"
     scope = Scope.NODE_PODS
     wakes_on = frozenset(
