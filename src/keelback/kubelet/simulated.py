@@ -11,18 +11,18 @@ import heapq
 import ipaddress
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from keelback.api.core_v1 import Pod
-from keelback.apimachinery.errors import NotFound, StatusError
+from keelback.apimachinery.errors import NotFound
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.client.events import EventRecorder, reference_to
 from keelback.component.http import AnyResponse, Request
-from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.kubelet.crash_loop import CrashLoop
+from keelback.kubelet.due_steps import DueSteps
 from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode, nodes
 from keelback.kubelet.simulated_containers import Told, plan, problems_of, settled
 from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
@@ -37,13 +37,14 @@ from keelback.kubelet.simulated_pods import (
 from keelback.kubelet.simulated_scripts import Scripts
 from keelback.kubelet.simulated_streams import SimulatedStreams
 from keelback.kubelet.simulated_usage import SimulatedUsage
+from keelback.kubelet.stages import Stage
+from keelback.kubelet.staging import Staging
 
 __all__ = ["Fleet", "SimulatedConfig", "SimulatedNode", "node_object", "nodes", "run"]
 
-WORKERS = 32
-_BY_NODE = "by-node"
+Key: TypeAlias = tuple[str, str]
 
-_log = logger("kubelet.simulated")
+_BY_NODE = "by-node"
 
 
 class AddressPool:
@@ -96,16 +97,16 @@ class Fleet:
         self._client = client
         self._clock = clock
         self._keeper = NodeKeeper(config, client, clock, chance)
+        if any(stage.kind == "Node" for stage in config.stages):
+            self._keeper.hand_over()
         self._nodes = {node.name: node for node in config.nodes}
         self._addresses = {
             node.name: AddressPool(node.pod_cidr or f"10.{64 + index // 256 % 64}.{index % 256}.0/24")
             for index, node in enumerate(config.nodes)
         }
-        # A node may see its own pods only; one that is alone must not ask for more.
-        selector = f"spec.nodeName={config.nodes[0].name}" if len(config.nodes) == 1 else "spec.nodeName!="
         by_node = {_BY_NODE: lambda pod: (pod.spec.node_name,)}
         self._informer = Informer(
-            client, SimulatedPod, field_selector=selector, indexes=by_node, clock=clock, chance=chance
+            client, SimulatedPod, field_selector=config.pod_selector, indexes=by_node, clock=clock, chance=chance
         )
         scripts = scripts or Scripts()
         self._usage = SimulatedUsage(scripts.usage)
@@ -114,12 +115,9 @@ class Fleet:
         # Only of pods that something is said of; those that are gone are forgotten.
         self._back_offs: dict[str, dict[str, CrashLoop]] = {}
         self._complained: dict[str, tuple[str, ...]] = {}
-        self._planned: dict[tuple[str, str], tuple[str, Step]] = {}
-        self._due: list[tuple[float, int, tuple[str, str], Step]] = []
-        self._order = itertools.count()
-        self._changed = asyncio.Event()
-        # One entry per pod at most: `_planned` keeps it bounded by the number of pods.
-        self._work: asyncio.Queue[tuple[tuple[str, str], Step]] = asyncio.Queue(maxsize=WORKERS)
+        self._steps: DueSteps[Key, tuple[str, Step]] = DueSteps(clock, self._carry_out)
+        own = random.Random(config.seed)
+        self._staging = Staging(config, client, clock, own, self._recorder, self._address_of)
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
@@ -130,9 +128,20 @@ class Fleet:
             self.registered.set()
             tasks.create_task(self._keeper.run())
             tasks.create_task(self._informer.run())
-            tasks.create_task(self._release_due())
-            for _ in range(WORKERS):
-                tasks.create_task(self._carry_out_forever())
+            tasks.create_task(self._steps.run())
+            tasks.create_task(self._staging.run())
+
+    async def use_stages(self, wanted: Iterable[Stage]) -> None:
+        """From now on pods, or nodes, go through these and nothing else; a stage of a known name is replaced.
+
+        Nodes that are there count as initialized.
+        """
+        were_staged = self._staging.takes("Node")
+        self._staging.use(wanted)
+        if self._staging.takes("Node") and not were_staged:
+            self._keeper.hand_over()
+            if self.registered.is_set():
+                await self._keeper.say_running()
 
     async def resource_metrics(self, node_name: str) -> bytes:
         """What the node's kubelet would serve as `/metrics/resource`. Raises NotFound for a node of somebody else's."""
@@ -150,78 +159,43 @@ class Fleet:
         """What the kubelets' HTTP API answers. Raises StatusErrors."""
         return await self._streams.handle(request)
 
+    def _address_of(self, node_name: str, uid: str) -> str:
+        pool = self._addresses.get(node_name)
+        return "" if pool is None else pool.take(uid)
+
     def _observe(self, event: Change[SimulatedPod]) -> None:
         pod = event.object
         if pod.spec.node_name not in self._nodes:
             return
         key = (pod.metadata.namespace, pod.metadata.name)
         if event.type == "DELETED":
-            self._planned.pop(key, None)
+            self._steps.drop(key)
             self._back_offs.pop(pod.metadata.uid, None)
             self._complained.pop(pod.metadata.uid, None)
             self._addresses[pod.spec.node_name].give_back(pod.metadata.uid)
             return
         if pod.status.pod_ip and not pod.spec.host_network:
             self._addresses[pod.spec.node_name].hold(pod.metadata.uid, pod.status.pod_ip)
-        self._schedule(key, pod)
+        if not self._staging.takes("Pod"):
+            self._schedule(key, pod)
 
-    def _schedule(self, key: tuple[str, str], pod: SimulatedPod) -> None:
+    def _schedule(self, key: Key, pod: SimulatedPod) -> None:
         step = plan(pod, self._config, self._back_offs.get(pod.metadata.uid, {}))
         wanted = None if step is None else (pod.metadata.uid, step)
-        if self._planned.get(key) == wanted:
+        if self._steps.planned(key) == wanted:
             return
         if wanted is None or step is None:
-            self._planned.pop(key, None)
+            self._steps.drop(key)
             return
-        self._planned[key] = wanted
         after = step.after_seconds if step.at is None else (step.at - self._clock.now()).total_seconds()
-        self._push(key, step, max(0.0, after))
+        self._steps.plan(key, wanted, max(0.0, after))
 
-    def _push(self, key: tuple[str, str], step: Step, after_seconds: float) -> None:
-        heapq.heappush(self._due, (self._clock.monotonic() + after_seconds, next(self._order), key, step))
-        self._changed.set()
-
-    async def _release_due(self) -> None:
-        while True:
-            self._changed.clear()
-            now = self._clock.monotonic()
-            while self._due and self._due[0][0] <= now:
-                _, _, key, step = heapq.heappop(self._due)
-                planned = self._planned.get(key)
-                if planned is not None and planned[1] is step:
-                    await self._work.put((key, step))
-            await self._until_due_or_changed()
-
-    async def _until_due_or_changed(self) -> None:
-        if self._changed.is_set():
+    async def _carry_out(self, key: Key, planned: tuple[str, Step]) -> None:
+        planned_for, step = planned
+        pod = self._informer.store.get(*key)
+        if pod is None or pod.metadata.uid != planned_for or self._staging.takes("Pod"):
+            self._steps.drop(key)
             return
-        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._changed.wait())]
-        if self._due:
-            pause = self._due[0][0] - self._clock.monotonic()
-            waits.append(asyncio.create_task(self._clock.sleep(max(0.0, pause))))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _carry_out_forever(self) -> None:
-        while True:
-            key, step = await self._work.get()
-            pod = self._informer.store.get(*key)
-            planned = self._planned.get(key)
-            if pod is None or planned is None or planned != (pod.metadata.uid, step):
-                continue
-            try:
-                await self._carry_out(pod, step)
-            except NotFound:
-                self._planned.pop(key, None)
-            except (StatusError, OSError, TimeoutError) as error:
-                _log.warning("Could not carry out a pod's step", pod="/".join(key), step=step.verb, error=str(error))
-                if self._planned.setdefault(key, planned) == planned:
-                    self._push(key, step, 1.0)
-
-    async def _carry_out(self, pod: SimulatedPod, step: Step) -> None:
         namespace, name, uid = pod.metadata.namespace, pod.metadata.name, pod.metadata.uid
         if step.verb == "remove":
             await self._client.delete(Pod, name, namespace, grace_period_seconds=0, uid=uid)
@@ -235,7 +209,7 @@ class Fleet:
             pod_ip = node.internal_ip if pod.spec.host_network else self._addresses[node.name].take(uid)
             if is_eventful(pod):
                 # The next step may be just like this one: what comes back of it must be planned anew.
-                self._planned.pop((namespace, name), None)
+                self._steps.drop(key)
                 status, told = self._settled(pod, addresses(node.internal_ip, pod_ip), max(now, step.at or now))
             else:
                 status = running_status(pod, node.internal_ip, pod_ip, now)

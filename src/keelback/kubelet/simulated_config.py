@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from keelback.api.core_v1 import Taint
+from keelback.kubelet.stages import Stage
+
+SIMULATED_LABEL: Final = "node.keelback.dev/simulated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,18 @@ class SimulatedConfig:
     kubelet_version: str = "v1.36.0"
     seed: int = 0
     """What chance in the lives of containers begins with."""
+    stages: tuple[Stage, ...] = ()
+    """KWOK's: pods, or nodes, go through them from the beginning, and behave in no other way."""
+
+    @property
+    def pod_selector(self) -> str:
+        """Which pods to watch: a node may see its own only, and one that is alone must not ask for more."""
+        return f"spec.nodeName={self.nodes[0].name}" if len(self.nodes) == 1 else "spec.nodeName!="
+
+    @property
+    def node_selector(self) -> str:
+        """Which of the simulated nodes to watch: one that is alone may see itself only."""
+        return f"metadata.name={self.nodes[0].name}" if len(self.nodes) == 1 else ""
 
 
 def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | None = None) -> tuple[SimulatedNode, ...]:

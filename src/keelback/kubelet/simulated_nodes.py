@@ -26,17 +26,16 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import meta
 from keelback.apimachinery.errors import AlreadyExists, StatusError
-from keelback.apimachinery.meta import Object, Value, narrow, written
+from keelback.apimachinery.meta import Object, Value, narrow, replace, written
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode
+from keelback.kubelet.simulated_config import SIMULATED_LABEL, SimulatedConfig, SimulatedNode
 from keelback.kubelet.simulated_pods import SimulatedMeta, micro_time, wire_time
 
 LEASE_NAMESPACE = "kube-node-lease"
 AT_ONCE = 32
 """How many nodes are written to at the same time."""
-_SIMULATED_LABEL = "node.keelback.dev/simulated"
 _RETRY_SECONDS = 1.0
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -51,7 +50,7 @@ def node_object(node: SimulatedNode, config: SimulatedConfig, now: datetime) -> 
         "kubernetes.io/arch": "amd64",
         "beta.kubernetes.io/os": "linux",
         "beta.kubernetes.io/arch": "amd64",
-        _SIMULATED_LABEL: "true",
+        SIMULATED_LABEL: "true",
         **node.labels,
     }
     return Node(
@@ -131,13 +130,20 @@ class NodeKeeper:
         self._client = client
         self._clock = clock
         self._nodes = {node.name: node for node in config.nodes}
-        # A node may see itself only; one that is alone must not ask for more.
-        field_selector = f"metadata.name={config.nodes[0].name}" if len(config.nodes) == 1 else ""
         self._informer = Informer(
-            client, ReportedNode, "", f"{_SIMULATED_LABEL}=true", field_selector, clock=clock, chance=chance
+            client, ReportedNode, "", f"{SIMULATED_LABEL}=true", config.node_selector, clock=clock, chance=chance
         )
+        self._is_handed_over = False
         self._doubted: set[str] = set()
         self._any_doubted = asyncio.Event()
+
+    def hand_over(self) -> None:
+        """Leave the nodes' statuses to stages: register nodes without conditions, and renew no more than leases."""
+        self._is_handed_over = True
+
+    async def say_running(self) -> None:
+        """Say of nodes that were ready before they were handed over what KWOK's stages know initialized nodes by."""
+        await self._for_each(list(self._nodes.values()), lambda node: self._patch_status(node, {"phase": "Running"}))
 
     async def run(self) -> None:
         """Keep nodes that are registered going, until cancelled."""
@@ -175,6 +181,8 @@ class NodeKeeper:
     async def _register(self, node: SimulatedNode) -> None:
         now = self._clock.now()
         wanted = node_object(node, self._config, now)
+        if self._is_handed_over:
+            wanted = replace(wanted, status=replace(wanted.status, conditions=()))
         try:
             created = await self._client.create(wanted)
             if not created.status.conditions:
@@ -208,6 +216,10 @@ class NodeKeeper:
         await self._client.patch(Lease, node.name, LEASE_NAMESPACE, StrategicMergePatch(tree))
 
     async def _write_status(self, node: SimulatedNode, more: Mapping[str, Any] = _NOTHING) -> None:
+        if self._is_handed_over:
+            if more:
+                await self._patch_status(node, more)
+            return
         now = self._clock.now()
         conditions = [
             {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": wire_time(now)}

@@ -22,6 +22,8 @@ from keelback.bootstrap import kubeconfigs
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.client import kubeconfig as kubeconfig_files
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.kubelet import stage_files
+from keelback.kubelet import stages as kwok
 from keelback.kubelet.simulated_scripts import ExecFunction, LogFunction, PortFunction
 from keelback.testing import cluster_report, webhook_functions
 from keelback.testing.cluster_objects import Check, Objects, Source, Tree, Trees, documents, satisfied
@@ -65,10 +67,17 @@ class Cluster:
     weeks pass faster when they do so more rarely.
     """
 
-    def __init__(self, options: Options | None = None, *, kubernetes_version: str = "", **changes: Any) -> None:
-        """The cluster is made, not started. Raises ValueError for a version of Kubernetes that there is not."""
+    def __init__(
+        self, options: Options | None = None, *, kubernetes_version: str = "", stages: Source = "", **changes: Any
+    ) -> None:
+        """The cluster is made, not started; `stages` are KWOK's, as `apply` takes them.
+
+        Raises ValueError for a version of Kubernetes that there is not, and for a Stage that cannot be carried out.
+        """
         if kubernetes_version:
             changes["kubernetes_version"] = kubernetes_versions.parse(kubernetes_version)
+        if stages:
+            changes["stages"] = tuple(stage_files.read(tree) for tree in documents(stages))
         self.options = replace(options or Options(), **changes)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: LoopThread | None = None
@@ -156,11 +165,19 @@ class Cluster:
     def apply(self, source: Source, *, namespace: str = _DEFAULT_NAMESPACE) -> Trees:
         """Apply a file, a folder, YAML text or a tree, as `kubectl apply --server-side` does; the objects as stored.
 
-        Raises StatusError as the API server answers, OSError, and ValueError for what is no object.
+        KWOK's Stages are not stored: simulated nodes and their pods go through them from now on. Raises StatusError as
+        the API server answers, OSError, and ValueError for what is no object, or no Stage that can be carried out.
         """
+        found = documents(source)
+        stages = tuple(stage_files.read(tree) for tree in found if stage_files.is_stage(tree))
+        if stages:
+            self.options = replace(self.options, stages=kwok.merged(self.options.stages, stages))
+            self._run(lambda: self._parts.use_stages(stages))
         return [
-            self._run(lambda tree=tree: self._objects.apply(tree, namespace, TEST_CLIENT))  # type: ignore[misc]
-            for tree in documents(source)
+            tree
+            if stage_files.is_stage(tree)
+            else self._run(lambda tree=tree: self._objects.apply(tree, namespace, TEST_CLIENT))  # type: ignore[misc]
+            for tree in found
         ]
 
     def get(self, target: str, *, namespace: str = _DEFAULT_NAMESPACE) -> Tree:

@@ -54,6 +54,11 @@ class Kubelets:
         """The API group metrics.k8s.io."""
         return Extension(answers.GROUP, answers.VERSION, self._metrics.handle)
 
+    @property
+    def fleets(self) -> tuple[Fleet, ...]:
+        """Those that run."""
+        return tuple(dict.fromkeys(self._fleets.values()))
+
     async def run(self, fleet: Fleet, names: tuple[str, ...]) -> None:
         """Run the fleet of these nodes until cancelled."""
         self._fleets.update(dict.fromkeys(names, fleet))
@@ -98,8 +103,7 @@ class Kubelets:
         return None, None
 
     def _running(self, usage: Usage) -> int:
-        fleets = {id(fleet): fleet for fleet in self._fleets.values()}.values()
-        running = (pod for fleet in fleets for pod in fleet.pods() if pod.status.phase == "Running")
+        running = (pod for fleet in self.fleets for pod in fleet.pods() if pod.status.phase == "Running")
         return max(1, sum(map(usage.covers, running)))
 
     def _fleet(self, node_name: str) -> Fleet:

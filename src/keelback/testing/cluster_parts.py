@@ -38,7 +38,9 @@ from keelback.controllers import manager
 from keelback.controllers.certificate_signer import CASigner
 from keelback.controllers.config import Config
 from keelback.kubelet import simulated
+from keelback.kubelet import stages as kwok
 from keelback.kubelet.simulated_config import SimulatedNode
+from keelback.kubelet.stages import Stage
 from keelback.scheduler import configuration
 from keelback.scheduler import run as scheduler
 from keelback.scheduler.config import SchedulerConfig
@@ -81,6 +83,8 @@ class Options:
     pod_start_seconds: float = 0.1
     pod_stop_seconds: float = 0.1
     job_seconds: float = 1.0
+    stages: tuple[Stage, ...] = ()
+    """KWOK's, that pods or nodes go through instead of behaving as simulated ones do otherwise."""
     metrics: bool = False
     """Serve metrics.k8s.io, so that autoscalers see what pods use (see `Cluster.set_usage`)."""
     disable_admission_plugins: tuple[str, ...] = ()
@@ -127,6 +131,7 @@ class Parts:
         self.options = options
         self.clock = clock
         self._state = state or {}
+        self._stages = options.stages
         self._chance = random.Random(options.seed)
         self.faults = Faults(clock, self._derived_chance())
         self.nodes = options.simulated_nodes
@@ -327,11 +332,18 @@ class Parts:
             lease_duration_seconds=max(1, round(4 * self.options.heartbeat_seconds)),
             lease_renew_seconds=self.options.heartbeat_seconds,
             status_seconds=30 * self.options.heartbeat_seconds,
+            stages=self._stages,
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
         client = self._client(identity, user_agent)
         fleet = simulated.Fleet(config, client, self.clock, self._derived_chance(), self.kubelets.scripts)
         await self.kubelets.run(fleet, tuple(node.name for node in nodes))
+
+    async def use_stages(self, wanted: tuple[Stage, ...]) -> None:
+        """From now on pods, or nodes, go through these: those that run, and those that are started again."""
+        self._stages = kwok.merged(self._stages, wanted)
+        for fleet in self.kubelets.fleets:
+            await fleet.use_stages(wanted)
 
     def _is_reachable(self, node: str) -> bool:
         return f"kubelet/{node}" not in self.faults.cut_off
