@@ -23,7 +23,7 @@ from keelback.component.http import AnyResponse, Request
 from keelback.concurrency.clock import Clock
 from keelback.kubelet.crash_loop import CrashLoop
 from keelback.kubelet.due_steps import DueSteps
-from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode, nodes
+from keelback.kubelet.simulated_config import Connected, Links, SimulatedConfig, SimulatedNode, cut_off, nodes
 from keelback.kubelet.simulated_containers import Told, plan, problems_of, settled
 from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
 from keelback.kubelet.simulated_pods import (
@@ -92,11 +92,13 @@ class Fleet:
         clock: Clock,
         chance: random.Random | None = None,
         scripts: Scripts | None = None,
+        links: Links | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
-        self._keeper = NodeKeeper(config, client, clock, chance)
+        self._links = links or Connected(clock)
+        self._keeper = NodeKeeper(config, client, clock, chance, self._links)
         if any(stage.kind == "Node" for stage in config.stages):
             self._keeper.hand_over()
         self._nodes = {node.name: node for node in config.nodes}
@@ -117,7 +119,7 @@ class Fleet:
         self._complained: dict[str, tuple[str, ...]] = {}
         self._steps: DueSteps[Key, tuple[str, Step]] = DueSteps(clock, self._carry_out)
         own = random.Random(config.seed)
-        self._staging = Staging(config, client, clock, own, self._recorder, self._address_of)
+        self._staging = Staging(config, client, clock, own, self._recorder, self._address_of, self._links)
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
@@ -142,6 +144,13 @@ class Fleet:
             self._keeper.hand_over()
             if self.registered.is_set():
                 await self._keeper.say_running()
+
+    def look_again(self, node_name: str) -> None:
+        """A node of its that was cut off reaches the API server again: its pods may be others now."""
+        self._keeper.look_again(node_name)
+        self._staging.look_again(node_name)
+        for pod in self._informer.store.by_index(_BY_NODE, node_name):
+            self._observe(Change("MODIFIED", pod, pod))
 
     async def resource_metrics(self, node_name: str) -> bytes:
         """What the node's kubelet would serve as `/metrics/resource`. Raises NotFound for a node of somebody else's."""
@@ -174,6 +183,8 @@ class Fleet:
             self._complained.pop(pod.metadata.uid, None)
             self._addresses[pod.spec.node_name].give_back(pod.metadata.uid)
             return
+        if not self._links.reaches(pod.spec.node_name):
+            return
         if pod.status.pod_ip and not pod.spec.host_network:
             self._addresses[pod.spec.node_name].hold(pod.metadata.uid, pod.status.pod_ip)
         if not self._staging.takes("Pod"):
@@ -187,7 +198,8 @@ class Fleet:
         if wanted is None or step is None:
             self._steps.drop(key)
             return
-        after = step.after_seconds if step.at is None else (step.at - self._clock.now()).total_seconds()
+        now = self._links.clock_of(pod.spec.node_name).now()
+        after = step.after_seconds if step.at is None else (step.at - now).total_seconds()
         self._steps.plan(key, wanted, max(0.0, after))
 
     async def _carry_out(self, key: Key, planned: tuple[str, Step]) -> None:
@@ -196,12 +208,14 @@ class Fleet:
         if pod is None or pod.metadata.uid != planned_for or self._staging.takes("Pod"):
             self._steps.drop(key)
             return
+        if not self._links.reaches(pod.spec.node_name):
+            raise cut_off(pod.spec.node_name)
         namespace, name, uid = pod.metadata.namespace, pod.metadata.name, pod.metadata.uid
         if step.verb == "remove":
             await self._client.delete(Pod, name, namespace, grace_period_seconds=0, uid=uid)
             return
-        now = self._clock.now()
         node = self._nodes[pod.spec.node_name]
+        now = self._links.clock_of(node.name).now()
         told: list[Told] = []
         if step.verb in ("finish", "kill"):
             status = finished_status(pod, now, killed=step.verb == "kill")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from keelback.api.core_v1 import Taint
+from keelback.concurrency.clock import Clock
 from keelback.kubelet.stages import Stage
 
 SIMULATED_LABEL: Final = "node.keelback.dev/simulated"
@@ -53,6 +54,38 @@ class SimulatedConfig:
     def node_selector(self) -> str:
         """Which of the simulated nodes to watch: one that is alone may see itself only."""
         return f"metadata.name={self.nodes[0].name}" if len(self.nodes) == 1 else ""
+
+
+class Links(Protocol):
+    """How each node of many in one process stands to the API server: whether it reaches it, and by which clock."""
+
+    def reaches(self, node: str) -> bool:
+        """Whether anything passes between the node and the API server."""
+        ...
+
+    def clock_of(self, node: str) -> Clock:
+        """By which the node writes times."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """All nodes reach the API server, and have one clock."""
+
+    clock: Clock
+
+    def reaches(self, node: str) -> bool:
+        """Always."""
+        return True
+
+    def clock_of(self, node: str) -> Clock:
+        """The one."""
+        return self.clock
+
+
+def cut_off(node: str) -> ConnectionRefusedError:
+    """What a node meets with that does not reach the API server."""
+    return ConnectionRefusedError(f"node {node} is cut off: the API server cannot be reached")
 
 
 def nodes(count: int, *, prefix: str = "node-", capacity: Mapping[str, str] | None = None) -> tuple[SimulatedNode, ...]:

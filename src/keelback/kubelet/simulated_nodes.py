@@ -30,7 +30,7 @@ from keelback.apimachinery.meta import Object, Value, narrow, replace, written
 from keelback.client import Change, Client, Informer, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.kubelet.simulated_config import SIMULATED_LABEL, SimulatedConfig, SimulatedNode
+from keelback.kubelet.simulated_config import SIMULATED_LABEL, Connected, Links, SimulatedConfig, SimulatedNode, cut_off
 from keelback.kubelet.simulated_pods import SimulatedMeta, micro_time, wire_time
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -124,11 +124,17 @@ class NodeKeeper:
     """Keeps the nodes of one process in the API, as their kubelets would."""
 
     def __init__(
-        self, config: SimulatedConfig, client: Client, clock: Clock, chance: random.Random | None = None
+        self,
+        config: SimulatedConfig,
+        client: Client,
+        clock: Clock,
+        chance: random.Random | None = None,
+        links: Links | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
+        self._links = links or Connected(clock)
         self._nodes = {node.name: node for node in config.nodes}
         self._informer = Informer(
             client, ReportedNode, "", f"{SIMULATED_LABEL}=true", config.node_selector, clock=clock, chance=chance
@@ -156,11 +162,18 @@ class NodeKeeper:
 
     def _observe(self, change: Change[ReportedNode]) -> None:
         name = change.object.metadata.name
-        if change.type != "DELETED" and name in self._nodes and is_doubted(change.object):
+        is_seen = change.type != "DELETED" and name in self._nodes and self._links.reaches(name)
+        if is_seen and is_doubted(change.object):
             self._doubted.add(name)
             self._any_doubted.set()
         else:
             self._doubted.discard(name)
+
+    def look_again(self, name: str) -> None:
+        """The node reaches the API server again."""
+        held = self._informer.store.get("", name)
+        if held is not None:
+            self._observe(Change("MODIFIED", held, held))
 
     async def _reaffirm(self) -> None:
         """Report the nodes that the API doubts, each as soon as it is seen to be doubted."""
@@ -179,7 +192,7 @@ class NodeKeeper:
         await self._for_each(list(self._nodes.values()), self._register)
 
     async def _register(self, node: SimulatedNode) -> None:
-        now = self._clock.now()
+        now = self._links.clock_of(node.name).now()
         wanted = node_object(node, self._config, now)
         if self._is_handed_over:
             wanted = replace(wanted, status=replace(wanted.status, conditions=()))
@@ -212,7 +225,10 @@ class NodeKeeper:
             await self._renew(node)
 
     async def _renew(self, node: SimulatedNode) -> None:
-        tree = {"spec": {"holderIdentity": node.name, "renewTime": micro_time(self._clock.now())}}
+        if not self._links.reaches(node.name):
+            raise cut_off(node.name)
+        now = self._links.clock_of(node.name).now()
+        tree = {"spec": {"holderIdentity": node.name, "renewTime": micro_time(now)}}
         await self._client.patch(Lease, node.name, LEASE_NAMESPACE, StrategicMergePatch(tree))
 
     async def _write_status(self, node: SimulatedNode, more: Mapping[str, Any] = _NOTHING) -> None:
@@ -220,7 +236,7 @@ class NodeKeeper:
             if more:
                 await self._patch_status(node, more)
             return
-        now = self._clock.now()
+        now = self._links.clock_of(node.name).now()
         conditions = [
             {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": wire_time(now)}
             for kind, status, reason, message in _CONDITIONS
@@ -228,6 +244,8 @@ class NodeKeeper:
         await self._patch_status(node, {"conditions": conditions, **more})
 
     async def _patch_status(self, node: SimulatedNode, status: Mapping[str, Any]) -> None:
+        if not self._links.reaches(node.name):
+            raise cut_off(node.name)
         await self._client.patch(Node, node.name, "", StrategicMergePatch({"status": status}), subresource="status")
 
     async def _renew_leases(self) -> None:

@@ -113,9 +113,11 @@ class StagedObjects(Generic[T]):
             if self._is_ours(obj):
                 self._plan((obj.metadata.namespace, obj.metadata.name), obj)
 
-    def look_again(self, obj: T) -> None:
-        """Decide anew: what kept it from being ours may have gone."""
-        self._observe(Change("MODIFIED", obj, obj))
+    def look_again(self, concerns: Callable[[T], bool]) -> None:
+        """Decide anew on some: what kept them from being ours has gone."""
+        for obj in self._informer.store.list():
+            if concerns(obj):
+                self._observe(Change("MODIFIED", obj, obj))
 
     def _observe(self, change: Change[T]) -> None:
         metadata = change.object.metadata
@@ -145,13 +147,13 @@ class StagedObjects(Generic[T]):
 
     async def _carry_out(self, key: Key, coming: _Coming) -> None:
         obj = self._informer.store.get(*key)
-        if obj is None or obj.metadata.uid != coming.uid or not coming.stage.matches(tree_of(obj)):
-            # It has changed while a step that failed was waited with.
-            self._steps.drop(key)
-            if obj is not None:
-                self._observe(Change("MODIFIED", obj, obj))
-            return
         self._steps.drop(key)
+        if obj is None or not self._is_ours(obj):
+            return
+        if obj.metadata.uid != coming.uid or not coming.stage.matches(tree_of(obj)):
+            # It has changed while a step that failed was waited with.
+            self._observe(Change("MODIFIED", obj, obj))
+            return
         self._busy.add(key)
         try:
             result = await self._do(obj, coming.stage)

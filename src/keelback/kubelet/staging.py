@@ -11,7 +11,7 @@ from keelback.client import Client, EventRecorder
 from keelback.concurrency.clock import Clock
 from keelback.kubelet import stages
 from keelback.kubelet.go_templates import Functions
-from keelback.kubelet.simulated_config import SIMULATED_LABEL, SimulatedConfig
+from keelback.kubelet.simulated_config import SIMULATED_LABEL, Links, SimulatedConfig
 from keelback.kubelet.stage_surroundings import PodAddress, Surroundings
 from keelback.kubelet.staged_objects import StagedNode, StagedObjects, StagedPod
 from keelback.kubelet.stages import Stage
@@ -30,7 +30,9 @@ class Staging:
         chance: random.Random,
         recorder: EventRecorder,
         pod_address: PodAddress,
+        links: Links,
     ) -> None:
+        self._links = links
         self._ours = frozenset(node.name for node in config.nodes)
         addresses = {node.name: node.internal_ip for node in config.nodes}
         self._surroundings = Surroundings(addresses, pod_address, clock)
@@ -67,11 +69,17 @@ class Staging:
                         begun.add(kind)
                         tasks.create_task(staged.run())
 
+    def look_again(self, node_name: str) -> None:
+        """The node was cut off, and is not any more."""
+        self._nodes.look_again(lambda node: node.metadata.name == node_name)
+        self._pods.look_again(lambda pod: pod.spec.get("nodeName") == node_name)
+
     def _is_own_pod(self, pod: StagedPod) -> bool:
-        return pod.spec.get("nodeName") in self._ours
+        name = pod.spec.get("nodeName", "")
+        return name in self._ours and self._links.reaches(name)
 
     def _is_own_node(self, node: StagedNode) -> bool:
-        return node.metadata.name in self._ours
+        return node.metadata.name in self._ours and self._links.reaches(node.metadata.name)
 
     def _around_pod(self, pod: StagedPod) -> Functions:
         on_host = bool(pod.spec.get("hostNetwork"))

@@ -160,6 +160,15 @@ class Cluster:
             raise ValueError("the machine's clock is not the test's to set")
         self._run_now(lambda: clock.step(seconds))
 
+    def skew_clock(self, component: str, seconds: float = 0.0, *, drift: float = 0.0) -> None:
+        """Let one component's clock be so far ahead of the cluster's (behind, if negative), and gain `drift` seconds in
+        each second from now on. Without either it is right again. `kubelet/NODE` has a clock of its own on any cluster.
+
+        Raises NoSuchComponent, and ValueError for a drift that would let it stand still.
+        """
+        clock = self._parts.clock_of(component)
+        self._run_now(lambda: clock.set(seconds, 1.0 + drift))
+
     # Objects.
 
     def apply(self, source: Source, *, namespace: str = _DEFAULT_NAMESPACE) -> Trees:

@@ -34,6 +34,7 @@ from keelback.component.logs import logger
 from keelback.component.metrics import Registry
 from keelback.component.serving import Server, server_context
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.concurrency.paced_clock import PacedClock
 from keelback.controllers import manager
 from keelback.controllers.certificate_signer import CASigner
 from keelback.controllers.config import Config
@@ -59,6 +60,8 @@ TEST_CLIENT: Final = "keelback-test"
 _ADMINISTRATOR: Final = UserInfo("kubernetes-admin", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
 _RESTART_SECONDS: Final = 1.0
 _NODES_WITH_OWN_KUBELET: Final = 32
+_KUBELETS: Final = "kubelets"
+"""What the kubelets of more nodes than that are called, which share a process."""
 
 _log = logger("testing")
 
@@ -117,6 +120,19 @@ class _Component:
     task: asyncio.Task[None] | None = field(default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """How each of the nodes that share a process stands to the API server."""
+
+    parts: Parts
+
+    def reaches(self, node: str) -> bool:
+        return self.parts.is_reachable(node)
+
+    def clock_of(self, node: str) -> Clock:
+        return self.parts.clock_of(f"kubelet/{node}")
+
+
 class Parts:
     """One cluster. `start` returns when the API answers and nodes are registered; everything ends with `close`."""
 
@@ -135,7 +151,9 @@ class Parts:
         self._chance = random.Random(options.seed)
         self.faults = Faults(clock, self._derived_chance())
         self.nodes = options.simulated_nodes
-        self.kubelets = Kubelets(clock, options.heartbeat_seconds, self._is_reachable)
+        self._node_names = frozenset(node.name for node in self.nodes) if options.controllers else frozenset()
+        self.kubelets = Kubelets(clock, options.heartbeat_seconds, self.is_reachable)
+        self._clocks: dict[str, PacedClock] = {}
         self._components = self._named() if options.controllers else {}
         self._front: Server | None = None
         self._recording: asyncio.Task[None] | None = None
@@ -186,7 +204,7 @@ class Parts:
         """Run a function as a controller, a component of this name from now on."""
         client = self._client(_ADMINISTRATOR, name)
         seed = self._chance.getrandbits(32)
-        controller = FunctionController(name, resource, function, client, self.clock, seed)
+        controller = FunctionController(name, resource, function, client, self._clock_of(name), seed)
         self._components[name] = _Component(controller.run)
         await self.start_component(name)
 
@@ -216,8 +234,11 @@ class Parts:
 
     def _component(self, name: str) -> _Component:
         if name not in self._components:
-            raise NoSuchComponent(f"no component {name!r}: there are {', '.join(self.components)}")
+            raise self._unknown(name)
         return self._components[name]
+
+    def _unknown(self, name: str) -> NoSuchComponent:
+        return NoSuchComponent(f"no component {name!r}: there are {', '.join(self.components)}")
 
     def _named(self) -> dict[str, _Component]:
         found = {
@@ -230,7 +251,7 @@ class Parts:
             found[METRICS] = _Component(lambda: self.kubelets.measure(self._client))
         if len(self.nodes) > _NODES_WITH_OWN_KUBELET:
             # A watch of pods for each of a thousand nodes is what one process should not pay.
-            return {**found, "kubelets": _Component(lambda: self._run_fleet(self.nodes, "kubelet"))}
+            return {**found, _KUBELETS: _Component(lambda: self._run_fleet(self.nodes, "kubelet"))}
         kubelets = {
             f"kubelet/{node.name}": _Component(functools.partial(self._run_fleet, (node,), f"kubelet/{node.name}"))
             for node in self.nodes
@@ -240,7 +261,7 @@ class Parts:
     async def _start_server(self) -> None:
         others = (self.kubelets.extension,) if self.options.metrics else ()
         self.api: RunningAPIServer = await assembly.start(
-            self.store, self.api_config(), self.clock, self._derived_chance(), Registry(), others
+            self.store, self.api_config(), self._clock_of("apiserver"), self._derived_chance(), Registry(), others
         )
 
     def api_config(self) -> APIServerConfig:
@@ -297,7 +318,7 @@ class Parts:
         if self.options.scheduler_configuration:
             text, own = self.options.scheduler_configuration, self.options.scheduler_plugins
             config = configuration.parse(text, config, own)
-        await scheduler.run(client, config, self.clock, self._derived_chance(), host="keelback")
+        await scheduler.run(client, config, self._clock_of("scheduler"), self._derived_chance(), host="keelback")
 
     async def _run_controllers(self) -> None:
         slowness = self.options.heartbeat_seconds / 10.0
@@ -319,7 +340,7 @@ class Parts:
             account = UserInfo(users.service_account_user_name("kube-system", name), groups=groups)
             return self._client(account, f"kube-controller-manager/{name}")
 
-        await manager.run(client_for, config, self.clock, self._derived_chance())
+        await manager.run(client_for, config, self._clock_of("controller-manager"), self._derived_chance())
 
     async def _run_fleet(self, nodes: tuple[SimulatedNode, ...], user_agent: str) -> None:
         config = simulated.SimulatedConfig(
@@ -336,7 +357,11 @@ class Parts:
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
         client = self._client(identity, user_agent)
-        fleet = simulated.Fleet(config, client, self.clock, self._derived_chance(), self.kubelets.scripts)
+        chance, scripts = self._derived_chance(), self.kubelets.scripts
+        if len(nodes) > 1:
+            fleet = simulated.Fleet(config, client, self.clock, chance, scripts, _Links(self))
+        else:
+            fleet = simulated.Fleet(config, client, self._clock_of(user_agent), chance, scripts)
         await self.kubelets.run(fleet, tuple(node.name for node in nodes))
 
     async def use_stages(self, wanted: tuple[Stage, ...]) -> None:
@@ -345,7 +370,8 @@ class Parts:
         for fleet in self.kubelets.fleets:
             await fleet.use_stages(wanted)
 
-    def _is_reachable(self, node: str) -> bool:
+    def is_reachable(self, node: str) -> bool:
+        """Whether the node is not cut off."""
         return f"kubelet/{node}" not in self.faults.cut_off
 
     def _client(self, identity: UserInfo, user_agent: str, *, spares: bool = False) -> Client:
@@ -385,13 +411,31 @@ class Parts:
         self._recording = asyncio.create_task(recording.follow(self.store))
         return recording
 
+    def clock_of(self, name: str) -> PacedClock:
+        """The clock of a component, which goes as the cluster's until it is set. Raises NoSuchComponent."""
+        if name not in self.components and name.removeprefix("kubelet/") not in self._node_names:
+            raise self._unknown(name)
+        return self._clock_of(name)
+
+    def _clock_of(self, name: str) -> PacedClock:
+        # Clocks are of machines: a component that is started again has the same.
+        return self._clocks.setdefault(name, PacedClock(self.clock))
+
     def disconnect(self, node: str) -> None:
         """Let nothing pass between a node and the API server. Raises NoSuchComponent."""
-        self._component(f"kubelet/{node}")
+        self._check_node(node)
         self.faults.cut_off.add(f"kubelet/{node}")
         self.faults.drop_watches(client=f"kubelet/{node}")
 
     def connect(self, node: str) -> None:
         """Let it pass again. Raises NoSuchComponent."""
-        self._component(f"kubelet/{node}")
+        self._check_node(node)
         self.faults.cut_off.discard(f"kubelet/{node}")
+        if _KUBELETS in self._components:
+            for fleet in self.kubelets.fleets:
+                fleet.look_again(node)
+
+    def _check_node(self, node: str) -> None:
+        if node not in self._node_names:
+            some = ", ".join(sorted(self._node_names)[:5])
+            raise NoSuchComponent(f"no node {node!r}: there are {len(self._node_names)}, {some} among them")
