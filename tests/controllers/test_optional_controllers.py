@@ -19,6 +19,7 @@ from keelback.api.storagemigration_v1beta1 import (
 )
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.bootstrap import pki
+from keelback.client import MergePatch
 from keelback.controllers import legacy_token_cleaner
 from keelback.controllers.legacy_token_cleaner import INVALID_SINCE, LAST_USED, LegacyTokenCleaner
 from keelback.controllers.manager import _is_served
@@ -184,8 +185,8 @@ def test_nothing_is_cleaned_before_uses_were_noted_for_a_period(served_world: An
                 held = await client.get(Secret, "t", "default")
                 assert INVALID_SINCE not in held.metadata.labels
                 namespace, name = legacy_token_cleaner.TRACKING
-                since = ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace), data={"since": "2020-01-01"})
-                await client.create(since)
+                await world.until(ConfigMap, lambda all: [one for one in all if one.metadata.name == name])
+                await client.patch(ConfigMap, name, namespace, MergePatch({"data": {"since": "2020-01-01"}}))
                 await cleaner.clean()
                 held = await client.get(Secret, "t", "default")
                 assert INVALID_SINCE in held.metadata.labels

@@ -33,6 +33,7 @@ from keelback.auth.review_webhook import ReviewWebhook
 from keelback.auth.service_accounts import DEFAULT_ISSUER
 from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.static_tokens import TokenFileAuthenticator
+from keelback.auth.token_uses import TokenUses
 from keelback.auth.token_webhook import TokenWebhookSettings, WebhookTokenAuthenticator
 from keelback.client import kubeconfig
 from keelback.client.kubeconfig import KubeconfigError
@@ -74,12 +75,14 @@ class Authentication:
             webhook = _token_webhook(settings.token_webhook, clock, chance)
             self._closers.append(webhook.close)
             others.append(webhook)
+        self.token_uses = TokenUses(metrics, clock)
         self.tokens = builtin.token_authenticator(
             service_account_keys=(VerifyingKey.load(service_account_key_pem),),
             reader=lookup,
             clock=clock,
             token_file=TokenFileAuthenticator.parse(token_file_text) if token_file_text else None,
             others=others,
+            uses=self.token_uses,
         )
         self.certificates = CertificateAuthenticator(client_ca_pem, clock, metrics)
         proxies = settings.request_header

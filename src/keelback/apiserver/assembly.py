@@ -38,6 +38,7 @@ from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.group_order import GROUP_ORDER
 from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.identity_lease import IdentityLease, lease_name
+from keelback.apiserver.legacy_tokens import LegacyTokenTracking
 from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
@@ -230,6 +231,7 @@ class _Assembly:
             await leases.renew()
             running.before_close(leases.leave)
         hooks.finish(*health_checks.INITIAL_OBJECTS)
+        running.follow(LegacyTokenTracking(self._authentication.token_uses, client, self._clock).run)
         if identity is not None:
             await identity.renew()
         served = {(one.kind.group, one.kind.version) for one in self._discovery.served()}

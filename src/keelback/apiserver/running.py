@@ -66,10 +66,17 @@ class RunningAPIServer:
     def begin(self) -> None:
         """Follow the store from now on. The tasks are this object's until `close`."""
         for work in (self._feed.run, *self._followers):
-            self._running.add(asyncio.create_task(keep(work, self._clock)))
+            self._start(work)
 
     def follow(self, work: Callable[[], Any]) -> None:
-        self._followers.append(work)
+        """Have it done from the beginning on, or from now on if that was before."""
+        if self._running:
+            self._start(work)
+        else:
+            self._followers.append(work)
+
+    def _start(self, work: Callable[[], Any]) -> None:
+        self._running.add(asyncio.create_task(keep(work, self._clock)))
 
     def before_close(self, work: Callable[[], Awaitable[None]]) -> None:
         """What is done while the server still works, in seconds or not at all."""

@@ -111,7 +111,7 @@ class APIServer:
             context.watch_seconds = self.watch_seconds
         try:
             identity = context.request.identity
-            context.user = identity if type(identity) is UserInfo else await self._authenticated(context.request)
+            context.user = identity if type(identity) is UserInfo else await self._authenticated(context)
         except errors.Unauthorized:
             if auditor is not None:
                 auditor.refused(context)
@@ -147,10 +147,10 @@ class APIServer:
         await self._yaml_bodies.read_ahead(context)
         return await route(context)
 
-    async def _authenticated(self, request: Request) -> UserInfo:
+    async def _authenticated(self, context: RequestContext) -> UserInfo:
         started = time.perf_counter()
         try:
-            known = await self._authenticator.authenticate(request)
+            known = await self._authenticator.authenticate(context.request)
         except AuthenticationFailed as failure:
             _log.debug("Authentication failed", reason=str(failure))
             self.metrics.authentications["error"].observe(time.perf_counter() - started)
@@ -159,6 +159,11 @@ class APIServer:
         self.metrics.authentications[result].observe(time.perf_counter() - started)
         if known is None:
             raise errors.Unauthorized
+        if known.audit_annotation is not None:
+            key, value = known.audit_annotation
+            context.audit_annotations[key] = value
+            if known.warning:
+                context.warn(known.warning)
         return known.user
 
     def _failed(self, context: RequestContext, error: errors.StatusError) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from keelback.apimachinery.go_text import aggregate
@@ -32,6 +32,10 @@ class Authenticated:
 
     user: UserInfo
     audiences: tuple[str, ...] = ()
+    warning: str = ""
+    """What the caller is to be told of the credential."""
+    audit_annotation: tuple[str, str] | None = None
+    """What the audit log is to be told of it."""
 
 
 class RequestAuthenticator(Protocol):
@@ -138,7 +142,7 @@ class AnonymousAuthenticator:
 def _as_member(known: Authenticated) -> Authenticated:
     """The caller as a member of system:authenticated. Those who are asked again and again remember it as one."""
     user = with_authenticated_group(known.user)
-    return known if user is known.user else Authenticated(user, known.audiences)
+    return known if user is known.user else replace(known, user=user)
 
 
 def bearer_token(request: Request) -> str | None:

@@ -17,6 +17,7 @@ from keelback.auth.authentication import (
 from keelback.auth.jwt import VerifyingKey
 from keelback.auth.service_accounts import DEFAULT_ISSUER, ServiceAccountAuthenticator
 from keelback.auth.static_tokens import BootstrapTokenAuthenticator, TokenFileAuthenticator
+from keelback.auth.token_uses import TokenUses
 from keelback.auth.users import UserInfo
 from keelback.component.http import Request
 from keelback.concurrency.clock import Clock
@@ -41,11 +42,14 @@ def token_authenticator(
     token_file: TokenFileAuthenticator | None = None,
     allows_bootstrap_tokens: bool = True,
     others: Sequence[TokenAuthenticator] = (),
+    uses: TokenUses | None = None,
 ) -> TokenAuthenticator:
     """Everything that can be in a bearer token; also what TokenReview asks. `others` are those that are configured."""
     kinds: list[TokenAuthenticator] = [] if token_file is None else [token_file]
     kinds.append(
-        ServiceAccountAuthenticator(service_account_keys, reader, clock, issuers=issuers, api_audiences=api_audiences)
+        ServiceAccountAuthenticator(
+            service_account_keys, reader, clock, issuers=issuers, api_audiences=api_audiences, uses=uses
+        )
     )
     if allows_bootstrap_tokens:
         kinds.append(BootstrapTokenAuthenticator(reader, clock))
