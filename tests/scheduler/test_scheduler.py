@@ -249,3 +249,50 @@ def test_a_pod_deleted_while_it_is_bound_frees_its_place(make_world: Make) -> No
             await world.until(lambda: world.node_of("second") == "n1")
 
     asyncio.run(scenario())
+
+
+def test_an_attachment_that_no_pod_accounts_for_takes_a_place_until_it_is_gone(make_world: Make) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        await world.add_node("n1")
+        drivers = [{"name": "disk", "nodeID": "n1", "allocatable": {"count": 1}}]
+        await world.server.put("csinodes", {"metadata": {"name": "n1"}, "spec": {"drivers": drivers}})
+        for number in range(2):
+            csi = {"driver": "disk", "volumeHandle": f"h{number}"}
+            volume = {"metadata": {"name": f"pv{number}"}, "spec": {"csi": csi}, "status": {"phase": "Bound"}}
+            await world.server.put("persistentvolumes", volume)
+        claim = {"metadata": {"name": "c", "namespace": "default"}, "spec": {"volumeName": "pv0"}}
+        claim["metadata"]["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}  # type: ignore[assignment]
+        await world.server.put("persistentvolumeclaims", claim)
+        source = {"persistentVolumeName": "pv1"}
+        attachment = {"metadata": {"name": "a"}, "spec": {"attacher": "disk", "nodeName": "n1", "source": source}}
+        await world.server.put("volumeattachments", attachment)
+        async with world.running():
+            await world.add_pod("p", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+            await world.until(lambda: world.messages("p", "FailedScheduling"))
+            assert "1 node(s) exceed max volume count" in world.messages("p", "FailedScheduling")[0]
+            await world.server.delete("volumeattachments//a")
+            await world.settle()
+            world.clock.advance(2)
+            await world.until(lambda: world.node_of("p") == "n1")
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_pods_name_themselves_is_on_a_node_once(make_world: Make) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        await world.add_node("n1")
+        disk = {"name": "v", "awsElasticBlockStore": {"volumeID": "vol-1"}}
+        async with world.running():
+            await world.add_pod("first", volumes=[disk])
+            await world.until(lambda: world.node_of("first"))
+            await world.add_pod("second", volumes=[disk])
+            await world.until(lambda: world.messages("second", "FailedScheduling"))
+            assert "1 node(s) had no available disk" in world.messages("second", "FailedScheduling")[0]
+            await world.server.delete("pods/default/first")
+            await world.settle()
+            world.clock.advance(2)
+            await world.until(lambda: world.node_of("second") == "n1")
+
+    asyncio.run(scenario())

@@ -9,10 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keelback.api import nodes as api_nodes
-from keelback.api.core_v1 import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
+from keelback.api.core_v1 import (
+    AWSElasticBlockStoreVolumeSource,
+    GCEPersistentDiskVolumeSource,
+    ISCSIVolumeSource,
+    NodeSelector,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    RBDVolumeSource,
+)
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import label_selectors
-from keelback.scheduling.cluster_objects import CapacityInfo, ClaimInfo, ClassInfo, ClusterObjects, VolumeInfo
+from keelback.scheduling.cluster_objects import (
+    AttachedVolume,
+    CapacityInfo,
+    ClaimInfo,
+    ClassInfo,
+    ClusterObjects,
+    VolumeInfo,
+)
 from keelback.scheduling.framework import EVERY, CycleState, FilterPlugin, Unschedulable
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import NodeTable, PlacedPod
@@ -23,6 +38,7 @@ from keelback.scheduling.volume_binding import VolumeBinding
 from keelback.scheduling.volume_restrictions import VolumeRestrictions
 from keelback.scheduling.volume_zone import TOPOLOGY_LABELS, VolumeZone
 
+EBS, EBS_PLUGIN = "ebs.csi.aws.com", "kubernetes.io/aws-ebs"
 OLD_ZONE, ZONE = TOPOLOGY_LABELS[0], api_nodes.ZONE
 
 
@@ -36,9 +52,11 @@ class World:
         for number in range(chance.randint(1, 5)):
             labels = {key: chance.choice("ab") for key in (ZONE, OLD_ZONE) if chance.random() < 0.6}
             self.table.set_info(NodeInfo(f"n{number}", labels, allocatable={"pods": 9}))
-            limits = {driver: chance.randint(0, 3) for driver in ("disk", "net") if chance.random() < 0.6}
-            if limits:
-                self.objects.volume_limits[f"n{number}"] = limits
+            limits = {driver: chance.randint(0, 3) for driver in ("disk", "net", EBS) if chance.random() < 0.6}
+            migrated = frozenset((EBS_PLUGIN,) if chance.random() < 0.5 else ())
+            self.objects.set_node_drivers(f"n{number}", limits, migrated)
+            for attached in range(chance.randint(0, 2)):
+                self.objects.set_attachment(f"n{number}", f"a{number}-{attached}", self._attachment())
         self._classes()
         for number in range(6):
             self._volume(f"pv{number}")
@@ -55,8 +73,32 @@ class World:
 
     def pod(self) -> PodInfo:
         claims = [f"c{self.chance.randint(0, 5)}" for _ in range(self.chance.randint(0, 3))]
-        volumes = tuple(VolumeToPlace(persistent_volume_claim=ClaimSource(claim_name=claim)) for claim in claims)
-        return self.shapes.of(PodToPlace(metadata=ObjectMeta(namespace="default"), spec=SpecToPlace(volumes=volumes)))
+        volumes = [VolumeToPlace(persistent_volume_claim=ClaimSource(claim_name=claim)) for claim in claims]
+        volumes += [self._inline() for _ in range(self.chance.choice((0, 0, 0, 1, 2)))]
+        return self.shapes.of(
+            PodToPlace(metadata=ObjectMeta(namespace="default"), spec=SpecToPlace(volumes=tuple(volumes)))
+        )
+
+    def _inline(self) -> VolumeToPlace:
+        chance, read_only = self.chance, self.chance.random() < 0.6
+        match chance.randint(0, 3):
+            case 0:
+                ebs = AWSElasticBlockStoreVolumeSource(volume_id=chance.choice("xy"), read_only=read_only)
+                return VolumeToPlace(aws_elastic_block_store=ebs)
+            case 1:
+                disk = GCEPersistentDiskVolumeSource(pd_name=chance.choice("xy"), read_only=read_only)
+                return VolumeToPlace(gce_persistent_disk=disk)
+            case 2:
+                return VolumeToPlace(iscsi=ISCSIVolumeSource(iqn=chance.choice("xy"), read_only=read_only))
+            case _:
+                monitors = tuple(chance.sample(("m1", "m2", "m3"), chance.randint(1, 2)))
+                rbd = RBDVolumeSource(monitors=monitors, pool="p", image=chance.choice("xy"), read_only=read_only)
+                return VolumeToPlace(rbd=rbd)
+
+    def _attachment(self) -> AttachedVolume:
+        if self.chance.random() < 0.6:
+            return AttachedVolume(f"pv{self.chance.randint(0, 7)}")
+        return AttachedVolume("", EBS, self.chance.choice("xyz"), EBS_PLUGIN)
 
     def _classes(self) -> None:
         chance, objects = self.chance, self.objects
@@ -102,14 +144,22 @@ class World:
         )
 
 
+def inline_ebs(pod: PodInfo) -> set[tuple[str, str] | None]:
+    return {(EBS, key[1]) for key, _ in pod.disks if key[0] == "aws"}
+
+
 class Oracle:
     """Upstream's algorithms for one node."""
 
     def __init__(self, world: World, pod: PodInfo) -> None:
-        self.world, self.objects = world, world.objects
+        self.world, self.objects, self.pod = world, world.objects, pod
         self.claims = {name: self.objects.claims[("default", name)] for name in pod.claims}
 
     def volume_restrictions(self, node: NodeInfo) -> list[str]:
+        for where, pod in self.world.placed:
+            for disk, read_only in pod.disks if where == node.name else ():
+                if any(disk == other and not (read_only and only) for other, only in self.pod.disks):
+                    return ["node(s) had no available disk"]
         for name, claim in self.claims.items():
             if "ReadWriteOncePod" in claim.access_modes and any(name in pod.claims for _, pod in self.world.placed):
                 return ["node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"]
@@ -122,10 +172,23 @@ class Oracle:
             return (volume.driver, volume.handle) if volume.driver else None
         return self.objects.classes[claim.storage_class].provisioner, f"default/{name}"
 
+    def known(self, attached: AttachedVolume) -> tuple[str, str] | None:
+        volume = self.objects.volumes.get(attached.volume_name)
+        if volume is not None:
+            return (volume.driver, volume.handle) if volume.driver else None
+        return (attached.driver, attached.handle) if attached.driver else None
+
     def node_volume_limits(self, node: NodeInfo) -> list[str]:
         limits = self.objects.volume_limits.get(node.name, {})
         here = {self.attached(name) for where, pod in self.world.placed if where == node.name for name in pod.claims}
-        new = {self.attached(name) for name in self.claims} - here
+        here |= {self.known(one) for one in self.objects.attachments.get(node.name, {}).values()}
+        new = {self.attached(name) for name in self.claims}
+        if EBS_PLUGIN in self.objects.migrated_plugins.get(node.name, ()):
+            here |= {ebs for where, pod in self.world.placed if where == node.name for ebs in inline_ebs(pod)}
+            new |= inline_ebs(self.pod)
+        else:
+            here = {one for one in here if one is None or one[0] != EBS}
+        new -= here
         for driver in {one[0] for one in new if one is not None}:
             total = sum(one is not None and one[0] == driver for one in here | new)
             if driver in limits and total > limits[driver]:
@@ -242,6 +305,8 @@ def test_two_claims_of_one_pod_do_not_get_the_same_volume() -> None:
     for name, size in itertools.product(("c0", "c1"), (5,)):
         objects.claims[("default", name)] = ClaimInfo(storage_class="local", storage_bytes=size)
     volumes = tuple(VolumeToPlace(persistent_volume_claim=ClaimSource(claim_name=name)) for name in ("c0", "c1"))
-    pod = world.shapes.of(PodToPlace(metadata=ObjectMeta(namespace="default"), spec=SpecToPlace(volumes=volumes)))
+    pod = world.shapes.of(
+        PodToPlace(metadata=ObjectMeta(namespace="default"), spec=SpecToPlace(volumes=tuple(volumes)))
+    )
     reasons = ["node(s) didn't find available persistent volumes to bind"]
     assert set(map(tuple, said(VolumeBinding(), world, pod).values())) == {tuple(reasons)}

@@ -9,6 +9,7 @@ from keelback.api.pods import amount
 from keelback.apimachinery.meta import Object
 from keelback.client.informer import Change
 from keelback.scheduler.observed_types import (
+    Attachment,
     Budget,
     Claim,
     Driver,
@@ -22,10 +23,12 @@ from keelback.scheduler.observed_types import (
     StorageCapacity,
     Volume,
     VolumeClass,
+    VolumeSpec,
 )
 from keelback.scheduler.queue import SchedulingQueue
-from keelback.scheduling import label_selectors
+from keelback.scheduling import csi_migration, label_selectors
 from keelback.scheduling.cluster_objects import (
+    AttachedVolume,
     BudgetInfo,
     CapacityInfo,
     ClaimInfo,
@@ -172,7 +175,21 @@ class Observation:
             for one in drivers
             if one.allocatable is not None and one.allocatable.count is not None
         }
-        self._put(self.objects.volume_limits, change.object.metadata.name, limits or None)
+        annotations = change.new.metadata.annotations if change.new is not None else {}
+        migrated = frozenset(filter(None, annotations.get(csi_migration.MIGRATED_ANNOTATION, "").split(",")))
+        if self.objects.set_node_drivers(change.object.metadata.name, limits, migrated):
+            self._happened(Event.VOLUMES_CHANGED)
+
+    def on_attachment(self, change: Change[Attachment]) -> None:
+        """A volume is attached to a node, or is no longer."""
+        name, old, new = change.object.metadata.name, change.old, change.new
+        changed = False
+        if old is not None and (new is None or new.spec.node_name != old.spec.node_name):
+            changed = self.objects.set_attachment(old.spec.node_name, name, None)
+        if new is not None:
+            changed |= self.objects.set_attachment(new.spec.node_name, name, compile_attachment(new))
+        if changed:
+            self._happened(Event.VOLUMES_CHANGED)
 
     def on_driver(self, change: Change[Driver]) -> None:
         """A CSI driver publishes how much storage there is, or no longer does."""
@@ -335,9 +352,23 @@ def compile_volume(volume: Volume) -> VolumeInfo:
         labels=volume.metadata.labels,
         claim=(spec.claim_ref.namespace, spec.claim_ref.name) if spec.claim_ref is not None else None,
         volume_mode=spec.volume_mode or _FILESYSTEM,
-        driver=spec.csi.driver if spec.csi is not None else "",
-        handle=spec.csi.volume_handle if spec.csi is not None else "",
+        **_driven(spec),
     )
+
+
+def compile_attachment(attachment: Attachment) -> AttachedVolume:
+    """What scheduling reads of an attachment."""
+    source = attachment.spec.source
+    inline = source.inline_volume_spec
+    return AttachedVolume(source.persistent_volume_name or "", **(_driven(inline) if inline is not None else {}))
+
+
+def _driven(spec: VolumeSpec) -> dict[str, str]:
+    # What a CSI driver knows the volume by, be it of that driver or of the plugin that it takes over from.
+    if spec.csi is not None:
+        return {"driver": spec.csi.driver, "handle": spec.csi.volume_handle}
+    plugin, driver, handle = csi_migration.translated(spec) or ("", "", "")
+    return {"driver": driver, "handle": handle, "plugin": plugin}
 
 
 def compile_capacity(capacity: StorageCapacity) -> CapacityInfo:

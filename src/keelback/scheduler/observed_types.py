@@ -7,6 +7,10 @@ from datetime import datetime
 
 from keelback.api.apps_v1 import ReplicaSet, StatefulSet
 from keelback.api.core_v1 import (
+    AWSElasticBlockStoreVolumeSource,
+    AzureDiskVolumeSource,
+    CinderPersistentVolumeSource,
+    GCEPersistentDiskVolumeSource,
     Namespace,
     ObjectReference,
     PersistentVolume,
@@ -18,7 +22,14 @@ from keelback.api.core_v1 import (
 )
 from keelback.api.policy_v1 import PodDisruptionBudget
 from keelback.api.scheduling_v1alpha2 import PodGroup, PodGroupSchedulingPolicy
-from keelback.api.storage_v1 import CSIDriver, CSINode, CSINodeDriver, CSIStorageCapacity, StorageClass
+from keelback.api.storage_v1 import (
+    CSIDriver,
+    CSINode,
+    CSINodeDriver,
+    CSIStorageCapacity,
+    StorageClass,
+    VolumeAttachment,
+)
 from keelback.apimachinery.meta import Condition, LabelSelector, Object, Value, narrow, written
 
 
@@ -118,9 +129,34 @@ class VolumeSpec(Value):
     capacity: Mapping[str, str] = {}
     claim_ref: ObjectReference | None = None
     csi: DriverVolume | None = None
+    aws_elastic_block_store: AWSElasticBlockStoreVolumeSource | None = None
+    azure_disk: AzureDiskVolumeSource | None = None
+    cinder: CinderPersistentVolumeSource | None = None
+    gce_persistent_disk: GCEPersistentDiskVolumeSource | None = None
     node_affinity: VolumeNodeAffinity | None = None
     storage_class_name: str = ""
     volume_mode: str | None = None
+
+
+class AttachedSource(Value):
+    """The volume that an attachment is of."""
+
+    inline_volume_spec: VolumeSpec | None = None
+    persistent_volume_name: str | None = None
+
+
+class AttachmentSpec(Value):
+    """Which volume is to be where."""
+
+    node_name: str = ""
+    source: AttachedSource = AttachedSource()
+
+
+@narrow(VolumeAttachment)
+class Attachment(Object):
+    """A VolumeAttachment."""
+
+    spec: AttachmentSpec = written(AttachmentSpec())
 
 
 class VolumeStatus(Value):

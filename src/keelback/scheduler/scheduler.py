@@ -25,6 +25,7 @@ from keelback.scheduler.handle import Handled, SchedulerHandle
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
+    Attachment,
     Budget,
     Claim,
     Driver,
@@ -159,6 +160,7 @@ class Scheduler:
             (Volume, observation.on_volume),
             (VolumeClass, observation.on_class),
             (NodeDrivers, observation.on_node_drivers),
+            (Attachment, observation.on_attachment),
             (Driver, observation.on_driver),
             (StorageCapacity, observation.on_capacity),
             (Budget, observation.on_budget),

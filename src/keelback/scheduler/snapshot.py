@@ -19,6 +19,7 @@ from keelback.scheduler.cycle import Assigned, Cycle, Refused
 from keelback.scheduler.group_cycle import GroupDecision
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import (
+    Attachment,
     Budget,
     Claim,
     Driver,
@@ -52,6 +53,7 @@ OBSERVED: Final[tuple[type[Any], ...]] = (
     Volume,
     VolumeClass,
     NodeDrivers,
+    Attachment,
     Driver,
     StorageCapacity,
     Budget,
@@ -255,6 +257,7 @@ _LEARN: Final[Mapping[type[Any], Any]] = {
     Volume: Observation.on_volume,
     VolumeClass: Observation.on_class,
     NodeDrivers: Observation.on_node_drivers,
+    Attachment: Observation.on_attachment,
     Driver: Observation.on_driver,
     StorageCapacity: Observation.on_capacity,
     Budget: Observation.on_budget,

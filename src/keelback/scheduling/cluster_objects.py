@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from keelback.api.core_v1 import NodeSelector
 from keelback.scheduling import label_selectors
@@ -12,6 +12,8 @@ from keelback.scheduling.label_selectors import Requirements, Selector
 from keelback.scheduling.pod_info import Owner, PodInfo
 
 _MOST_SHAPES: Final = 20_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,18 @@ class VolumeInfo:
     """The CSI driver; empty for volumes of other kinds."""
     handle: str = ""
     """What the driver knows the volume by."""
+    plugin: str = ""
+    """The in-tree plugin whose volume it is, which the driver attaches where that has taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedVolume:
+    """What a VolumeAttachment names: a PersistentVolume, or a volume that a pod names itself."""
+
+    volume_name: str = ""
+    driver: str = ""
+    handle: str = ""
+    plugin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +108,59 @@ class ClusterObjects:
         """The CSI drivers that publish `capacities`."""
         self.volume_limits: dict[str, dict[str, int]] = {}
         """By node, how many volumes of a CSI driver it takes, where its CSINode says so."""
+        self.migrated_plugins: dict[str, frozenset[str]] = {}
+        """By node, the in-tree plugins whose volumes CSI drivers attach there."""
+        self.limits_version = 0
+        self.attachments: dict[str, dict[str, AttachedVolume]] = {}
+        """By node and name, the VolumeAttachments."""
+        self.attachments_version = 0
+        self._kept: dict[str, tuple[Any, Any]] = {}
         self.version = 0
         """Rises with every change, for answers that are kept."""
         self._services: dict[str, dict[str, Mapping[str, str]]] = {}
         self._owners: dict[tuple[str, Owner], Requirements] = {}
         self._default_selectors: dict[PodInfo, Selector] = {}
+
+    def set_node_drivers(self, node_name: str, limits: dict[str, int], migrated: frozenset[str]) -> bool:
+        """Learn how many volumes of each driver a node takes, and whose else they attach; whether that is new."""
+        if (self.volume_limits.get(node_name, {}), self.migrated_plugins.get(node_name, frozenset())) == (
+            limits,
+            migrated,
+        ):
+            return False
+        self.volume_limits.pop(node_name, None)
+        self.migrated_plugins.pop(node_name, None)
+        if limits:
+            self.volume_limits[node_name] = limits
+        if migrated:
+            self.migrated_plugins[node_name] = migrated
+        self.limits_version += 1
+        self.version += 1
+        return True
+
+    def set_attachment(self, node_name: str, name: str, attached: AttachedVolume | None) -> bool:
+        """Learn that a volume is attached to a node, or (None) no longer; whether that is new."""
+        volumes = self.attachments.setdefault(node_name, {})
+        known = volumes.get(name)
+        if attached is not None:
+            volumes[name] = attached
+        else:
+            volumes.pop(name, None)
+            if not volumes:
+                del self.attachments[node_name]
+        if known == attached:
+            return False
+        self.attachments_version += 1
+        self.version += 1
+        return True
+
+    def kept(self, name: str, valid_for: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What was made of these objects the last time, for as long as it is valid for the same."""
+        known = self._kept.get(name)
+        if known is None or known[0] != valid_for:
+            known = self._kept[name] = valid_for, make()
+        found: T = known[1]
+        return found
 
     def set_service(self, namespace: str, name: str, selector: Mapping[str, str] | None) -> None:
         """Learn which pods a Service picks; None when it is gone or picks none."""

@@ -35,6 +35,14 @@ class Capacity:
     """Where nodes offer anything; None when all do."""
 
 
+@dataclass(slots=True)
+class DiskUse:
+    """How many pods on a node read a disk only, and how many write to it."""
+
+    readers: int = 0
+    writers: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedPod:
     """A pod on a node: bound, or assumed to be by a decision that is not yet carried out."""
@@ -79,7 +87,8 @@ class NodeTable:
         self._images: dict[str, dict[str, int]] = {}
         self._ports: dict[tuple[str, int], dict[str, dict[str, int]]] = {}
         self._claims: dict[tuple[str, str], dict[str, int]] = {}
-        self._claim_count = self._rows.column(np.int64)
+        self._disks: dict[tuple[str, ...], dict[str, DiskUse]] = {}
+        self._attachable_count = self._rows.column(np.int64)
         self._pods: dict[str, dict[str, PlacedPod]] = {}
         self._capacities: dict[str, tuple[int, Capacity]] = {}
         self._touches = self._rows.column(np.int64)
@@ -141,9 +150,13 @@ class NodeTable:
         return self._claims.get(claim, {})
 
     @property
-    def claim_count(self) -> npt.NDArray[np.int64]:
-        """How many different claims the pods on each node use."""
-        return self._claim_count.values
+    def attachable_count(self) -> npt.NDArray[np.int64]:
+        """How many volumes the pods on each node may have attached at most: different claims, and in-tree volumes."""
+        return self._attachable_count.values
+
+    def disk_users(self, disk: tuple[str, ...]) -> Mapping[str, DiskUse]:
+        """The nodes with pods that name a disk themselves, by name, and how they use it."""
+        return self._disks.get(disk, {})
 
     def pods_on(self, node_name: str) -> Iterable[PlacedPod]:
         """The pods on a node."""
@@ -338,8 +351,13 @@ class NodeTable:
             taken[ip] = taken.get(ip, 0) + 1
         for claim in info.claims:
             users = self._claims.setdefault((info.namespace, claim), {})
-            self._claim_count.data[row] += pod.node_name not in users
+            self._attachable_count.data[row] += pod.node_name not in users
             users[pod.node_name] = users.get(pod.node_name, 0) + 1
+        self._attachable_count.data[row] += len(info.in_tree)
+        for disk, read_only in info.disks:
+            use = self._disks.setdefault(disk, {}).setdefault(pod.node_name, DiskUse())
+            use.readers += read_only
+            use.writers += not read_only
         self.counts.add(info, pod.terminating, pod.node_name, row)
         self.priorities[info.priority] = self.priorities.get(info.priority, 0) + 1
         self._touch(row)
@@ -355,6 +373,9 @@ class NodeTable:
             self._release_port(pod.node_name, ip, protocol, port)
         for claim in info.claims:
             self._release_claim(pod.node_name, (info.namespace, claim), row)
+        self._attachable_count.data[row] -= len(info.in_tree)
+        for disk, read_only in info.disks:
+            self._release_disk(pod.node_name, disk, read_only)
         self.counts.remove(info, pod.terminating, pod.node_name, row)
         left = self.priorities[info.priority] - 1
         if left:
@@ -379,9 +400,19 @@ class NodeTable:
         users[node_name] -= 1
         if not users[node_name]:
             del users[node_name]
-            self._claim_count.data[row] -= 1
+            self._attachable_count.data[row] -= 1
         if not users:
             del self._claims[claim]
+
+    def _release_disk(self, node_name: str, disk: tuple[str, ...], read_only: bool) -> None:
+        users = self._disks[disk]
+        use = users[node_name]
+        use.readers -= read_only
+        use.writers -= not read_only
+        if not (use.readers or use.writers):
+            del users[node_name]
+        if not users:
+            del self._disks[disk]
 
     def _touch(self, row: int) -> None:
         self.generation += 1

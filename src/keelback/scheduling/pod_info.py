@@ -20,8 +20,9 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import meta
 from keelback.scheduling import label_selectors, resources
+from keelback.scheduling.csi_migration import InTree
 from keelback.scheduling.label_selectors import Requirement, Selector
-from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace, claims_of, effective_spec
+from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace, claims_of, disks_of, effective_spec, in_tree_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,10 @@ class PodInfo:
     affinity_preferred: tuple[tuple[int, AffinityTerm], ...]
     """Each with its weight, which is negative for anti-affinity."""
     claims: tuple[str, ...]
+    in_tree: tuple[InTree, ...]
+    """Disks that the pod names itself, as CSI drivers know them."""
+    disks: tuple[tuple[tuple[str, ...], bool], ...]
+    """Disks that the pod names itself and cannot share; with whether it only reads."""
     pod_group: str = ""
     """The name of the PodGroup it belongs to."""
 
@@ -118,7 +123,7 @@ class PodShapes:
         """The pod's shape."""
         metadata, spec = pod.metadata, effective_spec(pod)
         owner = controller_of(metadata)
-        claims = claims_of(pod)
+        claims = (claims_of(pod), in_tree_of(pod), disks_of(pod)) if spec.volumes else ()
         # The node a pod is bound to and the names of its volumes are its own; all else is its shape.
         same = msgspec.structs.replace(spec, node_name="", volumes=())
         key = msgspec.json.encode(
@@ -191,6 +196,8 @@ def compile_pod(pod: PodToPlace, node_name: str = "") -> PodInfo:
             *preferred(apart.preferred_during_scheduling_ignored_during_execution if apart else (), -1),
         ),
         claims=claims_of(pod),
+        in_tree=in_tree_of(pod),
+        disks=disks_of(pod),
         pod_group=spec.scheduling_group.pod_group_name if spec.scheduling_group is not None else "",
     )
 

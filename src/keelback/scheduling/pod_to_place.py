@@ -18,6 +18,7 @@ from keelback.api.core_v1 import (
 from keelback.api.pods import amount
 from keelback.apimachinery import meta
 from keelback.apimachinery.meta import Value, written
+from keelback.scheduling.csi_migration import InTree, translated
 
 
 class ContainerToPlace(Value):
@@ -46,6 +47,12 @@ class VolumeToPlace(Value):
     name: str = ""
     persistent_volume_claim: ClaimSource | None = None
     ephemeral: EphemeralSource | None = None
+    aws_elastic_block_store: core_v1.AWSElasticBlockStoreVolumeSource | None = None
+    azure_disk: core_v1.AzureDiskVolumeSource | None = None
+    cinder: core_v1.CinderVolumeSource | None = None
+    gce_persistent_disk: core_v1.GCEPersistentDiskVolumeSource | None = None
+    iscsi: core_v1.ISCSIVolumeSource | None = None
+    rbd: core_v1.RBDVolumeSource | None = None
 
 
 class SpecToPlace(Value):
@@ -122,6 +129,29 @@ def claims_of(pod: PodToPlace) -> tuple[str, ...]:
             found.append(volume.persistent_volume_claim.claim_name)
         elif volume.ephemeral is not None:
             found.append(f"{pod.metadata.name}-{volume.name}")
+    return tuple(found)
+
+
+def in_tree_of(pod: PodToPlace) -> tuple[InTree, ...]:
+    """The disks that the pod names itself and a CSI driver may attach."""
+    return tuple(found for volume in pod.spec.volumes if (found := translated(volume)) is not None)
+
+
+def disks_of(pod: PodToPlace) -> tuple[tuple[tuple[str, ...], bool], ...]:
+    """The disks that the pod names itself and that two pods of a node cannot both have, unless both only read them.
+
+    A volume that is reached in several ways is several disks. One of AWS is never shared.
+    """
+    found: list[tuple[tuple[str, ...], bool]] = []
+    for volume in pod.spec.volumes:
+        if (ebs := volume.aws_elastic_block_store) is not None:
+            found.append((("aws", ebs.volume_id), False))
+        if (disk := volume.gce_persistent_disk) is not None:
+            found.append((("gce", disk.pd_name), disk.read_only))
+        if (iscsi := volume.iscsi) is not None:
+            found.append((("iscsi", iscsi.iqn), iscsi.read_only))
+        if (rbd := volume.rbd) is not None:
+            found += [(("rbd", monitor, rbd.pool, rbd.image), rbd.read_only) for monitor in rbd.monitors]
     return tuple(found)
 
 

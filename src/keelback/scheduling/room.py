@@ -17,7 +17,10 @@ from keelback.scheduling.pod_info import PodInfo
 
 def wants_more(pods: Iterable[PlacedPod]) -> bool:
     """Whether one of the pods can be in another's way by more than its requests."""
-    return any(one.info.host_ports or one.info.claims or one.info.anti_affinity_required for one in pods)
+    return any(
+        info.host_ports or info.claims or info.in_tree or info.disks or info.anti_affinity_required
+        for info in (one.info for one in pods)
+    )
 
 
 class Room:

@@ -1,4 +1,5 @@
-"""VolumeRestrictions: a claim with access mode ReadWriteOncePod is used by one pod at a time."""
+"""VolumeRestrictions: a claim with access mode ReadWriteOncePod is used by one pod at a time, and a disk that pods name
+themselves by one pod of a node, or by readers alone."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ _REASON = Unschedulable(
     ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",)
 )
 
+_DISK = Unschedulable(("node(s) had no available disk",))
+
 
 class VolumeRestrictions:
     name = "VolumeRestrictions"
@@ -20,16 +23,22 @@ class VolumeRestrictions:
     wakes_on = frozenset({Event.ASSIGNED_POD_REMOVED, Event.VOLUMES_CHANGED, Event.NODE_ADDED})
 
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
-        """False everywhere while some pod of the cluster uses a claim that only one may use."""
+        """False everywhere while some pod uses a claim that only one may use, and where disks are taken."""
         for name in pod.claims:
             key = (pod.namespace, name)
             claim = state.objects.claims.get(key)
             if claim is not None and "ReadWriteOncePod" in claim.access_modes and nodes.claim_users(key):
                 return np.zeros(len(nodes), np.bool_)[rows]
-        return None
+        taken = _taken(pod, nodes)
+        if not taken:
+            return None
+        mask = np.ones(len(nodes), np.bool_)
+        mask[taken] = False
+        return mask[rows]
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
-        return _REASON
+        """Disks are looked at first, as upstream."""
+        return _DISK if row in _taken(pod, nodes) else _REASON
 
     def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
         """Which claims are in use, and where."""
@@ -40,4 +49,16 @@ class VolumeRestrictions:
             if claim is not None and "ReadWriteOncePod" in claim.access_modes and nodes.claim_users(key):
                 users = ", ".join(sorted(nodes.claim_users(key)))
                 wishes.append(f"remove the pod on node {users} that uses claim {name}, which is for one pod at a time")
+        if row in _taken(pod, nodes):
+            wishes.append("remove the pod on the node that uses a disk of this pod")
         return tuple(wishes)
+
+
+def _taken(pod: PodInfo, nodes: NodeTable) -> list[int]:
+    # The rows where another pod uses a disk in a way that leaves none for this one.
+    return [
+        row
+        for disk, read_only in pod.disks
+        for node_name, use in nodes.disk_users(disk).items()
+        if (use.writers or not read_only) and (row := nodes.row_of.get(node_name)) is not None
+    ]
