@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keelback.apiserver import watch_index
 from keelback.apiserver.watch_index import Entry, OrderedEntries, PairIndex, View
 
+NO_ITEM = (b"", b"", b"")
 KEYS = st.integers(0, 60).map(lambda number: f"/p/{number:02}")
 STEPS = st.lists(st.tuples(st.sampled_from(["set", "set", "delete", "snapshot"]), KEYS), max_size=200)
 
@@ -23,12 +24,12 @@ def test_entries_behave_like_a_sorted_dictionary(
     before, watch_index.CHUNK = watch_index.CHUNK, 4
     try:
         model = dict.fromkeys(loaded, 0)
-        entries = OrderedEntries(Entry(key, b"", 0) for key in loaded)
+        entries = OrderedEntries(Entry(key, NO_ITEM, 0) for key in loaded)
         snapshots: list[tuple[View, list[tuple[str, int]]]] = []
         for revision, (step, key) in enumerate(steps, 1):
             if step == "set":
                 model[key] = revision
-                entries.set(Entry(key, b"", revision))
+                entries.set(Entry(key, NO_ITEM, revision))
             elif step == "delete" and key in model:
                 del model[key]
                 entries.delete(key)

@@ -7,9 +7,11 @@ import base64
 import pytest
 
 from keelback.apimachinery.errors import BadRequest
+from keelback.apiserver.watch_index import Entry
 from keelback.apiserver.watch_paging import decode_continue, encode_continue
 from keelback.apiserver.watch_wire import CachedResource, WatchRecord, WireForm
 
+EMPTY = Entry("/registry/a", (b"{}", b"", b""), 1)
 SECRETS = WireForm(CachedResource(prefix="/registry/secrets/", kind="Secret", api_version="v1"))
 WIDGETS = WireForm(
     CachedResource(prefix="/registry/x.io/widgets/", kind="Widget", api_version="x.io/v1", keeps_type=True)
@@ -65,11 +67,11 @@ def test_a_list_has_upstreams_form() -> None:
     assert b"".join(SECRETS.list_body([], 3, "", None)) == (
         b'{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"3"},"items":[]}'
     )
-    assert b"".join(SECRETS.list_body([b"{}", b"{}"], 3, "token", 4)) == (
+    assert b"".join(SECRETS.list_body([EMPTY, EMPTY], 3, "token", 4)) == (
         b'{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"3","continue":"token",'
         b'"remainingItemCount":4},"items":[{},{}]}'
     )
-    assert b'"metadata":{"resourceVersion":"3","continue":""}' in b"".join(WIDGETS.list_body([b"{}"], 3, "", None))
+    assert b'"metadata":{"resourceVersion":"3","continue":""}' in b"".join(WIDGETS.list_body([EMPTY], 3, "", None))
 
 
 def test_a_continue_token_is_upstreams() -> None:

@@ -29,8 +29,8 @@ _PACED_BYTES: Final = 128 << 10
 """Smaller answers are sent in the turn in which they were made."""
 _TURN_BYTES: Final = 48 << 10
 """Of larger ones, and of streams, so much is sent in a turn: a write of the front door's is a bit more."""
-_PACED_PIECES: Final = 64
-"""A body in more pieces, the objects of a list, is taken to be large."""
+_PACED_PIECES: Final = 96
+"""A body in more pieces, three for each object of a list, is taken to be large."""
 
 
 class WidthEstimator(Protocol):

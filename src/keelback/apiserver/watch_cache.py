@@ -15,6 +15,7 @@ from typing import Any, Literal
 from keelback.apimachinery.errors import BadRequest, Expired, ServiceUnavailable, Timeout
 from keelback.apimachinery.meta import ListMeta, StatusCause, StatusDetails, replace
 from keelback.apiserver import watch_paging as paging
+from keelback.apiserver.shared_parts import SharedParts
 from keelback.apiserver.watch_entries import EntrySet, end_of
 from keelback.apiserver.watch_fanout import Fanout
 from keelback.apiserver.watch_index import Entry, View
@@ -83,8 +84,7 @@ class ListPage:
 
     def encode(self) -> list[bytes]:
         """The whole list object, in pieces."""
-        items = [entry.item for entry in self.entries]
-        return self.wire.list_body(items, self.revision, self.continue_, self.remaining)
+        return self.wire.list_body(self.entries, self.revision, self.continue_, self.remaining)
 
     def meta(self) -> dict[str, Any]:
         """The list's metadata in JSON."""
@@ -117,6 +117,7 @@ class WatchCache:
     ) -> None:
         self.resource = resource
         self.wire = WireForm(resource)
+        self._shared_parts = SharedParts()
         self._store = store
         self._progress = progress
         self._clock = clock
@@ -383,17 +384,18 @@ class WatchCache:
         if kv.unreadable:
             return None
         try:
-            return Entry(kv.key, self.wire.item(kv.value, kv.mod_revision), kv.mod_revision)
+            item = self.wire.item(kv.value, kv.mod_revision)
         except ValueError as error:
             log.error("An object in the store cannot be served", key=kv.key, error=str(error))
             return None
+        return Entry(kv.key, self._shared_parts.split(item), kv.mod_revision)
 
     def _keep(self, change: Change) -> None:
         self._window.append(change)
-        self._window_bytes += len(change.old.item) if change.old else 0
+        self._window_bytes += change.old.size if change.old else 0
         while len(self._window) > WINDOW_CHANGES or self._window_bytes > WINDOW_BYTES:
             gone = self._window.popleft()
-            self._window_bytes -= len(gone.old.item) if gone.old else 0
+            self._window_bytes -= gone.old.size if gone.old else 0
             self._window_start = gone.revision
 
     def _changes_after(self, revision: int) -> Changes:

@@ -36,7 +36,7 @@ class EntrySet:
     def load(self, entries: Iterable[Entry]) -> None:
         """Hold these instead of all others."""
         self._by_key = {entry.key: entry for entry in entries}
-        self.size_bytes = sum(len(entry.item) for entry in self._by_key.values())
+        self.size_bytes = sum(entry.size for entry in self._by_key.values())
         self.ordered = OrderedEntries(self._by_key.values())
         self._label_index: PairIndex | None = None
         self._field_index: PairIndex | None = None
@@ -51,14 +51,14 @@ class EntrySet:
         """Add an entry, or replace that of the same key."""
         old = self._by_key.get(entry.key)
         self._by_key[entry.key] = entry
-        self.size_bytes += len(entry.item) - (0 if old is None else len(old.item))
+        self.size_bytes += entry.size - (0 if old is None else old.size)
         self.ordered.set(entry)
         self._reindex(old, entry)
 
     def delete(self, key: str) -> None:
         """Delete a key that is there."""
         old = self._by_key.pop(key)
-        self.size_bytes -= len(old.item)
+        self.size_bytes -= old.size
         self.ordered.delete(key)
         self._reindex(old, None)
 

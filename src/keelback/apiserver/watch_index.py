@@ -11,17 +11,31 @@ CHUNK = 256
 class Entry:
     """One object of the cache: its key, its item (see `watch_wire`) and revision. Never changed, only replaced.
 
-    `labels`, `fields` and the item as a protobuf `message` are filled in when first asked for; ask the cache."""
+    The item is in three pieces, of which other entries may hold the middle one too (see `shared_parts`). `labels`,
+    `fields` and the item as a protobuf `message` are filled in when first asked for; ask the cache.
+    """
 
-    __slots__ = ("fields", "item", "key", "labels", "message", "revision")
+    __slots__ = ("after", "before", "fields", "key", "labels", "message", "revision", "shared")
 
-    def __init__(self, key: str, item: bytes, revision: int) -> None:
+    def __init__(self, key: str, pieces: tuple[bytes, bytes, bytes], revision: int) -> None:
         self.key = key
-        self.item = item
+        before, self.shared, self.after = pieces
+        # With the comma that parts items in a list, which has a third more pieces to write otherwise.
+        self.before = b"," + before
         self.revision = revision
         self.labels: Mapping[str, str] | None = None
         self.fields: Mapping[str, str] | None = None
         self.message: bytes | None = None
+
+    @property
+    def item(self) -> bytes:
+        """The item, put together."""
+        return self.before[1:] + self.shared + self.after if self.shared else self.before[1:]
+
+    @property
+    def size(self) -> int:
+        """The length of the item in bytes."""
+        return len(self.before) + len(self.shared) + len(self.after) - 1
 
     def __repr__(self) -> str:
         return f"<Entry {self.key} {self.revision}>"

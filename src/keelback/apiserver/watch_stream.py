@@ -175,7 +175,7 @@ class Watcher:
         records, size = [], 0
         for entry in self._initial:
             records.append(WatchRecord("ADDED", self._wire, entry.item, entry.revision, entry))
-            size += len(entry.item)
+            size += entry.size
             if size >= BATCH_BYTES:
                 return records
         self._initial = None

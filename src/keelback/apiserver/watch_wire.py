@@ -6,7 +6,7 @@ brace. An *item* is what stands in a list: without kind and apiVersion for built
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -142,19 +142,20 @@ class WireForm:
         metadata = b'"resourceVersion":"%d"%b}' % (revision, annotation)
         return self._item_head + metadata + self._resource.bookmark_tail + b"}"
 
-    def list_body(self, items: list[bytes], revision: int, continue_: str, remaining: int | None) -> list[bytes]:
+    def list_body(self, entries: Sequence[Entry], revision: int, continue_: str, remaining: int | None) -> list[bytes]:
         """A whole list answer, in pieces: nothing large is copied."""
         head = self._list_head + b'%d"' % revision
         if continue_ or self._resource.keeps_type:
             head += b',"continue":"%b"' % continue_.encode()
         if remaining is not None:
             head += b',"remainingItemCount":%d' % remaining
-        if not items:
+        if not entries:
             return [head + b'},"items":[]}']
-        pieces = [b","] * (2 * len(items) + 1)
-        pieces[1::2] = items
-        pieces[0] = head + b'},"items":['
-        pieces[-1] = b"]}"
+        pieces = [b"]}"] * (3 * len(entries) + 1)
+        pieces[0:-1:3] = [entry.before for entry in entries]
+        pieces[1::3] = [entry.shared for entry in entries]
+        pieces[2::3] = [entry.after for entry in entries]
+        pieces[0] = head + b'},"items":[' + pieces[0][1:]
         return pieces
 
 

@@ -25,7 +25,7 @@ from keelback.component.http import (
     UpgradeResponse,
     text_response,
 )
-from keelback.component.http1_bodies import ends_of, gzipped, writes
+from keelback.component.http1_bodies import gzipped, size_of, writes
 from keelback.component.http1_heads import response_head
 from keelback.component.http1_requests import Arrival, Limits, RequestReader, RequestRefused
 
@@ -243,15 +243,15 @@ class HTTPConnection(asyncio.Protocol):
         if self._lost:
             return
         body = response.body
-        ends = ends_of(body)
+        size = size_of(body)
         head_extra = ""
         limits = self._shared.limits
-        if ends[-1] >= limits.gzip_bytes and self._compresses(request, response):
+        if size >= limits.gzip_bytes and self._compresses(request, response):
             body = await gzipped(self._loop, body)
-            ends = ends_of(body)
+            size = size_of(body)
             head_extra = "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
         if response.status not in _WITHOUT_BODY:
-            head_extra += f"Content-Length: {ends[-1]}\r\n"
+            head_extra += f"Content-Length: {size}\r\n"
         if not keep_alive:
             head_extra += "Connection: close\r\n"
         head = response_head(response.status, response.headers, self._shared.date(), head_extra)
@@ -259,7 +259,7 @@ class HTTPConnection(asyncio.Protocol):
             self._transport.write(head)
             return
         pace = response.pace
-        for data in writes(head, body, ends):
+        for data in writes(head, body, size):
             if self._write_paused:
                 # A large body leaves room for the requests of others between its writes.
                 await self.drain()

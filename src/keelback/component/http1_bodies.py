@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from keelback.component.http import Body
@@ -17,19 +15,17 @@ WRITE_BYTES = 64 << 10
 Sent: TypeAlias = bytes | memoryview
 
 
-def ends_of(body: Body) -> list[int]:
-    """Where each piece of a body ends; the last is its size."""
-    if isinstance(body, bytes):
-        return [len(body)]
-    return list(accumulate(map(len, body))) or [0]
+def size_of(body: Body) -> int:
+    """How many bytes a body has."""
+    return len(body) if isinstance(body, bytes) else sum(map(len, body))
 
 
-def writes(head: bytes, body: Body, ends: Sequence[int]) -> Iterator[Sent]:
+def writes(head: bytes, body: Body, size: int) -> Iterator[Sent]:
     """The head and the body in writes of about WRITE_BYTES: small pieces are put together, large ones cut.
 
-    `ends` is what `ends_of` says. Nothing is copied before it is asked for.
+    `size` is what `size_of` says. Nothing is copied before it is asked for.
     """
-    if ends[-1] <= WRITE_BYTES:
+    if size <= WRITE_BYTES:
         # Two writes would be two TLS records, and often two packets.
         yield head + body if isinstance(body, bytes) else b"".join((head, *body))
         return
@@ -37,15 +33,21 @@ def writes(head: bytes, body: Body, ends: Sequence[int]) -> Iterator[Sent]:
         yield head
         yield from _cut(body)
         return
-    lead, start, written = head, 0, 0
-    while start < len(body):
-        end = bisect_left(ends, written + WRITE_BYTES, start) + 1
-        joined = b"".join((lead, *body[start:end]))
-        lead, start, written = b"", end, ends[min(end, len(ends)) - 1]
+    lead = head
+    # As many pieces at once as fill a write on average: to find out for each is much of what a long list costs.
+    at_once = max(len(body) * WRITE_BYTES // size, 1)
+    for start in range(0, len(body), at_once):
+        joined = b"".join((lead, *body[start : start + at_once]))
+        if len(joined) < WRITE_BYTES // 2:
+            lead = joined
+            continue
+        lead = b""
         if len(joined) <= 2 * WRITE_BYTES:
             yield joined
         else:
             yield from _cut(joined)
+    if lead:
+        yield lead
 
 
 def _cut(body: bytes) -> Iterator[memoryview]:
@@ -62,5 +64,5 @@ async def gzipped(loop: asyncio.AbstractEventLoop, body: Body) -> bytes:
 
 def _gzip(body: Body) -> bytes:
     compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    compressed = [compressor.compress(part) for part in writes(b"", body, ends_of(body))]
+    compressed = [compressor.compress(part) for part in writes(b"", body, size_of(body))]
     return b"".join([*compressed, compressor.flush()])
