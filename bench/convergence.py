@@ -7,15 +7,39 @@ One that fails is played again, exactly, by `python bench/convergence.py 1 SEED`
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from keelback.testing.convergence import compare
 
 _TOLD = 10
 """After how many seeds it says how far it is."""
+_LIMIT_SECONDS = 600.0
+"""After how long a seed is taken for one that never ends."""
+
+
+@contextmanager
+def limited(seed: int) -> Iterator[None]:
+    """End the process, and say where it was, if the block does not end."""
+
+    def give_up() -> None:
+        print(f"seed {seed}: not over after {_LIMIT_SECONDS:g} s", flush=True)
+        faulthandler.dump_traceback()
+        os._exit(1)
+
+    timer = threading.Timer(_LIMIT_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def main() -> int:
@@ -26,7 +50,8 @@ def main() -> int:
     failed = []
     for seed in range(first, first + number):
         try:
-            difference = compare(seed)
+            with limited(seed):
+                difference = compare(seed)
             said = () if difference is None else difference.lines
         except Exception:
             # A seed that cannot be played says so, and the others are played.

@@ -93,3 +93,24 @@ def test_a_timer_that_is_due_in_less_than_a_microsecond_comes(thread: LoopThread
         await ended
 
     thread.run(wait)
+
+
+def test_those_who_wait_for_a_moment_that_a_sum_of_floats_missed_get_there(thread: LoopThread) -> None:
+    clock = LoopClock(thread.loop)
+    sleeps: list[float] = []
+
+    async def wait_until(due: float, turns: int) -> None:
+        # Each keeps the loop from being idle while the others wait.
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        while clock.monotonic() < due and len(sleeps) < 100:
+            sleeps.append(due - clock.monotonic())
+            await clock.sleep(sleeps[-1])
+
+    async def wait_for_all() -> None:
+        await asyncio.gather(*(wait_until(0.1 + 0.2, turns) for turns in range(4)))
+
+    thread.run(lambda: clock.sleep(0.3))
+    thread.run(wait_for_all)
+    assert 0.0 < max(sleeps) < 1e-15
+    assert len(sleeps) == 4

@@ -95,6 +95,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """As of any loop; of two timers for one instant the one that was set first runs first."""
+        if 0.0 < when - self._now < _SAME_INSTANT_SECONDS:
+            # It would run without time going on, and who waits for a moment that sums of floats missed would for ever.
+            when = self._now + _SAME_INSTANT_SECONDS
         self._timers = (self._timers + 1) % _TURNS
         # Less than the loop's resolution: they still run in one round.
         return super().call_at(when + self._timers * _TURN_SECONDS, callback, *args, context=context)
