@@ -9,20 +9,17 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
+from keelback.testing.convergence_trees import FORGIVEN, Deleters, Tree, has_ended, is_ready, of, owner_uid
 from keelback.testing.convergence_work import GUARDED_MINIMUM, LIMITED_PODS
+from keelback.testing.convergence_workloads import Updates, miscounted
 from keelback.testing.faults import Asked
 from keelback.testing.recording import Recording, Write, replayed
 
-Tree = dict[str, Any]
-
 _GARBAGE_COLLECTOR: Final = "kube-controller-manager/generic-garbage-collector"
-_AROUND: Final = timedelta(seconds=1)
-_FORGIVEN: Final = timedelta(seconds=120)
 _NEVER: Final = "9999"
-_ENDED: Final = ("Succeeded", "Failed")
 
 
 def broken_on_the_way(recording: Recording) -> list[str]:
@@ -31,12 +28,13 @@ def broken_on_the_way(recording: Recording) -> list[str]:
     counts = _Counts()
     evictions = _Evictions(recording.asked)
     collected = _Collected(recording.asked)
+    updates = Updates(recording.asked)
     broken: list[str] = []
     for write, held in replayed(recording.writes):
         broken += _two_controllers(write)
         broken += _over_quota(write, held)
         broken += _claimed_twice(write)
-        for rule in (surges, counts, evictions, collected):
+        for rule in (surges, counts, evictions, collected, updates):
             broken += rule.look(write, held)
     return list(dict.fromkeys(broken))
 
@@ -58,21 +56,14 @@ def broken_at_rest(held: Mapping[str, Tree]) -> list[str]:
             broken.append(f"{name} does not go: {tree['metadata'].get('finalizers')}")
         if name.startswith("pods/") and tree["metadata"].get("finalizers"):
             broken.append(f"{name} was never counted")
-    for job in _of(held, "jobs"):
+    for job in of(held, "jobs"):
         broken += _miscounted(job)
+    broken += miscounted(held)
     broken += _slices_not_of_pods(held)
     broken += _quotas_not_of_pods(held)
     broken += _budgets_not_of_pods(held)
     broken += _claims_unbound(held)
     return broken
-
-
-def is_ready(pod: Tree) -> bool:
-    """Whether a pod is Ready and nobody has asked for its deletion."""
-    conditions = pod.get("status", {}).get("conditions", ())
-    return not pod["metadata"].get("deletionTimestamp") and any(
-        one["type"] == "Ready" and one["status"] == "True" for one in conditions
-    )
 
 
 # At every moment.
@@ -94,7 +85,7 @@ def _over_quota(write: Write, held: Mapping[str, Tree]) -> Iterator[str]:
         key
         for key, pod in held.items()
         if key.startswith("/registry/pods/limited/")
-        and pod.get("status", {}).get("phase") not in _ENDED
+        and not has_ended(pod)
         and pod["metadata"].get("deletionTimestamp", _NEVER) > write.at.strftime("%Y-%m-%dT%H:%M:%SZ")
     ]
     if len(counted) > LIMITED_PODS:
@@ -138,7 +129,7 @@ class _Surges:
             return
         observed = deployment.get("status", {}).get("observedGeneration", 0)
         specs = [spec for number, spec in self._specs[owner].items() if number >= observed]
-        sets = [one for one in _of(held, "replicasets") if _owner_uid(one) == owner]
+        sets = [one for one in of(held, "replicasets") if owner_uid(one) == owner]
         total = sum(one["spec"]["replicas"] for one in sets)
         if after["spec"]["replicas"] > was:
             allowed = max(spec["replicas"] + _part(spec, "maxSurge", up=True) for spec in specs)
@@ -153,7 +144,7 @@ class _Surges:
         left = before = 0
         for one in sets:
             uid = one["metadata"]["uid"]
-            known = [number for at, number in self._available[uid] if write.at - at <= _FORGIVEN]
+            known = [number for at, number in self._available[uid] if write.at - at <= FORGIVEN]
             available = max(known or [one.get("status", {}).get("availableReplicas", 0)])
             left += min(available, one["spec"]["replicas"])
             before += min(available, was if uid == write.after["metadata"]["uid"] else one["spec"]["replicas"])
@@ -174,9 +165,9 @@ class _Counts:
             assert pod is not None
             phase, uid = pod.get("status", {}).get("phase"), pod["metadata"]["uid"]
             if phase == "Succeeded":
-                self._succeeded[_owner_uid(pod)].add(uid)
+                self._succeeded[owner_uid(pod)].add(uid)
             if phase == "Failed" or write.is_deletion or write.after is None:
-                self._gone[_owner_uid(pod)].add(uid)
+                self._gone[owner_uid(pod)].add(uid)
         if write.resource != "jobs" or write.after is None:
             return
         status, uid = write.after.get("status", {}), write.after["metadata"]["uid"]
@@ -217,17 +208,14 @@ class _Evictions:
 
     def _was_ready(self, pod: Tree, at: datetime) -> bool:
         last = self._ready.get(pod["metadata"]["uid"])
-        return is_ready(pod) or (last is not None and at - last <= _FORGIVEN)
+        return is_ready(pod) or (last is not None and at - last <= FORGIVEN)
 
 
 class _Collected:
     """The garbage collector takes nothing whose owner is there and stays."""
 
     def __init__(self, asked: Iterable[Asked]) -> None:
-        self._deletes: dict[str, list[Asked]] = defaultdict(list)
-        for one in asked:
-            if one.verb in ("delete", "deletecollection") and one.status < 300:
-                self._deletes[one.name].append(one)
+        self._deleters = Deleters(asked)
         self._live: Counter[str] = Counter()
 
     def look(self, write: Write, _: Mapping[str, Tree]) -> Iterator[str]:
@@ -238,9 +226,7 @@ class _Collected:
             return
         references = write.before["metadata"].get("ownerReferences", ())
         staying = [one for one in references if self._live[one["uid"]] > 0]
-        name = write.key.rpartition("/")[2]
-        by = {one.client for one in self._deletes[name] if abs(one.at - write.at) <= _AROUND}
-        if staying and by == {_GARBAGE_COLLECTOR}:
+        if staying and self._deleters.of(write) == {_GARBAGE_COLLECTOR}:
             yield f"{write.key} was collected though {staying[0]['kind']} {staying[0]['name']} is there"
 
 
@@ -264,15 +250,15 @@ def _slices_not_of_pods(held: Mapping[str, Tree]) -> Iterator[str]:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
         wanted = Counter(
             (pod["status"]["podIP"], is_ready(pod))
-            for pod in _of(held, "pods")
+            for pod in of(held, "pods")
             if pod["metadata"]["namespace"] == namespace
             and service["spec"]["selector"].items() <= pod["metadata"].get("labels", {}).items()
             and pod.get("status", {}).get("podIP")
-            and pod["status"]["phase"] not in _ENDED
+            and not has_ended(pod)
         )
         found = Counter(
             (address, endpoint["conditions"]["ready"])
-            for one in _of(held, "endpointslices")
+            for one in of(held, "endpointslices")
             if one["metadata"]["namespace"] == namespace
             and one["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
             for endpoint in one.get("endpoints") or ()
@@ -283,20 +269,20 @@ def _slices_not_of_pods(held: Mapping[str, Tree]) -> Iterator[str]:
 
 
 def _quotas_not_of_pods(held: Mapping[str, Tree]) -> Iterator[str]:
-    for quota in _of(held, "resourcequotas"):
+    for quota in of(held, "resourcequotas"):
         namespace = quota["metadata"]["namespace"]
-        pods = [one for one in _of(held, "pods") if one["metadata"]["namespace"] == namespace]
-        jobs = sum(one["metadata"]["namespace"] == namespace for one in _of(held, "jobs"))
-        counted = sum(one.get("status", {}).get("phase") not in _ENDED for one in pods)
+        pods = [one for one in of(held, "pods") if one["metadata"]["namespace"] == namespace]
+        jobs = sum(one["metadata"]["namespace"] == namespace for one in of(held, "jobs"))
+        counted = sum(not has_ended(one) for one in pods)
         used = quota.get("status", {}).get("used", {})
         if used != {"pods": str(counted), "count/jobs.batch": str(jobs)}:
             yield f"a quota says {used} where there are {counted} pods and {jobs} jobs"
 
 
 def _budgets_not_of_pods(held: Mapping[str, Tree]) -> Iterator[str]:
-    for budget in _of(held, "poddisruptionbudgets"):
+    for budget in of(held, "poddisruptionbudgets"):
         labels = budget["spec"]["selector"]["matchLabels"].items()
-        pods = [one for one in _of(held, "pods") if labels <= one["metadata"].get("labels", {}).items()]
+        pods = [one for one in of(held, "pods") if labels <= one["metadata"].get("labels", {}).items()]
         healthy, status = sum(map(is_ready, pods)), budget.get("status", {})
         if status.get("currentHealthy", 0) != healthy or status.get("disruptedPods"):
             yield f"poddisruptionbudgets/{budget['metadata']['name']} says {status} where {healthy} are healthy"
@@ -307,7 +293,7 @@ def _budgets_not_of_pods(held: Mapping[str, Tree]) -> Iterator[str]:
 
 def _claims_unbound(held: Mapping[str, Tree]) -> Iterator[str]:
     """Claims and volumes are bound in pairs, and the claims of pods are bound."""
-    for claim in _of(held, "persistentvolumeclaims"):
+    for claim in of(held, "persistentvolumeclaims"):
         name, phase = claim["metadata"]["name"], claim.get("status", {}).get("phase")
         volume = held.get(f"/registry/persistentvolumes/{claim['spec'].get('volumeName', '')}")
         if phase != "Bound" or volume is None:
@@ -328,20 +314,10 @@ def _part(spec: Tree, name: str, *, up: bool) -> int:
     return math.ceil(share) if up else math.floor(share)
 
 
-def _of(held: Mapping[str, Tree], resource: str) -> list[Tree]:
-    prefix = f"/registry/{resource}/"
-    return [tree for key, tree in held.items() if key.startswith(prefix)]
-
-
 def _guarded(held: Mapping[str, Tree]) -> list[Tree]:
     return [tree for key, tree in held.items() if key.startswith("/registry/pods/default/guarded-")]
 
 
-def _owner_uid(tree: Tree) -> str:
-    references = tree["metadata"].get("ownerReferences", ())
-    return next((str(one["uid"]) for one in references if one.get("controller")), "")
-
-
 def _controller(tree: Tree, held: Mapping[str, Tree]) -> tuple[str, Tree | None]:
-    uid = _owner_uid(tree)
-    return uid, next((one for one in _of(held, "deployments") if one["metadata"]["uid"] == uid), None)
+    uid = owner_uid(tree)
+    return uid, next((one for one in of(held, "deployments") if one["metadata"]["uid"] == uid), None)

@@ -138,15 +138,18 @@ class Faults:
             asked = self._asked(request)
             self._reach(asked)
             response = await self._answer(handler, request, asked, spares=spares)
-            if isinstance(response, Response | StreamingResponse):
-                asked.status = response.status
-            if asked.verb != "watch" and asked.resource != "leases":
-                self.requests.append(asked)
-                if self.witness is not None:
-                    self.witness(asked)
+            self._remember(asked, response)
             return response
 
         return handle
+
+    def _remember(self, asked: Asked, response: AnyResponse) -> None:
+        if isinstance(response, Response | StreamingResponse):
+            asked.status = response.status
+        if asked.verb != "watch" and asked.resource != "leases":
+            self.requests.append(asked)
+            if self.witness is not None:
+                self.witness(asked)
 
     def _reach(self, asked: Asked) -> None:
         if self.is_down or asked.client in self.cut_off:
@@ -165,6 +168,7 @@ class Faults:
                 return _failure(fault)
         response = await handler()(request)
         if any(fault.lost for fault in spoiling):
+            self._remember(asked, response)  # it has been carried out
             raise ConnectionResetError("the answer was lost, by a fault of the test")
         if isinstance(response, StreamingResponse) and asked.verb == "watch":
             return self._droppable(response, asked)

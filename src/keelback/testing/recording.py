@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
 
 from keelback.concurrency.clock import Clock
 from keelback.storage.protocol import Store
@@ -46,20 +47,25 @@ class Recording:
     clock: Clock
     writes: list[Write] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    _held: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
 
     async def follow(self, store: Store) -> None:
         """Take down what the store holds, then every change, until it closes."""
         held = await store.range("")
         for kv in held.kvs:
-            self._take(kv.key, None, kv.value)
+            self._take(kv.key, kv.value)
         async for batch in store.watch("", held.revision + 1):
             for event in batch.events:
-                before = None if event.prev is None else event.prev.value
-                self._take(event.kv.key, before, None if event.type == "delete" else event.kv.value)
+                self._take(event.kv.key, None if event.type == "delete" else event.kv.value)
 
-    def _take(self, key: str, before: bytes | None, after: bytes | None) -> None:
-        if not key.startswith(_LEFT_OUT):
-            self.writes.append(Write(self.clock.now(), key, _tree(before), _tree(after)))
+    def _take(self, key: str, value: bytes | None) -> None:
+        if key.startswith(_LEFT_OUT):
+            return
+        before = self._held.pop(key, None)
+        after = None if value is None else msgspec.json.decode(value)
+        if after is not None:
+            self._held[key] = after
+        self.writes.append(Write(self.clock.now(), key, before, after))
 
 
 def replayed(writes: list[Write]) -> Iterator[tuple[Write, dict[str, dict[str, Any]]]]:
@@ -71,8 +77,3 @@ def replayed(writes: list[Write]) -> Iterator[tuple[Write, dict[str, dict[str, A
         else:
             held[write.key] = write.after
         yield write, held
-
-
-def _tree(value: bytes | None) -> dict[str, Any] | None:
-    tree: dict[str, Any] | None = None if value is None else json.loads(value)
-    return tree
