@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -305,9 +305,11 @@ class ServedWorld:
 
 
 @asynccontextmanager
-async def serve(clock: Clock | None = None, *versions: tuple[str, str]) -> AsyncIterator[ServedWorld]:
+async def serve(
+    clock: Clock | None = None, *versions: tuple[str, str], gates: Mapping[str, bool] | None = None
+) -> AsyncIterator[ServedWorld]:
     clock = clock or SystemClock()
-    async with api_server(clock, optional_versions=versions) as server:
+    async with api_server(clock, optional_versions=versions, feature_gates=gates) as server:
         yield ServedWorld(server, clock)
 
 

@@ -113,7 +113,17 @@ _RULES: Mapping[str, tuple[PolicyRule, ...]] = {
         rule(READ, _RESOURCE, "resourceslices"),
         rule(READ, _RESOURCE, "deviceclasses"),
         rule(READ, _RESOURCE, "devicetaintrules"),
+        rule("patch", _RESOURCE, "devicetaintrules/status"),
         EVENTS,
+    ),
+    "resourcepoolstatusrequest-controller": (
+        rule("get list watch delete", _RESOURCE, "resourcepoolstatusrequests"),
+        rule("update", _RESOURCE, "resourcepoolstatusrequests/status"),
+        rule(READ, _RESOURCE, "resourceslices resourceclaims devicetaintrules"),
+    ),
+    "podgroup-protection-controller": (
+        rule("get list watch update", "scheduling.k8s.io", "podgroups"),
+        rule(READ, "core", "pods"),
     ),
     "generic-garbage-collector": (
         rule("get list watch patch update delete", "*", "*"),

@@ -15,6 +15,7 @@ from keelback.controllers.config import Config
 from keelback.controllers.cronjobs import CronJobReconciler
 from keelback.controllers.daemonsets import DaemonSetReconciler
 from keelback.controllers.deployments import DeploymentReconciler
+from keelback.controllers.device_taint_rules import DeviceTaintRuleReconciler
 from keelback.controllers.device_taints import DeviceTaintEvictionReconciler
 from keelback.controllers.disruptions import DisruptionReconciler
 from keelback.controllers.endpoints import EndpointsReconciler
@@ -31,10 +32,12 @@ from keelback.controllers.node_ipam import NodeIPAMReconciler
 from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
 from keelback.controllers.persistent_volumes import ClaimBindingReconciler, VolumePhaseReconciler
 from keelback.controllers.pod_garbage_collector import PodGarbageCollector
+from keelback.controllers.pod_group_protection import PodGroupProtectionReconciler
 from keelback.controllers.podcertificaterequests import PodCertificateRequestCleaner
 from keelback.controllers.replicasets import ReplicaSetReconciler
 from keelback.controllers.replicationcontrollers import ReplicationControllerReconciler
 from keelback.controllers.resource_claims import ClaimUseReconciler, PodClaimsReconciler
+from keelback.controllers.resource_pool_status_requests import ResourcePoolStatusRequestReconciler
 from keelback.controllers.resourcequotas import ResourceQuotaReconciler
 from keelback.controllers.root_ca import RootCAReconciler
 from keelback.controllers.serviceaccount_tokens import ServiceAccountTokenReconciler
@@ -44,6 +47,7 @@ from keelback.controllers.statefulsets import StatefulSetReconciler
 from keelback.controllers.storage_version_migrator import StorageVersionMigrationReconciler
 from keelback.controllers.storage_versions import StorageVersionReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
+from keelback.controllers.tainted_devices import RULES
 from keelback.controllers.trust_bundles import TrustBundlePublisher
 from keelback.controllers.ttl import TTLReconciler
 from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
@@ -58,7 +62,9 @@ from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Reconciler
 from keelback.reconcile.routine import Routine
 
-Made: TypeAlias = Reconciler[Any] | Routine | None
+One: TypeAlias = Reconciler[Any] | Routine | None
+Made: TypeAlias = One | tuple[One, ...]
+"""What an entry makes: several where they share what only they know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,13 @@ def _horizontal_pod_autoscaler(context: Context, config: Config) -> Any:
     return HorizontalPodAutoscalerReconciler(context, settings)
 
 
+def _device_taint_eviction(context: Context, config: Config) -> Any:
+    if RULES not in config.served:
+        return DeviceTaintEvictionReconciler(context)
+    eviction = DeviceTaintEvictionReconciler(context, has_rules=True)
+    return eviction, DeviceTaintRuleReconciler(context, eviction.evicted)
+
+
 def _node_lifecycle(context: Context, config: Config) -> Any:
     return NodeLifecycleReconciler(context, config)
 
@@ -181,11 +194,16 @@ BUILTIN: tuple[Entry, ...] = (
     # One controller upstream, two kinds here.
     _plain(PodClaimsReconciler, 10, needs="resource.k8s.io/v1"),
     _plain(ClaimUseReconciler, 10, needs="resource.k8s.io/v1"),
-    _plain(DeviceTaintEvictionReconciler, 8, needs="resource.k8s.io/v1"),
+    _configured(DeviceTaintEvictionReconciler, _device_taint_eviction, 8, needs="resource.k8s.io/v1"),
+    _plain(ResourcePoolStatusRequestReconciler, 1, needs="resource.k8s.io/v1alpha3/resourcepoolstatusrequests"),
+    _plain(PodGroupProtectionReconciler, 1, needs="scheduling.k8s.io/v1alpha2/podgroups"),
     _plain(PodCertificateRequestCleaner, 1, needs="certificates.k8s.io/v1beta1"),
     _configured(TrustBundlePublisher, _trust_bundles, needs="certificates.k8s.io/v1beta1"),
     _plain(StorageVersionReconciler, 1, needs="internal.apiserver.k8s.io/v1alpha1"),
     _plain(StorageVersionMigrationReconciler, 1, needs="storagemigration.k8s.io/v1beta1"),
 )
+
+OPTIONAL = (RULES,)
+"""What some controllers make use of where the server has it, though they work without."""
 
 OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller"})

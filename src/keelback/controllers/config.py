@@ -33,6 +33,8 @@ class Config:
     controllers: tuple[str, ...] = ("*",)
     workers: Mapping[str, int] = field(default_factory=dict)
     """How many objects a controller works on at once, by its name; upstream's `--concurrent-*-syncs`."""
+    served: frozenset[str] = frozenset()
+    """What the server has of the resources that some controllers cannot do without: the manager asks for it."""
     host: str = ""
     leader_elect: bool = False
     identity: str = "keelback-controller-manager"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -15,7 +16,7 @@ from keelback.component import logs
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.controllers import names
-from keelback.controllers.builtin import BUILTIN, OFF_BY_DEFAULT, Entry, Made
+from keelback.controllers.builtin import BUILTIN, OFF_BY_DEFAULT, OPTIONAL, Entry, One
 from keelback.controllers.config import Config
 from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.context import Context
@@ -92,15 +93,17 @@ async def _run(
 ) -> None:
     own = client_for(COMPONENT)
     caches = SharedCaches(own, clock, chance)
-    made: list[tuple[Entry, Made]] = []
+    made: list[tuple[Entry, One]] = []
     enabled = [entry for entry in entries if is_enabled(entry.name, config.controllers)]
     # In the same order in each process: chance is the only thing that makes two of them differ.
-    served = {needed: await _is_served(own, needed) for needed in sorted({entry.needs for entry in enabled})}
+    needs = sorted({*OPTIONAL, *(entry.needs for entry in enabled)})
+    config = replace(config, served=frozenset([needed for needed in needs if await _is_served(own, needed)]))
     for entry in enabled:
-        if served[entry.needs]:
+        if entry.needs in config.served:
             client = client_for(entry.role)
             events = EventRecorder(client, entry.component, config.host, clock)
-            made.append((entry, entry.make(Context(Writer(client), caches, events, clock, chance), config)))
+            result = entry.make(Context(Writer(client), caches, events, clock, chance), config)
+            made += [(entry, one) for one in (result if isinstance(result, tuple) else (result,))]
     async with asyncio.TaskGroup() as tasks:
         for entry, controller in made:
             if controller is None:

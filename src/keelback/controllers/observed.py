@@ -25,6 +25,7 @@ from keelback.api.core_v1 import (
     PodIP,
     PodResourceClaim,
     PodResourceClaimStatus,
+    PodSchedulingGroup,
     Secret,
     Taint,
     Toleration,
@@ -62,6 +63,7 @@ class PodSpecView(Value):
     init_containers: tuple[ContainerView, ...] = ()
     volumes: tuple[VolumeView, ...] = ()
     resource_claims: tuple[PodResourceClaim, ...] = ()
+    scheduling_group: PodSchedulingGroup | None = None
 
 
 class ContainerStatusView(Value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from keelback.api import resource_v1, resource_v1beta1
@@ -17,6 +18,7 @@ from keelback.apimachinery.errors import FieldError, invalid, not_supported, req
 from keelback.registry import (
     admissionpolicies,
     admissionpolicybindings,
+    device_taint_times,
     deviceclasses,
     ipaddresses,
     resource_claims,
@@ -170,6 +172,12 @@ class DeviceTaintRuleStrategy(Strategy[DeviceTaintRule]):
     kind = DeviceTaintRule
     answers_deleted_object = True
     subresources = ("status",)
+
+    def prepare_for_create(self, new: DeviceTaintRule) -> DeviceTaintRule:
+        return device_taint_times.of_rule(super().prepare_for_create(new), new.metadata.creation_timestamp)
+
+    def with_times(self, new: DeviceTaintRule, old: DeviceTaintRule, now: datetime) -> DeviceTaintRule:
+        return device_taint_times.of_rule(new, now)
 
     def validate(self, new: DeviceTaintRule) -> Iterator[FieldError]:
         taint = new.spec.taint

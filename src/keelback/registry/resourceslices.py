@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from keelback.api.resource_v1 import CounterSet, Device, ResourcePool, ResourceSlice, ResourceSliceSpec
 from keelback.apimachinery import names
 from keelback.apimachinery.errors import FieldError, invalid, required
-from keelback.registry import device_rules, offered_devices
+from keelback.registry import device_rules, device_taint_times, offered_devices
 from keelback.registry.placement import validate_node_selector
 from keelback.registry.strategy import AGE, Strategy
 from keelback.registry.volume_sources import validate_driver
@@ -28,6 +29,12 @@ class ResourceSliceStrategy(Strategy[ResourceSlice]):
         text("Pool", lambda one: one.spec.pool.name),
         AGE,
     )
+
+    def prepare_for_create(self, new: ResourceSlice) -> ResourceSlice:
+        return device_taint_times.of_slice(super().prepare_for_create(new), new.metadata.creation_timestamp)
+
+    def with_times(self, new: ResourceSlice, old: ResourceSlice, now: datetime) -> ResourceSlice:
+        return device_taint_times.of_slice(new, now)
 
     def validate(self, new: ResourceSlice) -> Iterator[FieldError]:
         yield from _spec(new.spec, None)
