@@ -23,6 +23,7 @@ from keelback.concurrency.clock import SystemClock
 from keelback.controllers import manager
 from keelback.controllers.builtin import BUILTIN
 from keelback.controllers.config import Config
+from keelback.testing.cluster import Cluster
 
 LABELS = {"app": "web"}
 
@@ -69,6 +70,21 @@ async def bind_a_claim(cluster: Any) -> None:
 
 def ranges(cluster: Any) -> set[str]:
     return {node["spec"].get("podCIDR") for node in cluster.all("nodes")}
+
+
+def test_an_api_server_that_does_not_answer_is_asked_ever_more_rarely_and_work_goes_on_when_it_does() -> None:
+    template = {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "c", "image": "one"}]}}
+    spec = {"replicas": 2, "selector": {"matchLabels": LABELS}, "template": template}
+    with Cluster(nodes=1, heartbeat_seconds=60) as cluster:
+        with cluster.inject(client="kube-controller-manager", status=503) as fault:
+            cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec})
+            cluster.drop_watches(client="kube-controller-manager")
+            cluster.advance(minutes=2)
+            before = fault.hits
+            cluster.advance(minutes=5)
+            # Some fifty kinds are watched, and each is asked for again within half a minute.
+            assert 0 < fault.hits - before < 3 * 5 * 60
+        cluster.wait("deployment/web", "Available", timeout=60)
 
 
 def test_each_controller_is_described_in_the_docs() -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from keelback.client import Client, InProcessTransport
 from keelback.component.http import Request, Response
+from keelback.concurrency.clock import Clock
 from keelback.reconcile.leader_election import LeaderElector, LostLeadership
 from keelback.testing.clock import HandClock
+from keelback.testing.virtual_time import LoopClock, LoopThread
 
 
 class OneLease:
@@ -19,12 +22,17 @@ class OneLease:
         self.lease: dict[str, dict[str, object]] | None = None
         self.version = 0
         self.cut_off: set[str] = set()
+        self.latency: Callable[[], float] = lambda: 0.0
+        """How long a request takes to get there, and its answer back."""
 
     def client(self, name: str) -> Client:
         async def handle(request: Request) -> Response:
             if name in self.cut_off:
                 raise OSError("cut off")
-            return self._answer(request)
+            await asyncio.sleep(self.latency())
+            answer = self._answer(request)
+            await asyncio.sleep(self.latency())
+            return answer
 
         return Client(InProcessTransport(handle))
 
@@ -46,7 +54,7 @@ def _response(body: object, status: int) -> Response:
 
 
 class Candidate:
-    def __init__(self, name: str, server: OneLease, clock: HandClock, leaders: set[str]) -> None:
+    def __init__(self, name: str, server: OneLease, clock: Clock, leaders: set[str]) -> None:
         self.elector = LeaderElector(server.client(name), "kcm", name, clock, random.Random(name))
         self.name = name
         self.leaders = leaders
@@ -97,3 +105,32 @@ def test_whoever_steps_down_lets_the_next_in_at_once() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_never_lead_at_once_however_slow_the_server_is(seed: int) -> None:
+    chance, thread = random.Random(seed), LoopThread()
+    clock, server, leaders, led = LoopClock(thread.loop), OneLease(), set[str](), list[str]()
+    server.latency = lambda: chance.choice((0.0, 0.0, 0.1, 1.0, 4.0, 9.0))
+
+    async def candidate(name: str) -> None:
+        while True:
+            one = Candidate(name, server, clock, leaders)
+            try:
+                await one.elector.run(one.lead)
+            except LostLeadership:
+                led.append(name)
+
+    async def play() -> None:
+        running = [asyncio.create_task(candidate(name)) for name in "abc"]
+        await asyncio.wait(running, timeout=1800.0)
+        for one in running:
+            one.cancel()
+        ends = await asyncio.gather(*running, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+
+    try:
+        thread.run(play)
+    finally:
+        thread.close()
+    assert led

@@ -38,10 +38,11 @@ class LeaderElector:
     renew_deadline_seconds: float = 10.0
     retry_period_seconds: float = 2.0
     _seen: tuple[str, float] = field(default=("", 0.0), init=False)
+    _asked: float = field(default=0.0, init=False)
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then `lead` while renewing it. Raises LostLeadership when it cannot be renewed."""
-        while not await self._try():
+        while not await self._try(self.renew_deadline_seconds):
             await self.clock.sleep(self.retry_period_seconds * (1 + self.chance.random() * _JITTER))
         _log.info("Successfully acquired lease", lease=f"{self.namespace}/{self.name}", identity=self.identity)
         lost: BaseException | None = None
@@ -59,22 +60,26 @@ class LeaderElector:
             raise lost
 
     async def _renew(self) -> None:
-        renewed = self.clock.monotonic()
         while True:
+            # Others count from when the lease was written, which was after we asked: so do we, however late the answer.
+            deadline = self._asked + self.renew_deadline_seconds
             await self.clock.sleep(self.retry_period_seconds)
-            if await self._try():
-                renewed = self.clock.monotonic()
-            elif self.clock.monotonic() - renewed > self.renew_deadline_seconds:
+            left = deadline - self.clock.monotonic()
+            if left <= 0 or not await self._try(left) and self.clock.monotonic() >= deadline:
                 raise LostLeadership(f"failed to renew the lease {self.namespace}/{self.name}")
 
-    async def _try(self) -> bool:
-        """Take or renew the lease if nobody else holds it; whether it is ours now."""
+    async def _try(self, seconds: float) -> bool:
+        """Take or renew the lease if nobody else holds it; whether it is ours now. Not known in time is no."""
+        asked = self.clock.monotonic()
         try:
-            async with asyncio.timeout(self.renew_deadline_seconds):
-                return await self._take()
+            async with asyncio.timeout(seconds):
+                is_ours = await self._take()
         except (errors.StatusError, OSError, TimeoutError) as error:
             _log.debug("Failed to acquire lease", lease=f"{self.namespace}/{self.name}", error=error)
             return False
+        if is_ours:
+            self._asked = asked
+        return is_ours
 
     async def _take(self) -> bool:
         now = micro_time(self.clock.now())
