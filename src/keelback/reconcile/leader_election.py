@@ -65,7 +65,7 @@ class LeaderElector:
             deadline = self._asked + self.renew_deadline_seconds
             await self.clock.sleep(self.retry_period_seconds)
             left = deadline - self.clock.monotonic()
-            if left <= 0 or not await self._try(left) and self.clock.monotonic() >= deadline:
+            if left <= 0 or (not await self._try(left) and self.clock.monotonic() >= deadline):
                 raise LostLeadership(f"failed to renew the lease {self.namespace}/{self.name}")
 
     async def _try(self, seconds: float) -> bool:
