@@ -40,6 +40,7 @@ from keelback.controllers.resource_claims import ClaimUseReconciler, PodClaimsRe
 from keelback.controllers.resource_pool_status_requests import ResourcePoolStatusRequestReconciler
 from keelback.controllers.resourcequotas import ResourceQuotaReconciler
 from keelback.controllers.root_ca import RootCAReconciler
+from keelback.controllers.selinux_warnings import SELinuxWarningReconciler
 from keelback.controllers.serviceaccount_tokens import ServiceAccountTokenReconciler
 from keelback.controllers.serviceaccounts import ServiceAccountReconciler
 from keelback.controllers.servicecidrs import ServiceCIDRReconciler
@@ -196,6 +197,8 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(ClaimUseReconciler, 10, needs="resource.k8s.io/v1"),
     _configured(DeviceTaintEvictionReconciler, _device_taint_eviction, 8, needs="resource.k8s.io/v1"),
     _plain(ResourcePoolStatusRequestReconciler, 1, needs="resource.k8s.io/v1alpha3/resourcepoolstatusrequests"),
+    # One worker: it compares pods with what it remembers of others.
+    _plain(SELinuxWarningReconciler, 1),
     _plain(PodGroupProtectionReconciler, 1, needs="scheduling.k8s.io/v1alpha2/podgroups"),
     _plain(PodCertificateRequestCleaner, 1, needs="certificates.k8s.io/v1beta1"),
     _configured(TrustBundlePublisher, _trust_bundles, needs="certificates.k8s.io/v1beta1"),
@@ -206,4 +209,4 @@ BUILTIN: tuple[Entry, ...] = (
 OPTIONAL = (RULES,)
 """What some controllers make use of where the server has it, though they work without."""
 
-OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller"})
+OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "selinux-warning-controller", "token-cleaner-controller"})

@@ -20,6 +20,7 @@ from keelback.controllers.builtin import BUILTIN, OFF_BY_DEFAULT, OPTIONAL, Entr
 from keelback.controllers.config import Config
 from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import ControllerMetrics
 from keelback.reconcile.leader_election import LeaderElector
 from keelback.reconcile.loop import Controller
 from keelback.reconcile.queue_metrics import QueueMetrics
@@ -61,10 +62,11 @@ async def run(
     Raises LostLeadership where `leader_elect` is set and another process took over.
     """
     of = _one_for_all(client_for) if isinstance(client_for, Client) else client_for
-    metrics = QueueMetrics(registry or Registry())
+    registry = registry or Registry()
+    metrics, own = QueueMetrics(registry), ControllerMetrics(registry)
 
     async def lead() -> None:
-        await _run(of, config, clock, chance, metrics, entries)
+        await _run(of, config, clock, chance, metrics, own, entries)
 
     await _elected(of, config, clock, chance, lead)
 
@@ -89,6 +91,7 @@ async def _run(
     clock: Clock,
     chance: random.Random,
     metrics: QueueMetrics,
+    controller_metrics: ControllerMetrics,
     entries: Sequence[Entry],
 ) -> None:
     own = client_for(COMPONENT)
@@ -102,7 +105,7 @@ async def _run(
         if entry.needs in config.served:
             client = client_for(entry.role)
             events = EventRecorder(client, entry.component, config.host, clock)
-            result = entry.make(Context(Writer(client), caches, events, clock, chance), config)
+            result = entry.make(Context(Writer(client), caches, events, clock, chance, controller_metrics), config)
             made += [(entry, one) for one in (result if isinstance(result, tuple) else (result,))]
     async with asyncio.TaskGroup() as tasks:
         for entry, controller in made:

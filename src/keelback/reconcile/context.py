@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from keelback.apimachinery.meta import Object
 from keelback.concurrency.clock import Clock
 from keelback.reconcile.caches import SharedCaches
+from keelback.reconcile.controller_metrics import ControllerMetrics
 from keelback.reconcile.writer import Writer
 
 
@@ -28,6 +29,7 @@ class Context:
     events: Events
     clock: Clock
     chance: random.Random
+    metrics: ControllerMetrics = field(default_factory=ControllerMetrics)
 
     def now(self) -> datetime:
         """The time as objects carry it: whole seconds, so that what was written reads back the same."""
