@@ -35,3 +35,12 @@ def test_garbage_is_still_collected_but_less_often() -> None:
     event_loop.tune_garbage_collection()
     assert gc.get_threshold()[0] > before
     assert gc.isenabled()
+
+
+def test_what_is_taken_in_is_not_looked_through() -> None:
+    gc.unfreeze()
+    with event_loop.taking_in():
+        assert not gc.isenabled()
+        held = [[number] for number in range(10)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= len(held)

@@ -52,6 +52,42 @@ def test_an_empty_store_is_at_the_first_revision(open_store: Open) -> None:
     with_store(open_store, test)
 
 
+def test_pages_are_all_of_one_revision(open_store: Open) -> None:
+    async def test(store: Store) -> None:
+        assert [(list(kvs), revision) async for kvs, revision in store.pages("/p/")] == [([], FIRST_REVISION)]
+        await asyncio.gather(*(store.put(f"/p/{number:04}", b"%d" % number) for number in range(1_100)))
+        await store.put("/q", b"")
+        await store.delete("/p/0007")
+        whole = await store.range("/p/")
+        read: list[KeyValue] = []
+        async for kvs, revision in store.pages("/p/"):
+            assert len(kvs) < 1_099
+            assert revision == whole.revision
+            read += kvs
+            await store.put("/p/1098", b"later")
+            await store.put("/p/9999", b"later")
+        assert read == list(whole.kvs)
+
+    with_store(open_store, test)
+
+
+def test_pages_that_a_compaction_overtakes_are_right_or_end(open_store: Open) -> None:
+    async def test(store: Store) -> None:
+        value = b"x" * 2_000
+        await asyncio.gather(*(store.put(f"/p/{number:04}", value) for number in range(1_100)))
+        read: list[KeyValue] = []
+        try:
+            async for page in store.pages("/p/"):
+                read += page.kvs
+                await asyncio.gather(*(store.put(f"/p/{number:04}", value + b"y") for number in range(1_100)))
+                await store.compact(await store.current_revision())
+        except Compacted:
+            assert 0 < len(read) < 1_100
+        assert {kv.value for kv in read} == {value}
+
+    with_store(open_store, test)
+
+
 def test_every_write_raises_the_revision_by_one(open_store: Open) -> None:
     async def test(store: Store) -> None:
         assert await store.put("/a", b"1") == 2

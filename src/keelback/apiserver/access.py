@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keelback.api import rbac_v1, resource_v1, storage_v1
-from keelback.api.core_v1 import PersistentVolume, Pod
+from keelback.api.core_v1 import PersistentVolume
 from keelback.apimachinery.configuration_files import ConfigurationError
 from keelback.apimachinery.meta import Object
 from keelback.apiserver.cache_follower import CacheFollower
@@ -25,7 +25,7 @@ from keelback.auth.authorizers import AuthorizationSettings, Authorizers, RuleSo
 from keelback.auth.certificates import CertificateAuthenticator
 from keelback.auth.configuration_reload import ConfigurationReload, ReloadMetrics
 from keelback.auth.jwt import VerifyingKey
-from keelback.auth.node_graph import NodeGraph
+from keelback.auth.node_graph import NodeGraph, ReferringPod
 from keelback.auth.oidc import JWTAuthenticators
 from keelback.auth.rbac import Policy
 from keelback.auth.request_header import RequestHeaderAuthenticator
@@ -194,7 +194,7 @@ class Authorization:
         roles = (rbac_v1.ClusterRole, rbac_v1.ClusterRoleBinding, rbac_v1.Role, rbac_v1.RoleBinding)
         kinds: Sequence[tuple[type[Object], Callable[[Any], None], Callable[[str, str], None]]] = (
             *((kind, policy.put, functools.partial(policy.forget, kind)) for kind in roles),
-            (Pod, graph.put_pod, graph.remove_pod),
+            (ReferringPod, graph.put_pod, graph.remove_pod),
             (PersistentVolume, graph.put_persistent_volume, lambda _, name: graph.remove_persistent_volume(name)),
             (
                 storage_v1.VolumeAttachment,

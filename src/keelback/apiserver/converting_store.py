@@ -18,7 +18,7 @@ from keelback.api import admissionregistration_v1
 from keelback.api.apiextensions_v1 import WebhookConversion
 from keelback.apiserver import conversion_reviews
 from keelback.apiserver.conversion_reviews import ConversionFailed
-from keelback.storage.protocol import Event, KeyValue, RangeResult, Store, Watch, WatchBatch
+from keelback.storage.protocol import Event, KeyValue, Page, RangeResult, Store, Watch, WatchBatch
 
 TIMEOUT_SECONDS = 30.0
 _MAX_OBJECTS_A_CALL = 500
@@ -118,10 +118,11 @@ class ConvertingStore:
 
     async def range(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> RangeResult:
         found = await self._store.range(prefix, start=start, limit=limit, revision=revision)
-        # What cannot be decrypted has nothing to convert, and goes on as it is.
-        values = iter(await self._to_served([one.value for one in found.kvs if not one.unreadable]))
-        kvs = [one if one.unreadable else msgspec.structs.replace(one, value=next(values)) for one in found.kvs]
-        return msgspec.structs.replace(found, kvs=kvs)
+        return msgspec.structs.replace(found, kvs=await self._all_served(found.kvs))
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        async for kvs, revision in self._store.pages(prefix):
+            yield Page(await self._all_served(kvs), revision)
 
     async def put(
         self, key: str, value: bytes, *, expected_revision: int | None = None, ttl_seconds: float | None = None
@@ -155,6 +156,11 @@ class ConvertingStore:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+    async def _all_served(self, kvs: Sequence[KeyValue]) -> list[KeyValue]:
+        # What cannot be decrypted has nothing to convert, and goes on as it is.
+        values = iter(await self._to_served([one.value for one in kvs if not one.unreadable]))
+        return [one if one.unreadable else msgspec.structs.replace(one, value=next(values)) for one in kvs]
 
     async def _to_served(self, values: Sequence[bytes]) -> list[bytes]:
         if not values:

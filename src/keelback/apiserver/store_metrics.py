@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, Self
 
 from keelback.component.logs import logger
 from keelback.component.metrics import Registry, Series
 from keelback.encryption.config import GroupResource
-from keelback.storage.protocol import CompareFailed, KeyValue, RangeResult, StorageError, Store, Watch
+from keelback.storage.protocol import CompareFailed, KeyValue, Page, RangeResult, StorageError, Store, Watch
 
 Operation = Literal["get", "list", "create", "update", "delete"]
 
@@ -95,6 +95,17 @@ class MeteredStore:
             raise
         meter.answered(started)
         return found
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        meter, started = self._meter("list", prefix), time.perf_counter()
+        try:
+            async for page in self._store.pages(prefix):
+                meter.answered(started)
+                yield page
+                started = time.perf_counter()
+        except StorageError:
+            meter.failed(started)
+            raise
 
     async def put(
         self, key: str, value: bytes, *, expected_revision: int | None = None, ttl_seconds: float | None = None

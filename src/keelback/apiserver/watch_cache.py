@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from keelback.apimachinery.errors import BadRequest, Expired, ServiceUnavailable, Timeout
@@ -27,7 +27,7 @@ from keelback.apiserver.watch_wire import CachedResource, WatchRecord, WireForm
 from keelback.component.logs import logger
 from keelback.component.metrics import Series
 from keelback.concurrency.clock import Clock
-from keelback.storage.protocol import Compacted, Event, KeyValue, StorageError, Store, TransformFailed
+from keelback.storage.protocol import Compacted, Event, KeyValue, Page, StorageError, Store, TransformFailed
 
 FRESH_TIMEOUT_SECONDS = 3.0
 WINDOW_CHANGES = 4_096
@@ -107,6 +107,15 @@ class ListPage:
     def objects(self) -> list[bytes]:
         """Each object whole, with kind and apiVersion."""
         return [self.wire.object(entry.item) for entry in self.entries]
+
+
+@dataclass(slots=True)
+class Loading:
+    """What the store holds of a resource at a revision, as far as it has been read."""
+
+    revision: int = 0
+    entries: list[Entry] = field(default_factory=list)
+    unreadable: list[KeyValue] = field(default_factory=list)
 
 
 class WatchCache:
@@ -294,18 +303,24 @@ class WatchCache:
 
     # Following the store: for `CacheFeed`.
 
-    def load(self, kvs: Iterable[KeyValue], revision: int) -> None:
-        """Start from what the store holds at a revision. Watches that run have missed something: they end."""
-        self.close("reset")
-        self._unreadable.clear()
-        entries = []
-        for kv in kvs:
+    def read(self, page: Page, loading: Loading) -> None:
+        """Make entries of what the store holds, for `load`."""
+        loading.revision = page.revision
+        for kv in page.kvs:
             entry = self._entry(kv)
             if entry is not None:
-                entries.append(entry)
+                loading.entries.append(entry)
             else:
-                self._unreadable.note(kv)
-        self._entries.load(entries)
+                loading.unreadable.append(kv)
+
+    def load(self, loading: Loading) -> None:
+        """Start from what was read. Watches that run have missed something: they end."""
+        self.close("reset")
+        self._unreadable.clear()
+        for kv in loading.unreadable:
+            self._unreadable.note(kv)
+        revision = loading.revision
+        self._entries.load(loading.entries)
         self._loaded = self._last_change = revision
         self._forget_window(revision)
         self._snapshots.clear()

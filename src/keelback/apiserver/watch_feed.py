@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import NoReturn
 
-from keelback.apiserver.watch_cache import FRESH_TIMEOUT_SECONDS, WatchCache
+from keelback.apiserver.watch_cache import FRESH_TIMEOUT_SECONDS, Loading, WatchCache
 from keelback.apiserver.watch_fanout import Fanout
 from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_wire import CachedResource
@@ -167,12 +167,17 @@ class CacheFeed:
         """Load and join the feed without a gap: the cache drops the changes its load already contains."""
         prefix = cache.resource.prefix
         while True:
-            result = await self._store.range(prefix)
-            if result.revision >= self._progress.revision:
+            loading = Loading()
+            try:
+                async for page in self._store.pages(prefix):
+                    cache.read(page, loading)
+            except Compacted:
+                continue
+            if loading.revision >= self._progress.revision:
                 break
             # The feed was faster than the reading; what it has passed on would be missing.
-        cache.load(result.kvs, result.revision)
-        if self._past_span is not None and self._past_span[1] == result.revision:
+        cache.load(loading)
+        if self._past_span is not None and self._past_span[1] == loading.revision:
             cache.recall(self._past.get(prefix, ()), self._past_span[0])
         self._join(cache)
 

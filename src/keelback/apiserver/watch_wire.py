@@ -24,7 +24,8 @@ _VERSION = b'"resourceVersion":"%d",'
 def with_version(value: bytes, head: bytes, revision: int, served_head: bytes = b"") -> bytes:
     """A stored value, which begins with `head`, as it is served: with the revision in its fixed place, and with
     `served_head` instead of the head if that is given."""
-    return b'%b"resourceVersion":"%d",%b' % (served_head or head, revision, value[len(head) :])
+    # Two sums copy the value once less than a format would.
+    return (served_head or head) + _VERSION % revision + value[len(head) :]
 
 
 class NoFields(msgspec.Struct):

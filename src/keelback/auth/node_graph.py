@@ -2,16 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeAlias
 
-from keelback.api.core_v1 import Container, EphemeralContainer, PersistentVolume, Pod, Volume
+from keelback.api.core_v1 import (
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
+    LocalObjectReference,
+    PersistentVolume,
+    Pod,
+    PodResourceClaim,
+    PodResourceClaimStatus,
+    Volume,
+)
 from keelback.api.pods import MIRROR_ANNOTATION
 from keelback.api.resource_v1 import ResourceSlice
 from keelback.api.storage_v1 import VolumeAttachment
+from keelback.apimachinery.meta import ManagedFieldsEntry, Object, ObjectMeta, Value, named, narrow, written
 
 Reference: TypeAlias = tuple[str, str, str]
 """Resource, namespace and name of an object."""
+
+
+class ReferringVariable(Value):
+    """Where a variable's value comes from."""
+
+    value_from: EnvVarSource | None = None
+
+
+class ReferringContainer(Value):
+    """Where a container's environment comes from."""
+
+    env: tuple[ReferringVariable, ...] = ()
+    env_from: tuple[EnvFromSource, ...] = ()
+
+
+class ReferringPodSpec(Value):
+    """What of a pod's spec names other objects, and its node."""
+
+    node_name: str = ""
+    service_account_name: str = ""
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+    init_containers: tuple[ReferringContainer, ...] = ()
+    containers: tuple[ReferringContainer, ...] = ()
+    ephemeral_containers: tuple[ReferringContainer, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    resource_claims: tuple[PodResourceClaim, ...] = ()
+
+
+class ReferringPodStatus(Value):
+    """The claims that were made for a pod."""
+
+    resource_claim_statuses: tuple[PodResourceClaimStatus, ...] = ()
+
+
+class ReferringPodMeta(ObjectMeta):
+    """Metadata without what is longest in it, and names no other object."""
+
+    # No field on the wire has these names, so nothing is ever decoded into them.
+    managed_fields: tuple[ManagedFieldsEntry, ...] = named("-", ())
+    labels: Mapping[str, str] = named("--", {})
+
+
+@narrow(Pod)
+class ReferringPod(Object):
+    """A pod as the graph sees it: a server that starts looks at each of its pods."""
+
+    metadata: ReferringPodMeta = written(ReferringPodMeta())
+    spec: ReferringPodSpec = written(ReferringPodSpec())
+    status: ReferringPodStatus = written(ReferringPodStatus())
 
 
 class NodeGraph:
@@ -27,16 +87,18 @@ class NodeGraph:
         self._attachments: dict[str, str] = {}
         self._slices: dict[str, str] = {}
 
-    def put_pod(self, pod: Pod) -> None:
+    def put_pod(self, pod: Pod | ReferringPod) -> None:
         """Take in a new or changed pod."""
         key = (pod.metadata.namespace, pod.metadata.name)
         node = pod.spec.node_name
-        references = frozenset(pod_references(pod)) if node else frozenset[Reference]()
-        if self._pods.get(key) == (node, references):
-            return
-        self.remove_pod(*key)
         if not node:
+            self.remove_pod(*key)
             return
+        references = frozenset(pod_references(pod))
+        if key in self._pods:
+            if self._pods[key] == (node, references):
+                return
+            self.remove_pod(*key)
         self._pods[key] = (node, references)
         for reference in references:
             nodes = self._referrers.setdefault(reference, {})
@@ -44,7 +106,10 @@ class NodeGraph:
 
     def remove_pod(self, namespace: str, name: str) -> None:
         """Forget a deleted pod."""
-        node, references = self._pods.pop((namespace, name), ("", frozenset[Reference]()))
+        known = self._pods.pop((namespace, name), None)
+        if known is None:
+            return
+        node, references = known
         for reference in references:
             nodes = self._referrers[reference]
             nodes[node] -= 1
@@ -112,7 +177,7 @@ class NodeGraph:
         return node in self._referrers.get(reference, ())
 
 
-def pod_references(pod: Pod) -> Iterator[Reference]:
+def pod_references(pod: Pod | ReferringPod) -> Iterator[Reference]:
     """Everything a kubelet must read to run the pod. Mirror pods refer to nothing: a kubelet could invent them."""
     if MIRROR_ANNOTATION in pod.metadata.annotations:
         return
@@ -121,13 +186,9 @@ def pod_references(pod: Pod) -> Iterator[Reference]:
         yield ("serviceaccounts", namespace, spec.service_account_name)
     for pull_secret in spec.image_pull_secrets:
         yield ("secrets", namespace, pull_secret.name)
-    containers: tuple[Container | EphemeralContainer, ...] = (
-        *spec.init_containers,
-        *spec.containers,
-        *spec.ephemeral_containers,
-    )
-    for container in containers:
-        yield from _container_references(container, namespace)
+    for containers in (spec.init_containers, spec.containers, spec.ephemeral_containers):
+        for container in containers:
+            yield from _container_references(container, namespace)
     for volume in spec.volumes:
         yield from _volume_references(volume, pod)
     for claim in spec.resource_claims:
@@ -138,12 +199,21 @@ def pod_references(pod: Pod) -> Iterator[Reference]:
             yield ("resourceclaims", namespace, status.resource_claim_name)
 
 
-def _container_references(container: Container | EphemeralContainer, namespace: str) -> Iterator[Reference]:
+class _Container(Protocol):
+    @property
+    def env(self) -> tuple[EnvVar, ...] | tuple[ReferringVariable, ...]: ...
+    @property
+    def env_from(self) -> tuple[EnvFromSource, ...]: ...
+
+
+def _container_references(container: _Container, namespace: str) -> Iterator[Reference]:
     for variable in container.env:
         source = variable.value_from
-        if source is not None and source.secret_key_ref is not None:
+        if source is None:
+            continue
+        if source.secret_key_ref is not None:
             yield ("secrets", namespace, source.secret_key_ref.name)
-        if source is not None and source.config_map_key_ref is not None:
+        if source.config_map_key_ref is not None:
             yield ("configmaps", namespace, source.config_map_key_ref.name)
     for group in container.env_from:
         if group.secret_ref is not None:
@@ -152,7 +222,7 @@ def _container_references(container: Container | EphemeralContainer, namespace: 
             yield ("configmaps", namespace, group.config_map_ref.name)
 
 
-def _volume_references(volume: Volume, pod: Pod) -> Iterator[Reference]:
+def _volume_references(volume: Volume, pod: Pod | ReferringPod) -> Iterator[Reference]:
     namespace = pod.metadata.namespace
     if volume.secret is not None:
         yield ("secrets", namespace, volume.secret.secret_name)

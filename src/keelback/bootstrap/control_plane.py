@@ -38,6 +38,7 @@ from keelback.bootstrap.node_namespace import NodeEnvironmentError
 from keelback.bootstrap.pki import ClusterPKI
 from keelback.bootstrap.processes import Process
 from keelback.bootstrap.tracing_options import traced
+from keelback.component import event_loop
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import EncryptionError
@@ -187,7 +188,9 @@ class ControlPlane:
             extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
             registry = Registry()
             process_metrics.add(registry)
-            api = await assembly.start(store, self._api_config(keys), self._clock, self._chance, registry, (extension,))
+            with event_loop.taking_in():
+                config = self._api_config(keys)
+                api = await assembly.start(store, config, self._clock, self._chance, registry, (extension,))
             context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
             serving: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
             tracing = serving.tracing()

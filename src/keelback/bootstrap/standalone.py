@@ -34,6 +34,7 @@ from keelback.bootstrap.standalone_options import (
 )
 from keelback.bootstrap.tracing_options import traced
 from keelback.client import Client, HTTPSTransport, kubeconfig
+from keelback.component import event_loop
 from keelback.component.flags import FlagError
 from keelback.component.http import Request
 from keelback.component.logs import logger
@@ -123,13 +124,15 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         compact=stores.compactor(bool(options.etcd_servers), options.etcd_compaction_interval),
         store_is_shared=bool(options.etcd_servers),
     )
-    store = await stores.open_store(options, clock)
+    with event_loop.taking_in():
+        store = await stores.open_store(options, clock)
     try:
         usage = ResourceMetrics(clock)
         extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
         metrics = Registry()
         process_metrics.add(metrics)
-        api = await assembly.start(store, config, clock, _chance(), metrics, (extension,))
+        with event_loop.taking_in():
+            api = await assembly.start(store, config, clock, _chance(), metrics, (extension,))
         tracing = options.tracing()
         server = Server(
             traced(api.termination.handle, tracing),

@@ -6,7 +6,7 @@ What cannot be decrypted is not hidden: a get raises, and in ranges and watches 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Self
 
 import msgspec
@@ -18,6 +18,7 @@ from keelback.storage.protocol import (
     CompareFailed,
     Event,
     KeyValue,
+    Page,
     RangeResult,
     Store,
     TransformFailed,
@@ -54,12 +55,11 @@ class EncryptingStore:
 
     async def range(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> RangeResult:
         found = await self._store.range(prefix, start=start, limit=limit, revision=revision)
-        kvs = []
-        for number, one in enumerate(found.kvs, 1):
-            kvs.append(await self._opened(one))
-            if not number % _OPENED_AT_ONCE:
-                await asyncio.sleep(0)
-        return msgspec.structs.replace(found, kvs=kvs)
+        return msgspec.structs.replace(found, kvs=await self._all_opened(found.kvs))
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        async for kvs, revision in self._store.pages(prefix):
+            yield Page(await self._all_opened(kvs), revision)
 
     async def put(
         self, key: str, value: bytes, *, expected_revision: int | None = None, ttl_seconds: float | None = None
@@ -103,6 +103,14 @@ class EncryptingStore:
     def _providers(self, key: str) -> Providers | None:
         resource = self._locate(key)
         return None if resource is None else self.rules.find(resource)
+
+    async def _all_opened(self, kvs: Iterable[KeyValue]) -> list[KeyValue]:
+        opened = []
+        for number, one in enumerate(kvs, 1):
+            opened.append(await self._opened(one))
+            if not number % _OPENED_AT_ONCE:
+                await asyncio.sleep(0)
+        return opened
 
     async def _opened(self, kv: KeyValue) -> KeyValue:
         """A key with its value plain, or the reason why it is not."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from keelback.concurrency.clock import Clock
@@ -22,6 +22,7 @@ from keelback.storage.protocol import (
     KeyValue,
     OutcomeUnknown,
     Overloaded,
+    Page,
     RangeResult,
     Unavailable,
     WatchBatch,
@@ -31,6 +32,7 @@ MAX_PENDING_WRITES = 20_000
 MAX_PENDING_BYTES = 256 << 20
 RECENT_BYTES = 1 << 20
 WATCH_BATCH = 1_000
+PAGE_KEYS = 500
 COMPACT_STEP = 100
 CLOSED = "the store is closed"
 
@@ -128,8 +130,19 @@ class EmbeddedStore:
                 break
             # A compaction overtook the reading: an explicit revision is gone, the current one has moved on.
             self._check_readable(revision or self._index.revision)
-        kvs = [_key_value(record, values[record.revision]) for record in records]
+        kvs = _key_values(records, values)
         return RangeResult(kvs, count, count > len(kvs), at)
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        self._check_open()
+        at = self._index.revision
+        records, _ = self._index.range(prefix, "", 0, at)
+        for begin in range(0, max(len(records), 1), PAGE_KEYS):
+            some = records[begin : begin + PAGE_KEYS]
+            values = await self._values([record.revision for record in some])
+            if len(values) < len(some):
+                raise Compacted(at, self._index.compacted)
+            yield Page(_key_values(some, values), at)
 
     def ends_at(self, key: str) -> float | None:
         """When the key's time to live ends, in seconds since the epoch; None for one that has no end."""
@@ -365,6 +378,11 @@ class EmbeddedStore:
             raise Compacted(revision, self._index.compacted)
         if revision > self._index.revision:
             raise FutureRevision(revision, self._index.revision)
+
+
+def _key_values(records: Sequence[Record], values: Mapping[int, bytes]) -> list[KeyValue]:
+    # Without a call for each: a cache loads all there is.
+    return [KeyValue(one.key, values[one.revision], one.create_revision, one.revision) for one in records]
 
 
 def _key_value(record: Record, value: bytes) -> KeyValue:

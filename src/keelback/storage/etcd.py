@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
@@ -36,6 +36,7 @@ from keelback.storage.protocol import (
     KeyValue,
     OutcomeUnknown,
     Overloaded,
+    Page,
     RangeResult,
     StorageError,
     TooLarge,
@@ -149,6 +150,19 @@ class EtcdStore:
                 if revision:
                     raise
                 # A compaction overtook the reading of the pages.
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        self._check_open()
+        offset = self._keys.offset
+        first, end = self._keys.range(prefix)
+        at = 0
+        while True:
+            kvs, answer = await self._page(first, end, PAGE_KEYS, at, at + offset)
+            at = at or answer.header.revision
+            yield Page(kvs, at + offset)
+            if not answer.more:
+                return
+            first = answer.kvs[-1].key + b"\0"
 
     def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> EtcdWatch:
         self._check_open()
@@ -352,17 +366,21 @@ class EtcdStore:
         total = 0
         while True:
             size = min(limit - len(kvs), PAGE_KEYS) if limit else PAGE_KEYS
-            request = pb.RangeRequest(key=first, range_end=end, limit=size, revision=at)
-            answer = await self._read(request, revision or at + offset)
+            found, answer = await self._page(first, end, size, at, revision or at + offset)
+            kvs += found
             at = at or answer.header.revision
             total = total or answer.count
-            for kv in answer.kvs:
-                name = self._keys.name(kv.key)
-                if name is not None:
-                    kvs.append(key_value(kv, name, offset))
             if not answer.more or (limit and len(kvs) >= limit):
                 return RangeResult(kvs, total, total > len(kvs), at + offset)
             first = answer.kvs[-1].key + b"\0"
+
+    async def _page(self, first: bytes, end: bytes, size: int, at: int, asked: int) -> tuple[list[KeyValue], Any]:
+        """The keys of one answer, read at etcd's revision `at` (0: now), and the answer; `asked` is what is told of a
+        revision that cannot be read."""
+        request = pb.RangeRequest(key=first, range_end=end, limit=size, revision=at)
+        answer = await self._read(request, asked)
+        named = ((kv, self._keys.name(kv.key)) for kv in answer.kvs)
+        return [key_value(kv, name, self._keys.offset) for kv, name in named if name is not None], answer
 
     # Asking.
 

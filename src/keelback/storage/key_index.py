@@ -80,9 +80,14 @@ class KeyIndex:
         self._sort()
         begin = bisect_left(self._keys, max(prefix, start))
         end = bisect_left(self._keys, prefix_end(prefix)) if prefix else len(self._keys)
+        history_of = self._history
+        if not limit and revision >= self.revision:
+            # All there is now, as caches load it.
+            newest = [history_of[key][-1] for key in self._keys[begin:end] if key in history_of]
+            living = [record for record in newest if record.create_revision]
+            return living, len(living)
         found: list[Record] = []
         count = 0
-        history_of = self._history
         for key in self._keys[begin:end]:
             history = history_of.get(key)
             record = _visible(history, revision) if history else None

@@ -53,6 +53,13 @@ class RangeResult(msgspec.Struct, frozen=True):
     revision: int
 
 
+class Page(NamedTuple):
+    """Some of the keys under a prefix, as they are at `revision`, which is that of all pages of one reading."""
+
+    kvs: Sequence[KeyValue]
+    revision: int
+
+
 class StorageError(Exception):
     """Anything a store can answer besides success."""
 
@@ -129,6 +136,14 @@ class Store(Protocol):
         """The keys that begin with `prefix` and are not below `start`, at `revision` (0: now). `limit` 0 is no limit.
 
         Raises `Compacted` or `FutureRevision` when the revision cannot be read.
+        """
+        ...
+
+    def pages(self, prefix: str) -> AsyncIterator[Page]:
+        """All keys that begin with `prefix`, now, in order and in pages, at least one: for who makes something of all
+        of them, and need not hold them twice.
+
+        Raises `Compacted` where a compaction overtakes the reading: then it can be begun anew.
         """
         ...
 

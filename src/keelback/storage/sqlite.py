@@ -30,6 +30,7 @@ WAL_LIMIT_BYTES = 8 << 20
 READ_AT_ONCE = 32
 VACUUM_PAGES = 50
 CACHE_KIB = 512
+MAPPED_BYTES = 1 << 40
 
 # Version 1 had these resources where their plurals say, not where Kubernetes has them. Services go before Endpoints
 # come to be beside them.
@@ -265,6 +266,11 @@ def _move_to_2(connection: sqlite3.Connection) -> None:
 
 
 def _read_index(connection: sqlite3.Connection) -> tuple[KeyIndex, list[int]]:
+    with _mapped(connection):
+        return _read_records(connection)
+
+
+def _read_records(connection: sqlite3.Connection) -> tuple[KeyIndex, list[int]]:
     (compacted,) = connection.execute("SELECT revision FROM compaction").fetchone()
     rows = connection.execute("SELECT key, revision, create_revision, previous, expires FROM log ORDER BY revision")
     living: dict[str, Record] = {}
@@ -296,6 +302,17 @@ def _read_values(connection: sqlite3.Connection, revisions: Sequence[int]) -> di
             (wanted,),
         )
     )
+
+
+@contextlib.contextmanager
+def _mapped(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read the file where the kernel has it, without a copy of each page, while all of them are looked at. Not longer,
+    for what is mapped counts as the process's memory."""
+    connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA mmap_size = 0")
 
 
 def _append(connection: sqlite3.Connection, group: Sequence[tuple[Record, bytes]]) -> None:
