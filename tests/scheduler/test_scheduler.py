@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 Make = Callable[..., Any]
+POINT = "scheduler_framework_extension_point_duration_seconds_count"
+PLUGIN = "scheduler_plugin_execution_duration_seconds_count"
 
 
 def test_a_pod_gets_a_node_and_people_are_told(make_world: Make) -> None:
@@ -50,6 +52,47 @@ def test_why_a_pod_fits_nowhere_is_in_its_condition_and_an_event_until_it_does(m
             await world.settle()
             world.clock.advance(2)
             await world.until(lambda: world.node_of("big") == "large")
+
+    asyncio.run(scenario())
+
+
+def test_what_upstreams_dashboards_ask_for_is_counted(make_world: Make) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        await world.add_node("n1", cpu="2")
+        async with world.running():
+            await world.add_pod("low", cpu="2", priority=1)
+            await world.until(lambda: world.node_of("low"))
+            await world.add_pod("high", cpu="2", priority=100)
+            await world.until(lambda: "pods/default/low" not in world.server.objects)
+            await world.settle()
+            world.clock.advance(2)
+            await world.until(lambda: world.messages("high", "Scheduled"))
+        text = world.registry.exposition().decode()
+        profile = 'profile="default-scheduler"'
+        for line in (
+            f'scheduler_schedule_attempts_total{{result="scheduled",{profile}}} 2',
+            f'scheduler_schedule_attempts_total{{result="unschedulable",{profile}}} 1',
+            f'scheduler_scheduling_attempt_duration_seconds_count{{result="scheduled",{profile}}} 2',
+            "scheduler_scheduling_algorithm_duration_seconds_count 3",
+            'scheduler_pod_scheduling_sli_duration_seconds_count{attempts="2"} 1',
+            "scheduler_pod_scheduling_attempts_count 2",
+            "scheduler_preemption_attempts_total 1",
+            "scheduler_preemption_victims_sum 1",
+            'scheduler_pending_pods{queue="active"} 0',
+            'scheduler_queue_incoming_pods_total{queue="unschedulable",event="ScheduleAttemptFailure"} 1',
+            'scheduler_queue_incoming_pods_total{queue="backoff",event="AssignedPodDelete"} 1',
+            'scheduler_queue_incoming_pods_total{queue="active",event="BackoffComplete"} 1',
+            f'{POINT}{{extension_point="Bind",status="Success",{profile}}} 2',
+            # One cycle of ten, the first among them.
+            f'{POINT}{{extension_point="Filter",status="Success",{profile}}} 1',
+            f'{PLUGIN}{{plugin="NodeResourcesFit",extension_point="Filter",status="Success"}} 1',
+            f'scheduler_plugin_evaluation_total{{plugin="TaintToleration",extension_point="Filter",{profile}}} 3',
+            'scheduler_event_handling_duration_seconds_count{event="AssignedPodDelete"} 1',
+            'scheduler_cache_size{type="assumed_pods"} 0',
+            'scheduler_goroutines{operation="binding"} 0',
+        ):
+            assert line in text, line
 
     asyncio.run(scenario())
 

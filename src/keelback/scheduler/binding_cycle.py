@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -114,12 +114,23 @@ class BindingCycle:
         try:
             if waiting is not None:
                 await self._wait(waiting)
-            await self._pre_bind(way)
-            await self._bind(way)
+            await self._measured("PreBind", self._pre_bind, way)
+            await self._measured("Bind", self._bind, way)
         except Exception as error:  # a write that failed, or somebody's code: this pod's attempt is over
             await self._gave_up(way, error)
             return
         await self._bound(way)
+
+    async def _measured(self, point: str, work: Callable[[_Way], Awaitable[None]], way: _Way) -> None:
+        metrics, monotonic = self._tools.metrics.plugins.point_seconds, self._tools.clock.monotonic
+        started, profile = monotonic(), way.queued.info.scheduler_name
+        try:
+            await work(way)
+        except Exception as error:
+            status = "Unschedulable" if isinstance(error, _Rejected) else "Error"
+            metrics.observe(monotonic() - started, point, status, profile)
+            raise
+        metrics.observe(monotonic() - started, point, "Success", profile)
 
     async def _wait(self, waiting: WaitingPod) -> None:
         clock = self._tools.clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -14,7 +14,7 @@ from keelback.scheduler.observation import Observation
 from keelback.scheduler.queue import QueuedPod
 from keelback.scheduling import default_preemption
 from keelback.scheduling.default_preemption import Candidate, Preemption
-from keelback.scheduling.evaluation import Evaluator
+from keelback.scheduling.evaluation import Evaluator, Observer
 from keelback.scheduling.extension_points import Nominated
 from keelback.scheduling.fit_error import Diagnosis
 from keelback.scheduling.framework import CycleState
@@ -57,8 +57,11 @@ class Cycle:
         observation: Observation,
         chance: random.Random,
         profiles: Mapping[str, Profile] = MappingProxyType({}),
+        observer_of: Callable[[str], Observer | None] = lambda profile: None,
     ) -> None:
-        """`plugins` are for pods whose scheduler name has none of the `profiles`."""
+        """`plugins` are for pods whose scheduler name has none of the `profiles`; `observer_of` says for each pod who
+        measures what its profile's plugins take."""
+        self._observer_of = observer_of
         self._observation = observation
         self._chance = chance
         self._default = Evaluator(plugins, observation.nodes, observation.objects)
@@ -74,10 +77,12 @@ class Cycle:
     def decide(self, queued: QueuedPod) -> Assigned | Refused:
         """Choose the pod's node and count it there, or say why it has none."""
         info = queued.info
+        evaluator = self.evaluator(info)
+        evaluator.observer = self._observer_of(info.scheduler_name)
         nominated = self.promised_before(queued)
         node_name = self.promised_node(queued, nominated)
         if node_name is None and not self._known_refusal(info, nominated):
-            node_name = self.evaluator(info).choose(info, self._chance, nominated)
+            node_name = evaluator.choose(info, self._chance, nominated)
         if node_name is None:
             return self._refuse(queued, nominated)
         return self.assume(queued, node_name)
@@ -113,7 +118,12 @@ class Cycle:
         answered = self.post_filtered(queued, diagnosis)
         if answered is not None:
             return answered
-        found = self.candidates(queued, diagnosis, nominated)
+        evaluator = self.evaluator(queued.info)
+        found = (
+            self.candidates(queued, diagnosis, nominated)
+            if evaluator.observer is None
+            else evaluator.observer.point("PostFilter", self.candidates, queued, diagnosis, nominated)
+        )
         preemption = found if isinstance(found, Preemption) else default_preemption.conclude(found)
         return self.refused(queued, diagnosis, preemption)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 
 from keelback.component.metrics import Counter, Histogram, Registry
+from keelback.scheduler.plugin_metrics import PluginMetrics
 from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduling.node_table import NodeTable
 
+_RESULTS = ("scheduled", "unschedulable", "error")
 _SECONDS = tuple(0.001 * 2**power for power in range(15))
 _SLI_SECONDS = tuple(0.01 * 2**power for power in range(20))
 
@@ -54,6 +56,24 @@ class SchedulerMetrics:
         self.preemption_victims = registry.histogram(
             "scheduler_preemption_victims", "Number of selected preemption victims", (), (1, 2, 4, 8, 16, 32, 64)
         )
+        self.plugins = PluginMetrics(registry)
+        self.algorithm_seconds = registry.histogram(
+            "scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds", (), _SECONDS
+        )
+        self.event_seconds = registry.histogram(
+            "scheduler_event_handling_duration_seconds",
+            "Event handling latency in seconds.",
+            ("event",),
+            tuple(0.0001 * 2**power for power in range(12)),
+        )
+        self._evaluations = registry.counter(
+            "scheduler_plugin_evaluation_total",
+            "Number of attempts to schedule pods by each plugin and the extension point.",
+            ("plugin", "extension_point", "profile"),
+        )
+        self._goroutines = registry.gauge(
+            "scheduler_goroutines", "Number of running tasks split by the work they do such as binding.", ("operation",)
+        )
         self.incoming_pods = registry.counter(
             "scheduler_queue_incoming_pods_total",
             "Number of pods added to scheduling queues by event and queue type.",
@@ -96,8 +116,18 @@ class SchedulerMetrics:
             ),
         )
 
-    def watch(self, queue: SchedulingQueue, nodes: NodeTable, assumed: Sized) -> None:
-        """Read the gauges off the queue and the table whenever they are collected."""
+    def watch(
+        self,
+        queue: SchedulingQueue,
+        nodes: NodeTable,
+        assumed: Sized,
+        evaluated: Mapping[str, Iterable[tuple[str, str]]],
+    ) -> None:
+        """Read the gauges off the queue and the table whenever they are collected.
+
+        `evaluated` says for each profile which plugins judge its pods, and at which extension points: all of them in
+        each attempt, for what one of them has said before is an answer, too.
+        """
 
         seen: set[tuple[str, str]] = set()
 
@@ -112,5 +142,10 @@ class SchedulerMetrics:
             self._cache_size.set(len(nodes), "nodes")
             self._cache_size.set(int(nodes.pod_count.sum()), "pods")
             self._cache_size.set(len(assumed), "assumed_pods")
+            self._goroutines.set(len(assumed), "binding")
+            for profile, plugins in evaluated.items():
+                attempts = sum(self.attempts.value(result, profile) for result in _RESULTS)
+                for plugin, point in plugins:
+                    self._evaluations.set(attempts, plugin, point, profile)
 
         self._registry.before_collection(refresh)

@@ -63,7 +63,10 @@ class Observation:
         monotonic: Callable[[], float],
         wake: Callable[[], None],
         groups: PodGroups | None = None,
+        handled: Callable[[float, str], None] = lambda seconds, event: None,
     ) -> None:
+        """`handled` is told how long it took to wake pods after an event."""
+        self._handled = handled
         """`groups` are kept where pod groups are looked at."""
         self.groups = groups
         self.nodes = NodeTable()
@@ -319,8 +322,12 @@ class Observation:
         self._happened(Event.VOLUMES_CHANGED)
 
     def _happened(self, *events: Event) -> None:
-        if events and self._queue.happened(events, self._monotonic()):
+        if not events:
+            return
+        started = self._monotonic()
+        if self._queue.happened(events, started):
             self._wake()
+        self._handled(self._monotonic() - started, events[0].label)
 
 
 def compile_claim(claim: Claim) -> ClaimInfo:

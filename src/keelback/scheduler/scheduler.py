@@ -91,9 +91,16 @@ class Scheduler:
             rank=sorts[-1].rank if sorts else priority_sort.rank,
             on_enter=self.metrics.incoming_pods.inc,
         )
-        self.observation = Observation(config.scheduler_names, self.queue, clock.monotonic, self._work.set, groups)
-        self.metrics.watch(self.queue, self.observation.nodes, self.observation.assumed)
-        self._cycle = Cycle(plugins, self.observation, chance, config.profiles)
+        self.observation = Observation(
+            config.scheduler_names,
+            self.queue,
+            clock.monotonic,
+            self._work.set,
+            groups,
+            self.metrics.event_seconds.observe,
+        )
+        self.metrics.watch(self.queue, self.observation.nodes, self.observation.assumed, self._evaluated())
+        self._cycle = Cycle(plugins, self.observation, chance, config.profiles, self.metrics.plugins.next_cycle)
         self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
         self._informers: list[Informer[Any]] = [self._pods]
         self._gated: dict[str, PodToPlace] = {}
@@ -125,6 +132,19 @@ class Scheduler:
         for plugin in {id(plugin): plugin for one in used for plugin in one.all()}.values():
             if isinstance(plugin, Handled):
                 plugin.set_handle(handle)
+
+    def _evaluated(self) -> dict[str, list[tuple[str, str]]]:
+        # Which plugins judge the pods of each profile, and at which points.
+        points = {"PreFilter": "pre_filters", "Filter": "filters", "PreScore": "pre_scores"}
+        found: dict[str, list[tuple[str, str]]] = {}
+        for name in self._config.scheduler_names:
+            profile = self._config.profiles.get(name)
+            plugins = profile.plugins if profile is not None else self._plugins
+            found[name] = [
+                *((plugin.name, point) for point, part in points.items() for plugin in getattr(plugins, part)),
+                *((plugin.name, "Score") for plugin, _ in plugins.scores),
+            ]
+        return found
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -236,6 +256,7 @@ class Scheduler:
             except Exception as error:
                 self._failed_to_decide(queued, started, error)
                 continue
+            self.metrics.algorithm_seconds.observe(self._clock.monotonic() - started)
             await self._carry_out(decision, started)
         return True
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.room import wants_more
 
+R = TypeVar("R")
+
 _MOST_SHAPES: Final = 512
 _LEAST_SAMPLE: Final = 100
 
@@ -56,8 +58,23 @@ class _Kept:
     notes: dict[int, Any] = field(default_factory=dict)
 
 
+class Observer(Protocol):
+    """Measures what it is given to do."""
+
+    def plugin(self, point: str, name: str, call: Callable[..., R], *arguments: Any) -> R:
+        """Ask a plugin."""
+        ...
+
+    def point(self, point: str, call: Callable[..., R], *arguments: Any) -> R:
+        """Ask all plugins of an extension point."""
+        ...
+
+
 class Evaluator:
     """Runs the plugins of a profile over a table of nodes."""
+
+    observer: Observer | None = None
+    """Who measures, at the moment."""
 
     def __init__(self, plugins: Plugins, nodes: NodeTable, objects: ClusterObjects, percentage: int = 100) -> None:
         self.plugins = plugins
@@ -90,14 +107,14 @@ class Evaluator:
     def passing(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask | None:
         """True for the nodes that are compared: those that fit, or as many of them as are asked for; None where nothing
         can fit."""
-        if not len(self._nodes) or self._pre_filter(pod) is not None:
+        if not len(self._nodes) or self._point("PreFilter", self._pre_filter, pod) is not None:
             return None
-        feasible = self.feasible(pod, nominated)
+        feasible = self._point("Filter", self.feasible, pod, nominated)
         return feasible if self._percentage >= 100 else self._sample(feasible)
 
     def best(self, pod: PodInfo, feasible: Mask, chance: random.Random, more: Scores | None = None) -> str | None:
         """The best of the nodes, where scores of others may count besides; None when there is none."""
-        scores, rows = self.totals(pod, feasible)
+        scores, rows = self._point("Score", self.totals, pod, feasible)
         if not scores.size:
             return None
         if more is not None:
@@ -149,11 +166,12 @@ class Evaluator:
         elif kept.fixed_scores:
             total = total + _sum(state, kept.fixed_scores, rows, len(total))
         for preparing in self._plugins.pre_scores:
-            preparing.pre_score(state, pod, self._nodes, rows)
+            self._asked("PreScore", preparing.name, preparing.pre_score, state, pod, self._nodes, rows)
         for plugin, weight in self._wide_scores:
-            scores = plugin.score(state, pod, self._nodes)
+            scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes)
             if scores is not None:
-                total = total + weight * plugin.normalize(state, scores[rows])
+                normal = self._asked("ScoreExtensionNormalize", plugin.name, plugin.normalize, state, scores[rows])
+                total = total + weight * normal
         return total, rows
 
     def fits(self, pod: PodInfo, row: int, nominated: Sequence[PlacedPod] = ()) -> Unschedulable | None:
@@ -214,7 +232,7 @@ class Evaluator:
             return None
         # A node with fewer pods has no fewer ports.
         others = [plugin for plugin in (*self._fixed_filters, *self._local_filters) if plugin is not self.fit]
-        mask = _all_of(state, others, pod, self._nodes)
+        mask = self._all_of(state, others, pod)
         return np.ones(len(self._nodes), np.bool_) if mask is None else mask
 
     def notes(self, pod: PodInfo) -> dict[int, Any]:
@@ -293,10 +311,16 @@ class Evaluator:
     def _pre_filter(self, pod: PodInfo) -> tuple[str, Unschedulable] | None:
         state = CycleState(self._objects)
         for plugin in self._plugins.pre_filters:
-            answer = plugin.pre_filter(state, pod, self._nodes)
+            answer = self._asked("PreFilter", plugin.name, plugin.pre_filter, state, pod, self._nodes)
             if isinstance(answer, Unschedulable):
                 return plugin.name, answer
         return None
+
+    def _asked(self, point: str, name: str, call: Callable[..., R], *arguments: Any) -> R:
+        return call(*arguments) if self.observer is None else self.observer.plugin(point, name, call, *arguments)
+
+    def _point(self, point: str, call: Callable[..., R], *arguments: Any) -> R:
+        return call(*arguments) if self.observer is None else self.observer.point(point, call, *arguments)
 
     def _filter(self, pod: PodInfo) -> tuple[Mask, bool]:
         """Where every filter lets the pod run, and whether one of them looked at pods elsewhere."""
@@ -306,7 +330,7 @@ class Evaluator:
         state = CycleState(self._objects)
         looks_around = False
         for plugin in self._wide_filters:
-            answer = plugin.filter(state, pod, self._nodes)
+            answer = self._asked("Filter", plugin.name, plugin.filter, state, pod, self._nodes)
             if answer is not None:
                 mask = mask & answer
                 looks_around = True
@@ -333,8 +357,11 @@ class Evaluator:
     def _evaluate(self, pod: PodInfo) -> _Kept:
         nodes = self._nodes
         state = CycleState(self._objects)
-        fixed_mask = _all_of(state, self._fixed_filters, pod, nodes)
-        scored = ((plugin, weight, plugin.score(state, pod, nodes)) for plugin, weight in self._fixed_scores)
+        fixed_mask = self._all_of(state, self._fixed_filters, pod)
+        scored = (
+            (plugin, weight, self._asked("Score", plugin.name, plugin.score, state, pod, nodes))
+            for plugin, weight in self._fixed_scores
+        )
         local_mask, local_scores = self._local(pod, EVERY, len(nodes))
         return _Kept(
             version=nodes.version,
@@ -347,25 +374,24 @@ class Evaluator:
 
     def _local(self, pod: PodInfo, rows: Rows, number: int) -> tuple[Mask, Scores]:
         state = CycleState(self._objects)
-        mask = _all_of(state, self._local_filters, pod, self._nodes, rows)
+        mask = self._all_of(state, self._local_filters, pod, rows)
         total = np.zeros(number, np.int64)
         for plugin, weight in self._local_scores:
             # Scores that depend on the node alone are used as they are: there is nothing to compare them with.
-            scores = plugin.score(state, pod, self._nodes, rows)
+            scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes, rows)
             if scores is not None:
                 total += weight * scores
         return np.ones(number, np.bool_) if mask is None else mask, total
 
-
-def _all_of(
-    state: CycleState, plugins: Sequence[FilterPlugin], pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY
-) -> Mask | None:
-    together: Mask | None = None
-    for plugin in plugins:
-        mask = plugin.filter(state, pod, nodes, rows)
-        if mask is not None:
-            together = mask if together is None else together & mask
-    return together
+    def _all_of(
+        self, state: CycleState, plugins: Sequence[FilterPlugin], pod: PodInfo, rows: Rows = EVERY
+    ) -> Mask | None:
+        together: Mask | None = None
+        for plugin in plugins:
+            mask = self._asked("Filter", plugin.name, plugin.filter, state, pod, self._nodes, rows)
+            if mask is not None:
+                together = mask if together is None else together & mask
+        return together
 
 
 def _sum(state: CycleState, scored: list[tuple[ScorePlugin, int, Scores]], rows: Rows, number: int) -> Scores:
