@@ -92,6 +92,8 @@ def test_the_command_writes_a_report(trace: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("stages: absent.yaml", "absent.yaml"),
+        ("stages: wrong.yaml", "stages: not an object of Kubernetes"),
         ("nodes: many", "Expected `int | array`"),
         ("speed: 5", "unknown field `speed`"),
         ("duration: 1y", 'duration: time: invalid duration "1y"'),
@@ -113,6 +115,32 @@ def test_what_cannot_be_carried_out_is_said(
     path.write_text(text)
     assert sim.main([str(path)]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_simulation_with_a_speed_can_be_looked_at_and_tells_the_same(
+    trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sim.main([str(trace)]) == 0
+    _, _, figures = capsys.readouterr().out.partition("\n")
+    assert sim.main([str(trace), "--speed", "1000x"]) == 0
+    where, _, told = capsys.readouterr().out.partition("\n")
+    assert where.startswith("export KUBECONFIG=")
+    assert told.partition("\n")[2] == figures
+    with pytest.raises(SystemExit):
+        sim.main([str(trace), "--speed", "fast"])
+    assert "a number such as 100x" in capsys.readouterr().err
+
+
+def test_pods_of_a_simulation_go_through_stages(trace: Path, tmp_path: Path) -> None:
+    (tmp_path / "stages.yaml").write_text(
+        "{apiVersion: kwok.x-k8s.io/v1alpha1, kind: Stage, metadata: {name: never}, spec: {resourceRef: {kind: Pod},"
+        " selector: {matchLabels: {app: none}}, next: {delete: true}}}"
+    )
+    trace.write_text(trace.read_text() + "stages: stages.yaml\n")
+    outcome = scenario_run.run(scenario.read(trace))
+    # A set that says nothing of how pods begin leaves them where they are.
+    assert outcome.ready_seconds == []
+    assert outcome.scheduling_seconds
 
 
 def test_a_chart_of_nothing_is_still_a_chart() -> None:

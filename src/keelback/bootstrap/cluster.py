@@ -127,7 +127,8 @@ def _settled(place: Place, wanted: Settings) -> Settings:
 
 
 def _changeable(settings: Settings) -> tuple[object, ...]:
-    return settings.nodes, settings.arguments, settings.kubernetes_version
+    speed = 1.0 if settings.pace is None else settings.pace.speed
+    return settings.nodes, settings.arguments, settings.kubernetes_version, settings.stages, speed
 
 
 def _newest(place: Place, known: Settings, wanted: Settings) -> str:

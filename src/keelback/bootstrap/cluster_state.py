@@ -19,6 +19,7 @@ import msgspec
 
 from keelback.apimachinery.kubernetes_versions import DEFAULT
 from keelback.bootstrap.processes import Process
+from keelback.bootstrap.simulated_time import Pace
 
 KUBERNETES_VERSION = str(DEFAULT)
 DEFAULT_NAME = "local"
@@ -47,6 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Further flags (`name=value`) by component."""
     kubeconfig: str = ""
     """The user's file that has the cluster's context."""
+    stages: str = ""
+    """KWOK's, as YAML, that simulated nodes and their pods go through."""
+    pace: Pace | None = None
+    """How fast time goes on simulated nodes; None is the machine's time."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

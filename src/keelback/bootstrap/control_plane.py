@@ -21,7 +21,7 @@ import msgspec
 
 from keelback.apimachinery.errors import StatusError
 from keelback.audit.options import AuditError
-from keelback.bootstrap import components, failures, kubeconfigs, pki, stores
+from keelback.bootstrap import components, failures, kubeconfigs, pki, simulated_time, stores
 from keelback.bootstrap.addresses import cluster_addresses
 from keelback.bootstrap.cluster_state import ClusterError, Place, Report, Settings
 from keelback.bootstrap.components import (
@@ -63,7 +63,8 @@ async def run(place: Place) -> None:
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    plane = ControlPlane(place, settings, SystemClock(), random.Random(int.from_bytes(os.urandom(16))))
+    clock = simulated_time.clock_of(settings.pace, SystemClock())
+    plane = ControlPlane(place, settings, clock, random.Random(int.from_bytes(os.urandom(16))))
     try:
         await plane.run()
     except asyncio.CancelledError:
@@ -123,6 +124,7 @@ class ControlPlane:
         self._nodes = tuple(f"node-{index}" for index in range(settings.nodes))
         self._addresses = cluster_addresses(settings)
         self._fleet: Any = None
+        self._rarity = simulated_time.rarity(settings.pace, settings.nodes)
         self.reporter = Reporter(place)
 
     @property
@@ -139,7 +141,8 @@ class ControlPlane:
         self.reporter.start(self._nodes)
         async with asyncio.TaskGroup() as tasks:
             addresses = (self._endpoint[0], self._addresses.service_ip)
-            keys = pki.ensure_cluster_pki(self._place.pki, self._clock.now(), addresses=addresses)
+            # TLS judges certificates by the machine's time, however fast the cluster's goes.
+            keys = pki.ensure_cluster_pki(self._place.pki, SystemClock().now(), addresses=addresses)
             if self._fabric is not None:
                 # Before anything heavy is imported: a node's containerd takes longer to start than all of this.
                 await asyncio.to_thread(self._fabric.create)
@@ -184,7 +187,7 @@ class ControlPlane:
 
         async with self._store() as store:
             options: MetricsServerOptions = components.parse("metrics-server", self._arguments("metrics-server"))
-            usage = ResourceMetrics(self._clock, options.metric_resolution)
+            usage = ResourceMetrics(self._clock, options.metric_resolution * self._rarity)
             extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
             registry = Registry()
             process_metrics.add(registry)
@@ -218,7 +221,7 @@ class ControlPlane:
         if self._settings.store == "etcd":
             from keelback.bootstrap.etcd_member import EtcdMember
 
-            return EtcdMember(self._place, self._clock).serving()
+            return EtcdMember(self._place, SystemClock()).serving()
         return self._file()
 
     @contextlib.asynccontextmanager
@@ -263,7 +266,7 @@ class ControlPlane:
     async def _run_fleet(self, api: Any, usage: Any) -> None:
         """The simulated nodes, and the metrics API that reads their usage in this process: they have no server."""
         from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
-        from keelback.kubelet import simulated
+        from keelback.kubelet import simulated, stage_files
         from keelback.metrics import access
 
         nodes = tuple(
@@ -273,7 +276,11 @@ class ControlPlane:
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
         client = api.client(identity, "kubelet")
         options: KubeletOptions = components.parse("kubelet", self._arguments("kubelet"))
-        config = simulated.SimulatedConfig(nodes=nodes, kubelet_version=options.version.git_version)
+        config = simulated.SimulatedConfig(
+            nodes=nodes,
+            kubelet_version=options.version.git_version,
+            stages=stage_files.read_all(self._settings.stages),
+        ).reporting_rarely(self._rarity)
         fleet = self._fleet = simulated.Fleet(config, client, self._clock)
         await access.ensure(client)
         async with asyncio.TaskGroup() as tasks:
@@ -314,7 +321,7 @@ class ControlPlane:
             controller_config(options, keys.ca.certificate_pem.decode()),
             signer=CASigner(keys.ca.certificate_pem, keys.ca.key_pem),
             tokens=TokenIssuer(keys.service_account.key_pem),
-        )
+        ).with_rare_heartbeats(self._rarity)
         await manager.run(client_for, config, self._clock, self._derived_chance())
 
     async def _follow_nodes(self, api: Any) -> None:

@@ -6,14 +6,15 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from keelback.apimachinery import kubernetes_versions
-from keelback.bootstrap import cluster, cluster_state, failures
+from keelback.bootstrap import cluster, cluster_state, failures, simulated_time
 from keelback.bootstrap.cluster_state import KUBERNETES_VERSION, ClusterError, Place, Settings
 from keelback.bootstrap.progress import Progress
+from keelback.bootstrap.simulated_time import Pace
 from keelback.concurrency.clock import SystemClock
 
 T = TypeVar("T")
@@ -253,6 +254,8 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
     most = _MOST_NODES if simulated else _MOST_REAL_NODES
     if not 1 <= nodes <= most:
         raise ClusterError(f"--nodes {nodes}: from 1 to {most}{'' if simulated else ' real ones on one machine'}")
+    if not simulated and (given.stages or given.speed):
+        raise ClusterError("--stages and --speed are of simulated nodes: say --simulated, too")
     arguments = _component_arguments(given) or (known.arguments if known is not None else {})
     return Settings(
         name=place.name,
@@ -262,6 +265,8 @@ async def _wanted(given: argparse.Namespace, place: Place, progress: Progress) -
         port=given.api_port,
         kubernetes_version=version,
         arguments=arguments,
+        stages=_stages(given.stages) or (known.stages if known is not None else ""),
+        pace=_pace(given.speed, None if known is None else known.pace),
         kubeconfig=str(cluster_state.kubeconfig_path(os.environ).absolute()),
     )
 
@@ -283,6 +288,32 @@ async def _must_simulate(place: Place, progress: Progress) -> bool:
         return False
     progress.say(machine.why_simulated(findings))
     return True
+
+
+def _stages(paths: Sequence[Path]) -> str:
+    """The Stages of files and folders as one text. Raises ClusterError."""
+    from keelback.kubelet import stage_files
+
+    texts = []
+    for path in paths:
+        try:
+            found = [one for one in path.rglob("*") if one.suffix in (".yaml", ".yml")] if path.is_dir() else [path]
+            for file in sorted(found):
+                texts.append(file.read_text())
+                stage_files.read_all(texts[-1])
+        except (OSError, UnicodeDecodeError, stage_files.StageError) as error:
+            raise ClusterError(f"--stages {path}: {error}") from error
+    return "\n---\n".join(texts)
+
+
+def _pace(speed: str, known: Pace | None) -> Pace | None:
+    """As fast as the command line says, or as before. Raises ClusterError."""
+    if not speed:
+        return known
+    try:
+        return simulated_time.paced(known, simulated_time.parse_speed(speed), SystemClock().now())
+    except ValueError as error:
+        raise ClusterError(f"--speed: {error}") from error
 
 
 def _component_arguments(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:

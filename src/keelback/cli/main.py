@@ -175,6 +175,17 @@ def _start_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--nodes", type=int, default=None, metavar="N", help="how many nodes (default 1)")
     command.add_argument("--simulated", action="store_true", help="nodes without containers: no root needed")
     command.add_argument(
+        "--stages",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="KWOK's Stages that simulated nodes and pods go through, a file or folder; may be repeated",
+    )
+    command.add_argument(
+        "--speed", default="", metavar="N", help="how fast the time of simulated nodes goes, such as 100x (default 1x)"
+    )
+    command.add_argument(
         "--kubernetes-version",
         default=None,
         metavar="VERSION",

@@ -24,6 +24,11 @@ class PacedClock:
         self._shown = shown or self._since
         self._rate = _checked(rate)
 
+    @property
+    def rate(self) -> float:
+        """How many times as fast as the other it goes."""
+        return self._rate
+
     def now(self) -> datetime:
         """The time that it shows."""
         if self._is_plain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -68,3 +68,12 @@ class Config:
     horizontal_pod_autoscaler_tolerance: float = 0.1
     horizontal_pod_autoscaler_cpu_initialization_period_seconds: float = 300.0
     horizontal_pod_autoscaler_initial_readiness_delay_seconds: float = 30.0
+
+    def with_rare_heartbeats(self, rarity: float) -> Config:
+        """The same, for nodes that report so many times more rarely."""
+        return replace(
+            self,
+            node_monitor_period_seconds=self.node_monitor_period_seconds * rarity,
+            node_monitor_grace_period_seconds=self.node_monitor_grace_period_seconds * rarity,
+            node_startup_grace_period_seconds=self.node_startup_grace_period_seconds * rarity,
+        )

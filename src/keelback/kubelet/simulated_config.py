@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from keelback.api.core_v1 import Taint
@@ -44,6 +44,15 @@ class SimulatedConfig:
     """What chance in the lives of containers begins with."""
     stages: tuple[Stage, ...] = ()
     """KWOK's: pods, or nodes, go through them from the beginning, and behave in no other way."""
+
+    def reporting_rarely(self, rarity: float) -> SimulatedConfig:
+        """The same, with nodes that report so many times more rarely."""
+        return replace(
+            self,
+            lease_duration_seconds=max(1, round(self.lease_duration_seconds * rarity)),
+            lease_renew_seconds=self.lease_renew_seconds * rarity,
+            status_seconds=self.status_seconds * rarity,
+        )
 
     @property
     def pod_selector(self) -> str:

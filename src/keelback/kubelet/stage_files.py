@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
+import yaml
 
 from keelback.kubelet import go_templates, stage_queries
 from keelback.kubelet.go_templates import Template, TemplateError
@@ -27,6 +28,7 @@ from keelback.kubelet.stages import (
 )
 from keelback.kubelet.template_functions import PLAIN
 
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 GROUP: Final = "kwok.x-k8s.io"
 KINDS: Final = ("Pod", "Node")
 FUNCTIONS: Final = (
@@ -165,6 +167,19 @@ class _Metadata(msgspec.Struct, frozen=True):
 class _Stage(msgspec.Struct, frozen=True):
     metadata: _Metadata
     spec: _Spec
+
+
+def read_all(text: str) -> tuple[Stage, ...]:
+    """The Stages of a text of YAML documents. Raises StageError, also for an object that is none."""
+    try:
+        trees = [tree for tree in yaml.load_all(text, Loader=_LOADER) if tree is not None]
+    except yaml.YAMLError as error:
+        raise StageError(f"not YAML: {error}") from None
+    for tree in trees:
+        if not isinstance(tree, Mapping) or not is_stage(tree):
+            kind = tree.get("kind", "") if isinstance(tree, Mapping) else tree
+            raise StageError(f"not a Stage of {GROUP}: {kind!r}")
+    return tuple(map(read, trees))
 
 
 def _stage(name: str, spec: _Spec) -> Stage:

@@ -79,6 +79,8 @@ class Cluster:
         if stages:
             changes["stages"] = tuple(stage_files.read(tree) for tree in documents(stages))
         self.options = replace(options or Options(), **changes)
+        if self.options.real_time and self.options.speed:
+            raise ValueError("real time has the machine's speed: speed is of virtual time")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: LoopThread | None = None
         self._webhooks: LocalWebhooks = {}
@@ -88,7 +90,7 @@ class Cluster:
 
     def start(self, snapshot: Snapshot | None = None) -> Self:
         """Start it, empty or as it was; nodes are ready when this returns."""
-        self._thread = LoopThread(is_real=self.options.real_time)
+        self._thread = LoopThread(is_real=self.options.real_time, speed=self.options.speed)
         began = START if snapshot is None else snapshot.at
         self.clock: Clock = SystemClock() if self.options.real_time else LoopClock(self._thread.loop, began)
         state = None if snapshot is None else snapshot.state

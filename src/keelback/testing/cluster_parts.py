@@ -79,6 +79,8 @@ class Options:
     """Controllers, scheduler and nodes; without them it is an API server alone."""
     seed: int = 0
     real_time: bool = False
+    speed: float = 0.0
+    """How many times as fast as the machine's time virtual time passes; 0 is as fast as it can."""
     heartbeat_seconds: float = 10.0
     """How often nodes renew their leases; what waits for them (40 and 50 seconds by default) grows with it."""
     patience_seconds: float = PATIENCE_SECONDS
@@ -321,16 +323,12 @@ class Parts:
         await scheduler.run(client, config, self._clock_of("scheduler"), self._derived_chance(), host="keelback")
 
     async def _run_controllers(self) -> None:
-        slowness = self.options.heartbeat_seconds / 10.0
         config = Config(
             host="keelback",
             root_ca=self.keys.ca.certificate_pem.decode(),
             signer=CASigner(self.keys.ca.certificate_pem, self.keys.ca.key_pem),
             tokens=TokenIssuer(self.keys.service_account.key_pem),
-            node_monitor_period_seconds=5.0 * slowness,
-            node_monitor_grace_period_seconds=50.0 * slowness,
-            node_startup_grace_period_seconds=60.0 * slowness,
-        )
+        ).with_rare_heartbeats(self.options.heartbeat_seconds / 10.0)
 
         def client_for(name: str) -> Client:
             if name == manager.COMPONENT:
@@ -350,11 +348,8 @@ class Parts:
             start_seconds=self.options.pod_start_seconds,
             stop_seconds=self.options.pod_stop_seconds,
             job_seconds=self.options.job_seconds,
-            lease_duration_seconds=max(1, round(4 * self.options.heartbeat_seconds)),
-            lease_renew_seconds=self.options.heartbeat_seconds,
-            status_seconds=30 * self.options.heartbeat_seconds,
             stages=self._stages,
-        )
+        ).reporting_rarely(self.options.heartbeat_seconds / 10.0)
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
         client = self._client(identity, user_agent)
         chance, scripts = self._derived_chance(), self.kubelets.scripts

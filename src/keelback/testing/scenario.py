@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +12,10 @@ import yaml
 
 from keelback.apimachinery import quantity
 from keelback.component.flags import parse_duration
-from keelback.kubelet import simulated
+from keelback.kubelet import simulated, stage_files
 from keelback.kubelet.simulated_config import SimulatedNode
+from keelback.kubelet.stages import Stage
+from keelback.testing.cluster_objects import documents
 
 _VERBS: Final = ("apply", "create", "scale", "patch", "delete", "disconnect", "connect", "cordon", "uncordon", "drain")
 
@@ -62,6 +64,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample: str = "30s"
     seed: int = 0
     job_seconds: float = 60.0
+    stages: str | list[str] = []
+    """Files or folders of KWOK's Stages, seen from the scenario's."""
     events: list[Happening] = []
 
 
@@ -84,16 +88,18 @@ class Scenario:
     sample: float
     seed: int
     job_seconds: float
+    stages: tuple[Stage, ...]
     moments: tuple[Moment, ...]
     """In the order in which they come."""
 
 
-def read(path: Path, seed: int | None = None) -> Scenario:
-    """Read a scenario; a seed goes before the file's. Raises ScenarioError, OSError."""
+def read(path: Path, seed: int | None = None, stages: Sequence[Path] = ()) -> Scenario:
+    """Read a scenario; a seed goes before the file's, stages go with its own. Raises ScenarioError, OSError."""
     try:
         given = msgspec.convert(yaml.safe_load(path.read_text()) or {}, _File)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise ScenarioError(f"{path}: {error}") from error
+    own_stages = [given.stages] if isinstance(given.stages, str) else given.stages
     duration, sample = _seconds(given.duration, "duration"), _seconds(given.sample, "sample")
     if not 0 < sample <= duration:
         raise ScenarioError(f"sample: {given.sample} is not above 0 and at most the duration, {given.duration}")
@@ -109,8 +115,16 @@ def read(path: Path, seed: int | None = None) -> Scenario:
         sample,
         given.seed if seed is None else seed,
         given.job_seconds,
+        _stages([*(path.parent / file for file in own_stages), *stages]),
         tuple(sorted(moments, key=lambda moment: moment.seconds)),
     )
+
+
+def _stages(files: Sequence[Path]) -> tuple[Stage, ...]:
+    try:
+        return tuple(stage_files.read(tree) for file in files for tree in documents(file))
+    except ValueError as error:
+        raise ScenarioError(f"stages: {error}") from error
 
 
 def _nodes(given: int | list[NodeGroup]) -> Iterator[SimulatedNode]:

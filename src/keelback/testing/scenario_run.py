@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from keelback.apimachinery import errors, quantity
 from keelback.testing.cluster import Cluster
 from keelback.testing.cluster_objects import Tree, Trees, UnknownResource
-from keelback.testing.cluster_parts import NoSuchComponent
+from keelback.testing.cluster_parts import NoSuchComponent, Options
 from keelback.testing.scenario import Moment, Scenario, ScenarioError
 
 PHASES: Final = ("Running", "Pending", "Succeeded", "Failed")
@@ -46,10 +46,26 @@ class Outcome:
     """What the scenario did, and when."""
 
 
-def run(scenario: Scenario, progress: Progress = lambda seconds: None) -> Outcome:
-    """Carry it out. Raises ScenarioError where something that should happen cannot."""
-    settings: dict[str, Any] = {"nodes": scenario.nodes, "seed": scenario.seed, "job_seconds": scenario.job_seconds}
-    with Cluster(**settings) as cluster:
+def run(
+    scenario: Scenario,
+    progress: Progress = lambda seconds: None,
+    *,
+    speed: float = 0.0,
+    begun: Callable[[Cluster], object] = lambda cluster: None,
+) -> Outcome:
+    """Carry it out, as fast as it goes or at a speed; `begun` gets the cluster, so that others may look at it.
+
+    Raises ScenarioError where something that should happen cannot.
+    """
+    options = Options(
+        nodes=scenario.nodes,
+        seed=scenario.seed,
+        job_seconds=scenario.job_seconds,
+        stages=scenario.stages,
+        speed=speed,
+    )
+    with Cluster(options) as cluster:
+        begun(cluster)
         return _Run(scenario, cluster, progress).carry_out()
 
 

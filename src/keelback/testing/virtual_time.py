@@ -1,5 +1,7 @@
 """An event loop whose time is virtual: while somebody waits for a call, it jumps from timer to timer; else it stands.
 
+A loop with a pace does not jump but lets time pass so many times as fast as the machine's, or as it can keep up with.
+
 Whatever waits on the loop (`asyncio.sleep`, `asyncio.timeout`, `call_later`, a `LoopClock`) keeps this time. Threads
 and sockets are of the real world: time does not pass while a thread works, and pauses where a connection is open.
 """
@@ -17,6 +19,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, TypeVar
+
+from keelback.concurrency.clock import Clock, SystemClock
+from keelback.concurrency.paced_clock import PacedClock
 
 T = TypeVar("T")
 
@@ -62,13 +67,16 @@ class _Call:
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Time passes only while a call of `submit` is under way, and then at once. Calls end when all is quiet."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Clock | None = None) -> None:
+        self._machine = machine or SystemClock()
+        self._pace: PacedClock | None = None
         self.patience_seconds = PATIENCE_SECONDS
         self.has_company: Callable[[], bool] = lambda: False
         """Whether somebody outside is connected, who lives in real time and should get to act before time goes on."""
         self._now = 0.0
         self._calls: list[_Call] = []
         self._in_threads = 0
+        self._ahead = 0.0
         self._timers = 0
         self._opened: list[socket.socket] = []
         super().__init__(_IdleSelector(self._when_idle))
@@ -80,6 +88,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """How much virtual time has passed, in seconds."""
         return self._now
+
+    def set_pace(self, speed: float) -> None:
+        """From now on let this much time pass for each second of the machine's, where it passes. Raises ValueError."""
+        self._pace = PacedClock(self._machine, speed)
+        self._ahead = self._now - self._pace.monotonic()
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
         """Do it, from any thread. The future is done once it has ended and all is quiet at that instant."""
@@ -131,7 +144,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             _pass_on(call)
         if not self._calls:
             return poll(None)
-        if (self._is_talking() or self.has_company()) and (events := poll(self.patience_seconds)):
+        if self._pace is not None and seconds is not None:
+            early = self._now + seconds - self._ahead - self._pace.monotonic()
+            if early > 0 and (events := poll(early / self._pace.rate)):
+                # Somebody spoke meanwhile: what is done about it happens at the time that it is by now.
+                self._now = max(self._now, round(self._pace.monotonic() + self._ahead, 6))
+                return events
+        elif (self._is_talking() or self.has_company()) and (events := poll(self.patience_seconds)):
             return events
         if seconds is None:
             return poll(None)
@@ -204,10 +223,12 @@ class _IdleSelector(selectors.BaseSelector):
 
 
 class LoopThread:
-    """A loop in a thread of its own, for callers that have none. `is_real` keeps the machine's time."""
+    """A loop in a thread of its own, for callers that have none. `is_real` keeps the machine's time, `speed` paces."""
 
-    def __init__(self, *, is_real: bool = False) -> None:
+    def __init__(self, *, is_real: bool = False, speed: float = 0.0) -> None:
         self.loop: asyncio.SelectorEventLoop = asyncio.SelectorEventLoop() if is_real else VirtualTimeLoop()
+        if speed and isinstance(self.loop, VirtualTimeLoop):
+            self.loop.set_pace(speed)
         self._thread = threading.Thread(target=self._serve, name="keelback-cluster", daemon=True)
         self._thread.start()
 
