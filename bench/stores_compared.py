@@ -77,13 +77,16 @@ async def write(store: Store, name: str, count: int) -> None:
 
 
 async def measure_compaction(folder: Path) -> None:
-    """16 clients write over and over; from a tenth of the way on, everything before is compacted."""
+    """16 clients write over and over; after a while, everything before is compacted: of 100,000 objects each but a few
+    has been changed once, and a thousand of them sixty times."""
     async with stores(folder) as kinds:
         for name, (opened, _) in kinds.items():
             async with await opened() as store:
-                for number in range(0, 60_000, 500):
+                for number in range(0, 2 * OBJECTS + 60_000, 500):
+                    # The newer revisions lie as far from the older ones as they do after a day.
+                    keys = OBJECTS if number < 2 * OBJECTS else 1_000
                     await asyncio.gather(
-                        *(store.put(f"/registry/churn/{at % 1_000}", VALUE) for at in range(number, number + 500))
+                        *(store.put(f"/registry/churn/{at % keys}", VALUE) for at in range(number, number + 500))
                     )
                 churn = Churn(store)
                 writers = [asyncio.create_task(churn.run(at)) for at in range(16)]

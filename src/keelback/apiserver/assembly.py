@@ -181,7 +181,7 @@ class _Assembly:
         running = RunningAPIServer(
             self._server, self._feed, self._clock, self._in_process, audit_ids, termination, self._authentication
         )
-        running.follow(lambda: self._config.compact(self._metered, self._clock))
+        running.follow(lambda: self._config.compact(self._metered.beneath, self._clock))
         if self._at_rest is not None:
             running.follow(self._at_rest.run)
             running.at_close(self._at_rest.close)

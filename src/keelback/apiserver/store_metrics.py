@@ -51,7 +51,8 @@ class MeteredStore:
     """A `Store` over another, whose requests are counted. `locate` tells the resource of a key."""
 
     def __init__(self, store: Store, locate: Callable[[str], GroupResource | None], metrics: Registry) -> None:
-        self._store = store
+        self._store = self.beneath = store
+        """What it counts for: some work is for a store of one kind."""
         self._locate = locate
         self._meters: dict[tuple[Operation, GroupResource], _Meter] = {}
         self._seconds = metrics.histogram(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 from keelback.api.core_v1 import Namespace
 from keelback.apimachinery.errors import AlreadyExists
@@ -30,7 +31,7 @@ from keelback.client import Client, InProcessTransport
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import PLAIN, EncryptionSettings
-from keelback.storage import memory
+from keelback.storage import compaction, memory
 from keelback.storage.protocol import Store
 
 ADMINISTRATOR = UserInfo("admin", groups=(MASTERS_GROUP, "system:authenticated"))
@@ -58,6 +59,7 @@ async def api_server(
     authorization: AuthorizationSettings = authorizers.DEFAULT,
     kubernetes_version: KubernetesVersion = DEFAULT,
     feature_gates: Mapping[str, bool] | None = None,
+    compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run,
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
 
@@ -99,6 +101,7 @@ async def api_server(
             authorization=authorization,
             kubernetes_version=kubernetes_version,
             feature_gates=feature_gates or {},
+            compact=compact,
         )
         running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)
         try:
