@@ -339,3 +339,31 @@ def test_a_disk_that_pods_name_themselves_is_on_a_node_once(make_world: Make) ->
             await world.until(lambda: world.node_of("second") == "n1")
 
     asyncio.run(scenario())
+
+
+def test_a_pod_goes_only_where_a_node_declares_what_it_needs(make_world: Make) -> None:
+    async def scenario() -> None:
+        rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [7]}}
+        containers = [{"name": "c", "image": "nginx", "restartPolicyRules": [rule]}]
+        world = make_world()
+        await world.add_node("n1")
+        async with world.running():
+            await world.add_pod("new", containers=containers)
+            await world.until(lambda: world.messages("new", "FailedScheduling"))
+            assert world.messages("new", "FailedScheduling") == [
+                "0/1 nodes are available: 1 node(s) didn't match Pod's required features. "
+                "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+            ]
+            node = world.server.objects["nodes//n1"]
+            node["status"]["declaredFeatures"] = ["RestartAllContainersOnContainerExits"]
+            await world.server.put("nodes", node)
+            await world.settle()
+            world.clock.advance(2)
+            await world.until(lambda: world.node_of("new") == "n1")
+        without = make_world(node_declared_features=False)
+        await without.add_node("n1")
+        async with without.running():
+            await without.add_pod("new", containers=containers)
+            await without.until(lambda: without.node_of("new") == "n1")
+
+    asyncio.run(scenario())

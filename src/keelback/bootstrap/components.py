@@ -23,6 +23,7 @@ from keelback.component.flags import Duration
 
 POD_GROUPS: Final = "GenericWorkload"
 GANG_SCHEDULING: Final = "GangScheduling"
+NODE_DECLARED_FEATURES: Final = "NodeDeclaredFeatures"
 """Gates of the scheduler's."""
 
 _LEAST_METRIC_RESOLUTION = 10.0
@@ -111,7 +112,8 @@ class SchedulerOptions(VersionOptions):
 
     def _switchable(self) -> Collection[str]:
         # Before 1.36 pods named their group otherwise, and from 1.37 on the groups are of another version.
-        return (POD_GROUPS, GANG_SCHEDULING) if self.version.minor == 36 else ()
+        groups = (POD_GROUPS, GANG_SCHEDULING) if self.version.minor == 36 else ()
+        return (*groups, NODE_DECLARED_FEATURES) if self.version.minor >= 35 else groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ class SchedulerConfig:
     volume_binding_timeout_seconds: float = 600.0
     leader_elect: bool = False
     extenders: tuple[ExtenderConfiguration, ...] = ()
+    node_declared_features: bool = True
+    """The feature gate NodeDeclaredFeatures: pods go only where a node declares what they need."""
     pod_groups: bool = False
     """The feature gate GenericWorkload: pods of a group are placed in one cycle."""
     gang_scheduling: bool = False

@@ -34,6 +34,7 @@ _UPSTREAM_ORDER: Final = (
     "NodeResourcesBalancedAllocation",
     "ImageLocality",
     "DefaultBinder",
+    "NodeDeclaredFeatures",
 )
 _FIXED: Final = {"SchedulingGates": "preEnqueue", "PrioritySort": "queueSort", "DefaultBinder": "bind"}
 """What every profile has at these points, unless (of the last two) a plugin of a user's own stands in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -44,6 +45,7 @@ from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduler.waiting_pods import WaitingPods
 from keelback.scheduling import builtin, pod_groups, priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
+from keelback.scheduling.node_declared_features import NodeDeclaredFeatures
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_groups import PodGroups
@@ -69,6 +71,8 @@ class Scheduler:
         registry: Registry | None = None,
         plugins: Plugins = builtin.DEFAULT,
     ) -> None:
+        if not config.node_declared_features:
+            plugins, config = _without_declared_features(plugins, config)
         self._client = client
         self._config = config
         self._clock = clock
@@ -367,6 +371,15 @@ class Scheduler:
 
     def _note(self, queued: QueuedPod, result: str, started: float) -> None:
         self.metrics.attempted(queued.info.scheduler_name, result, self._clock.monotonic() - started)
+
+
+def _without_declared_features(plugins: Plugins, config: SchedulerConfig) -> tuple[Plugins, SchedulerConfig]:
+    name = NodeDeclaredFeatures.name
+    profiles = {
+        scheduler_name: dataclasses.replace(profile, plugins=profile.plugins.without_filter(name))
+        for scheduler_name, profile in config.profiles.items()
+    }
+    return plugins.without_filter(name), dataclasses.replace(config, profiles=profiles)
 
 
 def _wakes_on(used: Iterable[Plugins]) -> dict[str, frozenset[Event]]:

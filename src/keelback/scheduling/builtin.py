@@ -7,6 +7,7 @@ from typing import Final
 from keelback.scheduling.image_locality import ImageLocality
 from keelback.scheduling.inter_pod_affinity import InterPodAffinity
 from keelback.scheduling.node_affinity import NodeAffinity
+from keelback.scheduling.node_declared_features import NodeDeclaredFeatures
 from keelback.scheduling.node_name import NodeName
 from keelback.scheduling.node_ports import NodePorts
 from keelback.scheduling.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
@@ -42,6 +43,7 @@ DEFAULT: Final = Plugins(
         VolumeZone(),
         _POD_TOPOLOGY_SPREAD,
         _INTER_POD_AFFINITY,
+        NodeDeclaredFeatures(),
     ),
     scores=(
         (_TAINT_TOLERATION, 3),

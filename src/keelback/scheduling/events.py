@@ -15,6 +15,8 @@ class Event(enum.Enum):
     NODE_TAINTS_CHANGED = enum.auto()
     """Taints, and whether the node is cordoned."""
     NODE_IMAGES_CHANGED = enum.auto()
+    NODE_FEATURES_CHANGED = enum.auto()
+    """The features that a node declares."""
     NODE_REMOVED = enum.auto()
     ASSIGNED_POD_ADDED = enum.auto()
     ASSIGNED_POD_CHANGED = enum.auto()
@@ -36,6 +38,7 @@ _LABELS: Final = {
     Event.NODE_ALLOCATABLE_CHANGED: "NodeUpdateNodeAllocatable",
     Event.NODE_LABELS_CHANGED: "NodeUpdateNodeLabel",
     Event.NODE_TAINTS_CHANGED: "NodeUpdateNodeTaint",
+    Event.NODE_FEATURES_CHANGED: "NodeUpdateNodeDeclaredFeature",
     Event.NODE_REMOVED: "NodeDelete",
     Event.ASSIGNED_POD_ADDED: "AssignedPodAdd",
     Event.ASSIGNED_POD_CHANGED: "AssignedPodUpdate",

@@ -22,6 +22,7 @@ class NodeStatusToPlaceOn(Value):
     """What placing pods needs to know of a node's status."""
 
     allocatable: Mapping[str, str] = {}
+    declared_features: tuple[str, ...] = ()
     images: tuple[ContainerImage, ...] = ()
 
 
@@ -44,6 +45,8 @@ class NodeInfo:
     allocatable: Mapping[str, int] = field(default_factory=dict)
     """Millicores of cpu, base units of everything else."""
     images: tuple[ContainerImage, ...] = ()
+    declared_features: frozenset[str] = frozenset()
+    """New features that it says it has."""
 
 
 def compile_node(node: NodeToPlaceOn) -> NodeInfo:
@@ -55,6 +58,7 @@ def compile_node(node: NodeToPlaceOn) -> NodeInfo:
         unschedulable=node.spec.unschedulable,
         allocatable=amounts(node.status.allocatable),
         images=node.status.images,
+        declared_features=frozenset(node.status.declared_features),
     )
 
 

@@ -205,6 +205,7 @@ class NodeTable:
                 (taint_key(old.taints), old.unschedulable) != (taint_key(new.taints), new.unschedulable),
             ),
             (Event.NODE_IMAGES_CHANGED, old.images != new.images),
+            (Event.NODE_FEATURES_CHANGED, old.declared_features != new.declared_features),
         )
         events = frozenset(event for event, happened in changes if happened)
         if events:

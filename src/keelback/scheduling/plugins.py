@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from keelback.scheduling.extension_points import (
@@ -57,6 +57,10 @@ class Plugins:
     def looks_after_bindings(self) -> bool:
         """Whether a plugin has a say between a pod's decision and its binding."""
         return bool(self.reserves or self.permits or self.pre_binds or self.binds or self.post_binds)
+
+    def without_filter(self, name: str) -> Plugins:
+        """The same, but for a plugin that does nothing but filter."""
+        return replace(self, filters=tuple(plugin for plugin in self.filters if plugin.name != name))
 
     def all(self) -> list[Any]:
         """Each of them once."""

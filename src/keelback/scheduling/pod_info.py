@@ -22,7 +22,15 @@ from keelback.apimachinery import meta
 from keelback.scheduling import label_selectors, resources
 from keelback.scheduling.csi_migration import InTree
 from keelback.scheduling.label_selectors import Requirement, Selector
-from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace, claims_of, disks_of, effective_spec, in_tree_of
+from keelback.scheduling.pod_to_place import (
+    PodToPlace,
+    SpecToPlace,
+    claims_of,
+    disks_of,
+    effective_spec,
+    in_tree_of,
+    required_features,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ class PodInfo:
     """Disks that the pod names itself, as CSI drivers know them."""
     disks: tuple[tuple[tuple[str, ...], bool], ...]
     """Disks that the pod names itself and cannot share; with whether it only reads."""
+    required_features: frozenset[str] = frozenset()
+    """What a node must declare for the pod."""
     pod_group: str = ""
     """The name of the PodGroup it belongs to."""
 
@@ -198,6 +208,7 @@ def compile_pod(pod: PodToPlace, node_name: str = "") -> PodInfo:
         claims=claims_of(pod),
         in_tree=in_tree_of(pod),
         disks=disks_of(pod),
+        required_features=required_features(spec),
         pod_group=spec.scheduling_group.pod_group_name if spec.scheduling_group is not None else "",
     )
 

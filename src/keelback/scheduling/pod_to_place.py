@@ -21,6 +21,12 @@ from keelback.apimachinery.meta import Value, written
 from keelback.scheduling.csi_migration import InTree, translated
 
 
+class RestartRuleToPlace(Value):
+    """What a rule of a container does."""
+
+    action: str = ""
+
+
 class ContainerToPlace(Value):
     """What placing a pod needs to know of a container."""
 
@@ -29,6 +35,7 @@ class ContainerToPlace(Value):
     ports: tuple[ContainerPort, ...] = ()
     resources: ResourceRequirements = ResourceRequirements()
     restart_policy: str | None = None
+    restart_policy_rules: tuple[RestartRuleToPlace, ...] = ()
 
 
 class ClaimSource(Value):
@@ -60,6 +67,8 @@ class SpecToPlace(Value):
 
     affinity: Affinity | None = None
     containers: tuple[ContainerToPlace, ...] = ()
+    host_network: bool = False
+    host_users: bool | None = None
     init_containers: tuple[ContainerToPlace, ...] = ()
     node_name: str = ""
     node_selector: Mapping[str, str] = {}
@@ -130,6 +139,17 @@ def claims_of(pod: PodToPlace) -> tuple[str, ...]:
         elif volume.ephemeral is not None:
             found.append(f"{pod.metadata.name}-{volume.name}")
     return tuple(found)
+
+
+def required_features(spec: SpecToPlace) -> frozenset[str]:
+    """The features that nodes may have or not, and that a pod of this spec needs of its node."""
+    found = set()
+    rules = (rule for one in (*spec.containers, *spec.init_containers) for rule in one.restart_policy_rules)
+    if any(rule.action == "RestartAllContainers" for rule in rules):
+        found.add("RestartAllContainersOnContainerExits")
+    if spec.host_network and spec.host_users is False:
+        found.add("UserNamespacesHostNetworkSupport")
+    return frozenset(found)
 
 
 def in_tree_of(pod: PodToPlace) -> tuple[InTree, ...]:
