@@ -30,6 +30,8 @@ _QUALIFIED = (
     "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_VERSION = "invalid resource version: resourceVersion"
+_CONTINUE = "invalid continue token: continue key is not valid: "
 _QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 Case = tuple[str, str, Any, int, str]
@@ -162,13 +164,13 @@ def test_odd_parameters() -> None:
             ("GET", f"{CONFIG_MAPS}?limit=1_0", None, 400, f'strconv.ParseInt: parsing "1_0": {syntax}'),
             ("GET", f"{CONFIG_MAPS}?timeoutSeconds=abc", None, 400, f'strconv.ParseInt: parsing "abc": {syntax}'),
             ("GET", f"{CONFIG_MAPS}?watch=1&timeoutSeconds=x", None, 400, f'strconv.ParseInt: parsing "x": {syntax}'),
-            ("GET", f"{CONFIG_MAPS}?continue=bad", None, 400, "continue key is not valid: malformed value"),
+            ("GET", f"{CONFIG_MAPS}?continue=bad.", None, 400, f"{_CONTINUE}illegal base64 data at input byte 3"),
             (
                 "GET",
                 f"{CONFIG_MAPS}?resourceVersion=abc",
                 None,
                 400,
-                f'Invalid value: "abc": strconv.ParseUint: parsing "abc": {syntax}',
+                f'{_VERSION}: Invalid value: "abc": strconv.ParseUint: parsing "abc": {syntax}',
             ),
             (
                 "GET",
@@ -216,7 +218,7 @@ def test_unknown_methods_paths_and_subresources() -> None:
             ("POST", f"{CONFIG_MAPS}/a", config_map(), 405, METHOD),
             ("POST", "/version", None, 405, METHOD),
             ("DELETE", "/api/v1", None, 405, METHOD),
-            ("PUT", "/apis/apps", None, 405, METHOD),
+            ("PUT", "/apis/apps/v1", None, 405, METHOD),
             ("DELETE", "/api/v1/namespaces", None, 405, METHOD),
             ("GET", "/api/v1/namespaces/default/finalize", None, 405, METHOD),
             ("GET", "/api/v1/namespaces/default/bindings", None, 405, METHOD),

@@ -301,5 +301,7 @@ def test_what_is_chosen(accept: str, accepted: Accepted) -> None:
 
 def test_who_takes_nothing_else_is_refused_in_protobuf() -> None:
     answer = negotiation.respond_error(NotAcceptable("no"), f"{PROTOBUF};as=Table;g=meta.k8s.io;v=v1")
+    assert answer.headers["content-type"] == JSON
+    answer = negotiation.respond_error(NotAcceptable("no"), PROTOBUF)
     assert answer.headers["content-type"] == PROTOBUF
     assert json.loads(protobuf.to_json(answer.content()))["message"] == "no"

@@ -107,3 +107,16 @@ def test_gates() -> None:
 def test_gates_that_cannot_be(text: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FeatureGates.of(GATES, text)
+
+
+def test_flags_are_written_as_they_are_read() -> None:
+    given = flags.parse(Options, ["--authorization-mode=Node", "--feature-gates=B=true,A=false"])
+    assert flags.written(given) == {
+        "secure-port": "6443",
+        "bind-address": "",
+        "node-monitor-grace-period": "50s",
+        "authorization-mode": "[Node]",
+        "profiling": "true",
+        "feature-gates": "A=false,B=true",
+        "max-pods": "",
+    }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from keelback.apimachinery import json_text
+from keelback.apimachinery import json_syntax, json_text
+
+_SCANNED_BYTES = 64 * 1024
+"""What is scanned once more to say what is wrong with it; of more than this it is told roughly."""
 
 
 class DecodeError(Exception):
@@ -50,6 +53,12 @@ def _refuse_constant(text: str) -> Any:
 
 
 def _syntax_error(data: bytes, error: Exception) -> str:
+    told = json_syntax.complaint(data) if len(data) <= _SCANNED_BYTES else ""
+    return told or _likely_error(data, error)
+
+
+def _likely_error(data: bytes, error: Exception) -> str:
+    """Of a large text: what Python's decoder says, put in Go's words."""
     text = data.decode("utf-8", "replace")
     at = len(text) if not isinstance(error, json.JSONDecodeError) else error.pos
     while at < len(text) and text[at].isspace():

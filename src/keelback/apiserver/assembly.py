@@ -30,7 +30,7 @@ from keelback.apiserver.built_in_resources import BuiltInResources
 from keelback.apiserver.config import APIServerConfig
 from keelback.apiserver.custom_resource_versions import VersionMaker
 from keelback.apiserver.custom_resources import CustomResources
-from keelback.apiserver.discovery import Discovery
+from keelback.apiserver.discovery import Discovery, aggregated_versions
 from keelback.apiserver.encryption_at_rest import Locator
 from keelback.apiserver.endpoint_leases import EndpointLeases
 from keelback.apiserver.extensions import Extension
@@ -132,7 +132,13 @@ class _Assembly:
         self._in_process: set[str] = set()
         self._evaluations = Evaluations()
         self._binder = AdmissionBinder()
-        self._discovery = Discovery((), GROUP_ORDER, f"{config.endpoint[0]}:{config.endpoint[1]}", PRIORITIES)
+        self._discovery = Discovery(
+            (),
+            GROUP_ORDER,
+            f"{config.endpoint[0]}:{config.endpoint[1]}",
+            PRIORITIES,
+            aggregated_versions=aggregated_versions(config.kubernetes_version),
+        )
         services = WebhookServices(self._lookup, chance)
         self._webhooks = HTTPSWebhookCaller(services.address, config.kubelet_socket, config.local_webhooks)
         self._addresses = ServiceAddresses(
@@ -174,7 +180,9 @@ class _Assembly:
         health = health_checks.endpoints(self._store, self._feed, hooks, results, more, termination.check)
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
-        system_paths.add(self._server, self._discovery, openapi, self._issuer, health, version)
+        system_paths.add(
+            self._server, self._discovery, openapi, self._issuer, health, version, self._clock, config.flags
+        )
         system_paths.publish_build(self._metrics, version)
         system_paths.add_metrics(self._server, self._metrics, results.metrics, self._metered.measure_size)
         audit_ids = AuditIDs(random.Random(self._chance.getrandbits(32)))

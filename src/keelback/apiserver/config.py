@@ -66,3 +66,5 @@ class APIServerConfig:
     """Whether /debug/pprof is served."""
     hostname: str = ""
     """The name of the machine, under which the server's identity Lease is kept; without one there is no Lease."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """The flags of the process with their values, as /flagz shows them."""

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from keelback.api import autoscaling_v1
 from keelback.api.apiextensions_v1 import CustomResourceSubresourceScale
-from keelback.apimachinery import codecs, errors
+from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, with_metadata
 from keelback.apimachinery.unstructured import Unstructured, with_content
-from keelback.apiserver import bodies, negotiation, options, patching
+from keelback.apiserver import bodies, options, patching, scale_answers
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.part_admission import ProjectedAdmission
 from keelback.apiserver.resource_handler import ResourceHandler
@@ -19,14 +19,9 @@ from keelback.apiserver.resource_store import precondition_failure
 from keelback.apiserver.service_addresses import internal
 from keelback.component.http import AnyResponse
 from keelback.registry import custom_resource_paths as paths
-from keelback.registry.strategy import Strategy
 
 _UNSET: Final = -(2**31)
 """Upstream's mark of a number that the object does not have yet."""
-
-
-class _ScaleStrategy(Strategy[autoscaling_v1.Scale]):
-    kind = autoscaling_v1.Scale
 
 
 class CustomScaleHandler:
@@ -35,17 +30,17 @@ class CustomScaleHandler:
     def __init__(self, handler: ResourceHandler, places: CustomResourceSubresourceScale) -> None:
         self._handler = handler
         self._places = places
-        self._strategy = _ScaleStrategy()
+        self._strategy = scale_answers.CustomScaleStrategy()
 
     async def handle(self, context: RequestContext) -> AnyResponse:
         """Answer GET, PUT and PATCH."""
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = scale_answers.accepted(context)
         store = self._handler.store
         wanted: Callable[[Any], autoscaling_v1.Scale]
         match context.info.verb:
             case "get":
                 parent = await store.get(context.info.namespace, context.info.name)
-                return negotiation.respond(200, codecs.encode(self._scale_of(parent)), accepted)
+                return scale_answers.respond(self._strategy, self._scale_of(parent), context, accepted)
             case "update":
                 chosen = options.write_options(context, "UpdateOptions")
                 sent = bodies.decode(context, self._strategy, chosen.field_validation)
@@ -81,7 +76,7 @@ class CustomScaleHandler:
             admission=ProjectedAdmission(write.admission, lambda old: self._scale_of(old, _UNSET), self._with_scale),
         )
         written = await store.update(context.info.namespace, context.info.name, change, write)
-        return negotiation.respond(200, codecs.encode(self._scale_of(written.obj)), accepted, warnings=context.warnings)
+        return scale_answers.respond(self._strategy, self._scale_of(written.obj), context, accepted)
 
     def _with_scale(self, parent: Unstructured, scale: autoscaling_v1.Scale) -> Unstructured:
         path = self._places.spec_replicas_path

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import msgspec
 
-from keelback.apimachinery import protobuf_encoding
+from keelback.apimachinery import protobuf_encoding, yaml
+from keelback.apimachinery.kubernetes_versions import KubernetesVersion
 from keelback.apimachinery.meta import Kind
 from keelback.apiserver import negotiation
 from keelback.apiserver.context import RequestContext
@@ -92,6 +93,18 @@ Priorities: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
 """By group and version: the least priority of the group, and that of the version in it."""
 
 # A group that nobody has given a priority; so upstream registers those of custom resources.
+_AGGREGATED_AS_ASKED = (negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF)
+_AGGREGATED_MEDIA_TYPES = frozenset((*_AGGREGATED_AS_ASKED, "*/*", "application/*"))
+_AGGREGATED_SINCE_MINOR = 30
+_BETA_UNTIL_MINOR = 32
+
+
+def aggregated_versions(version: KubernetesVersion) -> tuple[str, ...]:
+    """The versions of aggregated discovery that a Kubernetes version serves (KEP-3352)."""
+    beta = ("v2beta1",) if version.minor <= _BETA_UNTIL_MINOR else ()
+    return ("v2", *beta) if version.minor >= _AGGREGATED_SINCE_MINOR else beta
+
+
 _PRIORITY = (1000, 100)
 _FIRST_GROUP = "apiregistration.k8s.io"
 
@@ -105,6 +118,8 @@ class Discovery:
         group_order: tuple[str, ...],
         server_address: str,
         priorities: Priorities = MappingProxyType({}),
+        *,
+        aggregated_versions: tuple[str, ...] = ("v2",),
     ) -> None:
         """`server_address` is HOST:PORT: where clients are told to find the server. `priorities` are those of what is
         built in, whose groups come in `group_order` whatever these say."""
@@ -113,6 +128,9 @@ class Discovery:
         self._group_order = group_order
         self._priorities = priorities
         self._built_in = dict(_placed(group_order, priorities))
+        self._aggregated_forms = frozenset(
+            ("apidiscovery.k8s.io", "APIGroupDiscoveryList", version) for version in aggregated_versions
+        )
         self._remote: dict[tuple[str, str], RemoteVersion] = {}
         self._documents: dict[str, tuple[bytes, str]] = {}
 
@@ -186,8 +204,9 @@ class Discovery:
 
     async def api(self, context: RequestContext) -> AnyResponse:
         """/api"""
-        if (aggregated := self._wants_aggregated(context)) is not None:
-            return self._respond(context, f"aggregated-api-{aggregated}", lambda: self._aggregated([""], aggregated))
+        media_type, aggregated = self._wanted_aggregated(context)
+        if aggregated:
+            return self._respond_aggregated(context, lambda: [""], media_type, aggregated)
         return self._respond(
             context,
             "api",
@@ -196,18 +215,19 @@ class Discovery:
                 "versions": ["v1"],
                 "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._server_address}],
             },
+            is_routed=True,
         )
 
     async def apis(self, context: RequestContext) -> AnyResponse:
         """/apis"""
-        if (aggregated := self._wants_aggregated(context)) is not None:
-            return self._respond(
-                context, f"aggregated-apis-{aggregated}", lambda: self._aggregated(self.groups(), aggregated)
-            )
+        media_type, aggregated = self._wanted_aggregated(context)
+        if aggregated:
+            return self._respond_aggregated(context, self.groups, media_type, aggregated)
         return self._respond(
             context,
             "apis",
             lambda: {"kind": "APIGroupList", "apiVersion": "v1", "groups": [self._group(one) for one in self.groups()]},
+            is_routed=False,
         )
 
     async def group(self, context: RequestContext) -> AnyResponse | None:
@@ -216,7 +236,10 @@ class Discovery:
         if name not in self.groups():
             return None
         return self._respond(
-            context, f"group {name}", lambda: {"kind": "APIGroup", "apiVersion": "v1", **self._group(name)}
+            context,
+            f"group {name}",
+            lambda: {"kind": "APIGroup", "apiVersion": "v1", **self._group(name)},
+            is_routed=False,
         )
 
     async def resources(self, context: RequestContext) -> AnyResponse | None:
@@ -225,7 +248,12 @@ class Discovery:
         group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
         if version not in self.versions(group):
             return None
-        return self._respond(context, f"resources {group}/{version}", lambda: self._resource_list(group, version))
+        return self._respond(
+            context,
+            f"resources {group}/{version}",
+            lambda: self._resource_list(group, version),
+            is_routed=not group or group in self._group_order,
+        )
 
     def _group(self, name: str) -> dict[str, Any]:
         versions = [{"groupVersion": f"{name}/{one}", "version": one} for one in self.versions(name)]
@@ -287,45 +315,47 @@ class Discovery:
             return {"version": version, "freshness": freshness}
         return {"version": version, "resources": list(remote.resources), "freshness": freshness}
 
-    @staticmethod
-    def _wants_aggregated(context: RequestContext) -> str | None:
-        """The version of the aggregated form that a client prefers over the legacy one, or None."""
-        for clause in context.request.headers.get("accept", "").split(","):
-            parameters = dict(part.strip().split("=", 1) for part in clause.split(";")[1:] if "=" in part)
-            if parameters.get("as") == "APIGroupDiscoveryList" and parameters.get("v") in ("v2", "v2beta1"):
-                return parameters["v"]
-            if clause.strip() in (negotiation.JSON, negotiation.PROTOBUF, "*/*"):
-                return None
-        return None
+    def _wanted_aggregated(self, context: RequestContext) -> tuple[str, str]:
+        """The media type and the version of the aggregated form that a client takes, empty for none. Where it stands
+        among the others does not matter."""
+        for clause in negotiation.by_quality(context.request.headers.get("accept", "")):
+            media_type, parameters = negotiation.split(clause)
+            asked = parameters.get("g"), parameters.get("as"), parameters.get("v")
+            if asked in self._aggregated_forms and media_type in _AGGREGATED_MEDIA_TYPES:
+                return media_type if media_type in _AGGREGATED_AS_ASKED else negotiation.JSON, asked[2] or ""
+        return "", ""
 
-    @staticmethod
-    def _media_type_of_aggregated(context: RequestContext) -> str:
-        for clause in context.request.headers.get("accept", "").split(","):
-            if "as=APIGroupDiscoveryList" in clause:
-                return negotiation.PROTOBUF if clause.strip().startswith(negotiation.PROTOBUF) else negotiation.JSON
-        return negotiation.JSON
+    def _respond_aggregated(
+        self, context: RequestContext, groups: Callable[[], list[str]], media_type: str, version: str
+    ) -> Response:
+        name = f"aggregated {context.info.path.strip('/')} {version}"
+        body, etag = self._document(name, lambda: self._aggregated(groups(), version))
+        headers = {
+            "content-type": f"{media_type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList",
+            "etag": etag,
+            "vary": "Accept",
+            "cache-control": "public",
+        }
+        if context.request.headers.get("if-none-match") == etag:
+            return Response(304, headers)
+        if media_type == negotiation.PROTOBUF:
+            body = protobuf_encoding.from_json(body)
+        elif media_type == negotiation.YAML:
+            body = yaml.dump(msgspec.json.decode(body)).encode()
+        return Response(200, headers, body)
 
-    def _respond(self, context: RequestContext, name: str, make: Any) -> Response:
-        cached = self._documents.get(name)
-        if cached is None:
+    def _document(self, name: str, make: Callable[[], Any]) -> tuple[bytes, str]:
+        made = self._documents.get(name)
+        if made is None:
             body = msgspec.json.encode(make())
-            cached = self._documents[name] = (body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
-        body, etag = cached
-        if name.startswith("aggregated"):
-            version = name.rpartition("-")[2]
-            media_type = self._media_type_of_aggregated(context)
-            if media_type == negotiation.PROTOBUF:
-                body = protobuf_encoding.from_json(body)
-            headers = {
-                "content-type": f"{media_type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList",
-                "etag": etag,
-                "vary": "Accept",
-                "cache-control": "public",
-            }
-            if context.request.headers.get("if-none-match") == etag:
-                return Response(304, headers)
-            return Response(200, headers, body)
-        return negotiation.respond(200, body, negotiation.negotiate(context.request.headers.get("accept", "")))
+            made = self._documents[name] = (body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
+        return made
+
+    def _respond(self, context: RequestContext, name: str, make: Callable[[], Any], *, is_routed: bool) -> Response:
+        """`is_routed` where upstream's routes look at what is accepted before anybody else does."""
+        accept = context.request.headers.get("accept", "")
+        accepted = negotiation.negotiate(accept, has_table=False, is_metadata=False, is_routed=is_routed)
+        return negotiation.respond(200, self._document(name, make)[0], accepted)
 
 
 def _placed(order: tuple[str, ...], priorities: Priorities) -> Iterator[tuple[str, tuple[int, float]]]:

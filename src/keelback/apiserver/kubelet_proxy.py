@@ -116,8 +116,8 @@ class KubeletProxy:
     async def _remote_command(
         self, context: RequestContext, verb: str, options: connect_options.Streams
     ) -> AnyResponse:
+        container = self._container(await self._pod(context), options.container, verb)
         pod = await self._running(context)
-        container = self._container(pod, options.container, verb)
         path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
         query = urlencode(connect_options.kubelet_query(options))
         return await self._connected(pod.spec.node_name, context, path, query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +31,8 @@ class Accepted(msgspec.Struct, frozen=True):
     stream: bool = False
 
 
-_DEFAULT = Accepted(JSON)
+PLAIN = Accepted(JSON)
+"""What those get who do not say what they want."""
 
 
 class ToBeYAML(Response, frozen=True, gc=False):
@@ -43,46 +45,61 @@ class ToBeYAML(Response, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, has_message: bool = True, has_table: bool = True) -> Accepted:
+def negotiate(
+    accept: str,
+    *,
+    has_message: bool = True,
+    has_table: bool = True,
+    is_routed: bool = True,
+    streams: bool = False,
+    is_metadata: bool = True,
+) -> Accepted:
     """The best form of those a client accepts. Raises NotAcceptable when none can be given.
 
     Tables have no protobuf. Neither have custom resources (`has_message`), except for their metadata. What only answers
-    a question makes no table (`has_table`).
+    a question makes no table (`has_table`), what is no object has no metadata (`is_metadata`). Upstream's routes of
+    built-in kinds look at the header first (`is_routed`), and know of no wildcard but the one for everything; those of
+    lists (`streams`) have watches, too.
     """
     if not accept or accept == "*/*" or accept == JSON:
-        return _DEFAULT
-    for clause in _by_quality(accept):
-        media_type, parameters = _split(clause)
-        transform = parameters.get("as", "")
-        if transform and parameters.get("g", "meta.k8s.io") == "meta.k8s.io":
-            version = parameters.get("v", "v1")
-            known = transform in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
-            if not known or version not in ("v1", "v1beta1") or (transform == "Table" and not has_table):
+        return PLAIN
+    clauses = [split(clause) for clause in by_quality(accept)]
+    if is_routed and not any(media_type in _ROUTED for media_type, _ in clauses):
+        available = (JSON, YAML, PROTOBUF, *((f"{JSON};stream=watch", f"{PROTOBUF};stream=watch") if streams else ()))
+        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(available)}")
+    for media_type, parameters in clauses:
+        for form in _MATCHED.get(media_type, ()):
+            found = _with_parameters(form, parameters)
+            if found is None or (found.transform and not is_metadata):
                 continue
-            if media_type == PROTOBUF and transform != "Table":
-                return Accepted(PROTOBUF, transform, version)
-            if media_type in (JSON, YAML, "*/*", "application/*"):
-                return Accepted(YAML if media_type == YAML else JSON, transform, version)
-            continue
-        if media_type in (JSON, "*/*", "application/*"):
-            return Accepted(JSON, stream=parameters.get("stream") == "watch")
-        if media_type == PROTOBUF and has_message and not transform:
-            return Accepted(PROTOBUF, stream=parameters.get("stream") == "watch")
-        if media_type in (YAML, "text/yaml", "application/x-yaml"):
-            return Accepted(YAML)
-    if has_table and any("as=" in one for one in accept.split(",")):
-        raise NotAcceptable(
-            "only the following media types are accepted: application/json;as=Table;g=meta.k8s.io;v=v1, "
-            "application/yaml;as=Table;g=meta.k8s.io;v=v1, "
-            "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1"
-        )
-    raise NotAcceptable(
-        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
-        "application/vnd.kubernetes.protobuf"
-    )
+            if found.transform == "Table" and (not has_table or form == PROTOBUF):
+                continue
+            if form != PROTOBUF or has_message or found.transform:
+                return found
+    raise NotAcceptable(f"only the following media types are accepted: {JSON}, {YAML}, {PROTOBUF}")
 
 
-def _by_quality(accept: str) -> list[str]:
+_FORMS = (JSON, YAML, PROTOBUF)
+_ROUTED = frozenset((*_FORMS, "*/*"))
+_MATCHED = {**{form: (form,) for form in _FORMS}, "*/*": _FORMS, "application/*": _FORMS}
+_TRANSFORMS = frozenset(("Table", "PartialObjectMetadata", "PartialObjectMetadataList"))
+
+
+def _with_parameters(form: str, parameters: Mapping[str, str]) -> Accepted | None:
+    """A form with what the parameters ask of it, None where they ask for something else."""
+    stream = parameters.get("stream", "")
+    if parameters.get("sv") or (stream and (stream != "watch" or form == YAML)):
+        return None
+    if parameters.keys().isdisjoint(("as", "g", "v")):
+        return Accepted(form, stream=bool(stream))
+    transform, version = parameters.get("as", ""), parameters.get("v", "")
+    if transform not in _TRANSFORMS or parameters.get("g") != "meta.k8s.io" or version not in ("v1", "v1beta1"):
+        return None
+    return Accepted(form, transform, version)
+
+
+def by_quality(accept: str) -> list[str]:
+    """The clauses of an Accept header, the most wanted first."""
     clauses = [one.strip() for one in accept.split(",") if one.strip()]
     return sorted(clauses, key=lambda one: -_quality(one))
 
@@ -98,7 +115,8 @@ def _quality(clause: str) -> float:
     return 1.0
 
 
-def _split(clause: str) -> tuple[str, dict[str, str]]:
+def split(clause: str) -> tuple[str, dict[str, str]]:
+    """A clause's media type and its parameters."""
     media_type, *parameters = (part.strip() for part in clause.split(";"))
     return media_type, dict(one.split("=", 1) for one in parameters if "=" in one)
 
@@ -135,7 +153,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
 
 
-def respond(status: int, wire: Any, accepted: Accepted = _DEFAULT, *, warnings: list[str] | None = None) -> Response:
+def respond(status: int, wire: Any, accepted: Accepted = PLAIN, *, warnings: list[str] | None = None) -> Response:
     """A response from an object in JSON (one piece or several), in YAML or protobuf when that was asked for."""
     if accepted.media_type == PROTOBUF:
         whole = wire if isinstance(wire, bytes) else b"".join(wire)
@@ -157,11 +175,10 @@ def respond_protobuf(status: int, body: Any, *, warnings: list[str] | None = Non
 def respond_error(error: StatusError, accept: str = "", *, warnings: list[str] | None = None) -> Response:
     """The Status of a failure, in the client's form where it has one we know."""
     try:
-        accepted = negotiate(accept)
+        accepted = negotiate(accept, is_routed=False, is_metadata=False)
     except NotAcceptable:
-        accepted = Accepted(YAML) if YAML in accept else _DEFAULT
-        if accept.startswith(PROTOBUF):
-            accepted = Accepted(PROTOBUF)
+        # What cannot be said as it was asked for must be said nevertheless.
+        accepted = PLAIN
     response = respond(error.code, codecs.encode(error.status), accepted, warnings=warnings)
     details = error.status.details
     if details is not None and details.retry_after_seconds:

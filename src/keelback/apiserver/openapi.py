@@ -19,8 +19,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 import keelback
-from keelback.apimachinery import errors
-from keelback.apimachinery.meta import StatusDetails
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Served
 from keelback.apiserver.openapi_schemas import Schema
@@ -85,8 +83,10 @@ class OpenAPI:
             self._hashes.pop(place, None)
 
     async def v2(self, context: RequestContext) -> AnyResponse:
-        """/openapi/v2. Raises NotAcceptable when a client takes neither JSON nor the protobuf form."""
+        """/openapi/v2: in JSON or in protobuf, or nothing for a client that takes neither."""
         form = _form(context, (_JSON, _PROTOBUF_V2))
+        if not form:
+            return Response(http.HTTPStatus.NOT_ACCEPTABLE, {"vary": "Accept"})
         tag = self._hash("v2")
         headers = {"content-type": form, "etag": f'"{tag}"', "vary": "Accept"}
         if _has(context, tag):
@@ -96,14 +96,16 @@ class OpenAPI:
         )
 
     async def v3(self, context: RequestContext) -> AnyResponse:
-        """/openapi/v3 and all below it. Raises NotFound for a document that there is not, and NotAcceptable."""
+        """/openapi/v3 and all below it; nothing is said of a document that there is not, or not in that form."""
         place = context.info.path.removeprefix("/openapi/v3").strip("/")
-        form = _form(context, (_JSON,))
         if not place:
             # Text, although it is JSON: so the original answers.
             return Response(http.HTTPStatus.OK, {"content-type": "text/plain; charset=utf-8"}, self._index())
         if place not in self._places():
-            raise errors.NotFound("the server could not find the requested resource", details=StatusDetails())
+            return Response(http.HTTPStatus.NOT_FOUND, {})
+        form = _form(context, (_JSON,))
+        if not form:
+            return Response(http.HTTPStatus.NOT_ACCEPTABLE, {"vary": "Accept"})
         tag = self._hash(place)
         headers = {"content-type": form, "etag": f'"{tag}"', "vary": "Accept"}
         asked_for = context.query.get("hash", "")
@@ -262,7 +264,7 @@ def _has(context: RequestContext, tag: str) -> bool:
 
 
 def _form(context: RequestContext, forms: tuple[str, ...]) -> str:
-    """The first media type accepted of those there are; JSON for a client that does not say."""
+    """The first media type accepted of those there are, empty for none; JSON for a client that does not say."""
     accept = context.request.headers.get("accept", "")
     if not accept.strip():
         return _JSON
@@ -272,4 +274,4 @@ def _form(context: RequestContext, forms: tuple[str, ...]) -> str:
         for one in forms:
             if media_type in (one, "*/*", "application/*"):
                 return one
-    raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(forms)}")
+    return ""

@@ -193,7 +193,8 @@ def _listed_version(text: str) -> int:
     try:
         return go_numbers.parse_uint(text)
     except ValueError as error:
-        raise errors.BadRequest(f'Invalid value: "{text}": {error}') from error
+        problem = errors.invalid("resourceVersion", text, str(error))
+        raise errors.BadRequest(f"invalid resource version: {problem.field}: {problem.body}") from error
 
 
 def _named(context: RequestContext, selector: str) -> str:

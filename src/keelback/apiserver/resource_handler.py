@@ -23,11 +23,6 @@ from keelback.component.http import AnyResponse, Response
 from keelback.concurrency.clock import Clock
 from keelback.registry.strategy import Strategy
 
-_ACCEPTED_FOR_CUSTOM = (
-    "only the following media types are accepted: application/json, application/yaml, "
-    "application/vnd.kubernetes.protobuf"
-)
-
 
 class ResourceHandler:
     """One resource in one version."""
@@ -55,7 +50,14 @@ class ResourceHandler:
     def accepted(self, context: RequestContext) -> negotiation.Accepted:
         """The form of the answer. Raises NotAcceptable."""
         accept = context.request.headers.get("accept", "")
-        found = negotiation.negotiate(accept) if self._has_message else negotiation.negotiate(accept, has_message=False)
+        if not accept or accept == negotiation.JSON:
+            return negotiation.PLAIN
+        found = negotiation.negotiate(
+            accept,
+            has_message=self._has_message,
+            is_routed=self.strategy.takes_strategic_merge_patches,
+            streams=context.info.verb in ("list", "watch"),
+        )
         if found.transform:
             self._check_transform(found.transform, context)
         return found
@@ -82,15 +84,10 @@ class ResourceHandler:
         """Answer a request for the resource itself, not for a subresource."""
         if self.strategy.deprecation_warning:
             context.warn_of_deprecation(self.strategy.deprecation_warning)
-        try:
-            if context.info.verb == "get":
-                # By far the most frequent: it gets by without one more coroutine.
-                return await self.get(context)
-            return await self._serve(context)
-        except errors.NotAcceptable as error:
-            if self.strategy.takes_strategic_merge_patches or not error.message.startswith("406"):
-                raise
-            raise errors.NotAcceptable(_ACCEPTED_FOR_CUSTOM) from None
+        if context.info.verb == "get":
+            # By far the most frequent: it gets by without one more coroutine.
+            return await self.get(context)
+        return await self._serve(context)
 
     async def _serve(self, context: RequestContext) -> AnyResponse:
         match context.info.verb:

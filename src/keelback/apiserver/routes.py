@@ -115,16 +115,15 @@ class Routes:
         return _not_found
 
     def _can_only_be_read(self, path: str) -> bool:
-        """Whether a path is that of the version or of discovery."""
+        """Whether a path is that of the version, of discovery or of the issuer of tokens."""
         match path.strip("/").split("/"):
-            case ["version" | "api" | "apis"]:
+            case ["version" | "api"] | [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"]:
                 return True
             case ["api", version]:
                 return ("", version) in self._versions
-            case ["apis", group]:
-                return any(one == group for one, _ in self._versions)
             case ["apis", group, version]:
-                return (group, version) in self._versions
+                # The lists of groups, and what custom resources there are, are told whatever the method.
+                return group not in self.custom_groups and (group, version) in self._versions
         return False
 
 

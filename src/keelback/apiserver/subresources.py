@@ -9,7 +9,7 @@ from typing import Any
 from keelback.api import authentication_v1, autoscaling_v1
 from keelback.apimachinery import codecs, errors, labels, managed_fields, scale_ownership
 from keelback.apimachinery.meta import ObjectMeta, StatusDetails, replace, with_metadata
-from keelback.apiserver import bodies, negotiation, options, patching
+from keelback.apiserver import bodies, negotiation, options, patching, scale_answers
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.ownership import ManagedFields
 from keelback.apiserver.part_admission import ProjectedAdmission, admitted_part
@@ -120,25 +120,21 @@ PARTS: dict[str, Callable[[Any, Any], Any] | None] = {
 }
 
 
-class _ScaleStrategy(Strategy[autoscaling_v1.Scale]):
-    kind = autoscaling_v1.Scale
-
-
 class ScaleHandler:
     """`/scale`: the number of replicas of anything that has one (autoscaling/v1 Scale)."""
 
     def __init__(self, handler: ResourceHandler) -> None:
         self._handler = handler
-        self._strategy = _ScaleStrategy()
+        self._strategy = scale_answers.ScaleStrategy()
 
     async def handle(self, context: RequestContext) -> AnyResponse:
-        accepted = negotiation.negotiate(context.request.headers.get("accept", ""))
+        accepted = scale_answers.accepted(context)
         store = self._handler.store
         is_apply = False
         match context.info.verb:
             case "get":
                 parent = await store.get(context.info.namespace, context.info.name)
-                return negotiation.respond(200, codecs.encode(scale_of(parent)), accepted)
+                return scale_answers.respond(self._strategy, scale_of(parent), context, accepted)
             case "update":
                 chosen = options.write_options(context, "UpdateOptions")
                 sent = bodies.decode(context, self._strategy, chosen.field_validation)
@@ -168,7 +164,7 @@ class ScaleHandler:
         write = self._handler.write(context, subresource="scale", dry_run=chosen.dry_run, is_apply=is_apply)
         write = dataclasses.replace(write, admission=ProjectedAdmission(write.admission, scale_of, _with_scale))
         written = await store.update(context.info.namespace, context.info.name, change, write)
-        return negotiation.respond(200, codecs.encode(scale_of(written.obj)), accepted, warnings=context.warnings)
+        return scale_answers.respond(self._strategy, scale_of(written.obj), context, accepted)
 
     def _check(self, scale: autoscaling_v1.Scale, old: Any, name: str) -> None:
         if scale.spec.replicas < 0:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from keelback.apimachinery import errors
 from keelback.apimachinery.kubernetes_versions import KubernetesVersion
 from keelback.apimachinery.meta import StatusDetails
+from keelback.apiserver import status_pages
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Discovery
 from keelback.apiserver.openapi import OpenAPI
@@ -19,6 +20,7 @@ from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discover
 from keelback.component.health import HealthChecks
 from keelback.component.http import AnyResponse, Response, text_response
 from keelback.component.metrics import CONTENT_TYPE, Registry
+from keelback.concurrency.clock import Clock
 
 
 def version_info(version: KubernetesVersion) -> dict[str, str]:
@@ -64,12 +66,15 @@ def add(
     issuer: TokenIssuer,
     health: Sequence[HealthChecks],
     kubernetes_version: KubernetesVersion,
+    clock: Clock,
+    flags: Mapping[str, str],
 ) -> None:
     """Route them all but the metrics."""
-    version = msgspec.json.encode(version_info(kubernetes_version))
+    version_document = msgspec.json.encode(version_info(kubernetes_version))
 
     async def answer_version(context: RequestContext) -> AnyResponse:
-        return Response(200, {"content-type": "application/json"}, version)
+        _require_accepted(context, "application/json")
+        return Response(200, {"content-type": "application/json"}, version_document)
 
     server.routes.add_path("/version", answer_version)
     for checks in health:
@@ -90,8 +95,18 @@ def add(
 
     checked = {path for one in health for path in one.paths()}
 
+    pages = ("/flagz", "/statusz") if kubernetes_version.minor >= status_pages.SINCE_MINOR else ()
+
+    def listed() -> list[str]:
+        return sorted({*_PATHS, *pages, *checked, *discovery.paths()})
+
+    if pages:
+        version = (f"python{platform.python_version()}", f"1.{kubernetes_version.minor}")
+        server.routes.add_path("/statusz", status_pages.statusz(clock.now(), clock.now, version, listed))
+        server.routes.add_path("/flagz", status_pages.flagz(flags))
+
     async def answer_index(context: RequestContext) -> AnyResponse:
-        body = msgspec.json.encode({"paths": sorted({*_PATHS, *checked, *discovery.paths()})})
+        body = msgspec.json.encode({"paths": listed()})
         return Response(200, {"content-type": "application/json"}, body)
 
     server.routes.add_path("/", answer_index)
@@ -144,20 +159,27 @@ def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:
     configuration, keys = discovery_documents(DEFAULT_ISSUER, f"{DEFAULT_ISSUER}/openid/v1/jwks", (issuer.public_key,))
 
     async def answer_configuration(context: RequestContext) -> AnyResponse:
+        _require_accepted(context, "application/json")
         return Response(
             200, {"content-type": "application/json", "cache-control": "public, max-age=3600"}, configuration
         )
 
     async def answer_keys(context: RequestContext) -> AnyResponse:
-        accept = context.request.headers.get("accept", "")
-        if accept and "*/*" not in accept and "application/jwk-set+json" not in accept:
-            raise errors.NotAcceptable("406: Not Acceptable\n\nAvailable representations: application/jwk-set+json")
+        _require_accepted(context, "application/jwk-set+json")
         return Response(
             200, {"content-type": "application/jwk-set+json", "cache-control": "public, max-age=3600"}, keys
         )
 
     server.routes.add_path("/.well-known/openid-configuration", answer_configuration)
     server.routes.add_path("/openid/v1/jwks", answer_keys)
+
+
+def _require_accepted(context: RequestContext, media_type: str) -> None:
+    """Raises NotAcceptable where an Accept header names neither the type nor everything; parameters do not count."""
+    accept = context.request.headers.get("accept", "")
+    accepted = {clause.split(";")[0].strip() for clause in accept.split(",")}
+    if accept and accepted.isdisjoint(("*/*", media_type)):
+        raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {media_type}")
 
 
 def _or_not_found(find: Callable[[RequestContext], Awaitable[AnyResponse | None]]) -> Route:
@@ -182,7 +204,7 @@ def _discovered(discovery: Discovery) -> Route:
             found = await discovery.resources(context)
         if found is not None:
             return found
-        if known and len(parts) > 3:
+        if known and len(parts) > 2:
             raise errors.NotFound("the server could not find the requested resource", details=StatusDetails())
         return text_response("404 page not found\n", 404)
 

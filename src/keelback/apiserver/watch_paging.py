@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 import posixpath
+import re
 
 import msgspec
 
+from keelback.apimachinery import json_syntax
 from keelback.apimachinery.errors import BadRequest
+
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9_-]")
 
 INEXACT = -1
 """The revision of a token that goes on at the newest state, after its own has expired."""
@@ -37,18 +41,62 @@ def encode_continue(revision: int, start: str) -> str:
 def decode_continue(text: str) -> tuple[int, str]:
     """Revision and start. Raises BadRequest with upstream's words."""
     try:
-        raw = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        token = msgspec.json.decode(raw, type=_Token)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest("continue key is not valid: malformed value") from error
+        return _decoded(text)
+    except ValueError as error:
+        raise BadRequest(f"invalid continue token: continue key is not valid: {error}") from error
+
+
+def _decoded(text: str) -> tuple[int, str]:
+    token = _token(_from_base64(text))
     if token.v != "meta.k8s.io/v1":
-        raise BadRequest("continue key is not valid: server does not recognize this encoded version")
+        raise ValueError(f"server does not recognize this encoded version {token.v}")
     if token.rv == 0:
-        raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+        raise ValueError("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     if not token.start:
-        raise BadRequest("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
+        raise ValueError("encoded start key empty (version meta.k8s.io/v1)")
     # A token must not lead out of the scope of its list.
     start = token.start.removeprefix("/")
     if start.startswith("/") or posixpath.normpath("/" + start) != "/" + start:
-        raise BadRequest(f"continue key is not valid: {token.start}")
+        raise ValueError(token.start)
     return token.rv, start
+
+
+def _token(raw: bytes) -> _Token:
+    try:
+        return msgspec.json.decode(raw, type=_Token)
+    except ValueError as error:
+        raise ValueError(json_syntax.complaint(raw) or _misfit(raw)) from error
+
+
+def _misfit(raw: bytes) -> str:
+    """What Go says of JSON that is no token."""
+    tree = json.loads(raw)
+    if not isinstance(tree, dict):
+        return f"json: cannot unmarshal {_KINDS[type(tree)]} into Go value of type storage.continueToken"
+    for name, kind, go_kind in (("v", str, "string"), ("rv", int, "int64"), ("start", str, "string")):
+        value = tree.get(name)
+        if value is not None and type(value) is not kind:
+            shown = f"number {value}" if isinstance(value, float) else _KINDS[type(value)]
+            return f"json: cannot unmarshal {shown} into Go struct field continueToken.{name} of type {go_kind}"
+    return "json: cannot unmarshal number into Go struct field continueToken.rv of type int64"
+
+
+_KINDS = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "bool",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+def _from_base64(text: str) -> bytes:
+    """URL-safe base64 without padding. Raises ValueError that says where it is broken, as Go does."""
+    data = text.encode().replace(b"\n", b"").replace(b"\r", b"")
+    if (odd := _NOT_BASE64.search(data)) is not None:
+        raise ValueError(f"illegal base64 data at input byte {odd.start()}")
+    if len(data) % 4 == 1:
+        raise ValueError(f"illegal base64 data at input byte {len(data) - 1}")
+    return base64.urlsafe_b64decode(data + b"=" * (-len(data) % 4))

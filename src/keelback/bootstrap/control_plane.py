@@ -338,6 +338,7 @@ class ControlPlane:
 
     def _api_config(self, keys: ClusterPKI) -> Any:
         from keelback.apiserver.assembly import APIServerConfig
+        from keelback.component import flags
 
         options: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
         fabric = self._fabric
@@ -367,6 +368,7 @@ class ControlPlane:
             encryption=options.encryption(),
             request_limits=options.request_limits(),
             hostname=socket.gethostname(),
+            flags=flags.written(options),
             compact=stores.compactor(self._settings.store == "etcd"),
             store_is_shared=self._settings.store == "etcd",
             kubelet_socket=None if fabric is None else lambda: namespaces.socket_in(fabric.path),

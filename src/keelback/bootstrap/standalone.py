@@ -35,6 +35,7 @@ from keelback.bootstrap.standalone_options import (
 from keelback.bootstrap.tracing_options import traced
 from keelback.client import Client, HTTPSTransport, kubeconfig
 from keelback.component import event_loop
+from keelback.component import flags as flag_texts
 from keelback.component.flags import FlagError
 from keelback.component.http import Request
 from keelback.component.logs import logger
@@ -121,6 +122,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         request_limits=options.request_limits(),
         profiling=options.profiling,
         hostname=socket.gethostname(),
+        flags=flag_texts.written(options),
         compact=stores.compactor(bool(options.etcd_servers), options.etcd_compaction_interval),
         store_is_shared=bool(options.etcd_servers),
     )

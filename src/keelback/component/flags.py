@@ -99,6 +99,25 @@ def usage(options: type[Any]) -> str:
     return "".join(lines)
 
 
+def written(options: Any) -> dict[str, str]:
+    """Every flag of an options class with its value, as upstream's flags print theirs."""
+    return {flag.name: _text(flag, getattr(options, flag.field)) for flag in flags_of(type(options))}
+
+
+def _text(flag: Flag, value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case Mapping():
+            return ",".join(f"{name}={value[name]}" for name in sorted(value))
+        case tuple():
+            return f"[{','.join(str(one) for one in value)}]"
+        case _:
+            return duration_text(value) if flag.read is parse_duration else str(value)
+
+
 def parse_duration(text: str) -> float:
     """Seconds from a Go duration. Raises ValueError."""
     if text == "0":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,24 +13,15 @@ import msgspec
 from keelback.api.apiextensions_v1 import CustomResourceColumnDefinition
 from keelback.apimachinery import unstructured
 from keelback.registry import custom_resource_paths as paths
-from keelback.registry.strategy import Column, age, human_duration
+from keelback.registry import strategy
+from keelback.registry.strategy import Column, human_duration
 
-_DEFAULT = (
-    Column(
-        "Age",
-        age,
-        type="date",
-        description="CreationTimestamp is a timestamp representing the server time when this object was created. It is "
-        "not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. "
-        "It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More "
-        "info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
-    ),
-)
+AGE = replace(strategy.AGE, type="date")
 
 
 def columns(defined: Iterable[CustomResourceColumnDefinition]) -> tuple[Column, ...]:
     """The columns after Name; the age when none are defined."""
-    return tuple(map(_column, defined)) or _DEFAULT
+    return tuple(map(_column, defined)) or (AGE,)
 
 
 def _column(defined: CustomResourceColumnDefinition) -> Column:

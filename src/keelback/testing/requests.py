@@ -65,6 +65,6 @@ def asking(handle: Callable[[Request], Awaitable[object]]) -> Ask:
         answer = await handle(Request(method, path, query, given, data, identity=identity))
         assert isinstance(answer, Response)
         content = answer.content()
-        return answer.status, json.loads(content) if content[:1] in b"{[" else content.decode()
+        return answer.status, json.loads(content) if content[:1] in (b"{", b"[") else content.decode()
 
     return ask
