@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
@@ -25,7 +26,11 @@ _log = logs.logger("scheduler")
 
 _VOLUME_POLL_SECONDS: Final = 0.25
 
+_VICTIMS_AT_ONCE: Final = 16
+
 Job: TypeAlias = Callable[[], Awaitable[None]]
+Tell: TypeAlias = Callable[[PodToPlace, str, str, str], Awaitable[None]]
+"""Writes an Event about a pod: its type, reason and message."""
 
 
 class Recorder(Protocol):
@@ -109,7 +114,7 @@ def unbound_claims(objects: ClusterObjects, namespace: str, claims: tuple[str, .
 async def preempt(
     client: Client,
     clock: Clock,
-    tell: Callable[[PodToPlace, str, str, str], Awaitable[None]],
+    tell: Tell,
     preemptor: PodToPlace,
     candidate: Candidate,
     waiting_pods: WaitingPods,
@@ -118,24 +123,26 @@ async def preempt(
 
     One that only waits for Permit's word loses its node, and nothing else.
     """
-    for victim in candidate.victims:
-        waiting = waiting_pods.get(victim.uid)
-        if waiting is not None:
-            waiting.reject("DefaultPreemption", "preempted")
-            continue
-        try:
-            told = await client.patch(
-                PodToPlace,
-                victim.name,
-                victim.namespace,
-                status_patches.preempted(preemptor.spec.scheduler_name, clock.now()),
-                "status",
-            )
-            await client.delete(Pod, victim.name, victim.namespace, uid=victim.uid)
-        except (errors.NotFound, errors.Conflict):
-            continue
-        message = f"Preempted by pod {preemptor.metadata.uid} on node {candidate.node_name}"
-        await tell(told, "Normal", "Preempted", message)
+    evicting = (_evict(client, clock, tell, preemptor, victim, waiting_pods) for victim in candidate.victims)
+    for some in iter(lambda: list(itertools.islice(evicting, _VICTIMS_AT_ONCE)), []):
+        await asyncio.gather(*some)
+
+
+async def _evict(
+    client: Client, clock: Clock, tell: Tell, preemptor: PodToPlace, victim: PlacedPod, waiting_pods: WaitingPods
+) -> None:
+    waiting = waiting_pods.get(victim.uid)
+    if waiting is not None:
+        waiting.reject("DefaultPreemption", "preempted")
+        return
+    patch = status_patches.preempted(preemptor.spec.scheduler_name, clock.now())
+    try:
+        told = await client.patch(PodToPlace, victim.name, victim.namespace, patch, "status")
+        await client.delete(Pod, victim.name, victim.namespace, uid=victim.uid)
+    except (errors.NotFound, errors.Conflict):
+        return
+    message = f"Preempted by pod {preemptor.metadata.uid} on node {victim.node_name}"
+    await tell(told, "Normal", "Preempted", message)
 
 
 async def bind_volumes(

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from keelback.scheduler.config import Profile
 from keelback.scheduler.observation import Observation
@@ -21,6 +21,8 @@ from keelback.scheduling.framework import CycleState
 from keelback.scheduling.node_table import PlacedPod
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
+
+R = TypeVar("R")
 
 _MOST_REFUSALS: Final = 256
 
@@ -119,12 +121,13 @@ class Cycle:
         if answered is not None:
             return answered
         evaluator = self.evaluator(queued.info)
-        found = (
-            self.candidates(queued, diagnosis, nominated)
+        preemption = (
+            self._preemption(default_preemption.plan, queued, diagnosis, nominated)
             if evaluator.observer is None
-            else evaluator.observer.point("PostFilter", self.candidates, queued, diagnosis, nominated)
+            else evaluator.observer.point(
+                "PostFilter", self._preemption, default_preemption.plan, queued, diagnosis, nominated
+            )
         )
-        preemption = found if isinstance(found, Preemption) else default_preemption.conclude(found)
         return self.refused(queued, diagnosis, preemption)
 
     def post_filtered(self, queued: QueuedPod, diagnosis: Diagnosis) -> Refused | None:
@@ -143,13 +146,18 @@ class Cycle:
         self, queued: QueuedPod, diagnosis: Diagnosis, nominated: Sequence[PlacedPod]
     ) -> Sequence[Candidate] | Preemption:
         """Where room could be made for the pod; where nowhere, what came of it."""
+        return self._preemption(default_preemption.find_candidates, queued, diagnosis, nominated)
+
+    def _preemption(
+        self, find: Callable[..., R], queued: QueuedPod, diagnosis: Diagnosis, nominated: Sequence[PlacedPod]
+    ) -> R | Preemption:
         observation = self._observation
         promised = observation.nominated.get(queued.uid)
         evaluator = self.evaluator(queued.info)
         limits = evaluator.plugins.preemption
         if limits is None:
             return Preemption()
-        return default_preemption.find_candidates(
+        return find(
             queued.info,
             promised.node_name if promised is not None else "",
             diagnosis,

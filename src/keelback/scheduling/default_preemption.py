@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from keelback.scheduling import label_selectors
 from keelback.scheduling.cluster_objects import BudgetInfo, ClusterObjects
 from keelback.scheduling.evaluation import Evaluator
@@ -17,10 +20,13 @@ from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.plugins import DEFAULT_PREEMPTION, PreemptionLimits
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.room import Room, wants_more
+from keelback.scheduling.victim_notes import VictimNotes
 
 _NO_VICTIMS: Final = Unschedulable(("No preemption victims found for incoming pod",), unresolvable=True)
 _NEVER: Final = "preemption: not eligible due to preemptionPolicy=Never."
 _TERMINATING: Final = "preemption: not eligible due to a terminating pod on the nominated node."
+
+_CRITERIA: Final = 5
 
 # Upstream adds this to each priority before summing, so that many negative ones do not look better than few.
 _PRIORITY_OFFSET: Final = 2**31
@@ -58,14 +64,21 @@ def plan(
     limits: PreemptionLimits = DEFAULT_PREEMPTION,
 ) -> Preemption:
     """Choose the node on which removing pods does the least harm. The table is as it was afterwards."""
-    found = find_candidates(pod, nominated_node_name, diagnosis, evaluator, nodes, objects, nominated, chance, limits)
-    return found if isinstance(found, Preemption) else conclude(found)
+    refused = _ineligible(pod, nominated_node_name, diagnosis, nodes)
+    if refused is not None:
+        return refused
+    search = _Search(pod, evaluator, nodes, tuple(objects.budgets.values()), nominated)
+    rows, enough = _rows_to_try(pod, diagnosis, nodes, chance, limits)
+    if search.remembers:
+        chosen = search.least_harmful(rows, enough)
+        return _in_vain(nodes, diagnosis, rows, search) if chosen is None else _promised(chosen)
+    candidates = search.candidates(rows, enough)
+    return conclude(candidates) if candidates else _in_vain(nodes, diagnosis, rows, search)
 
 
 def conclude(candidates: Sequence[Candidate]) -> Preemption:
     """Of one or more candidates, the one whose loss hurts least."""
-    chosen = choose(candidates)
-    return Preemption(candidate=chosen, nominated_node_name=chosen.node_name)
+    return _promised(choose(candidates))
 
 
 def find_candidates(
@@ -80,35 +93,12 @@ def find_candidates(
     limits: PreemptionLimits = DEFAULT_PREEMPTION,
 ) -> Sequence[Candidate] | Preemption:
     """Nodes on which room can be made, as many as the limits ask for; where there is none, what came of it."""
-    if not len(nodes):
-        return Preemption()
-    if pod.never_preempts:
-        return Preemption(message=_NEVER)
-    if _awaits_victims(pod, nominated_node_name, diagnosis, nodes):
-        return Preemption(message=_TERMINATING)
-    hopeful = diagnosis.hopeful().tolist()
-    tried: Counter[Unschedulable] = Counter()
-    candidates: list[Candidate] = []
-    if all(priority >= pod.priority for priority in nodes.priorities):
-        # Nobody in the whole cluster is less important: no node needs a closer look.
-        tried[_NO_VICTIMS] = len(hopeful)
-        hopeful = []
-    enough = min(len(hopeful), max(limits.least_number, len(hopeful) * limits.least_percentage // 100))
-    offset = int(chance.random() * len(hopeful))
+    refused = _ineligible(pod, nominated_node_name, diagnosis, nodes)
+    if refused is not None:
+        return refused
     search = _Search(pod, evaluator, nodes, tuple(objects.budgets.values()), nominated)
-    has_harmless = False
-    for row in (*hopeful[offset:], *hopeful[:offset]):
-        found = search.victims_on(row)
-        if isinstance(found, Unschedulable):
-            tried[found] += 1
-            continue
-        candidates.append(found)
-        has_harmless |= not found.violations
-        if has_harmless and len(candidates) >= enough:
-            break
-    if not candidates:
-        return Preemption(message=preemption_message(len(nodes), tried), nominated_node_name="")
-    return candidates
+    rows, enough = _rows_to_try(pod, diagnosis, nodes, chance, limits)
+    return search.candidates(rows, enough) or _in_vain(nodes, diagnosis, rows, search)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
@@ -134,6 +124,40 @@ def split_by_budget(
     return violating, others
 
 
+def _ineligible(pod: PodInfo, nominated_node_name: str, diagnosis: Diagnosis, nodes: NodeTable) -> Preemption | None:
+    if not len(nodes):
+        return Preemption()
+    if pod.never_preempts:
+        return Preemption(message=_NEVER)
+    if _awaits_victims(pod, nominated_node_name, diagnosis, nodes):
+        return Preemption(message=_TERMINATING)
+    return None
+
+
+def _rows_to_try(
+    pod: PodInfo, diagnosis: Diagnosis, nodes: NodeTable, chance: random.Random, limits: PreemptionLimits
+) -> tuple[npt.NDArray[np.intp], int]:
+    # In the order in which they are tried, which begins anywhere; and how many that help are enough.
+    hopeful = diagnosis.hopeful()
+    offset = int(chance.random() * len(hopeful))
+    if all(priority >= pod.priority for priority in nodes.priorities):
+        # Nobody in the whole cluster is less important: no node needs a closer look.
+        return hopeful[:0], 0
+    enough = min(len(hopeful), max(limits.least_number, len(hopeful) * limits.least_percentage // 100))
+    return np.concatenate((hopeful[offset:], hopeful[:offset])), enough
+
+
+def _promised(chosen: Candidate) -> Preemption:
+    return Preemption(candidate=chosen, nominated_node_name=chosen.node_name)
+
+
+def _in_vain(nodes: NodeTable, diagnosis: Diagnosis, rows: npt.NDArray[np.intp], search: _Search) -> Preemption:
+    tried = Counter(search.refusals)
+    if not len(rows):
+        tried[_NO_VICTIMS] = len(diagnosis.hopeful())
+    return Preemption(message=preemption_message(len(nodes), tried), nominated_node_name="")
+
+
 class _Search:
     """Looks for the victims on one node after another, for one pod."""
 
@@ -153,21 +177,71 @@ class _Search:
         for one in nominated:
             self._promised.setdefault(one.node_name, []).append(one)
         self._room_decides = evaluator.only_room_matters(pod)
-        self._notes = evaluator.notes(pod)
         self._room = None if evaluator.fit is None else Room(pod, evaluator.fit, nodes)
+        self.refusals: list[Unschedulable] = []
+        """What the nodes answered that were looked at in vain."""
+        # Where room decides, an answer holds until pods come to the node or leave it.
+        self.remembers = self._room_decides is not None and not budgets
 
-    def victims_on(self, row: int) -> Candidate | Unschedulable:
-        """Those who would have to go, or why that would not help."""
-        promised = self._promised.get(self._nodes.nodes[row].name, ())
-        if self._room_decides is None or self._budgets:
-            return self._look_at(row, promised)
-        # Where room decides, the answer holds until pods come to the node or leave it.
-        seen = self._nodes.touches(row), [one.uid for one in promised]
-        known = self._notes.get(row)
-        if known is None or known[0] != seen:
-            known = self._notes[row] = seen, self._look_at(row, promised)
-        found: Candidate | Unschedulable = known[1]
+    def candidates(self, rows: npt.NDArray[np.intp], enough: int) -> list[Candidate]:
+        """Those of the rows where room can be made, until there are enough and one breaks no budget."""
+        found: list[Candidate] = []
+        has_harmless = False
+        for row in rows.tolist():
+            one = self._look_at(row, self._promised_on(row))
+            if isinstance(one, Unschedulable):
+                self.refusals.append(one)
+                continue
+            found.append(one)
+            has_harmless |= not one.violations
+            if has_harmless and len(found) >= enough:
+                break
         return found
+
+    def least_harmful(self, rows: npt.NDArray[np.intp], enough: int) -> Candidate | None:
+        """The best of those that `candidates` would find, by what is known of them already and a look at the others."""
+        notes: VictimNotes[Candidate] = self._evaluator.notes(self._pod).setdefault(
+            "victims", VictimNotes(len(self._nodes), _CRITERIA)
+        )
+        touches, promises = self._nodes.touch_counts, self._promises()
+        unknown = notes.unknown(touches, promises)
+        while True:
+            # Up to where there are enough, as far as is known.
+            helpful = notes.helpful(rows) & ~unknown[rows]
+            end = int(np.searchsorted(np.cumsum(helpful), enough)) + 1
+            asked = rows[:end]
+            open_rows = asked[unknown[asked]]
+            if not len(open_rows):
+                break
+            for row in open_rows[:enough].tolist():
+                self._learn(notes, row, int(touches[row]), int(promises[row]))
+                unknown[row] = False
+        best = asked[notes.helpful(asked)]
+        if not len(best):
+            self.refusals = [one for row in asked.tolist() if isinstance(one := notes.found[row], Unschedulable)]
+            return None
+        chosen = notes.found[notes.least_harmful(best)]
+        assert isinstance(chosen, Candidate)
+        return chosen
+
+    def _learn(self, notes: VictimNotes[Candidate], row: int, touches: int, promises: int) -> None:
+        found = self._look_at(row, self._promised_on(row))
+        if isinstance(found, Unschedulable):
+            notes.refuse(row, touches, promises, found)
+        else:
+            notes.offer(row, touches, promises, found, _harm(found))
+
+    def _promised_on(self, row: int) -> Sequence[PlacedPod]:
+        return self._promised.get(self._nodes.nodes[row].name, ())
+
+    def _promises(self) -> npt.NDArray[np.int64]:
+        # For each row, what tells apart who is promised it.
+        column = np.zeros(len(self._nodes), np.int64)
+        for name, pods in self._promised.items():
+            row = self._nodes.row_of.get(name)
+            if row is not None:
+                column[row] = hash(tuple(one.uid for one in pods)) | 1
+        return column
 
     def _look_at(self, row: int, promised: Sequence[PlacedPod]) -> Candidate | Unschedulable:
         node_name = self._nodes.nodes[row].name
@@ -232,7 +306,7 @@ def _importance(pod: PlacedPod) -> tuple[int, float, str]:
     return -pod.info.priority, pod.start_time, pod.uid
 
 
-def _harm(candidate: Candidate) -> tuple[int, int, int, int, float]:
+def _harm(candidate: Candidate) -> tuple[float, ...]:
     victims = candidate.victims
     highest = max((victim.info.priority for victim in victims), default=-_PRIORITY_OFFSET)
     # Of the most important victims, the one that has run longest should have run as short a time as possible.

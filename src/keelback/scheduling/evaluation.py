@@ -55,7 +55,7 @@ class _Kept:
     local_scores: Scores
     normalized: Scores | None = field(default=None)
     """The weighted sum of the fixed scores when every node is feasible."""
-    notes: dict[int, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -235,8 +235,8 @@ class Evaluator:
         mask = self._all_of(state, others, pod)
         return np.ones(len(self._nodes), np.bool_) if mask is None else mask
 
-    def notes(self, pod: PodInfo) -> dict[int, Any]:
-        """What preemption notes about rows for pods of this shape; forgotten when a node changes."""
+    def notes(self, pod: PodInfo) -> dict[str, Any]:
+        """What preemption notes for pods of this shape; forgotten when a node changes."""
         return self._up_to_date(pod).notes
 
     def _counting(self, nominated: Sequence[PlacedPod], mask: Mask, looks_around: bool) -> Sequence[PlacedPod]:

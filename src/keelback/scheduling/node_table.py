@@ -166,9 +166,10 @@ class NodeTable:
         """A pod on a node, or None."""
         return self._pods.get(node_name, {}).get(uid)
 
-    def touches(self, row: int) -> int:
-        """How many times a pod has come to or left a row's node."""
-        return int(self._touches.values[row])
+    @property
+    def touch_counts(self) -> npt.NDArray[np.int64]:
+        """How many times a pod has come to or left each node."""
+        return self._touches.values
 
     @property
     def position(self) -> int:
