@@ -17,10 +17,16 @@ from keelback.controllers import cron_schedule
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile import caches, patches
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Spread, powers
 from keelback.reconcile.result import DONE, Result, again_after
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
+SKEW = Spread(
+    "cronjob_controller_job_creation_skew_duration_seconds",
+    "Time between when a cronjob is scheduled to be run, and when the corresponding job is created",
+    buckets=powers(1, 2, 10),
+)
 _TOO_MANY_MISSED = 100
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -193,6 +199,8 @@ class CronJobReconciler:
             await self.context.events.event(cron_job, "Warning", "FailedCreate", f"Error creating job: {error}")
             raise
         else:
+            late = (job.metadata.creation_timestamp or self.context.now()) - scheduled
+            self.context.metrics.observe(SKEW, late.total_seconds())
             message = f"Created job {job.metadata.name}"
             await self.context.events.event(cron_job, "Normal", "SuccessfulCreate", message)
         reference = ObjectReference(

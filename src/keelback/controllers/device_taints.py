@@ -19,8 +19,20 @@ from keelback.client import Change, StrategicMergePatch
 from keelback.controllers import tainted_devices
 from keelback.controllers.observed import PodView
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Spread
 from keelback.reconcile.loop import Key, Source
 from keelback.reconcile.result import DONE, Result, again_after
+
+DELETIONS = Count(
+    "device_taint_eviction_controller_pod_deletions_total",
+    "Total number of Pods deleted by DeviceTaintEvictionController since its start.",
+)
+LATENCY = Spread(
+    "device_taint_eviction_controller_pod_deletion_duration_seconds",
+    "Latency, in seconds, between the time when a device taint effect has been activated and a Pod's deletion via "
+    "DeviceTaintEvictionController.",
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 60, 120, 180, 240),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,10 @@ class DeviceTaintEvictionReconciler:
             if not pods.is_terminating(pod) and not pods.is_terminal(pod):
                 # Counted first: whoever hears of the deletion asks at once how many there were.
                 self.evicted.update(eviction.rules)
-                if not await self._evict(pod):
+                if await self._evict(pod):
+                    self.context.metrics.inc(DELETIONS)
+                    self.context.metrics.observe(LATENCY, (self.context.clock.now() - eviction.due).total_seconds())
+                else:
                     self.evicted.subtract(eviction.rules)
         return DONE
 

@@ -15,7 +15,7 @@ from keelback.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.client import MergePatch
-from keelback.controllers import trigger_times
+from keelback.controllers import slice_metrics, trigger_times
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.controllers.pod_endpoints import family_of
 from keelback.reconcile import patches
@@ -53,6 +53,14 @@ def wanted_slices(endpoints: Endpoints) -> list[EndpointSlice]:
     return found
 
 
+def skipped_addresses(endpoints: Endpoints) -> int:
+    """How many addresses no slice has room for."""
+    return sum(
+        max(0, len(subset.addresses) + len(subset.not_ready_addresses) - MAX_ENDPOINTS_PER_SUBSET)
+        for subset in endpoints.subsets
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSliceMirroringReconciler:
     """Makes, changes and deletes slices until they say what the Endpoints say."""
@@ -63,6 +71,12 @@ class EndpointSliceMirroringReconciler:
     component: ClassVar = "endpoint-slice-mirroring-controller"
     kind: ClassVar = Endpoints
     owns: ClassVar = ()
+
+    def __post_init__(self) -> None:
+        metrics = self.context.metrics
+        metrics.at_collection(slice_metrics.MIRRORED, lambda: {(): float(len(self._all()))})
+        desired = slice_metrics.MIRRORED_ENDPOINTS
+        metrics.at_collection(desired, lambda: {(): float(sum(len(one.endpoints or ()) for one in self._all()))})
 
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(EndpointSlice, "by-mirrored", _mirrored_key)
@@ -76,11 +90,24 @@ class EndpointSliceMirroringReconciler:
         service = self.context.caches.store(Service).get(namespace, name)
         wanted = wanted_slices(endpoints) if is_mirrored(endpoints, service) else []
         await self._carry_out(wanted, self._held(namespace, name))
+        if wanted:
+            skipped = skipped_addresses(endpoints)
+            self.context.metrics.observe(slice_metrics.SKIPPED, skipped)
+            if skipped:
+                message = (
+                    f"A max of {MAX_ENDPOINTS_PER_SUBSET} addresses can be mirrored to EndpointSlices per Endpoints "
+                    f"subset. {skipped} addresses were skipped"
+                )
+                await self.context.events.event(endpoints, "Warning", "TooManyAddressesToMirror", message)
         return DONE
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
         await self._carry_out([], self._held(namespace, name))
         return DONE
+
+    def _all(self) -> list[EndpointSlice]:
+        slices = self.context.caches.store(EndpointSlice).list()
+        return [one for one in slices if one.metadata.labels.get(MANAGED_BY) == MANAGER]
 
     def _held(self, namespace: str, name: str) -> list[EndpointSlice]:
         store = self.context.caches.index(EndpointSlice, "by-mirrored", _mirrored_key)
@@ -89,6 +116,7 @@ class EndpointSliceMirroringReconciler:
     async def _carry_out(self, wanted: Sequence[EndpointSlice], held: Sequence[EndpointSlice]) -> None:
         client = self.context.client
         left = list(held)
+        created = updated = 0
         for one in wanted:
             old = next((other for other in left if _place(other) == _place(one)), None)
             if old is None:
@@ -97,13 +125,17 @@ class EndpointSliceMirroringReconciler:
                 except errors.StatusError as error:
                     if not is_namespace_terminating(error):
                         raise
+                created += 1
                 continue
             left.remove(old)
             changes = patches.difference(_owned(old), _owned(one))
             if changes:
+                updated += 1
                 await client.patch(EndpointSlice, old.metadata.name, old.metadata.namespace, MergePatch(changes))
         for one in left:
             await client.delete(EndpointSlice, one.metadata.name, one.metadata.namespace, uid=one.metadata.uid)
+        changes_of = slice_metrics.MIRRORING_CHANGES
+        slice_metrics.count_changes(self.context.metrics, changes_of, created, updated, len(left))
 
 
 def _place(one: EndpointSlice) -> tuple[str, tuple[EndpointPort, ...]]:

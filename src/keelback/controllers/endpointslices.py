@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, TypeAlias
 
 from keelback.api import nodes, owners, pods
@@ -21,7 +22,7 @@ from keelback.api.discovery_v1 import (
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.client import MergePatch
-from keelback.controllers import pod_endpoints, topology_hints, trigger_times
+from keelback.controllers import pod_endpoints, slice_metrics, topology_hints, trigger_times
 from keelback.controllers.endpoint_pace import Pace
 from keelback.controllers.observed import NodeView, PodView
 from keelback.controllers.pod_control import is_namespace_terminating
@@ -148,6 +149,13 @@ class EndpointSliceReconciler:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hints", TopologyHints(self.context.caches))
+        self.context.metrics.at_collection(slice_metrics.SERVICES, self._distributions)
+        for metric, at in (
+            (slice_metrics.SLICES, 0),
+            (slice_metrics.DESIRED_SLICES, 1),
+            (slice_metrics.DESIRED, 2),
+        ):
+            self.context.metrics.at_collection(metric, partial(self._held, at))
 
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(Service, "by-namespace", lambda one: [one.metadata.namespace])
@@ -178,6 +186,8 @@ class EndpointSliceReconciler:
         wanted, events = self.hints.hinted(service, wanted, existing)
         decided = plan(service, wanted, existing)
         await self._carry_out(stamped(decided, time))
+        by_zone = topology_hints.is_enabled(service)
+        slice_metrics.count_sync(self.context.metrics, service, decided, by_zone=by_zone)
         if not decided.is_empty:
             self.pace.wrote(service, sum(map(len, wanted.values())), self.context.clock.monotonic())
         for event in events:
@@ -212,6 +222,14 @@ class EndpointSliceReconciler:
             if not any(held == family for held, _ in wanted):
                 wanted[family, ()] = []
         return wanted, is_complete
+
+    def _held(self, at: int) -> dict[tuple[str, ...], float]:
+        slices = self.context.caches.store(EndpointSlice).list()
+        own = (one for one in slices if one.metadata.labels.get(MANAGED_BY) == MANAGER)
+        return {(): float(slice_metrics.held(own, MAX_ENDPOINTS)[at])}
+
+    def _distributions(self) -> dict[tuple[str, ...], float]:
+        return slice_metrics.distributions(self.context.caches.store(Service).list())
 
     async def _carry_out(self, decided: Plan) -> None:
         client = self.context.client

@@ -14,6 +14,7 @@ from keelback.client import Change
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
 
@@ -39,6 +40,12 @@ def wanted_claims(pod: Pod) -> list[PersistentVolumeClaim]:
             )
         )
     return found
+
+
+CREATED = Count("ephemeral_volume_controller_create_total", "Number of PersistenVolumeClaims creation requests")
+NOT_CREATED = Count(
+    "ephemeral_volume_controller_create_failures_total", "Number of PersistentVolumeClaim creation requests"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +79,13 @@ class EphemeralVolumeReconciler:
         except errors.NotFound:
             return DONE
         for claim in wanted_claims(pod):
+            self.context.metrics.inc(CREATED)
             try:
                 await self.context.client.create(claim)
             except errors.AlreadyExists:
                 continue
             except errors.StatusError as error:
+                self.context.metrics.inc(NOT_CREATED)
                 if is_namespace_terminating(error):
                     return DONE
                 message = f"ephemeral volume controller: failed to create PVC {claim.metadata.name}: {error}"

@@ -20,9 +20,47 @@ from keelback.controllers.horizontal_pod_autoscaler_plan import Plan, Settings
 from keelback.controllers.horizontal_pod_autoscaler_proposals import Failure, Figures, Proposal, Target, evaluate
 from keelback.controllers.horizontal_pod_autoscaler_replicas import MetricError, ScaledPod
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Level, Spread, powers
 from keelback.reconcile.discovery import discover
 from keelback.reconcile.result import Result, again_after
 
+_ACTION_AND_ERROR = (
+    "The label 'action' should be either 'scale_down', 'scale_up', or 'none'. Also, the label 'error' should be either "
+    "'spec', 'internal', or 'none'. Note that if both spec and internal errors happen during a reconciliation, the "
+    "first one to occur is reported in `error` label."
+)
+_OF_METRIC = f"{_ACTION_AND_ERROR} The label 'metric_type' corresponds to HPA.spec.metrics[*].type"
+RECONCILIATIONS = Count(
+    "horizontal_pod_autoscaler_controller_reconciliations_total",
+    f"Number of reconciliations of HPA controller. {_ACTION_AND_ERROR}",
+    ("action", "error"),
+)
+RECONCILIATION_DURATION = Spread(
+    "horizontal_pod_autoscaler_controller_reconciliation_duration_seconds",
+    f"The time(seconds) that the HPA controller takes to reconcile once. {_ACTION_AND_ERROR}",
+    ("action", "error"),
+    powers(0.001, 2, 15),
+)
+COMPUTATIONS = Count(
+    "horizontal_pod_autoscaler_controller_metric_computation_total",
+    f"Number of metric computations. {_OF_METRIC}",
+    ("action", "error", "metric_type"),
+)
+COMPUTATION_DURATION = Spread(
+    "horizontal_pod_autoscaler_controller_metric_computation_duration_seconds",
+    f"The time(seconds) that the HPA controller takes to calculate one metric. {_OF_METRIC}",
+    ("action", "error", "metric_type"),
+    powers(0.001, 2, 15),
+)
+NUMBER = Level(
+    "horizontal_pod_autoscaler_controller_num_horizontal_pod_autoscalers",
+    "Current number of controlled HPA objects.",
+)
+DESIRED = Level(
+    "horizontal_pod_autoscaler_controller_desired_replicas",
+    "Current desired replica count for HPA objects.",
+    ("namespace", "hpa_name"),
+)
 _REDISCOVERY_SECONDS: Final = 10.0
 _log = logs.logger("horizontal-pod-autoscaler-controller")
 
@@ -72,6 +110,14 @@ class HorizontalPodAutoscalerReconciler:
 
     def __post_init__(self) -> None:
         self._mapping = ResourceMapping(self.context)
+        store = self.context.caches.store(HorizontalPodAutoscaler)
+        self.context.metrics.at_collection(NUMBER, lambda: {(): float(len(store.list()))})
+        self.context.metrics.at_collection(
+            DESIRED,
+            lambda: {
+                (one.metadata.namespace, one.metadata.name): float(one.status.desired_replicas) for one in store.list()
+            },
+        )
 
     def is_relevant(self, change: Change[HorizontalPodAutoscaler]) -> bool:
         """Its own statuses, and what others write of one, are not news."""
@@ -83,13 +129,16 @@ class HorizontalPodAutoscalerReconciler:
         return Result()
 
     async def reconcile(self, autoscaler: HorizontalPodAutoscaler) -> Result:
-        key = (autoscaler.metadata.namespace, autoscaler.metadata.name)
+        key, started = (autoscaler.metadata.namespace, autoscaler.metadata.name), self.context.clock.monotonic()
         plan = await self._carried_out(autoscaler, self._histories.get(key, History()))
         self._histories[key] = plan.history
         for type_, reason, message in plan.events:
             await self.context.events.event(autoscaler, type_, reason, message)
         if plan.status != autoscaler.status:
             await self.context.client.update(replace(autoscaler, status=plan.status), "status")
+        labels = (_action(plan.status.current_replicas or 0, plan.replicas), plan.error)
+        self.context.metrics.inc(RECONCILIATIONS, *labels)
+        self.context.metrics.observe(RECONCILIATION_DURATION, self.context.clock.monotonic() - started, *labels)
         return again_after(self.settings.sync_period.total_seconds())
 
     async def _carried_out(self, autoscaler: HorizontalPodAutoscaler, history: History) -> Plan:
@@ -130,8 +179,17 @@ class HorizontalPodAutoscalerReconciler:
         target = Target(scale.spec.replicas, scale.status.replicas, namespace, listed.items)
         rules = planning.rules(autoscaler, self.settings, self.context.clock.now())
         metrics = autoscaler.spec.metrics
-        figures = await asyncio.gather(*(self._figures(namespace, selector, one) for one in metrics))
-        return [evaluate(one, seen, target, rules) for one, seen in zip(metrics, figures, strict=True)]
+
+        async def answer(metric: MetricSpec) -> Proposal | Failure:
+            started = self.context.clock.monotonic()
+            found = evaluate(metric, await self._figures(namespace, selector, metric), target, rules)
+            action = "none" if isinstance(found, Failure) else _action(target.replicas, found.replicas)
+            labels = (action, "internal" if isinstance(found, Failure) else "none", metric.type)
+            self.context.metrics.inc(COMPUTATIONS, *labels)
+            self.context.metrics.observe(COMPUTATION_DURATION, self.context.clock.monotonic() - started, *labels)
+            return found
+
+        return await asyncio.gather(*map(answer, metrics))
 
     def _selector(self, autoscaler: HorizontalPodAutoscaler, text: str) -> labels.Selector:
         if not text:
@@ -181,3 +239,9 @@ class HorizontalPodAutoscalerReconciler:
         except LookupError as error:
             return MetricError(f"unable to fetch metrics from custom metrics API: {error.args[0]}")
         return MetricError("no metric source was set")
+
+
+def _action(current: int, wanted: int | None) -> str:
+    if wanted is None or wanted == current:
+        return "none"
+    return "scale_up" if wanted > current else "scale_down"

@@ -48,6 +48,14 @@ class Plan:
     why: str = ""
     events: tuple[Event, ...] = ()
 
+    @property
+    def error(self) -> str:
+        """What went wrong, as metrics name it: what the autoscaler says, what was to be asked, or nothing."""
+        reasons = {reason for type, reason, _ in self.events if type == "Warning"}
+        if reasons & {"SelectorRequired", "InvalidSelector", "AmbiguousSelector", "InvalidMetricSourceType"}:
+            return "spec"
+        return "internal" if reasons else "none"
+
 
 def rules(autoscaler: HorizontalPodAutoscaler, settings: Settings, now: datetime) -> Rules:
     """How this autoscaler's pods are counted."""

@@ -33,6 +33,8 @@ class Ended:
     ignored: bool = False
     """Whether the failure policy says that this failure does not count."""
     fails_index: bool = False
+    action: str = ""
+    """What the failure policy's rule says to do, where one matched."""
     fails_job: str = ""
     """Why the failure policy says that the whole Job has failed; empty if it does not."""
 
@@ -227,13 +229,13 @@ def _judged(job: Job, pod: PodView) -> Ended:
             continue
         match rule.action:
             case "Ignore":
-                return Ended(pod, succeeded=False, ignored=True)
+                return Ended(pod, succeeded=False, ignored=True, action=rule.action)
             case "FailJob":
-                return Ended(pod, succeeded=False, fails_job=why)
+                return Ended(pod, succeeded=False, fails_job=why, action=rule.action)
             case "FailIndex":
-                return Ended(pod, succeeded=False, fails_index=True)
+                return Ended(pod, succeeded=False, fails_index=True, action=rule.action)
             case _:
-                return Ended(pod, succeeded=False)
+                return Ended(pod, succeeded=False, action=rule.action)
     return Ended(pod, succeeded=False)
 
 

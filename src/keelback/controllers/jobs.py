@@ -15,7 +15,7 @@ from keelback.api.jobs import COMPLETE, FAILED, is_finished
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, replace
 from keelback.client import MergePatch
-from keelback.controllers import adoption, job_accounting, job_indexes, replicas
+from keelback.controllers import adoption, job_accounting, job_indexes, job_metrics, replicas
 from keelback.controllers.job_accounting import FINALIZER, INDEX, INDEX_FAILURES, Ended, Failure
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import BURST, create_pods, delete_pods, pod_from_template
@@ -146,11 +146,23 @@ class JobReconciler:
     async def reconcile(self, job: Job) -> Result:
         if is_foreign(job):
             return DONE
+        metrics, started = self.context.metrics, self.context.clock.monotonic()
+        labels = (job_metrics.mode(job), "error", "reconciling")
+        try:
+            result, action = await self._sync(job)
+            labels = (labels[0], "success", action)
+            return result
+        finally:
+            metrics.inc(job_metrics.SYNCS, *labels)
+            metrics.observe(job_metrics.SYNC_DURATION, self.context.clock.monotonic() - started, *labels)
+
+    async def _sync(self, job: Job) -> tuple[Result, str]:
+        """What is to be done next, and what was done now, as metrics name it."""
         await self._untrack(self._of_namesakes(job))
         mine = await self._observe(job)
         if is_finished(job) or job.metadata.deletion_timestamp is not None:
             await self._untrack([pod for pod in mine if job_accounting.is_tracked(pod)])
-            return DONE
+            return DONE, "tracking"
         current = self._started(job)
         ended = job_accounting.newly_ended(current, mine)
         tally = _tally(current, ended)
@@ -182,7 +194,8 @@ class JobReconciler:
         await self._report(job, current, status, ended, mine, verdict)
         if failure is not None:
             raise failure
-        return self._next(current, decided)
+        did = "pods_created" if made else "pods_deleted" if decided.delete else "tracking" if ended else "reconciling"
+        return self._next(current, decided), did
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
         """Pods of a Job that was deleted wait for nobody to count them."""
@@ -265,6 +278,9 @@ class JobReconciler:
         else:
             wanted = [make_pod(job, None, 0) for _ in range(decided.create)]
         made = await create_pods(self.context, job, wanted)
+        is_again = bool(failures) or job.status.failed > 0
+        refused = len(wanted) - made.count if made.error is not None else 0
+        job_metrics.count_creations(self.context.metrics, job, made.count, refused, is_again=is_again)
         deleted = await delete_pods(self.context, job, decided.delete)
         return made.count, made.error or deleted.error
 
@@ -327,7 +343,23 @@ class JobReconciler:
             outcome, final = _finished(current, final, verdict, self.context.now())
         before = status if noted else original.status
         await patches.write_status(self.context.client, original, before, final, resource_version=version)
+        self._count(original, final, ended, outcome)
         await self._say(original, final, outcome)
+
+    def _count(self, job: Job, final: JobStatus, ended: Sequence[Ended], outcome: JobCondition | None) -> None:
+        metrics, completions = self.context.metrics, job.spec.completions or 0
+        job_metrics.count_ends(metrics, job, ended)
+        if job_accounting.is_indexed(job):
+            done, failed = (
+                len(job_indexes.parse(now, completions)) - len(job_indexes.parse(before, completions))
+                for now, before in (
+                    (final.completed_indexes, job.status.completed_indexes),
+                    (final.failed_indexes, job.status.failed_indexes),
+                )
+            )
+            job_metrics.count_indexes(metrics, job, done, failed)
+        if outcome is not None:
+            job_metrics.count_finish(metrics, job, outcome)
 
     async def _untrack(self, tracked: Sequence[PodView]) -> None:
         for pod in tracked:
@@ -340,6 +372,8 @@ class JobReconciler:
                 await self.context.client.patch(PodView, metadata.name, metadata.namespace, patch)
             except errors.NotFound:
                 continue
+            if pods.is_terminal(pod):
+                self.context.metrics.inc(job_metrics.TRACKED, "delete")
 
     async def _say(self, job: Job, status: JobStatus, outcome: JobCondition | None) -> None:
         was = conditions.is_true(job.status.conditions, SUSPENDED)

@@ -7,7 +7,7 @@ of the zone are well: if a whole zone or cluster seems to be gone, it is more li
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
@@ -21,8 +21,25 @@ from keelback.client import Change, MergePatch, StrategicMergePatch
 from keelback.controllers.config import Config
 from keelback.controllers.observed import HeldMeta, NodeView, PodView
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Level, Spread, powers
 from keelback.reconcile.patches import tree
 from keelback.reconcile.result import Result, again_after
+
+ZONE_HEALTH = Level("node_collector_zone_health", "Gauge measuring percentage of healthy nodes per zone.", ("zone",))
+ZONE_SIZE = Level("node_collector_zone_size", "Gauge measuring number of registered Nodes per zones.", ("zone",))
+UNHEALTHY = Level(
+    "node_collector_unhealthy_nodes_in_zone", "Gauge measuring number of not Ready Nodes per zones.", ("zone",)
+)
+EVICTIONS = Count(
+    "node_collector_evictions_total",
+    "Number of Node evictions that happened since current instance of NodeController started.",
+    ("zone",),
+)
+UPDATE_DURATION = Spread(
+    "node_collector_update_node_health_duration_seconds",
+    "Duration in seconds for NodeController to update the health of a single node.",
+    buckets=powers(0.001, 4, 8),
+)
 
 LEASE_NAMESPACE = "kube-node-lease"
 
@@ -154,8 +171,19 @@ class NodeLifecycleReconciler:
     def __post_init__(self) -> None:
         self.context.caches.index(PodView, "by-node", lambda pod: [pod.spec.node_name])
         self.context.caches.subscribe(LeaseView, self._lease_changed)
+        metrics = self.context.metrics
+        metrics.at_collection(ZONE_SIZE, lambda: self._levels(lambda well, sick: well + sick))
+        metrics.at_collection(UNHEALTHY, lambda: self._levels(lambda well, sick: sick))
+        metrics.at_collection(ZONE_HEALTH, lambda: self._levels(lambda well, sick: 100 * well / (well + sick)))
 
     async def reconcile(self, node: NodeView) -> Result:
+        started = self.context.clock.monotonic()
+        try:
+            return await self._look_at(node)
+        finally:
+            self.context.metrics.observe(UPDATE_DURATION, self.context.clock.monotonic() - started)
+
+    async def _look_at(self, node: NodeView) -> Result:
         name = node.metadata.name
         now = self.context.clock.monotonic()
         if name not in self._probed:
@@ -231,11 +259,7 @@ class NodeLifecycleReconciler:
         await self.context.client.patch(NodeView, node.metadata.name, "", patch)
 
     def _may_evict(self, node: NodeView, held: Sequence[Taint], wanted: str) -> bool:
-        counts: dict[tuple[str, str], tuple[int, int]] = {}
-        for one in self.context.caches.store(NodeView).list():
-            ready, not_ready = counts.get(zone_of(one), (0, 0))
-            is_ready = conditions.is_true(one.status.conditions, "Ready") and one.metadata.name != node.metadata.name
-            counts[zone_of(one)] = (ready + 1, not_ready) if is_ready else (ready, not_ready + 1)
+        counts = self._counts(node.metadata.name)
         states = {zone: zone_state(*count, self.config.unhealthy_zone_threshold) for zone, count in counts.items()}
         if all(state is ZoneState.FULL_DISRUPTION for state in states.values()):
             return False
@@ -248,7 +272,25 @@ class NodeLifecycleReconciler:
         if rate == 0 or (last is not None and now - last < 1 / rate):
             return False
         self._evicted[zone] = now
+        self.context.metrics.inc(EVICTIONS, _zone_text(zone))
         return True
+
+    def _counts(self, not_ready_name: str = "") -> dict[tuple[str, str], tuple[int, int]]:
+        """How many nodes of each zone are ready and how many are not, the one named among the latter."""
+        counts: dict[tuple[str, str], tuple[int, int]] = {}
+        for one in self.context.caches.store(NodeView).list():
+            ready, not_ready = counts.get(zone_of(one), (0, 0))
+            is_ready = conditions.is_true(one.status.conditions, "Ready") and one.metadata.name != not_ready_name
+            counts[zone_of(one)] = (ready + 1, not_ready) if is_ready else (ready, not_ready + 1)
+        return counts
+
+    def _levels(self, of: Callable[[int, int], float]) -> dict[tuple[str, ...], float]:
+        return {(_zone_text(zone),): of(*count) for zone, count in self._counts().items()}
 
     async def _say(self, node: NodeView, reason: str, message: str) -> None:
         await self.context.events.event(node, "Normal", reason, message)
+
+
+def _zone_text(zone: tuple[str, str]) -> str:
+    """A zone as upstream's metrics name it: region and zone with a NUL between, for neither can have one."""
+    return f"{zone[0]}:\0:{zone[1]}" if any(zone) else ""

@@ -5,21 +5,48 @@ A bond is written on both sides, the volume's first: `claimRef` is what decides 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from keelback.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
 from keelback.api.storage_v1 import StorageClass
 from keelback.apimachinery import errors, quantity
 from keelback.apimachinery.meta import replace
-from keelback.client import MergePatch
+from keelback.client import MergePatch, Store
 from keelback.controllers import adoption
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Level
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
+
+BOUND_VOLUMES = Level(
+    "pv_collector_bound_pv_count", "Gauge measuring number of persistent volume currently bound", ("storage_class",)
+)
+UNBOUND_VOLUMES = Level(
+    "pv_collector_unbound_pv_count",
+    "Gauge measuring number of persistent volume currently unbound",
+    ("storage_class",),
+)
+_OF_CLAIM = ("namespace", "storage_class", "volume_attributes_class")
+BOUND_CLAIMS = Level(
+    "pv_collector_bound_pvc_count", "Gauge measuring number of persistent volume claim currently bound", _OF_CLAIM
+)
+UNBOUND_CLAIMS = Level(
+    "pv_collector_unbound_pvc_count", "Gauge measuring number of persistent volume claim currently unbound", _OF_CLAIM
+)
+DEFAULTED = Count(
+    "retroactive_storageclass_total",
+    "Total number of successful retroactive StorageClass assignments to persistent volume claim",
+)
+NOT_DEFAULTED = Count(
+    "retroactive_storageclass_errors_total",
+    "Total number of failed retroactive StorageClass assignments to persistent volume claim",
+)
 
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -52,6 +79,7 @@ def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
     return (
         class_of(volume) == class_of(claim)
         and volume.spec.volume_mode == claim.spec.volume_mode
+        and (volume.spec.volume_attributes_class_name or "") == (claim.spec.volume_attributes_class_name or "")
         and set(claim.spec.access_modes) <= set(volume.spec.access_modes)
         and quantity.parse(volume.spec.capacity.get("storage", "0")) >= quantity.parse(wanted)
         and (claim.spec.selector is None or adoption.by_selector(claim.spec.selector)(volume.metadata.labels))
@@ -131,7 +159,12 @@ class ClaimBindingReconciler:
             return False
         name, namespace = claim.metadata.name, claim.metadata.namespace
         changed = {"metadata": {"uid": claim.metadata.uid}, "spec": {"storageClassName": found.metadata.name}}
-        await self.context.client.patch(PersistentVolumeClaim, name, namespace, MergePatch(changed))
+        try:
+            await self.context.client.patch(PersistentVolumeClaim, name, namespace, MergePatch(changed))
+        except errors.StatusError:
+            self.context.metrics.inc(NOT_DEFAULTED)
+            raise
+        self.context.metrics.inc(DEFAULTED)
         return True
 
     async def _bind(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
@@ -234,6 +267,14 @@ class VolumePhaseReconciler:
     kind: ClassVar = PersistentVolume
     owns: ClassVar = ()
 
+    def __post_init__(self) -> None:
+        volumes = self.context.caches.store(PersistentVolume)
+        claims = self.context.caches.store(PersistentVolumeClaim)
+        for metric, is_bound in ((BOUND_VOLUMES, True), (UNBOUND_VOLUMES, False)):
+            self.context.metrics.at_collection(metric, partial(_volume_levels, volumes, is_bound))
+        for metric, is_bound in ((BOUND_CLAIMS, True), (UNBOUND_CLAIMS, False)):
+            self.context.metrics.at_collection(metric, partial(_claim_levels, claims, is_bound))
+
     def sources(self) -> Sequence[Source]:
         return (Source(PersistentVolumeClaim, _volume_of),)
 
@@ -257,6 +298,20 @@ class VolumePhaseReconciler:
             except errors.NotFound:
                 return "Released"
         return "Bound" if claim.metadata.uid == reference.uid else "Released"
+
+
+def _volume_levels(volumes: Store[PersistentVolume], is_bound: bool) -> dict[tuple[str, ...], float]:
+    return dict(Counter((class_of(one),) for one in volumes.list() if (one.status.phase == "Bound") == is_bound))
+
+
+def _claim_levels(claims: Store[PersistentVolumeClaim], is_bound: bool) -> dict[tuple[str, ...], float]:
+    return dict(
+        Counter(
+            (one.metadata.namespace, class_of(one), one.spec.volume_attributes_class_name or "")
+            for one in claims.list()
+            if (one.status.phase == "Bound") == is_bound
+        )
+    )
 
 
 def _waits_for_consumer(claim: PersistentVolumeClaim, storage_class: StorageClass | None) -> bool:

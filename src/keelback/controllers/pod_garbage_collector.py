@@ -13,6 +13,18 @@ from keelback.apimachinery import errors
 from keelback.client import StrategicMergePatch
 from keelback.controllers.observed import NodeView, PodView
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count
+
+DELETIONS = Count(
+    "pod_gc_collector_force_delete_pods_total",
+    "Number of pods that are being forcefully deleted since the Pod GC Controller started.",
+    ("namespace", "reason"),
+)
+FAILURES = Count(
+    "pod_gc_collector_force_delete_pod_errors_total",
+    "Number of errors encountered when forcefully deleting the pods since the Pod GC Controller started.",
+    ("namespace", "reason"),
+)
 
 _PERIOD_SECONDS = 20.0
 # A pod may be seen before the node it was bound to: an absent node must stay absent for this long.
@@ -25,6 +37,7 @@ class Doomed:
     """A pod to delete, and what to say of it first."""
 
     pod: PodView
+    reason: str
     message: str = ""
 
 
@@ -35,17 +48,18 @@ def excess_terminated(all_pods: Iterable[PodView], threshold: int) -> list[Doome
     if threshold <= 0 or surplus <= 0:
         return []
     ended.sort(key=lambda pod: (pod.metadata.creation_timestamp or _NEVER, pod.metadata.name))
-    return [Doomed(pod) for pod in ended[:surplus]]
+    return [Doomed(pod, "terminated") for pod in ended[:surplus]]
 
 
 def orphaned(all_pods: Iterable[PodView], absent_nodes: frozenset[str]) -> list[Doomed]:
     """The pods bound to nodes that are gone for good."""
-    return [Doomed(pod, "PodGC: node no longer exists") for pod in all_pods if pod.spec.node_name in absent_nodes]
+    message = "PodGC: node no longer exists"
+    return [Doomed(pod, "orphaned", message) for pod in all_pods if pod.spec.node_name in absent_nodes]
 
 
 def unscheduled_terminating(all_pods: Iterable[PodView]) -> list[Doomed]:
     """The pods that were deleted before they had a node: there is no kubelet to finish the deletion."""
-    return [Doomed(pod) for pod in all_pods if pods.is_terminating(pod) and not pod.spec.node_name]
+    return [Doomed(pod, "unscheduled") for pod in all_pods if pods.is_terminating(pod) and not pod.spec.node_name]
 
 
 def out_of_service(all_pods: Iterable[PodView], nodes: Sequence[NodeView]) -> list[Doomed]:
@@ -56,7 +70,9 @@ def out_of_service(all_pods: Iterable[PodView], nodes: Sequence[NodeView]) -> li
         if any(taint.key == taints.OUT_OF_SERVICE for taint in node.spec.taints)
         and not conditions.is_true(node.status.conditions, "Ready")
     }
-    return [Doomed(pod) for pod in all_pods if pods.is_terminating(pod) and pod.spec.node_name in lost]
+    return [
+        Doomed(pod, "out-of-service") for pod in all_pods if pods.is_terminating(pod) and pod.spec.node_name in lost
+    ]
 
 
 @dataclass(slots=True)
@@ -130,6 +146,10 @@ class PodGarbageCollector:
             )
         except (errors.NotFound, errors.Conflict):
             return
+        except errors.StatusError:
+            self.context.metrics.inc(FAILURES, metadata.namespace, one.reason)
+            raise
+        self.context.metrics.inc(DELETIONS, metadata.namespace, one.reason)
 
     async def _fail(self, one: Doomed) -> None:
         """Say that the pod has failed before it goes, for Jobs count pods by their phase."""

@@ -5,6 +5,7 @@ https://kep.k8s.io/4381
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,11 +20,27 @@ from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile import caches, patches
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Level
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
 
 POD_CLAIM_NAME = "resource.kubernetes.io/pod-claim-name"
 FINALIZER = "resource.kubernetes.io/delete-protection"
+
+
+CREATES = Count(
+    "resourceclaim_controller_creates_total",
+    "Number of ResourceClaims creation requests, categorized by creation status and admin access",
+    ("status", "admin_access"),
+)
+CLAIMS = Level(
+    "resourceclaim_controller_resource_claims",
+    "Number of ResourceClaims, categorized by allocation status, admin access, and source. Source can be "
+    "'resource_claim_template' (created from a template), 'extended_resource' (extended resources), or empty (manually "
+    "created by a user).",
+    ("allocated", "admin_access", "source"),
+)
+_EXTENDED = "resource.kubernetes.io/extended-resource-claim"
 
 
 def is_done(pod: PodView) -> bool:
@@ -111,13 +128,16 @@ class PodClaimsReconciler:
             message = f'PodResourceClaim {name}: resource claim template "{template_name}": not found'
             await event(pod, "Warning", "FailedResourceClaimCreation", message)
             return None
+        wanted = claim_for(pod, name, template)
         try:
-            claim = await self.context.client.create(claim_for(pod, name, template))
+            claim = await self.context.client.create(wanted)
         except errors.StatusError as error:
+            self.context.metrics.inc(CREATES, "failure", _flag(_has_admin_access(wanted)))
             if is_namespace_terminating(error):
                 return None
             await event(pod, "Warning", "FailedResourceClaimCreation", f"PodResourceClaim {name}: {error}")
             raise
+        self.context.metrics.inc(CREATES, "success", _flag(_has_admin_access(wanted)))
         return claim.metadata.name
 
     async def _say(self, pod: PodView, claims: dict[str, str]) -> None:
@@ -150,6 +170,9 @@ class ClaimUseReconciler:
     owns: ClassVar = ()
     reads: ClassVar = (PodView,)
 
+    def __post_init__(self) -> None:
+        self.context.metrics.at_collection(CLAIMS, self._levels)
+
     def sources(self) -> Sequence[Source]:
         return (Source(PodView, _claims_of, _ended),)
 
@@ -168,6 +191,9 @@ class ClaimUseReconciler:
         except errors.NotFound:
             pass
         return DONE
+
+    def _levels(self) -> dict[tuple[str, ...], float]:
+        return dict(Counter(map(_labels, self.context.caches.store(ResourceClaim).list())))
 
     async def _confirmed(
         self, claim: ResourceClaim, staying: tuple[ResourceClaimConsumerReference, ...]
@@ -212,6 +238,22 @@ class ClaimUseReconciler:
         if pod is not None and is_done(pod):
             metadata = claim.metadata
             await self.context.client.delete(ResourceClaim, metadata.name, metadata.namespace, uid=metadata.uid)
+
+
+def _labels(claim: ResourceClaim) -> tuple[str, ...]:
+    annotations = claim.metadata.annotations
+    source = "resource_claim_template" if POD_CLAIM_NAME in annotations else ""
+    if annotations.get(_EXTENDED) == "true":
+        source = "extended_resource"
+    return _flag(claim.status.allocation is not None), _flag(_has_admin_access(claim)), source
+
+
+def _has_admin_access(claim: ResourceClaim) -> bool:
+    return any(one.exactly is not None and one.exactly.admin_access for one in claim.spec.devices.requests)
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _template_keys(pod: PodView) -> list[tuple[str, str]]:

@@ -12,9 +12,19 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.controllers.observed import ConfigMapName
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Spread, powers
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
 
+SYNCS = Count(
+    "root_ca_cert_publisher_sync_total", "Number of namespace syncs happened in root ca cert publisher.", ("code",)
+)
+SYNC_DURATION = Spread(
+    "root_ca_cert_publisher_sync_duration_seconds",
+    "Number of namespace syncs happened in root ca cert publisher.",
+    ("code",),
+    powers(0.001, 2, 15),
+)
 CONFIG_MAP = "kube-root-ca.crt"
 KEY = "ca.crt"
 DESCRIPTION = (
@@ -40,6 +50,19 @@ class RootCAReconciler:
         return (Source(ConfigMapName, _namespace_of),)
 
     async def reconcile(self, namespace: Namespace) -> Result:
+        started, code = self.context.clock.monotonic(), "500"
+        try:
+            result = await self._publish(namespace)
+            code = "200"
+        except errors.StatusError as error:
+            code = str(error.code)
+            raise
+        finally:
+            self.context.metrics.inc(SYNCS, code)
+            self.context.metrics.observe(SYNC_DURATION, self.context.clock.monotonic() - started, code)
+        return result
+
+    async def _publish(self, namespace: Namespace) -> Result:
         if namespace.metadata.deletion_timestamp is not None or namespace.status.phase == "Terminating":
             return DONE
         name = namespace.metadata.name

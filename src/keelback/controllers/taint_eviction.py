@@ -13,8 +13,20 @@ from keelback.apimachinery import errors
 from keelback.client import Change, StrategicMergePatch
 from keelback.controllers.observed import NodeView, PodView
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Count, Spread
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result, again_after
+
+DELETIONS = Count(
+    "taint_eviction_controller_pod_deletions_total",
+    "Total number of Pods deleted by TaintEvictionController since its start.",
+)
+LATENCY = Spread(
+    "taint_eviction_controller_pod_deletion_duration_seconds",
+    "Latency, in seconds, between the time when a taint effect has been activated for the Pod and its deletion via "
+    "TaintEvictionController.",
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 60, 120, 180, 240),
+)
 
 
 def eviction_time(
@@ -71,10 +83,12 @@ class TaintEvictionReconciler:
             return DONE
         if due > now:
             return again_after((due - now).total_seconds())
-        await self._evict(pod)
+        if await self._evict(pod):
+            self.context.metrics.inc(DELETIONS)
+            self.context.metrics.observe(LATENCY, (self.context.clock.now() - due).total_seconds())
         return DONE
 
-    async def _evict(self, pod: PodView) -> None:
+    async def _evict(self, pod: PodView) -> bool:
         metadata = pod.metadata
         message = f"Marking for deletion Pod {metadata.namespace}/{metadata.name}"
         await self.context.events.event(pod, "Normal", "TaintManagerEviction", message)
@@ -88,9 +102,9 @@ class TaintEvictionReconciler:
         patch = StrategicMergePatch({"metadata": {"uid": metadata.uid}, "status": {"conditions": [condition]}})
         try:
             await self.context.client.patch(Pod, metadata.name, metadata.namespace, patch, "status")
-            await self.context.client.delete(Pod, metadata.name, metadata.namespace, uid=metadata.uid)
+            return await self.context.client.delete(Pod, metadata.name, metadata.namespace, uid=metadata.uid)
         except (errors.NotFound, errors.Conflict):
-            return  # gone already, or another pod of that name
+            return False  # gone already, or another pod of that name
 
     def _pods_of(self, node: NodeView) -> list[tuple[str, str]]:
         store = self.context.caches.store(PodView)

@@ -10,7 +10,14 @@ from keelback.api.batch_v1 import Job
 from keelback.api.jobs import end_of
 from keelback.apimachinery import errors
 from keelback.reconcile.context import Context
+from keelback.reconcile.controller_metrics import Spread, powers
 from keelback.reconcile.result import DONE, Result, again_after
+
+DELETION = Spread(
+    "ttl_after_finished_controller_job_deletion_duration_seconds",
+    "The time it took to delete the job since it became eligible for deletion",
+    buckets=powers(0.1, 2, 14),
+)
 
 
 def seconds_left(job: Job, now: datetime) -> float | None:
@@ -50,4 +57,5 @@ class TTLAfterFinishedReconciler:
         if left is not None and left <= 0 and fresh.metadata.uid == job.metadata.uid:
             name, namespace, uid = job.metadata.name, job.metadata.namespace, job.metadata.uid
             await self.context.client.delete(Job, name, namespace, uid=uid, propagation_policy="Foreground")
+            self.context.metrics.observe(DELETION, -left)
         return DONE
