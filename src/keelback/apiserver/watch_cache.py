@@ -141,6 +141,8 @@ class WatchCache:
         self._snapshots: dict[int, tuple[float, View]] = {}
         self._last_snapshot: tuple[int, View] | None = None
         self._unreadable = UnreadableKeys()
+        self._bookmarked = 0
+        """How far all watchers know that it has come."""
         self.received = 0
         """How many changes the store has told of."""
 
@@ -272,11 +274,16 @@ class WatchCache:
                 watcher.push(record)
         if not watcher.end_reason:
             self._dispatcher.add(watcher)
+            # It has not been told yet.
+            self._bookmarked = 0
         return watcher
 
     def send_bookmarks(self) -> None:
         """Tell the watchers that want it how far the cache has come."""
         revision = self.revision
+        if revision == self._bookmarked and not self._dispatcher.repeating:
+            return
+        self._bookmarked = revision
         watchers = [
             watcher
             for watcher in self._dispatcher.watchers

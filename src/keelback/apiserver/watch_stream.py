@@ -221,6 +221,8 @@ class Dispatcher:
         """How large the events were that watchers were told of."""
         self.lost = 0
         """How many watchers read too slowly."""
+        self.repeating = 0
+        """How many want bookmarks again where nothing has happened."""
         self.broad_watchers = 0
         """How many of them hear of every change in their scope, not only of those with some value of a field."""
 
@@ -237,6 +239,7 @@ class Dispatcher:
             place.setdefault(value, {})[watcher.filter] = group
         group.watchers[watcher] = None
         self.count += 1
+        self.repeating += watcher.wants_bookmarks and watcher.repeats_bookmarks
         if not self._trigger(watcher.filter)[0]:
             self.broad_watchers += 1
 
@@ -246,6 +249,7 @@ class Dispatcher:
             return
         del group.watchers[watcher]
         self.count -= 1
+        self.repeating -= watcher.wants_bookmarks and watcher.repeats_bookmarks
         self.lost += watcher.end_reason == "slow"
         name, value = self._trigger(watcher.filter)
         if not name:

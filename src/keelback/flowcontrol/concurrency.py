@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -9,7 +10,6 @@ from math import ceil
 from keelback.api.flowcontrol_v1 import PriorityLevelConfiguration
 
 _DEFAULT_SHARES = 30
-_TOLERANCE = 0.0001
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,16 @@ def _fair_fraction(total: float, items: Sequence[tuple[float, float, float]]) ->
     targets = [one for one in items if one[2] > 0]
     if not targets:
         return 0.0
-    low, high = 0.0, max(bound / target for _, bound, target in targets)
-    if allotted(high) <= total:
-        return high
-    while high - low > _TOLERANCE * max(1.0, high) * 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if allotted(middle) < total else (low, middle)
-    return high
+    # What is allotted grows in straight lines between the fractions at which somebody meets a bound.
+    corners = sorted({0.0, *(bound / target for low, high, target in targets for bound in (low, high))})
+    after = bisect.bisect_left(corners, total, key=allotted)
+    if after == len(corners):
+        return corners[-1]
+    if after == 0:
+        return 0.0
+    low, high = corners[after - 1], corners[after]
+    start, end = allotted(low), allotted(high)
+    return low + (high - low) * (total - start) / (end - start)
 
 
 def _half_up(value: float) -> int:
