@@ -17,8 +17,13 @@ TIMEOUT_SECONDS = 900
 
 def names() -> list[str]:
     """The benchmarks there are, by the names of their files. What ends in `_process` belongs to another, and
-    some take too long: scheduler_perf (`make bench-scheduler`) and oracles."""
-    scripts = {script.stem for script in FOLDER.glob("*.py")} - {Path(__file__).stem, "scheduler_perf", "oracles"}
+    some take too long: scheduler_perf (`make bench-scheduler`), oracles and outage."""
+    scripts = {script.stem for script in FOLDER.glob("*.py")} - {
+        Path(__file__).stem,
+        "scheduler_perf",
+        "oracles",
+        "outage",
+    }
     return sorted(name for name in scripts if not name.endswith("_process"))
 
 

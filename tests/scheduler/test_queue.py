@@ -64,11 +64,24 @@ def test_back_off_doubles_with_each_attempt_up_to_its_cap() -> None:
     add(queue, "a")
     now = 0.0
     for delay in (1, 2, 4, 8, 10, 10):
-        queue.reject(popped(queue, now), frozenset({"Fit"}), now)
-        queue.happened((Event.NODE_ADDED,), now)
+        queue.back_off(popped(queue, now), now)
         assert queue.sizes["backoff"] == 1
         assert queue.pop(now + delay - 0.01) is None
         now += delay
+
+
+def test_whom_an_event_may_help_waits_for_its_back_off_only_while_others_are_ready() -> None:
+    queue = make_queue()
+    for name, priority in (("rejected", 9), ("failed", 5), ("ready", 0)):
+        add(queue, name, priority=priority)
+    queue.reject(popped(queue, 0.0), frozenset({"Fit"}), 0.0)
+    queue.back_off(popped(queue, 0.0), 0.0)
+    assert queue.happened((Event.NODE_ADDED,), 0.0) == 1
+    assert queue.sizes["backoff"] == 2
+    assert [popped(queue, 0.5).uid for _ in range(2)] == ["ready", "rejected"]
+    # Whose attempt went wrong is not tried before its time.
+    assert queue.pop(0.99) is None
+    assert popped(queue, 1.0).uid == "failed"
 
 
 def test_a_pod_rejected_long_ago_is_tried_again_whatever_happened() -> None:

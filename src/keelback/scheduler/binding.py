@@ -60,7 +60,7 @@ class Jobs:
     def start(self, job: Job) -> None:
         """Have a job done that may take long, beside those of the workers."""
         assert self._tasks is not None
-        self._tasks.create_task(self._do(job))
+        self._tasks.create_task(attempt(job))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -71,18 +71,20 @@ class Jobs:
 
     async def _work(self) -> None:
         while True:
-            await self._do(await self._queue.get())
+            await attempt(await self._queue.get())
 
-    async def _do(self, job: Job) -> None:
-        try:
-            await job()
-        except errors.NotFound:
-            # What was to be written to is gone, and with it the reason to write.
-            pass
-        except (errors.StatusError, OSError, TimeoutError) as error:
-            _log.warning("Failed to write", error=error)
-        except Exception as error:
-            _log.error("A write failed unexpectedly", error=error)
+
+async def attempt(job: Job) -> None:
+    """Carry out a write; what comes of it is looked at by nobody but the log."""
+    try:
+        await job()
+    except errors.NotFound:
+        # What was to be written to is gone, and with it the reason to write.
+        pass
+    except (errors.StatusError, OSError, TimeoutError) as error:
+        _log.warning("Failed to write", error=error)
+    except Exception as error:
+        _log.error("A write failed unexpectedly", error=error)
 
 
 async def bind(client: Client, pod: PodToPlace, node_name: str) -> None:

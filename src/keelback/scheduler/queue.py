@@ -45,6 +45,8 @@ class QueuedPod:
     rejected_at: float = 0.0
     tried_at: int = 0
     """How many changes the queue had heard of when it was last tried."""
+    failed: bool = False
+    """Whether its last attempt failed, rather than finding no node."""
     place: str = ""
     """Which part of the queue holds it; empty while it is being tried."""
 
@@ -83,6 +85,7 @@ class SchedulingQueue:
         # Heaps may hold stale entries: an entry counts only if it carries its pod's latest ticket.
         self._active: list[tuple[tuple[Any, ...], int, str]] = []
         self._backing_off: list[tuple[float, int, str]] = []
+        self._failing: list[tuple[float, int, str]] = []
         self._tickets: dict[str, int] = {}
         self._next_ticket = itertools.count()
         self._rejected: dict[frozenset[str], dict[str, QueuedPod]] = {}
@@ -144,12 +147,18 @@ class SchedulingQueue:
         return queued
 
     def pop(self, now: float) -> QueuedPod | None:
-        """The next pod to try, which is then in no place; None when none is ready."""
+        """The next pod to try, which is then in no place; None when none is ready.
+
+        When there is nothing else to do, no pod has to wait for the end of its back-off (upstream's
+        SchedulerPopFromBackoffQ), but one whose attempt failed for no fault of its own.
+        """
         self.flush_backoff(now)
-        while self._active:
-            _, ticket, uid = heapq.heappop(self._active)
-            if self._tickets.get(uid) == ticket:
-                return self._start(self._pods[uid])
+        heaps: tuple[list[Any], ...] = (self._active, self._backing_off)
+        for heap in heaps:
+            while heap:
+                _, ticket, uid = heapq.heappop(heap)
+                if self._tickets.get(uid) == ticket:
+                    return self._start(self._pods[uid])
         return None
 
     def reject(self, queued: QueuedPod, plugins: frozenset[str], now: float) -> None:
@@ -172,6 +181,7 @@ class SchedulingQueue:
         """Try a pod again when its back-off is over: its attempt failed for no fault of its own."""
         self.take_back(queued)
         queued.rejected_at = now
+        queued.failed = True
         self._enter(queued, "backoff", now, _FAILED)
 
     def happened(self, events: Iterable[Event], now: float, *, sparing: str = "") -> int:
@@ -198,12 +208,13 @@ class SchedulingQueue:
 
     def flush_backoff(self, now: float) -> None:
         """Make ready the pods whose back-off is over."""
-        while self._backing_off and self._backing_off[0][0] <= now:
-            _, ticket, uid = heapq.heappop(self._backing_off)
-            if self._tickets.get(uid) == ticket:
-                queued = self._pods[uid]
-                self._leave(queued)
-                self._enter(queued, "active", now, "BackoffComplete")
+        for heap in (self._backing_off, self._failing):
+            while heap and heap[0][0] <= now:
+                _, ticket, uid = heapq.heappop(heap)
+                if self._tickets.get(uid) == ticket:
+                    queued = self._pods[uid]
+                    self._leave(queued)
+                    self._enter(queued, "active", now, "BackoffComplete")
 
     def flush_rejected(self, now: float) -> None:
         """Make ready the pods that have been rejected for too long."""
@@ -218,7 +229,7 @@ class SchedulingQueue:
             self._retry(queued, now, "UnschedulableTimeout")
 
     def retry(self, uids: Iterable[str], now: float, cause: str) -> bool:
-        """Give another try to certain pods that were rejected or held back; whether one of them is ready now."""
+        """Give another try to certain pods that were rejected or held back; whether there is one to try now."""
         woken = [one for one in map(self._pods.get, uids) if one is not None]
         for queued in woken:
             if queued.place == "unschedulable" or (
@@ -226,7 +237,7 @@ class SchedulingQueue:
             ):
                 self._leave(queued)
                 self._retry(queued, now, cause)
-        return any(queued.place == "active" for queued in woken)
+        return any(queued.place in ("active", "backoff") for queued in woken)
 
     def take(self, uids: Iterable[str]) -> list[QueuedPod]:
         """Start trying certain pods now, wherever they wait; not those that are held back."""
@@ -258,7 +269,7 @@ class SchedulingQueue:
 
     def next_ready(self) -> float | None:
         """When the first back-off ends; None when no pod backs off."""
-        return self._backing_off[0][0] if self._backing_off else None
+        return min((heap[0][0] for heap in (self._backing_off, self._failing) if heap), default=None)
 
     @property
     def holds_pods(self) -> bool:
@@ -267,7 +278,7 @@ class SchedulingQueue:
 
     @property
     def ready(self) -> bool:
-        """Whether `pop` would find something without waiting."""
+        """Whether a pod is ready, without its back-off's being cut short."""
         return self._sizes["active"] > 0
 
     def _admit(self, queued: QueuedPod, now: float, cause: str) -> None:
@@ -311,6 +322,7 @@ class SchedulingQueue:
     def _start(self, queued: QueuedPod) -> QueuedPod:
         self._leave(queued)
         queued.attempts += 1
+        queued.failed = False
         queued.tried_at = self._changes
         return queued
 
@@ -325,7 +337,8 @@ class SchedulingQueue:
                 queued.queued_at = now
                 heapq.heappush(self._active, (self._rank(queued.info, now), ticket, uid))
             case "backoff":
-                heapq.heappush(self._backing_off, (self._backoff_ends(queued), ticket, uid))
+                heap = self._failing if queued.failed else self._backing_off
+                heapq.heappush(heap, (self._backoff_ends(queued), ticket, uid))
                 self._on_held()
             case "unschedulable":
                 self._rejected.setdefault(queued.plugins, {})[uid] = queued

@@ -42,6 +42,7 @@ from keelback.scheduler.observed_types import (
 )
 from keelback.scheduler.pod_group_scheduling import PodGroupScheduling
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduler.refusals import Refusals
 from keelback.scheduler.waiting_pods import WaitingPods
 from keelback.scheduling import builtin, pod_groups, priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
@@ -82,6 +83,7 @@ class Scheduler:
         self._work = asyncio.Event()
         self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
+        self._refusals = Refusals(self._tell_refused)
         self.metrics = SchedulerMetrics(registry or Registry())
         groups = PodGroups(gangs=config.gang_scheduling) if config.pod_groups else None
         used = (plugins, *(profile.plugins for profile in config.profiles.values()))
@@ -163,6 +165,7 @@ class Scheduler:
             for informer in self._informers:
                 tasks.create_task(informer.run())
             tasks.create_task(self._jobs.run())
+            tasks.create_task(self._refusals.run())
             tasks.create_task(self._events.run())
             for informer in self._informers:
                 await informer.wait_synced()
@@ -212,6 +215,8 @@ class Scheduler:
     def _on_pod(self, change: Change[PodToPlace]) -> None:
         self.observation.on_pod(change)
         uid = change.object.metadata.uid
+        if change.new is None:
+            self._refusals.forget(uid)
         if change.new is None and (waiting := self.waiting_pods.get(uid)) is not None:
             waiting.reject("", "the pod is deleted")
         queued = self.queue.get(uid)
@@ -300,6 +305,7 @@ class Scheduler:
             return
         queued = decision.queued
         self.queue.remove(queued.uid)
+        self._refusals.forget(queued.uid)
         await self._bindings.begin(decision, self._plugins_of(queued.info), started)
 
     async def _refused(self, refused: Refused, started: float) -> None:
@@ -313,7 +319,11 @@ class Scheduler:
             self.metrics.preemption_victims.observe(len(refused.candidate.victims))
             for pod in self.observation.outbid(queued.info.priority, refused.candidate.node_name):
                 await self._jobs.put(partial(binding.withdraw_nomination, self._client, pod))
-        await self._jobs.put(partial(self._tell_refused, refused))
+            # Victims must go, whatever else is said of the pod before this is carried out.
+            self._refusals.forget(queued.uid)
+            await self._jobs.put(partial(self._tell_refused, refused))
+        else:
+            self._refusals.put(refused)
 
     async def _tell_refused(self, refused: Refused) -> None:
         pod = refused.queued.pod

@@ -1,0 +1,58 @@
+"""Telling people why pods have no node: the last word on each pod, and after what places pods.
+
+A pod that is refused again before its refusal is told is told once. So what is still to be told is bounded by the pods
+that wait, and capacity that appears is given away before ten thousand pods have said that there was none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from keelback.scheduler import binding
+from keelback.scheduler.cycle import Refused
+
+_WORKERS: Final = 4
+
+
+class Refusals:
+    """What is still to be told."""
+
+    def __init__(self, tell: Callable[[Refused], Awaitable[None]]) -> None:
+        self._tell = tell
+        self._waiting: dict[str, Refused] = {}
+        self._work = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, refused: Refused) -> None:
+        """Have it told when there is time, in place of an earlier refusal of the pod."""
+        uid = refused.queued.uid
+        earlier = self._waiting.get(uid)
+        if earlier is not None and refused.nominated_node_name is None:
+            refused = replace(refused, nominated_node_name=earlier.nominated_node_name)
+        self._waiting[uid] = refused
+        self._work.set()
+
+    def forget(self, uid: str) -> None:
+        """The pod has a node, or something else is told of it."""
+        self._waiting.pop(uid, None)
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_WORKERS):
+                tasks.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            while self._waiting:
+                uid = next(iter(self._waiting))
+                refused = self._waiting.pop(uid)
+                await binding.attempt(partial(self._tell, refused))
+            self._work.clear()
+            await self._work.wait()

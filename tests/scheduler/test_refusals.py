@@ -1,0 +1,49 @@
+"""What is told of pods that fit nowhere: once, and the latest."""
+
+from __future__ import annotations
+
+import asyncio
+
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.scheduler.cycle import Refused
+from keelback.scheduler.queue import QueuedPod
+from keelback.scheduler.refusals import Refusals
+from keelback.scheduling.pod_info import PodShapes
+from keelback.scheduling.pod_to_place import PodToPlace
+
+SHAPES = PodShapes()
+
+
+def refused(uid: str, message: str, nominated: str | None = None) -> Refused:
+    pod = PodToPlace(metadata=ObjectMeta(name=uid, uid=uid))
+    return Refused(QueuedPod(pod, SHAPES.of(pod), 0.0, 0.0), frozenset(), message, None, nominated)
+
+
+def test_the_last_word_on_each_pod_is_told_and_nothing_of_those_that_got_a_node() -> None:
+    told: list[tuple[str, str, str | None]] = []
+
+    async def tell(one: Refused) -> None:
+        told.append((one.queued.uid, one.message, one.nominated_node_name))
+        if one.message == "wrong":
+            raise RuntimeError("a defect stops no other")
+
+    async def play() -> None:
+        refusals = Refusals(tell)
+        running = asyncio.ensure_future(refusals.run())
+        refusals.put(refused("a", "first", ""))
+        refusals.put(refused("b", "wrong"))
+        refusals.put(refused("c", "placed meanwhile"))
+        refusals.put(refused("a", "last"))
+        refusals.forget("c")
+        assert len(refusals) == 2
+        for _ in range(10):
+            await asyncio.sleep(0)
+        refusals.put(refused("d", "later"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(refusals) == 0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(play())
+    assert told == [("a", "last", ""), ("b", "wrong", None), ("d", "later", None)]
