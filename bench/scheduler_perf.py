@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import msgspec
 from scheduler_workloads import WORKLOADS, Churn, Make, Tree, Workload, node, pod, roomy
 
+import scheduling as decisions
 from keelback.api import core_v1
 from keelback.apimachinery.meta import Object
 from keelback.apiserver import assembly
@@ -42,6 +43,7 @@ from keelback.storage import sqlite
 CREATORS = 16
 DEADLINE_SECONDS = 180
 DELETED_A_SECOND = 50
+SINGLE_PODS = 200
 ADMINISTRATOR = UserInfo("bench", groups=(MASTERS_GROUP,))
 SCHEDULER = UserInfo("system:kube-scheduler", groups=("system:authenticated",))
 
@@ -200,15 +202,30 @@ async def carry_out(work: Workload, scale: float, folder: Path) -> Result:
 
 
 async def latencies(scale: float, folder: Path) -> list[float]:
-    """Seconds from the create of a single pod to the watch event that shows it bound, in an idle cluster."""
+    """Seconds from the create of a single pod to the event of an open watch that shows it bound, in an idle cluster."""
     async with cluster(folder) as client:
         await create(client, map(node, range(max(1, round(5000 * scale)))))
         await place(client, pod, "first", range(10))
-        found = []
-        for number in range(200):
-            found.append(await place(client, pod, f"single-{number}", range(1)))
-            await asyncio.sleep(0.01)
-    return found
+        arrivals: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+        async with meanwhile([_note_bound(client, arrivals)]):
+            return [await _placed_after(client, arrivals, f"single-{number}") for number in range(SINGLE_PODS)]
+
+
+async def _placed_after(client: Client, arrivals: asyncio.Queue[tuple[str, float]], name: str) -> float:
+    await asyncio.sleep(0.01)
+    started = time.perf_counter()
+    await create(client, _renamed(pod, name, range(1)))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            bound, at = await arrivals.get()
+            if bound == f"{name}-0":
+                return at - started
+
+
+async def _note_bound(client: Client, arrivals: asyncio.Queue[tuple[str, float]]) -> None:
+    async for event in client.watch(BoundPod, resource_version="0", timeout_seconds=2 * DEADLINE_SECONDS):
+        if event.object.spec.node_name:
+            arrivals.put_nowait((event.object.metadata.name, time.perf_counter()))
 
 
 async def in_a_folder(work: Callable[[Path], Awaitable[Any]]) -> Any:
@@ -238,18 +255,29 @@ def measure_latency(scale: float) -> None:
     print(f"one pod in an idle cluster, from its create to the watch: p50 {middle:.1f} ms, p99 {late:.1f} ms")
 
 
+def measure_decisions(scale: float) -> None:
+    """Print how many pods a second are decided where nothing is written."""
+    for line in decisions.lines(max(1, round(5000 * scale)), max(1, round(5000 * scale))):
+        print(line, flush=True)
+
+
 def main() -> None:
     """Print one line a workload, each measured in a process that no other has filled."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", help="how their names begin, or latency; all of them by default")
+    parser.add_argument(
+        "workloads", nargs="*", help="how their names begin, or latency, decisions; all by default"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="of the sizes; 1 is the suite's own")
     given = parser.parse_args()
     print(
         f"{'workload':<50}{'nodes':>6}{'pods':>7}{'pods/s':>8}{'aim':>6}{'1.36':>9}{'CPU ms':>8}{'MB':>6}", flush=True
     )
-    tasks: list[tuple[Callable[..., None], tuple[Any, ...]]] = [(measure, (one, given.scale)) for one in WORKLOADS]
-    names = [*(one.name for one in WORKLOADS), "latency"]
-    for name, (task, arguments) in zip(names, [*tasks, (measure_latency, (given.scale,))], strict=True):
+    tasks: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = [
+        *((one.name, measure, (one, given.scale)) for one in WORKLOADS),
+        ("latency", measure_latency, (given.scale,)),
+        ("decisions", measure_decisions, (given.scale,)),
+    ]
+    for name, task, arguments in tasks:
         if not given.workloads or any(name.startswith(one) for one in given.workloads):
             process = multiprocessing.get_context("fork").Process(target=task, args=arguments)
             process.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Iterator
 
 from keelback.api.core_v1 import ResourceRequirements
 from keelback.apimachinery.meta import ObjectMeta
@@ -55,10 +56,8 @@ def place(table: NodeTable, evaluator: Evaluator, shapes: PodShapes, pods: list[
     return (time.process_time() - started) / len(pods) * 1e6
 
 
-def main() -> None:
-    """Print one line for each kind of work."""
-    nodes = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    pods = int(sys.argv[2]) if len(sys.argv) > 2 else 5000
+def lines(nodes: int, pods: int) -> Iterator[str]:
+    """One line for each kind of work."""
     for title, apps, spread in (
         ("identical pods", 1, False),
         ("identical pods of a Service (spread by default)", 1, True),
@@ -72,7 +71,13 @@ def main() -> None:
         evaluator, shapes = Evaluator(builtin.DEFAULT, table, objects), PodShapes()
         work = [pod(f"p-{number}", f"app-{number % apps}") for number in range(pods if apps < 1000 else 1000)]
         each = place(table, evaluator, shapes, work)
-        print(f"{title}, {nodes} nodes: {each:.0f} us CPU a pod")
+        yield f"{title}, {nodes} nodes: {each:.0f} us CPU a pod, {1e6 / each:,.0f} a second"
+
+
+def main() -> None:
+    """Print one line for each kind of work."""
+    for line in lines(*(int(sys.argv[at]) if len(sys.argv) > at else 5000 for at in (1, 2))):
+        print(line)
 
 
 if __name__ == "__main__":
