@@ -22,6 +22,7 @@ from keelback.api.core_v1 import (
     PersistentVolumeClaimVolumeSource,
     Pod,
     PodCondition,
+    PodExtendedResourceClaimStatus,
     PodIP,
     PodResourceClaim,
     PodResourceClaimStatus,
@@ -83,6 +84,7 @@ class PodStatusView(Value):
     container_statuses: tuple[ContainerStatusView, ...] = ()
     init_container_statuses: tuple[ContainerStatusView, ...] = ()
     resource_claim_statuses: tuple[PodResourceClaimStatus, ...] = ()
+    extended_resource_claim_status: PodExtendedResourceClaimStatus | None = None
 
 
 @narrow(Pod)

@@ -6,7 +6,7 @@ https://kep.k8s.io/4381
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -63,14 +63,18 @@ def claim_for(pod: PodView, name: str, template: ResourceClaimTemplate) -> Resou
     )
 
 
-def still_reserved(claim: ResourceClaim, held: Sequence[PodView]) -> tuple[ResourceClaimConsumerReference, ...]:
-    """The consumers that may still use the claim; what is no pod is left alone. `held` are the pods that exist."""
-    by_uid = {pod.metadata.uid: pod for pod in held}
-    return tuple(
-        one
-        for one in claim.status.reserved_for
-        if one.api_group or one.resource != "pods" or (one.uid in by_uid and not is_done(by_uid[one.uid]))
-    )
+def still_reserved(
+    claim: ResourceClaim, pod_of: Callable[[str], PodView | None]
+) -> tuple[ResourceClaimConsumerReference, ...]:
+    """The consumers that may still use the claim; what is no pod is left alone. `pod_of` knows pods by their names."""
+
+    def may_use(consumer: ResourceClaimConsumerReference) -> bool:
+        if consumer.api_group or consumer.resource != "pods":
+            return True
+        pod = pod_of(consumer.name)
+        return pod is not None and pod.metadata.uid == consumer.uid and not is_done(pod)
+
+    return tuple(filter(may_use, claim.status.reserved_for))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,23 +181,25 @@ class ClaimUseReconciler:
         return (Source(PodView, _claims_of, _ended),)
 
     async def reconcile(self, claim: ResourceClaim) -> Result:
-        held = self.context.caches.store(PodView).list(claim.metadata.namespace)
-        staying = still_reserved(claim, held)
+        staying = still_reserved(claim, lambda name: self._pod(claim, name))
         if len(staying) != len(claim.status.reserved_for):
             staying = await self._confirmed(claim, staying)
         try:
-            if len(staying) != len(claim.status.reserved_for) or (
-                not staying and (claim.status.allocation is not None or FINALIZER in claim.metadata.finalizers)
-            ):
+            # A finalizer without a user is one that the scheduler is about to name, unless the claim is to go.
+            is_to_go = claim.metadata.deletion_timestamp is not None and FINALIZER in claim.metadata.finalizers
+            if len(staying) != len(claim.status.reserved_for) or (not staying and is_to_go):
                 claim = await self._release(claim, staying)
             if not staying:
-                await self._delete_after_pod(claim, held)
+                await self._delete_after_pod(claim)
         except errors.NotFound:
             pass
         return DONE
 
     def _levels(self) -> dict[tuple[str, ...], float]:
         return dict(Counter(map(_labels, self.context.caches.store(ResourceClaim).list())))
+
+    def _pod(self, claim: ResourceClaim, name: str) -> PodView | None:
+        return self.context.caches.store(PodView).get(claim.metadata.namespace, name)
 
     async def _confirmed(
         self, claim: ResourceClaim, staying: tuple[ResourceClaimConsumerReference, ...]
@@ -229,13 +235,13 @@ class ClaimUseReconciler:
             claim = await client.patch(ResourceClaim, metadata.name, metadata.namespace, patch)
         return claim
 
-    async def _delete_after_pod(self, claim: ResourceClaim, held: Sequence[PodView]) -> None:
+    async def _delete_after_pod(self, claim: ResourceClaim) -> None:
         """A claim made for a pod that has ended holds nothing that anyone will come back for."""
         owner = owners.controller_of(claim)
         if owner is None or owner.kind != "Pod" or claim.metadata.deletion_timestamp is not None:
             return
-        pod = next((one for one in held if one.metadata.uid == owner.uid), None)
-        if pod is not None and is_done(pod):
+        pod = self._pod(claim, owner.name)
+        if pod is not None and pod.metadata.uid == owner.uid and is_done(pod):
             metadata = claim.metadata
             await self.context.client.delete(ResourceClaim, metadata.name, metadata.namespace, uid=metadata.uid)
 
@@ -264,6 +270,8 @@ def _template_keys(pod: PodView) -> list[tuple[str, str]]:
 def _claims_of(pod: PodView) -> list[tuple[str, str]]:
     named = {one.resource_claim_name for one in pod.spec.resource_claims}
     named |= {one.resource_claim_name for one in pod.status.resource_claim_statuses}
+    if pod.status.extended_resource_claim_status is not None:
+        named.add(pod.status.extended_resource_claim_status.resource_claim_name)
     return [(pod.metadata.namespace, name) for name in named if name]
 
 

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from keelback.api.resource_v1 import (
     DeviceRequestAllocationResult,
     DeviceTaint,
-    DeviceToleration,
     ResourceClaim,
     ResourceSlice,
 )
 from keelback.api.resource_v1alpha3 import DeviceTaintRule
 from keelback.reconcile.caches import SharedCaches
+from keelback.scheduling.devices import tolerates
 
 NO_EXECUTE = "NoExecute"
 RULES = "resource.k8s.io/v1alpha3/devicetaintrules"
@@ -29,17 +29,6 @@ class Eviction:
     due: datetime
     rules: frozenset[str] = frozenset()
     """Their uids."""
-
-
-def tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    """Whether the toleration is for this taint; an empty effect or key (with Exists) is for all."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
 
 
 def eviction_time(
