@@ -17,7 +17,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ from keelback.client import Client
 from keelback.component import event_loop
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import SystemClock
+from keelback.controllers.config import Config
+from keelback.controllers.manager import run as run_controllers
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.run import run as run_scheduler
 from keelback.storage import sqlite
@@ -60,8 +62,8 @@ class BoundPod(Object):
 
 
 @asynccontextmanager
-async def cluster(folder: Path) -> AsyncIterator[Client]:
-    """An API server and a scheduler; the client of whoever measures."""
+async def cluster(folder: Path, controllers: Sequence[str] = ()) -> AsyncIterator[Client]:
+    """An API server, a scheduler and those controllers; the client of whoever measures."""
     clock = SystemClock()
     keys = pki.ensure_cluster_pki(folder / "pki", clock.now())
     store = await sqlite.open_store(folder / "store.db", clock)
@@ -77,12 +79,17 @@ async def cluster(folder: Path) -> AsyncIterator[Client]:
     )
     api = await assembly.start(store, config, clock, random.Random(), Registry())
     its = api.client(SCHEDULER, "kube-scheduler")
-    scheduler = asyncio.ensure_future(run_scheduler(its, SchedulerConfig(leader_elect=False), clock, random.Random(0)))
+    works = [run_scheduler(its, SchedulerConfig(leader_elect=False), clock, random.Random(0))]
+    if controllers:
+        manager = api.client(ADMINISTRATOR, "kube-controller-manager")
+        works.append(run_controllers(manager, Config(controllers=tuple(controllers)), clock, random.Random(0)))
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
         yield api.client(ADMINISTRATOR, "bench")
     finally:
-        scheduler.cancel()
-        await asyncio.gather(scheduler, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await api.close()
         await store.close()
 
@@ -91,7 +98,7 @@ def _path(tree: Tree) -> str:
     api_version, metadata = tree["apiVersion"], tree["metadata"]
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
     namespace = metadata.get("namespace", "")
-    plural = "priorityclasses" if tree["kind"] == "PriorityClass" else f"{tree['kind'].lower()}s"
+    plural = tree["kind"].lower() + ("es" if tree["kind"].endswith("Class") else "s")
     return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
 
 
@@ -181,7 +188,7 @@ class Result:
 async def carry_out(work: Workload, scale: float, folder: Path) -> Result:
     nodes, first, measured = (max(1, round(count * scale)) for count in (work.nodes, work.first or 1, work.measured))
     first = first if work.first else 0
-    async with cluster(folder) as client:
+    async with cluster(folder, work.controllers) as client:
         await create(client, map(work.node, range(nodes)))
         if work.name == "SchedulingDaemonset":
             await create(client, _renamed(roomy, "node", ["roomy"]))

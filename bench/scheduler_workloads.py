@@ -217,6 +217,8 @@ class Workload:
     churn: Churn | None = None
     deletes: Make | None = None
     """Pods that are there and bound first, as many as are measured, and are deleted at fifty a second meanwhile."""
+    controllers: tuple[str, ...] = ()
+    """What else works for the pods, beside the scheduler."""
 
 
 def high_class(pods: int) -> Iterator[Tree]:
@@ -240,6 +242,38 @@ def csi_volumes(pods: int) -> Iterator[Tree]:
 
 
 REQUIRED, PREFERRED = "required", "preferred"
+DRIVER, DEVICES = "test-driver.cdi.k8s.io", "resource.k8s.io/v1"
+
+
+def with_device(number: int) -> Tree:
+    """A pod with a claim that is made for it from a template: the controller is part of what is measured."""
+    claim = {"name": "resource", "resourceClaimTemplateName": "test-claim-template"}
+    made = pod(number, "claiming", resourceClaims=[claim])
+    made["spec"]["containers"][0]["resources"] = {"claims": [{"name": "resource"}]}
+    return made
+
+
+def ten_devices_on_each(pods: int) -> Iterator[Tree]:
+    """A class, a template, and as many nodes' slices as are full when all pods run."""
+    selectors = [{"cel": {"expression": f'device.driver == "{DRIVER}"'}}]
+    yield {
+        "apiVersion": DEVICES,
+        "kind": "DeviceClass",
+        "metadata": {"name": "test-class"},
+        "spec": {"selectors": selectors},
+    }
+    asked = {"name": "req-0", "exactly": {"deviceClassName": "test-class"}}
+    template = {"name": "test-claim-template", "namespace": "default"}
+    spec = {"spec": {"devices": {"requests": [asked]}}}
+    yield {"apiVersion": DEVICES, "kind": "ResourceClaimTemplate", "metadata": template, "spec": spec}
+    for number in range(-(-pods // 10)):
+        pool = {"name": f"node-{number}", "generation": 1, "resourceSliceCount": 1}
+        offered: Tree = {"driver": DRIVER, "nodeName": f"node-{number}", "pool": pool}
+        offered["devices"] = [{"name": f"device-{one}"} for one in range(10)]
+        metadata = {"name": f"slice-{number}"}
+        yield {"apiVersion": DEVICES, "kind": "ResourceSlice", "metadata": metadata, "spec": offered}
+
+
 ANTI, TOGETHER = "podAntiAffinity", "podAffinity"
 WORKLOADS = (
     Workload("SchedulingBasic", 5000, 1000, 10000, 1500, "270"),
@@ -356,6 +390,18 @@ WORKLOADS = (
     Workload("PreemptionAsync", 5000, 20000, 5000, 600, "160", low, before=high_class, churn=Churn((high,), 0.2)),
     Workload("PreemptionBasic", 500, 2000, 500, 0, "18", low, high, before=high_class),
     Workload("PreemptionOfEveryNode", 5000, 20000, 5000, 0, "", low, high, before=high_class),
+    Workload(
+        "SchedulingWithResourceClaimTemplate",
+        500,
+        2500,
+        2500,
+        200,
+        "40",
+        with_device,
+        with_device,
+        before=ten_devices_on_each,
+        controllers=("resourceclaim-controller",),
+    ),
     Workload("SchedulingSecrets", 5000, 5000, 5000, 600, "260", with_secret, with_secret, before=secret),
     Workload("SchedulingInTreePVs", 5000, 1000, 2000, 600, "90", with_claim, with_claim, before=disks),
     Workload("SchedulingCSIPVs", 5000, 5000, 5000, 600, "48", with_claim, with_claim, before=csi_volumes),
