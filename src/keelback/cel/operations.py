@@ -20,6 +20,7 @@ from keelback.cel.values import (
     INT_MIN,
     NONE,
     UINT_MAX,
+    DomainMap,
     Duration,
     OpaqueValue,
     OptionalValue,
@@ -167,7 +168,7 @@ def invert(value: Value) -> bool:
 def index(container: Value, key: Value) -> Value:
     """`container[key]`."""
     if isinstance(container, dict):
-        if has_key(container, key):
+        if has_key(container, key) or isinstance(container, DomainMap):
             return container[key]
         raise missing_key(key)
     if isinstance(container, list):
@@ -205,7 +206,8 @@ def optional_index(container: Value, key: Value) -> OptionalValue:
     if isinstance(container, OptionalValue):
         return optional_index(container.value, key) if container.is_present else NONE
     if isinstance(container, dict):
-        return OptionalValue(container[key]) if has_key(container, key) else NONE
+        known = has_key(container, key) or isinstance(container, DomainMap)
+        return OptionalValue(container[key]) if known else NONE
     if isinstance(container, list):
         if type(key) in (int, UInt) and not 0 <= key < len(container):
             return NONE
@@ -216,7 +218,7 @@ def optional_index(container: Value, key: Value) -> OptionalValue:
 def select(operand: Value, field: str) -> Value:
     """`operand.field`, where the operand was no plain dictionary that has it."""
     if isinstance(operand, dict):
-        if field in operand:
+        if has_field(operand, field):
             return operand[field]
         raise missing_key(field)
     if isinstance(operand, OptionalValue):
@@ -229,14 +231,14 @@ def optional_select(operand: Value, field: str) -> OptionalValue:
     if isinstance(operand, OptionalValue):
         return optional_select(operand.value, field) if operand.is_present else NONE
     if isinstance(operand, dict):
-        return OptionalValue(operand[field]) if field in operand else NONE
+        return OptionalValue(operand[field]) if has_field(operand, field) else NONE
     raise _no_field(operand, field)
 
 
 def has_field(operand: Value, field: str) -> bool:
     """`has(operand.field)`."""
     if isinstance(operand, dict):
-        return field in operand
+        return field in operand or isinstance(operand, DomainMap)
     if isinstance(operand, OptionalValue):
         return operand.is_present and has_field(operand.value, field)
     raise _no_field(operand, field)

@@ -33,6 +33,16 @@ class UInt(int):
     __slots__ = ()
 
 
+class DomainMap(dict[str, Any]):
+    """A map that answers an empty map for a key that it has not, as a device's attributes do for a domain.
+
+    Only `in` and comprehensions tell that nothing is there.
+    """
+
+    def __missing__(self, key: str) -> dict[str, Any]:
+        return {}
+
+
 class OpaqueValue:
     """A value of a library's type. Subclasses are equal by their `__eq__`, and say which type they have."""
 

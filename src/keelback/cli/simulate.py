@@ -77,9 +77,9 @@ def _object(tree: Any, number: int) -> Object | None:
     metadata: dict[str, Any] = dict(tree.get("metadata") or {})
     # Who wrote what (`kubectl get --show-managed-fields`) places no pod.
     metadata.pop("managedFields", None)
-    if tree["kind"] in ("Pod", "PodGroup"):
+    if tree["kind"] in ("Pod", "PodGroup", "ResourceClaim", "ResourceClaimTemplate"):
         metadata.setdefault("namespace", "default")
-    if tree["kind"] == "Pod":
+    if tree["kind"] in ("Pod", "ResourceClaim"):
         # A pod that is in no cluster yet has no uid, and pods are told apart by theirs.
         metadata.setdefault("uid", f"{metadata['namespace']}/{metadata.get('name')}")
     obj: Object = msgspec.convert({**tree, "metadata": metadata}, cls)

@@ -14,11 +14,14 @@ from keelback.concurrency.clock import Clock
 from keelback.scheduler import binding, status_patches
 from keelback.scheduler.binding import Jobs
 from keelback.scheduler.cycle import Assigned
+from keelback.scheduler.device_binding import DeviceBinding, DevicesNotBound
 from keelback.scheduler.event_queue import QueueingRecorder
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduler.waiting_pods import WaitingPod, WaitingPods
+from keelback.scheduling import device_reservations
+from keelback.scheduling.device_reservations import DeviceReservation
 from keelback.scheduling.events import Event
 from keelback.scheduling.extension_points import Wait
 from keelback.scheduling.fit_error import single_node_message
@@ -53,6 +56,11 @@ class Tools:
     volume_binding_timeout_seconds: float
     binder: Binder | None = None
 
+    @property
+    def devices(self) -> DeviceBinding:
+        """What writes claims for devices."""
+        return DeviceBinding(self.client, self.clock, self.observation.devices)
+
 
 class _Rejected(Exception):
     """A plugin does not want the pod to have its node: not a failure, but an answer."""
@@ -71,6 +79,7 @@ class _Way:
     plugins: Plugins
     state: CycleState
     started: float
+    devices: DeviceReservation | None
 
     @property
     def pod(self) -> PodToPlace:
@@ -88,7 +97,8 @@ class BindingCycle:
     async def begin(self, assigned: Assigned, plugins: Plugins, started: float) -> None:
         """Reserve and ask for permission, then have the rest done by a worker; `started` is when the attempt began."""
         queued, observation = assigned.queued, self._tools.observation
-        way = _Way(queued, assigned.node_name, plugins, CycleState(observation.objects), started)
+        state = CycleState(observation.objects)
+        way = _Way(queued, assigned.node_name, plugins, state, started, assigned.devices)
         waiting: WaitingPod | None = None
         try:
             _reserve(way)
@@ -103,6 +113,7 @@ class BindingCycle:
         if (
             waiting is not None
             or plugins.pre_binds
+            or (way.devices is not None and way.devices.waits)
             or binding.unbound_claims(observation.objects, queued.pod.metadata.namespace, queued.info.claims)
         ):
             # It may wait for minutes, for a word or until its volumes are made: no worker is kept waiting with it.
@@ -158,6 +169,8 @@ class BindingCycle:
                 way.node_name,
                 tools.volume_binding_timeout_seconds,
             )
+        if way.devices is not None:
+            await tools.devices.bind(way.pod, way.node_name, way.devices, tools.recorder(way.pod))
         for plugin in way.plugins.pre_binds:
             answer = await plugin.pre_bind(way.state, way.pod, way.node_name)
             if answer is not None:
@@ -189,6 +202,8 @@ class BindingCycle:
         tools, queued, uid = self._tools, way.queued, way.queued.uid
         for reserving in reversed(way.plugins.reserves):
             reserving.unreserve(way.state, way.pod, way.node_name)
+        if way.devices is not None and device_reservations.give_back(tools.observation.devices.devices, way.devices):
+            tools.observation.devices.freed()
         if tools.observation.assumed.pop(uid, None) is None:
             # It was bound after all, or is gone: the informer has said so meanwhile.
             return
@@ -204,6 +219,8 @@ class BindingCycle:
         # Its place is free for others. For the pod itself that is no news.
         if tools.queue.happened((Event.ASSIGNED_POD_REMOVED,), tools.clock.monotonic(), sparing=uid):
             tools.wake()
+        if way.devices is not None:
+            await tools.devices.unbind(way.pod, way.devices)
         if told is not None:
             await self._tell(queued.pod, *told)
 
@@ -253,4 +270,6 @@ def _permit(way: _Way) -> dict[str, float]:
 def _failure(error: Exception) -> str:
     if isinstance(error, binding.VolumesNotBound):
         return f'running PreBind plugin "VolumeBinding": {error}'
+    if isinstance(error, DevicesNotBound):
+        return f'running PreBind plugin "DynamicResources": {error}'
     return f"binding rejected: {error}"

@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
+from uuid import UUID
 
+from keelback.api.resource_v1 import ResourceClaim
 from keelback.scheduler.config import Profile
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.queue import QueuedPod
-from keelback.scheduling import default_preemption
+from keelback.scheduling import default_preemption, device_reservations, dynamic_resources
 from keelback.scheduling.default_preemption import Candidate, Preemption
+from keelback.scheduling.device_reservations import DeviceReservation
 from keelback.scheduling.evaluation import Evaluator, Observer
 from keelback.scheduling.extension_points import Nominated
 from keelback.scheduling.fit_error import Diagnosis
@@ -33,6 +36,8 @@ class Assigned:
 
     queued: QueuedPod
     node_name: str
+    devices: DeviceReservation | None = None
+    """What it takes of devices there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Refused:
     candidate: Candidate | None
     nominated_node_name: str | None
     """The node it is promised from now on; empty for none, None for no change."""
+    frees: ResourceClaim | None = None
+    """A claim that is to give its devices back: elsewhere the pod might run."""
 
 
 _StateOfTheWorld = tuple[int, int, int, int]
@@ -90,12 +97,35 @@ class Cycle:
         return self.assume(queued, node_name)
 
     def assume(self, queued: QueuedPod, node_name: str) -> Assigned:
-        """Count the pod on its node from now on."""
+        """Count the pod on its node from now on, and its devices as taken."""
         observation = self._observation
+        devices = self._reserve(queued, node_name)
         observation.nodes.add_pod(observation.placed(queued.pod, node_name))
         observation.assumed[queued.uid] = node_name
         observation.nominated.pop(queued.uid, None)
-        return Assigned(queued, node_name)
+        return Assigned(queued, node_name, devices)
+
+    def take_back(self, assigned: Assigned) -> None:
+        """Undo a decision that is not to be carried out; a promise that it fulfilled is not given again."""
+        observation = self._observation
+        observation.nodes.remove_pod(assigned.node_name, assigned.queued.uid)
+        observation.assumed.pop(assigned.queued.uid, None)
+        if assigned.devices is not None:
+            device_reservations.give_back(observation.objects.devices, assigned.devices)
+
+    def _reserve(self, queued: QueuedPod, node_name: str) -> DeviceReservation | None:
+        observation, plugin = self._observation, self.evaluator(queued.info).devices
+        devices = observation.objects.devices
+        if plugin is None or not plugin.asks(devices, queued.info):
+            return None
+        row = observation.nodes.row_of[node_name]
+        reservation = plugin.reservation(devices, queued.info, queued.uid, observation.nodes, row, self._new_id)
+        if reservation is not None:
+            device_reservations.take(devices, reservation)
+        return reservation
+
+    def _new_id(self) -> str:
+        return str(UUID(int=self._chance.getrandbits(128), version=4))
 
     def promised_before(self, queued: QueuedPod) -> list[PlacedPod]:
         """The other pods that are promised a node and are no less important."""
@@ -131,8 +161,12 @@ class Cycle:
         return self.refused(queued, diagnosis, preemption)
 
     def post_filtered(self, queued: QueuedPod, diagnosis: Diagnosis) -> Refused | None:
-        """What plugins of users' own do for a pod that fits nowhere; None where they leave it to preemption."""
+        """What is done for a pod that fits nowhere but to preempt others; None where that is left to preemption."""
         observation = self._observation
+        freed = self._freed(queued, diagnosis)
+        if freed is not None:
+            message = diagnosis.message(dynamic_resources.DEALLOCATED)
+            return Refused(queued, diagnosis.plugins, message, None, None, freed)
         for plugin in self.evaluator(queued.info).plugins.post_filters:
             answer = plugin.post_filter(CycleState(observation.objects), queued.pod, observation.nodes, diagnosis)
             if isinstance(answer, Nominated):
@@ -178,6 +212,12 @@ class Cycle:
             preemption.candidate,
             preemption.nominated_node_name,
         )
+
+    def _freed(self, queued: QueuedPod, diagnosis: Diagnosis) -> ResourceClaim | None:
+        observation, plugin = self._observation, self.evaluator(queued.info).devices
+        if plugin is None:
+            return None
+        return plugin.to_free(observation.objects.devices, queued.info, observation.nodes, diagnosis)
 
     def evaluator(self, info: PodInfo) -> Evaluator:
         """What judges pods of this shape."""

@@ -91,12 +91,11 @@ class _Trial:
 
     def undo(self) -> None:
         """Have the table as it was. Promises of nodes are not: each decision says what becomes of them."""
-        nodes, assumed = self.observation.nodes, self.observation.assumed
+        nodes = self.observation.nodes
         for one in self.decisions:
             uid = one.queued.uid
             if isinstance(one, Assigned):
-                nodes.remove_pod(one.node_name, uid)
-                assumed.pop(uid, None)
+                self.cycle.take_back(one)
             elif uid in self.promised:
                 nodes.remove_pod(self.promised[uid], uid)
         for pod in self._removed:

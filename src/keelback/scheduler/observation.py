@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from keelback.api.pods import amount
 from keelback.apimachinery.meta import Object
 from keelback.client.informer import Change
+from keelback.scheduler.device_observation import DeviceObservation
 from keelback.scheduler.observed_types import (
     Attachment,
     Budget,
@@ -80,6 +81,9 @@ class Observation:
         self._queue = queue
         self._monotonic = monotonic
         self._wake = wake
+        self.devices = DeviceObservation(
+            self.objects, self.nodes, queue, monotonic, wake, lambda: self._happened(Event.DEVICES_CHANGED)
+        )
 
     def on_node(self, change: Change[NodeToPlaceOn]) -> None:
         """A node came, went or changed."""
@@ -293,6 +297,7 @@ class Observation:
             # Its node is decided and on its way.
             return
         info = self.shapes.of(pod)
+        self.devices.waits(info)
         if uid in self._queue:
             if old is not None and old.status.nominated_node_name != pod.status.nominated_node_name:
                 self.nominate(pod, pod.status.nominated_node_name)

@@ -9,7 +9,13 @@ import msgspec
 
 from keelback.api.core_v1 import NodeAffinity as Affinity
 from keelback.api.core_v1 import TopologySpreadConstraint
+from keelback.component import flags
 from keelback.scheduler.configuration_types import ConfigurationError, Strict
+from keelback.scheduling.dynamic_resources import (
+    DEFAULT_BINDING_TIMEOUT_SECONDS,
+    DEFAULT_FILTER_TIMEOUT_SECONDS,
+    DynamicResources,
+)
 from keelback.scheduling.inter_pod_affinity import InterPodAffinity
 from keelback.scheduling.node_affinity import NodeAffinity
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
@@ -60,6 +66,11 @@ class _SpreadArguments(Strict, frozen=True):
 
 class _InterPodAffinityArguments(Strict, frozen=True):
     hard_pod_affinity_weight: int = 1
+
+
+class _DynamicResourcesArguments(Strict, frozen=True):
+    filter_timeout: str | None = None
+    binding_timeout: str | None = None
 
 
 class _PreemptionArguments(Strict, frozen=True):
@@ -126,12 +137,28 @@ def _preemption(tree: Mapping[str, Any], path: str) -> PreemptionLimits:
     return PreemptionLimits(share, least)
 
 
+def _dynamic_resources(tree: Mapping[str, Any], path: str) -> DynamicResources:
+    given = _decoded(tree, _DynamicResourcesArguments, "DynamicResources", path)
+    seconds = {
+        field: _duration(text, f"{path}.{field}")
+        for field, text in (("filterTimeout", given.filter_timeout), ("bindingTimeout", given.binding_timeout))
+        if text is not None
+    }
+    if seconds.get("bindingTimeout", 1.0) < 1.0:
+        raise ConfigurationError(f"{path}.bindingTimeout: must be at least 1 second")
+    return DynamicResources(
+        seconds.get("filterTimeout", DEFAULT_FILTER_TIMEOUT_SECONDS),
+        seconds.get("bindingTimeout", DEFAULT_BINDING_TIMEOUT_SECONDS),
+    )
+
+
 ARGUMENTS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
     "NodeResourcesFit": _fit,
     "NodeAffinity": _node_affinity,
     "PodTopologySpread": _spread,
     "InterPodAffinity": _inter_pod_affinity,
     "DefaultPreemption": _preemption,
+    "DynamicResources": _dynamic_resources,
 }
 
 
@@ -144,6 +171,16 @@ def _decoded(tree: Mapping[str, Any], form: type[T], name: str, path: str) -> T:
         return msgspec.convert(rest, form)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
+
+
+def _duration(text: str, what: str) -> float:
+    try:
+        seconds = flags.parse_duration(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+    if seconds < 0:
+        raise ConfigurationError(f"{what}: must not be negative")
+    return seconds
 
 
 def _between(number: int, least: int, most: int, what: str) -> int:

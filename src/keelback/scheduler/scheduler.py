@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from keelback.api.resource_v1 import DeviceClass, ResourceClaim, ResourceSlice
+from keelback.apimachinery import errors
 from keelback.client import Client
 from keelback.client.informer import Change, Informer
 from keelback.component import logs
 from keelback.component.metrics import Registry
 from keelback.concurrency.backoff import Backoff
 from keelback.concurrency.clock import Clock
-from keelback.scheduler import binding, extenders, status_patches
+from keelback.scheduler import binding, device_observation, extenders, status_patches
 from keelback.scheduler.binding import Jobs, Recorder
 from keelback.scheduler.binding_cycle import BindingCycle, Tools
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
+from keelback.scheduler.device_binding import DeviceBinding
 from keelback.scheduler.event_queue import EventQueue, QueueingRecorder
 from keelback.scheduler.extended_cycle import ExtendedCycle
 from keelback.scheduler.handle import Handled, SchedulerHandle
@@ -109,6 +112,7 @@ class Scheduler:
         self._cycle = Cycle(plugins, self.observation, chance, config.profiles, self.metrics.plugins.next_cycle)
         self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
         self._informers: list[Informer[Any]] = [self._pods]
+        self._device_informers: list[Informer[Any]] = []
         self._gated: dict[str, PodToPlace] = {}
         self.waiting_pods = WaitingPods()
         self._extended = (
@@ -161,6 +165,8 @@ class Scheduler:
                 await self._extended.close()
 
     async def _run(self) -> None:
+        if await self._offers_devices():
+            self._informers += self._device_informers
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers:
                 tasks.create_task(informer.run())
@@ -172,6 +178,17 @@ class Scheduler:
             _log.info("Starting to schedule", nodes=len(self.observation.nodes), profiles=self._config.scheduler_names)
             tasks.create_task(self._flush())
             tasks.create_task(self._schedule())
+
+    async def _offers_devices(self) -> bool:
+        """Whether the cluster has the kinds of devices at all: those before 1.34 have not."""
+        try:
+            await self._client.list(ResourceSlice, limit=1)
+        except errors.NotFound:
+            return False
+        except (errors.StatusError, OSError, TimeoutError):
+            # It is not up yet, or busy: informers try again.
+            return True
+        return True
 
     def _subscribe(self, chance: random.Random) -> None:
         observation = self.observation
@@ -192,11 +209,17 @@ class Scheduler:
             (StorageCapacity, observation.on_capacity),
             (Budget, observation.on_budget),
         )
+        devices: tuple[tuple[type[Any], Callable[[Change[Any]], None]], ...] = (
+            (DeviceClass, observation.devices.on_class),
+            (ResourceSlice, observation.devices.on_slice),
+            (ResourceClaim, observation.devices.on_claim),
+        )
         self._pods.subscribe(self._on_pod)
-        for cls, callback in watched:
-            informer: Informer[Any] = Informer(self._client, cls, clock=self._clock, chance=chance)
-            informer.subscribe(callback)
-            self._informers.append(informer)
+        for kinds, informers in ((watched, self._informers), (devices, self._device_informers)):
+            for cls, callback in kinds:
+                informer: Informer[Any] = Informer(self._client, cls, clock=self._clock, chance=chance)
+                informer.subscribe(callback)
+                informers.append(informer)
 
     def _tools(self) -> Tools:
         return Tools(
@@ -263,7 +286,7 @@ class Scheduler:
             try:
                 decision = self._cycle.decide(queued)
             except Exception as error:
-                self._failed_to_decide(queued, started, error)
+                await self._failed_to_decide(queued, started, error)
                 continue
             self.metrics.algorithm_seconds.observe(self._clock.monotonic() - started)
             await self._carry_out(decision, started)
@@ -274,8 +297,7 @@ class Scheduler:
             decision = await cycle.decide(queued)
         except Exception as error:
             if self.queue.get(queued.uid) is queued:
-                self._failed_to_decide(queued, started, error)
-                await self._jobs.put(partial(self._tell_failed, queued.pod, str(error)))
+                await self._failed_to_decide(queued, started, error)
             return
         if decision is not None:
             await self._carry_out(decision, started)
@@ -288,16 +310,17 @@ class Scheduler:
             decision = groups.decide(waiting, started)
         except Exception as error:
             for queued in waiting:
-                self._failed_to_decide(queued, started, error)
+                await self._failed_to_decide(queued, started, error)
             return
         for one in decision.pods:
             await self._carry_out(one, started)
         await self._jobs.put(partial(groups.tell, decision))
 
-    def _failed_to_decide(self, queued: QueuedPod, started: float, error: Exception) -> None:
+    async def _failed_to_decide(self, queued: QueuedPod, started: float, error: Exception) -> None:
         _log.error("Failed to decide", pod=_key(queued.pod), error=error)
         self._note(queued, "error", started)
         self.queue.back_off(queued, started)
+        await self._jobs.put(partial(self._tell_failed, queued.pod, str(error)))
 
     async def _carry_out(self, decision: Assigned | Refused, started: float) -> None:
         if isinstance(decision, Refused):
@@ -333,6 +356,8 @@ class Scheduler:
         )
         if patch is not None:
             await binding.patch_status(self._client, pod, patch)
+        if refused.frees is not None:
+            await DeviceBinding(self._client, self._clock, self.observation.devices).free(refused.frees)
         if refused.candidate is not None:
             await binding.preempt(self._client, self._clock, recorder.event, pod, refused.candidate, self.waiting_pods)
         await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
@@ -358,6 +383,8 @@ class Scheduler:
     def _pre_enqueue(self, pod: PodToPlace, info: PodInfo) -> str:
         if scheduling_gates.holds_back(info):
             return scheduling_gates.NAME
+        if self.observation.devices.is_held_back(info) and self._plugins_of(info).allocate_devices:
+            return device_observation.HELD_BACK
         groups = self.observation.groups
         if groups is not None and groups.why_held(info):
             return pod_groups.PLUGIN

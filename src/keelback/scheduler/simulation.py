@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keelback.apimachinery.meta import replace
+from keelback.scheduler import simulated_claims
 from keelback.scheduler.cycle import Assigned, Refused
 from keelback.scheduler.snapshot import FINISHED, Snapshot
 from keelback.scheduling import scheduling_gates
@@ -47,6 +48,7 @@ def drain(snapshot: Snapshot, node_name: str) -> None:
         owner = controller_of(pod.metadata)
         stays = _MIRROR in pod.metadata.annotations or (owner is not None and owner.kind == "DaemonSet")
         if not stays and pod.status.phase not in FINISHED:
+            simulated_claims.free(snapshot, pod)
             snapshot.put(replace(pod, spec=replace(pod.spec, node_name="")))
 
 
@@ -57,6 +59,7 @@ def place_all(snapshot: Snapshot) -> list[Outcome]:
         for pod in snapshot.pods.values()
         if not pod.spec.node_name and pod.status.phase not in FINISHED and pod.metadata.deletion_timestamp is None
     ]
+    waiting = [simulated_claims.make(snapshot, pod) for pod in waiting]
     waiting.sort(key=lambda pod: (-(pod.spec.priority or 0), pod.metadata.namespace, pod.metadata.name))
     outcomes: dict[tuple[str, str], Outcome] = {}
     for pod in waiting:
@@ -84,6 +87,7 @@ def _place_group(snapshot: Snapshot, pod: PodToPlace) -> Iterator[Outcome]:
     for one in again.pods:
         metadata, gone = one.queued.pod.metadata, victims.get(one.queued.uid, ())
         if isinstance(one, Assigned):
+            simulated_claims.settle(snapshot, one)
             yield Outcome(metadata.namespace, metadata.name, one.node_name, victims=gone)
         else:
             yield Outcome(metadata.namespace, metadata.name, message=one.message, victims=gone)
@@ -95,12 +99,14 @@ def _place(snapshot: Snapshot, pod: PodToPlace) -> Outcome:
         return Outcome(metadata.namespace, metadata.name, message=scheduling_gates.MESSAGE)
     decision = snapshot.decide(pod)
     if isinstance(decision, Assigned):
+        simulated_claims.settle(snapshot, decision)
         return Outcome(metadata.namespace, metadata.name, decision.node_name)
     if decision.candidate is None:
         return Outcome(metadata.namespace, metadata.name, message=decision.message)
     victims = _remove(snapshot, decision.candidate)
     again = snapshot.decide(pod)
     if isinstance(again, Assigned):
+        simulated_claims.settle(snapshot, again)
         return Outcome(metadata.namespace, metadata.name, again.node_name, victims=victims)
     return Outcome(metadata.namespace, metadata.name, message=again.message, victims=victims)
 
@@ -109,6 +115,7 @@ def _remove(snapshot: Snapshot, candidate: Candidate) -> tuple[str, ...]:
     for one in candidate.victims:
         held = snapshot.pods.get((one.namespace, one.name))
         if held is not None:
+            simulated_claims.free(snapshot, held)
             snapshot.remove_pod(held)
         snapshot.observation.nodes.remove_pod(one.node_name, one.uid)
     return tuple(f"{one.namespace}/{one.name}" for one in candidate.victims)

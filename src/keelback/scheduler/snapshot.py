@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from keelback.api.resource_v1 import DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice
 from keelback.apimachinery.errors import NotFound
 from keelback.apimachinery.meta import Object
 from keelback.client import Client
@@ -37,6 +38,7 @@ from keelback.scheduler.observed_types import (
 from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduling import builtin, explanation, pod_groups
 from keelback.scheduling.explanation import Explanation
+from keelback.scheduling.framework import PluginError
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.pod_groups import PodGroups
 from keelback.scheduling.pod_info import PodInfo
@@ -57,6 +59,10 @@ OBSERVED: Final[tuple[type[Any], ...]] = (
     Driver,
     StorageCapacity,
     Budget,
+    DeviceClass,
+    ResourceSlice,
+    ResourceClaim,
+    ResourceClaimTemplate,
     PodGroupToPlace,
     PodToPlace,
 )
@@ -108,6 +114,8 @@ class Snapshot:
     """By scheduler name; the default profile for others."""
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     pods: dict[tuple[str, str], PodToPlace] = field(default_factory=dict)
+    templates: dict[tuple[str, str], ResourceClaimTemplate] = field(default_factory=dict)
+    """No decision reads them: claims are made of them where time is supposed to go on."""
     observation: Observation = field(init=False)
     _cycle: Cycle = field(init=False)
     _groups: PodGroups = field(default_factory=PodGroups)
@@ -120,6 +128,9 @@ class Snapshot:
     def put(self, obj: Object) -> None:
         """Learn of an object of one of the `OBSERVED` types, or of its new state."""
         old = None
+        if isinstance(obj, ResourceClaimTemplate):
+            self.templates[(obj.metadata.namespace, obj.metadata.name)] = obj
+            return
         if isinstance(obj, PodToPlace):
             key = (obj.metadata.namespace, obj.metadata.name)
             old, self.pods[key] = self.pods.get(key), obj
@@ -137,7 +148,11 @@ class Snapshot:
 
     def decide(self, pod: PodToPlace) -> Assigned | Refused:
         """What the scheduler would do with the pod; one that gets a node is counted there from now on."""
-        return self._cycle.decide(QueuedPod(pod, self.observation.shapes.of(pod), 0.0, 0.0))
+        queued = QueuedPod(pod, self.observation.shapes.of(pod), 0.0, 0.0)
+        try:
+            return self._cycle.decide(queued)
+        except PluginError as error:
+            return Refused(queued, frozenset(), str(error), None, None)
 
     def decide_group(self, pod: PodToPlace) -> GroupDecision | str:
         """What the scheduler would do with the pods of a pod's group that wait, or why it tries none of them."""
@@ -159,8 +174,7 @@ class Snapshot:
             return replace(explained, node_name="", message=decision, group=self._explain_group(pod, decision, ()))
         for one in decision.pods:
             if isinstance(one, Assigned):
-                observation.nodes.remove_pod(one.node_name, one.queued.uid)
-                observation.assumed.pop(one.queued.uid, None)
+                self._cycle.take_back(one)
         observation.nominated.update(promised)
         (own,) = [one for one in decision.pods if one.queued.uid == pod.metadata.uid]
         group = self._explain_group(pod, decision.message, decision.pods)
@@ -208,8 +222,7 @@ class Snapshot:
             promised = observation.nominated.get(pod.metadata.uid)
             decision = self.decide(pod)
             if isinstance(decision, Assigned):
-                observation.nodes.remove_pod(decision.node_name, pod.metadata.uid)
-                observation.assumed.pop(pod.metadata.uid, None)
+                self._cycle.take_back(decision)
                 if promised is not None:
                     observation.nominated[pod.metadata.uid] = promised
                 return PodExplanation(pod, found, decision.node_name, "")
@@ -261,6 +274,9 @@ _LEARN: Final[Mapping[type[Any], Any]] = {
     Driver: Observation.on_driver,
     StorageCapacity: Observation.on_capacity,
     Budget: Observation.on_budget,
+    DeviceClass: lambda observation, change: observation.devices.on_class(change),
+    ResourceSlice: lambda observation, change: observation.devices.on_slice(change),
+    ResourceClaim: lambda observation, change: observation.devices.on_claim(change),
     PodGroupToPlace: Observation.on_pod_group,
     PodToPlace: Observation.on_pod,
 }

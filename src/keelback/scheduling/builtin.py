@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from keelback.scheduling.dynamic_resources import DynamicResources
 from keelback.scheduling.image_locality import ImageLocality
 from keelback.scheduling.inter_pod_affinity import InterPodAffinity
 from keelback.scheduling.node_affinity import NodeAffinity
@@ -27,9 +28,10 @@ _NODE_RESOURCES_FIT = NodeResourcesFit()
 _VOLUME_BINDING = VolumeBinding()
 _POD_TOPOLOGY_SPREAD = PodTopologySpread()
 _INTER_POD_AFFINITY = InterPodAffinity()
+_DYNAMIC_RESOURCES = DynamicResources()
 
 DEFAULT: Final = Plugins(
-    pre_filters=(_NODE_AFFINITY, _VOLUME_BINDING),
+    pre_filters=(_NODE_AFFINITY, _VOLUME_BINDING, _DYNAMIC_RESOURCES),
     filters=(
         NodeUnschedulable(),
         NodeName(),
@@ -43,6 +45,7 @@ DEFAULT: Final = Plugins(
         VolumeZone(),
         _POD_TOPOLOGY_SPREAD,
         _INTER_POD_AFFINITY,
+        _DYNAMIC_RESOURCES,
         NodeDeclaredFeatures(),
     ),
     scores=(
@@ -51,6 +54,7 @@ DEFAULT: Final = Plugins(
         (_NODE_RESOURCES_FIT, 1),
         (_POD_TOPOLOGY_SPREAD, 2),
         (_INTER_POD_AFFINITY, 2),
+        (_DYNAMIC_RESOURCES, 2),
         (NodeResourcesBalancedAllocation(), 1),
         (ImageLocality(), 1),
     ),

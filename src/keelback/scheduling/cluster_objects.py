@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from keelback.api.core_v1 import NodeSelector
 from keelback.scheduling import label_selectors
+from keelback.scheduling.device_objects import DeviceObjects
 from keelback.scheduling.label_selectors import Requirements, Selector
 from keelback.scheduling.pod_info import Owner, PodInfo
 
@@ -115,6 +116,7 @@ class ClusterObjects:
         """By node and name, the VolumeAttachments."""
         self.attachments_version = 0
         self._kept: dict[str, tuple[Any, Any]] = {}
+        self.devices = DeviceObjects()
         self.version = 0
         """Rises with every change, for answers that are kept."""
         self._services: dict[str, dict[str, Mapping[str, str]]] = {}

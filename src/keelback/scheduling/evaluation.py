@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from keelback.scheduling import resources
 from keelback.scheduling.cluster_objects import ClusterObjects
+from keelback.scheduling.dynamic_resources import DynamicResources
 from keelback.scheduling.fit_error import Answers, Diagnosis
 from keelback.scheduling.framework import (
     EVERY,
@@ -87,6 +88,7 @@ class Evaluator:
         self._fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
         self._local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
         self.fit = next((plugin for plugin in plugins.filters if isinstance(plugin, NodeResourcesFit)), None)
+        self.devices = next((plugin for plugin in plugins.filters if isinstance(plugin, DynamicResources)), None)
         # Of what depends on a node's own pods: their requests and their ports, and no more.
         self._has_plain_filters = self.fit is not None and all(
             isinstance(plugin, NodeResourcesFit | NodePorts) for plugin in self._local_filters
@@ -338,6 +340,8 @@ class Evaluator:
 
     def _up_to_date(self, pod: PodInfo) -> _Kept:
         nodes = self._nodes
+        # None of the plugins whose answers are kept looks at claims for devices.
+        pod = pod.shape
         kept = self._kept.get(pod)
         if kept is None or kept.version != nodes.version:
             kept = self._kept[pod] = self._evaluate(pod)

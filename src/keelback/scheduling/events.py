@@ -25,6 +25,8 @@ class Event(enum.Enum):
     """The rejected pod itself."""
     VOLUMES_CHANGED = enum.auto()
     """A claim, a volume or a storage class."""
+    DEVICES_CHANGED = enum.auto()
+    """There are other devices or device classes, or some were freed."""
     NAMESPACE_CHANGED = enum.auto()
 
     @property
@@ -43,5 +45,6 @@ _LABELS: Final = {
     Event.ASSIGNED_POD_ADDED: "AssignedPodAdd",
     Event.ASSIGNED_POD_CHANGED: "AssignedPodUpdate",
     Event.ASSIGNED_POD_REMOVED: "AssignedPodDelete",
+    Event.DEVICES_CHANGED: "ResourceSliceUpdate",
     Event.POD_CHANGED: "UnschedulablePodUpdate",
 }

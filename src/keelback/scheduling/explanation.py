@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keelback.scheduling.cluster_objects import ClusterObjects
-from keelback.scheduling.framework import CycleState, OnlyNodes, RemedyPlugin, Unschedulable
+from keelback.scheduling.framework import CycleState, OnlyNodes, PluginError, RemedyPlugin, Unschedulable
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
@@ -70,7 +70,7 @@ def explain(
     with nodes.supposing(added=nominated):
         refusals: list[list[Refusal]] = [[] for _ in range(len(nodes))]
         everywhere = _pre_filter(plugins, pod, nodes, objects, refusals)
-        _filter(plugins, pod, nodes, objects, refusals)
+        everywhere += _filter(plugins, pod, nodes, objects, refusals)
     feasible = np.array([not found for found in refusals]) & (not everywhere)
     scores = _score(plugins, pod, nodes, objects, feasible)
     explained = [
@@ -103,16 +103,22 @@ def _also_filters(plugins: Plugins, name: str) -> bool:
 
 def _filter(
     plugins: Plugins, pod: PodInfo, nodes: NodeTable, objects: ClusterObjects, refusals: list[list[Refusal]]
-) -> None:
+) -> tuple[Refusal, ...]:
+    failures = []
     for plugin in plugins.filters:
         state = CycleState(objects)
-        mask = plugin.filter(state, pod, nodes)
+        try:
+            mask = plugin.filter(state, pod, nodes)
+        except PluginError as error:
+            failures.append(Refusal(plugin.name, (str(error),)))
+            continue
         if mask is None:
             continue
         for row in np.flatnonzero(~mask).tolist():
             answer = plugin.why_not(state, pod, nodes, row)
             remedies = plugin.remedies(state, pod, nodes, row) if isinstance(plugin, RemedyPlugin) else ()
             refusals[row].append(Refusal(plugin.name, answer.reasons, remedies, not answer.unresolvable))
+    return tuple(failures)
 
 
 def _score(

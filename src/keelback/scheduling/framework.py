@@ -48,6 +48,10 @@ class Unschedulable:
     unresolvable: bool = False
 
 
+class PluginError(Exception):
+    """A plugin cannot say anything of a pod: it is told why, and tried again after its back-off."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnlyNodes:
     """The names of the only nodes that are worth a look."""

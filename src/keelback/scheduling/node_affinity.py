@@ -8,7 +8,8 @@ import numpy as np
 
 from keelback.api import nodes as api_nodes
 from keelback.api.core_v1 import NodeAffinity as AddedAffinity
-from keelback.api.core_v1 import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
+from keelback.api.core_v1 import NodeSelector, NodeSelectorTerm
+from keelback.scheduling import node_selectors
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import (
     EVERY,
@@ -21,7 +22,6 @@ from keelback.scheduling.framework import (
     Unschedulable,
     default_normalize,
 )
-from keelback.scheduling.label_selectors import Selector
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
@@ -61,14 +61,14 @@ class NodeAffinity:
         mask = selected(pod, nodes)
         added = self._added.required_during_scheduling_ignored_during_execution if self._added is not None else None
         if added is not None:
-            enforced = selector_mask(nodes, added)
+            enforced = node_selectors.selector_mask(nodes, added)
             mask = enforced if mask is None else mask & enforced
         return None if mask is None else mask[rows]
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """Whether the profile or the pod wants other nodes."""
         added = self._added.required_during_scheduling_ignored_during_execution if self._added is not None else None
-        return _ENFORCED if added is not None and not selector_mask(nodes, added)[row] else _REASON
+        return _ENFORCED if added is not None and not node_selectors.selector_mask(nodes, added)[row] else _REASON
 
     def remedies(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> tuple[str, ...]:
         """The labels that the node selector misses; of required affinity, what each of its terms misses."""
@@ -77,7 +77,7 @@ class NodeAffinity:
             f"label the node {key}={value}" for key, value in pod.node_selector.items() if node.labels.get(key) != value
         ]
         required = _required(pod)
-        if required is not None and not selector_mask(nodes, required)[row]:
+        if required is not None and not node_selectors.selector_mask(nodes, required)[row]:
             missed = (_missed(node.name, node.labels, term) for term in required.node_selector_terms)
             wishes.append(f"fulfil a term of the required node affinity: {', or '.join(missed)}")
         return tuple(wishes) or ("fulfil the affinity that the scheduler's profile adds",)
@@ -92,7 +92,7 @@ class NodeAffinity:
             return None
         scores = np.zeros(len(nodes), np.int64)
         for weighted in preferred:
-            scores += weighted.weight * term_mask(nodes, weighted.preference)
+            scores += weighted.weight * node_selectors.term_mask(nodes, weighted.preference)
         return scores[rows]
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
@@ -106,91 +106,18 @@ def selected(pod: PodInfo, nodes: NodeTable) -> Mask | None:
         return None
     mask = np.ones(len(nodes), np.bool_)
     for key, value in pod.node_selector.items():
-        mask &= values_mask(nodes, key, (value,))
+        mask &= node_selectors.values_mask(nodes, key, (value,))
     if required is not None:
         anyone = np.zeros(len(nodes), np.bool_)
         for term in required.node_selector_terms:
-            anyone |= term_mask(nodes, term)
+            anyone |= node_selectors.term_mask(nodes, term)
         mask &= anyone
-    return mask
-
-
-def selector_mask(nodes: NodeTable, selector: NodeSelector) -> Mask:
-    """Which nodes any term of the selector picks."""
-    mask = np.zeros(len(nodes), np.bool_)
-    for term in selector.node_selector_terms:
-        mask |= term_mask(nodes, term)
-    return mask
-
-
-def term_mask(nodes: NodeTable, term: NodeSelectorTerm) -> Mask:
-    """Which nodes a term picks: none if it is empty."""
-    if not term.match_expressions and not term.match_fields:
-        return np.zeros(len(nodes), np.bool_)
-    mask = np.ones(len(nodes), np.bool_)
-    for requirement in term.match_expressions:
-        mask &= _requirement_mask(nodes, requirement)
-    for requirement in term.match_fields:
-        mask &= _name_mask(nodes, requirement)
     return mask
 
 
 def _required(pod: PodInfo) -> NodeSelector | None:
     affinity = pod.affinity.node_affinity if pod.affinity else None
     return affinity.required_during_scheduling_ignored_during_execution if affinity else None
-
-
-def _requirement_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) -> Mask:
-    key, operator, values = requirement.key, requirement.operator, requirement.values
-    label = nodes.labels.get(key)
-    if label is None:
-        return np.full(len(nodes), api_nodes.holds(None, operator, values))
-    match operator:
-        case "In":
-            return values_mask(nodes, key, values)
-        case "NotIn":
-            return ~values_mask(nodes, key, values)
-        case "Exists":
-            return np.not_equal(label.ids, 0)
-        case "DoesNotExist":
-            return np.equal(label.ids, 0)
-        case _:
-            # Comparisons look at each distinct value once.
-            by_value = [False, *(api_nodes.holds(value, operator, values) for value in label.names[1:])]
-            mask: Mask = np.array(by_value)[label.ids]
-            return mask
-
-
-def requirements_mask(nodes: NodeTable, selector: Selector) -> Mask:
-    """Which nodes a label selector picks."""
-    if selector is None:
-        return np.zeros(len(nodes), np.bool_)
-    mask = np.ones(len(nodes), np.bool_)
-    for one in selector:
-        mask &= _requirement_mask(nodes, NodeSelectorRequirement(key=one.key, operator=one.operator, values=one.values))
-    return mask
-
-
-def values_mask(nodes: NodeTable, key: str, values: tuple[str, ...]) -> Mask:
-    """Which nodes have a label with one of the values."""
-    label = nodes.labels.get(key)
-    numbers = [label.numbers[value] for value in values if value in label.numbers] if label else []
-    if label is None or not numbers:
-        return np.zeros(len(nodes), np.bool_)
-    if len(numbers) == 1:
-        return np.equal(label.ids, numbers[0])
-    return np.isin(label.ids, numbers)
-
-
-def _name_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) -> Mask:
-    mask = np.zeros(len(nodes), np.bool_)
-    if requirement.key != "metadata.name" or requirement.operator not in ("In", "NotIn"):
-        return mask
-    for name in requirement.values:
-        row = nodes.row_of.get(name)
-        if row is not None:
-            mask[row] = True
-    return mask if requirement.operator == "In" else ~mask
 
 
 def _missed(name: str, labels: Mapping[str, str], term: NodeSelectorTerm) -> str:

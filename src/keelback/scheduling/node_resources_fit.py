@@ -62,7 +62,10 @@ class NodeResourcesFit:
         for name, wanted in pod.requests.items():
             if self._ignores(name):
                 continue
-            mask &= nodes.allocatable(name)[rows] - nodes.requested(name)[rows] >= wanted
+            offered = nodes.allocatable(name)[rows]
+            has_room = offered - nodes.requested(name)[rows] >= wanted
+            # Where a node offers none of it, devices may stand for it: that is for DynamicResources to say.
+            mask &= has_room | (offered == 0) if name in state.objects.devices.class_of else has_room
         return mask
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
@@ -86,8 +89,9 @@ class NodeResourcesFit:
         hopeless = np.zeros(len(rows), np.bool_)
         for name, amount in wanted:
             offered = nodes.allocatable(name)[rows]
-            lacks.append(amount > offered - nodes.requested(name)[rows] - more.get(name, 0))
-            hopeless |= amount > offered
+            counts = offered > 0 if name in state.objects.devices.class_of else True
+            lacks.append(counts & (amount > offered - nodes.requested(name)[rows] - more.get(name, 0)))
+            hopeless |= counts & (amount > offered)
         # Each row's combination of lacks as one number.
         key = np.packbits(np.array([hopeless, *lacks]), axis=0)
         _, first, of_row = np.unique(key, axis=1, return_index=True, return_inverse=True)
@@ -110,6 +114,8 @@ class NodeResourcesFit:
             wishes.append(f"remove {int(nodes.pod_count[row]) - pods + 1} of its pods: it takes {pods}")
         for name, wanted in self.counted(pod):
             offered, used = int(nodes.allocatable(name)[row]), int(nodes.requested(name)[row])
+            if not offered and name in state.objects.devices.class_of:
+                continue
             if wanted > offered:
                 text = f"ask for {_amount(name, wanted - offered)} less {name} than {_amount(name, wanted)}"
                 wishes.append(f"{text}: the node has {_amount(name, offered)} in all")

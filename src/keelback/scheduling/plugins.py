@@ -62,6 +62,11 @@ class Plugins:
         """The same, but for a plugin that does nothing but filter."""
         return replace(self, filters=tuple(plugin for plugin in self.filters if plugin.name != name))
 
+    @property
+    def allocate_devices(self) -> bool:
+        """Whether somebody looks after claims for devices."""
+        return any(plugin.name == "DynamicResources" for plugin in self.filters)
+
     def all(self) -> list[Any]:
         """Each of them once."""
         named: dict[int, Any] = {}

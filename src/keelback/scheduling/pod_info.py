@@ -5,8 +5,9 @@ Pods of a ReplicaSet differ in name and uid alone: they share one `PodInfo`, and
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -19,8 +20,9 @@ from keelback.api.core_v1 import (
     WeightedPodAffinityTerm,
 )
 from keelback.apimachinery import meta
-from keelback.scheduling import label_selectors, resources
+from keelback.scheduling import extended_resources, label_selectors, resources
 from keelback.scheduling.csi_migration import InTree
+from keelback.scheduling.extended_resources import ContainerDemand
 from keelback.scheduling.label_selectors import Requirement, Selector
 from keelback.scheduling.pod_to_place import (
     PodToPlace,
@@ -77,6 +79,25 @@ class Owner:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class PodClaim:
+    """One of a pod's claims for devices."""
+
+    claim: str | None
+    """Its name; empty where none is needed, None where it is not made yet."""
+    is_generated: bool
+    """It was made for this pod, from a template."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodDevices:
+    """Who a pod is, and which claims for devices it uses."""
+
+    uid: str
+    name: str
+    claims: tuple[PodClaim, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PodInfo:
     """The shape of a pod. Compared by identity: whoever compiles pods sees to it that alike ones share it."""
@@ -115,6 +136,17 @@ class PodInfo:
     """What a node must declare for the pod."""
     pod_group: str = ""
     """The name of the PodGroup it belongs to."""
+    extended: tuple[ContainerDemand, ...] = ()
+    """What its containers ask for that devices might stand for."""
+    devices: PodDevices | None = None
+    """Its claims for devices, which are its own: alike pods that have some share not this, but what it was made of."""
+    shared: PodInfo | None = None
+    """The shape without them."""
+
+    @property
+    def shape(self) -> PodInfo:
+        """What it has in common with alike pods: all that has nothing to do with its claims for devices."""
+        return self.shared or self
 
     @property
     def group(self) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -127,7 +159,7 @@ class PodShapes:
 
     def __init__(self, capacity: int = 20_000) -> None:
         self._capacity = capacity
-        self._shapes: OrderedDict[bytes, PodInfo] = OrderedDict()
+        self._shapes: OrderedDict[bytes | tuple[bytes, PodDevices], PodInfo] = OrderedDict()
 
     def of(self, pod: PodToPlace) -> PodInfo:
         """The pod's shape."""
@@ -139,12 +171,34 @@ class PodShapes:
         key = msgspec.json.encode(
             (metadata.namespace, metadata.labels, owner and (owner.api_version, owner.kind, owner.name), claims, same)
         )
+        info = self._kept(key, lambda: compile_pod(pod if spec is pod.spec else meta.replace(pod, spec=spec)))
+        if not spec.resource_claims:
+            return info
+        devices = devices_of(pod)
+        return self._kept((key, devices), lambda: dataclasses.replace(info, devices=devices, shared=info))
+
+    def _kept(self, key: bytes | tuple[bytes, PodDevices], make: Callable[[], PodInfo]) -> PodInfo:
         info = self._shapes.get(key)
         if info is None:
-            info = self._shapes[key] = compile_pod(pod if spec is pod.spec else meta.replace(pod, spec=spec))
+            info = self._shapes[key] = make()
             if len(self._shapes) > self._capacity:
                 self._shapes.popitem(last=False)
         return info
+
+
+def devices_of(pod: PodToPlace) -> PodDevices:
+    """Who the pod is, and which claims for devices it uses: those of templates are named in its status."""
+    made = {one.name: one.resource_claim_name or "" for one in pod.status.resource_claim_statuses}
+    return PodDevices(
+        pod.metadata.uid,
+        pod.metadata.name,
+        tuple(
+            PodClaim(one.resource_claim_name, is_generated=False)
+            if one.resource_claim_name
+            else PodClaim(made.get(one.name), is_generated=True)
+            for one in pod.spec.resource_claims
+        ),
+    )
 
 
 def controller_of(metadata: meta.ObjectMeta) -> Owner | None:
@@ -210,6 +264,7 @@ def compile_pod(pod: PodToPlace, node_name: str = "") -> PodInfo:
         disks=disks_of(pod),
         required_features=required_features(spec),
         pod_group=spec.scheduling_group.pod_group_name if spec.scheduling_group is not None else "",
+        extended=extended_resources.demands(spec.init_containers, spec.containers),
     )
 
 

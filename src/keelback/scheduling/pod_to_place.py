@@ -11,6 +11,8 @@ from keelback.api.core_v1 import (
     ContainerPort,
     Pod,
     PodCondition,
+    PodResourceClaim,
+    PodResourceClaimStatus,
     ResourceRequirements,
     Toleration,
     TopologySpreadConstraint,
@@ -75,6 +77,7 @@ class SpecToPlace(Value):
     overhead: Mapping[str, str] = {}
     preemption_policy: str | None = None
     priority: int | None = None
+    resource_claims: tuple[PodResourceClaim, ...] = ()
     resources: ResourceRequirements | None = None
     scheduler_name: str = "default-scheduler"
     scheduling_gates: tuple[core_v1.PodSchedulingGate, ...] = ()
@@ -100,6 +103,7 @@ class StatusToPlace(Value):
     init_container_statuses: tuple[ContainerStatusToPlace, ...] = ()
     nominated_node_name: str = ""
     phase: str = ""
+    resource_claim_statuses: tuple[PodResourceClaimStatus, ...] = ()
     start_time: datetime | None = None
 
 

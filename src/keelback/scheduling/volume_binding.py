@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from keelback.scheduling import label_selectors, node_affinity
+from keelback.scheduling import label_selectors, node_selectors
 from keelback.scheduling.cluster_objects import ClaimInfo, ClassInfo, ClusterObjects, VolumeInfo
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import EVERY, CycleState, Mask, OnlyNodes, Rows, Scope, Unschedulable
@@ -174,7 +174,7 @@ def _allowed_mask(found: ClassInfo, nodes: NodeTable) -> Mask:
     for term in found.allowed_topologies:
         together = np.ones(len(nodes), np.bool_)
         for key, values in term:
-            together &= node_affinity.values_mask(nodes, key, values)
+            together &= node_selectors.values_mask(nodes, key, values)
         # A term that says nothing allows nothing.
         anywhere |= together & bool(term)
     return anywhere
@@ -188,14 +188,14 @@ def _capacity_mask(objects: ClusterObjects, claim: ClaimInfo, nodes: NodeTable) 
     mask = np.zeros(len(nodes), np.bool_)
     for capacity in objects.capacities.values():
         if capacity.storage_class == claim.storage_class and capacity.largest_bytes >= claim.storage_bytes:
-            mask |= node_affinity.requirements_mask(nodes, capacity.node_topology)
+            mask |= node_selectors.requirements_mask(nodes, capacity.node_topology)
     return mask
 
 
 def _volume_mask(volume: VolumeInfo, nodes: NodeTable) -> Mask:
     if volume.node_affinity is None:
         return np.ones(len(nodes), np.bool_)
-    return node_affinity.selector_mask(nodes, volume.node_affinity)
+    return node_selectors.selector_mask(nodes, volume.node_affinity)
 
 
 def _suits(volume: VolumeInfo, key: ClaimKey, claim: ClaimInfo) -> bool:
