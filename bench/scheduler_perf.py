@@ -271,9 +271,7 @@ def measure_decisions(scale: float) -> None:
 def main() -> None:
     """Print one line a workload, each measured in a process that no other has filled."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "workloads", nargs="*", help="how their names begin, or latency, decisions; all by default"
-    )
+    parser.add_argument("workloads", nargs="*", help="how their names begin, or latency, decisions; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="of the sizes; 1 is the suite's own")
     given = parser.parse_args()
     print(

@@ -80,7 +80,7 @@ def test_a_template_becomes_a_claim_with_a_device_that_is_free_again_when_the_po
         assert scheduled(cluster, "second")["message"] == f"0/2 nodes are available: 2 {NOT_ALL}. {NO_HELP}"
         cluster.delete("pod/first")
         cluster.wait("pod/second", on_node("node-1"))
-        assert len(cluster.list("resourceclaims")) == 1
+        cluster.wait(f"resourceclaim/{made['metadata']['name']}", "deleted")
 
 
 def test_pods_share_a_claim_and_wait_for_it_without_being_tried() -> None:
