@@ -125,18 +125,22 @@ SERVICE = Service(
 )
 
 
-@given(st.sets(st.integers(0, 400), max_size=320), st.sets(st.integers(0, 400), max_size=320))
+@given(
+    st.sets(st.integers(0, 400), max_size=320),
+    st.sets(st.integers(0, 400), max_size=320),
+    st.sampled_from([7, endpointslices.MAX_ENDPOINTS]),
+)
 def test_slices_hold_each_wanted_endpoint_once_and_change_no_more_than_needed(
-    before: set[int], after: set[int]
+    before: set[int], after: set[int], most: int
 ) -> None:
-    existing = apply([], endpointslices.plan(SERVICE, endpoints(before), []))
-    decided = endpointslices.plan(SERVICE, endpoints(after), existing)
+    existing = apply([], endpointslices.plan(SERVICE, endpoints(before), [], most))
+    decided = endpointslices.plan(SERVICE, endpoints(after), existing, most)
     result = apply(existing, decided)
     held = [one.target_ref.uid for each in result for one in each.endpoints if one.target_ref]
     assert sorted(held) == sorted(f"uid-p{number}" for number in after)
-    assert all(len(one.endpoints) <= endpointslices.MAX_ENDPOINTS for one in result)
+    assert all(len(one.endpoints) <= most for one in result)
     assert result  # an empty Service has an empty slice
-    again = endpointslices.plan(SERVICE, endpoints(after), result)
+    again = endpointslices.plan(SERVICE, endpoints(after), result, most)
     assert not again.create
     assert not again.update
     assert not again.delete

@@ -435,6 +435,15 @@ def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:
         large_cluster_size_threshold=options.large_cluster_size_threshold,
         legacy_service_account_token_clean_up_period_seconds=options.legacy_service_account_token_clean_up_period,
         terminated_pod_gc_threshold=options.terminated_pod_gc_threshold,
+        max_endpoints_per_slice=options.max_endpoints_per_slice,
+        mirroring_max_endpoints_per_subset=options.mirroring_max_endpoints_per_subset,
+        endpoint_updates_batch_period_seconds=options.endpoint_updates_batch_period,
+        endpointslice_updates_batch_period_seconds=options.endpointslice_updates_batch_period,
+        mirroring_endpointslice_updates_batch_period_seconds=options.mirroring_endpointslice_updates_batch_period,
+        enable_garbage_collector=options.enable_garbage_collector,
+        enable_dynamic_provisioning=options.enable_dynamic_provisioning,
+        disable_force_detach_on_timeout=options.disable_force_detach_on_timeout,
+        resource_quota_sync_period_seconds=options.resource_quota_sync_period,
         horizontal_pod_autoscaler_sync_period_seconds=options.horizontal_pod_autoscaler_sync_period,
         horizontal_pod_autoscaler_downscale_stabilization_seconds=(
             options.horizontal_pod_autoscaler_downscale_stabilization

@@ -8,12 +8,14 @@ from typing import Annotated
 
 from keelback.component import flags
 
+_MOST_ENDPOINTS = 1000
 _SYNCS = "How many objects are worked on at once"
 
 _CONTROLLERS: Mapping[str, tuple[str, ...]] = {
     "concurrent_cron_job_syncs": ("cronjob-controller",),
     "concurrent_daemonset_syncs": ("daemonset-controller",),
     "concurrent_deployment_syncs": ("deployment-controller",),
+    "concurrent_device_taint_eviction_syncs": ("device-taint-eviction-controller",),
     "concurrent_endpoint_syncs": ("endpoints-controller",),
     "concurrent_ephemeralvolume_syncs": ("ephemeral-volume-controller",),
     "concurrent_gc_syncs": ("garbage-collector-controller",),
@@ -39,6 +41,7 @@ class ControllerOptions:
     concurrent_cron_job_syncs: Annotated[int, f"{_SYNCS}: CronJobs."] = 5
     concurrent_daemonset_syncs: Annotated[int, f"{_SYNCS}: DaemonSets."] = 2
     concurrent_deployment_syncs: Annotated[int, f"{_SYNCS}: Deployments."] = 5
+    concurrent_device_taint_eviction_syncs: Annotated[int, f"{_SYNCS}: claims of devices with taints."] = 10
     concurrent_endpoint_syncs: Annotated[int, f"{_SYNCS}: Services, for their Endpoints."] = 5
     concurrent_ephemeralvolume_syncs: Annotated[int, f"{_SYNCS}: pods with ephemeral volumes."] = 5
     concurrent_gc_syncs: Annotated[int, f"{_SYNCS}: what may be garbage."] = 20
@@ -55,6 +58,26 @@ class ControllerOptions:
     concurrent_ttl_after_finished_syncs: Annotated[int, f"{_SYNCS}: finished Jobs."] = 5
     concurrent_validating_admission_policy_status_syncs: Annotated[int, f"{_SYNCS}: policies."] = 5
     mirroring_concurrent_service_endpoint_syncs: Annotated[int, f"{_SYNCS}: Endpoints that are mirrored."] = 5
+    max_endpoints_per_slice: Annotated[int, "How many endpoints an EndpointSlice has at most, up to 1000."] = 100
+    mirroring_max_endpoints_per_subset: Annotated[
+        int, "How many addresses of a subset of Endpoints are mirrored, up to 1000."
+    ] = 1000
+    endpoint_updates_batch_period: Annotated[
+        flags.Duration, "How long changes of pods are collected before Endpoints are written."
+    ] = 0.0
+    endpointslice_updates_batch_period: Annotated[
+        flags.Duration, "How long changes of pods are collected before EndpointSlices are written."
+    ] = 0.0
+    mirroring_endpointslice_updates_batch_period: Annotated[
+        flags.Duration, "How long changes of Services are collected before mirrored EndpointSlices are written."
+    ] = 0.0
+    enable_garbage_collector: Annotated[bool, "Delete what has lost all its owners."] = True
+    enable_dynamic_provisioning: Annotated[bool, "Ask provisioners for volumes where none fits a claim."] = True
+    disable_force_detach_on_timeout: Annotated[
+        bool,
+        "Leave volumes attached to nodes that are away for too long until they are declared out of service.",
+    ] = False
+    resource_quota_sync_period: Annotated[flags.Duration, "How often usage is counted anew in any case."] = 300.0
     secondary_node_eviction_rate: Annotated[
         float, "Nodes per second whose pods are evicted in a large zone that is partly gone."
     ] = 0.01
@@ -69,6 +92,11 @@ class ControllerOptions:
             if workers < 1:
                 flag = name.replace("_", "-")
                 raise flags.FlagError(f'invalid argument "{workers}" for "--{flag}" flag: must be at least 1')
+        for name in ("max_endpoints_per_slice", "mirroring_max_endpoints_per_subset"):
+            number, flag = getattr(self, name), name.replace("_", "-")
+            if not 1 <= number <= _MOST_ENDPOINTS:
+                problem = f"must be from 1 to {_MOST_ENDPOINTS}"
+                raise flags.FlagError(f'invalid argument "{number}" for "--{flag}" flag: {problem}')
         if self.controllers == ("*",):
             return
         from keelback.controllers import manager

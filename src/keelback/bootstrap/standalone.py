@@ -216,7 +216,6 @@ async def _controller_manager(options: StandaloneControllerManagerOptions) -> No
     from keelback.auth.service_accounts import TokenIssuer
     from keelback.bootstrap.service_account_clients import ServiceAccountToken, ServiceAccountTransport
     from keelback.controllers import manager
-    from keelback.controllers.certificate_signer import CASigner
 
     clock = SystemClock()
     config = control_plane.controller_config(options, _text(options.root_ca_file))
@@ -226,21 +225,12 @@ async def _controller_manager(options: StandaloneControllerManagerOptions) -> No
         except (ValueError, TypeError) as error:
             raise ClusterError(f"--service-account-private-key-file: {error}") from error
         config = replace(config, tokens=issuer)
-    if options.cluster_signing_cert_file or options.cluster_signing_key_file:
-        _need(
-            cluster_signing_cert_file=options.cluster_signing_cert_file,
-            cluster_signing_key_file=options.cluster_signing_key_file,
-        )
-        certificate, key = (
-            _text(path).encode() for path in (options.cluster_signing_cert_file, options.cluster_signing_key_file)
-        )
-        try:
-            config = replace(config, signer=CASigner(certificate, key))
-        except ValueError as error:
-            raise ClusterError(f"--cluster-signing-cert-file, --cluster-signing-key-file: {error}") from error
+    config = options.with_signers(config)
     if options.allocate_node_cidrs:
         config = _with_node_cidrs(config, options)
-    config = replace(config, leader_elect=options.leader_elect, identity=f"{socket.gethostname()}_{os.getpid()}")
+    identity = f"{socket.gethostname()}_{os.getpid()}"
+    election = options.leader_election()
+    config = replace(config, leader_elect=options.leader_elect, identity=identity, leader_election=election)
     own = await _client(options, clock, must_answer=True)
 
     def client_for(name: str) -> Client:

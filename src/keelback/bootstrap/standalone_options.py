@@ -13,6 +13,7 @@ from keelback.bootstrap.components import (
     ProxyOptions,
     SchedulerOptions,
 )
+from keelback.bootstrap.manager_options import LeaderElectionOptions, SigningOptions
 from keelback.bootstrap.serving_options import ServingOptions
 from keelback.bootstrap.stores import StoreOptions
 
@@ -40,10 +41,10 @@ class StandaloneAPIServerOptions(StoreOptions, ServingOptions, APIServerOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneControllerManagerOptions(ControllerManagerOptions, ClientOptions):
+class StandaloneControllerManagerOptions(
+    ControllerManagerOptions, ClientOptions, SigningOptions, LeaderElectionOptions
+):
     root_ca_file: Annotated[str, "The authority that pods verify the API server with."] = ""
-    cluster_signing_cert_file: Annotated[str, "The authority that signs approved certificate requests."] = ""
-    cluster_signing_key_file: Annotated[str, "Its key."] = ""
     service_account_private_key_file: Annotated[
         str, "The key that signs the tokens of Secrets that ask for one; without it none gets any."
     ] = ""
@@ -52,7 +53,6 @@ class StandaloneControllerManagerOptions(ControllerManagerOptions, ClientOptions
     ] = False
     allocate_node_cidrs: Annotated[bool, "Give each node that has none a part of --cluster-cidr."] = False
     service_cluster_ip_range: Annotated[str, "The addresses of Services, which no node gets."] = ""
-    leader_elect: Annotated[bool, "Wait until no other controller manager leads."] = True
 
 
 @dataclass(frozen=True, kw_only=True)

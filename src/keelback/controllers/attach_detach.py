@@ -59,6 +59,8 @@ def plan(
     attachments: Sequence[VolumeAttachment],
     volumes: Mapping[str, PersistentVolume],
     now: datetime,
+    *,
+    forces: bool = True,
 ) -> Plan:
     """Decide for one node. `wanted` are its volumes by name, `attachments` those of all nodes that concern them."""
     own = [one for one in attachments if one.spec.node_name == node.metadata.name]
@@ -82,7 +84,7 @@ def plan(
         if name in wanted or one.metadata.deletion_timestamp is not None or not name:
             continue
         known = volumes.get(name)
-        left = 0.0 if known is None else _seconds_to_detachment(node, volume_name(known), now)
+        left = 0.0 if known is None else _seconds_to_detachment(node, volume_name(known), now, forces=forces)
         if left is None:
             continue
         if left > 0:
@@ -92,14 +94,16 @@ def plan(
     return Plan(tuple(attach), tuple(refused), tuple(detach), min(delays, default=None))
 
 
-def _seconds_to_detachment(node: NodeView, name: str, now: datetime) -> float | None:
-    """0 for a volume that may be detached now; None where only the kubelet can change that."""
+def _seconds_to_detachment(node: NodeView, name: str, now: datetime, *, forces: bool) -> float | None:
+    """0 for a volume that may be detached now; None where only the kubelet, or an administrator, can change that."""
     if name not in node.status.volumes_in_use:
         return 0.0
     if any(one.key == taints.OUT_OF_SERVICE for one in node.spec.taints):
         return 0.0
     ready = conditions.find(node.status.conditions, "Ready")
     if ready is None or ready.status == "True" or ready.last_transition_time is None:
+        return None
+    if not forces:
         return None
     # A node that is not well for so long will not say any more that it has unmounted.
     due = ready.last_transition_time + timedelta(seconds=_FORCED_AFTER_SECONDS)
@@ -126,6 +130,8 @@ class AttachDetachReconciler:
     """Looks at a node when its pods, their claims or its attachments change."""
 
     context: Context
+    forces: bool = True
+    """Whether volumes are taken from a node that has been away for too long (`--disable-force-detach-on-timeout`)."""
     name: ClassVar = "persistentvolume-attach-detach-controller"
     role: ClassVar = "attachdetach-controller"
     component: ClassVar = "attachdetach-controller"
@@ -155,7 +161,7 @@ class AttachDetachReconciler:
         users = self._wanted(node, volumes)
         wanted = {name: volumes[name] for name in users}
         attachments = caches.store(VolumeAttachment).list()
-        decided = plan(node, wanted, attachments, volumes, self.context.now())
+        decided = plan(node, wanted, attachments, volumes, self.context.now(), forces=self.forces)
         going = {one.metadata.uid for one in decided.detach}
         staying = [one for one in attachments if one.metadata.uid not in going]
         # The kubelet learns that a volume goes before it goes.

@@ -87,7 +87,7 @@ def _plain(cls: Any, workers: int = 5, needs: str = "") -> Entry:
     return _configured(cls, lambda context, config: cls(context), workers, needs)
 
 
-def _configured(cls: Any, make: Callable[[Context, Config], Made], workers: int = 5, needs: str = "") -> Entry:
+def _configured(cls: Any, make: Callable[[Context, Config], Any], workers: int = 5, needs: str = "") -> Entry:
     return Entry(cls.name, cls.role, cls.component, make, workers, needs)
 
 
@@ -110,6 +110,8 @@ def _trust_bundles(context: Context, config: Config) -> Any:
 
 
 def _garbage_collector(context: Context, config: Config) -> Any:
+    if not config.enable_garbage_collector:
+        return None
     workers = config.workers.get(GarbageCollector.name)
     return GarbageCollector(context) if workers is None else GarbageCollector(context, workers)
 
@@ -119,7 +121,7 @@ def _node_ipam(context: Context, config: Config) -> Any:
 
 
 def _signing(context: Context, config: Config) -> Any:
-    return SigningReconciler(context, config) if config.signer is not None else None
+    return SigningReconciler(context, config) if config.signer is not None or config.signers else None
 
 
 def _horizontal_pod_autoscaler(context: Context, config: Config) -> Any:
@@ -151,9 +153,24 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(DeploymentReconciler),
     _plain(ReplicaSetReconciler),
     _plain(ReplicationControllerReconciler),
-    _plain(EndpointsReconciler),
-    _plain(EndpointSliceReconciler),
-    _plain(EndpointSliceMirroringReconciler),
+    _configured(
+        EndpointsReconciler,
+        lambda context, config: EndpointsReconciler(context, config.endpoint_updates_batch_period_seconds),
+    ),
+    _configured(
+        EndpointSliceReconciler,
+        lambda context, config: EndpointSliceReconciler(
+            context, config.max_endpoints_per_slice, config.endpointslice_updates_batch_period_seconds
+        ),
+    ),
+    _configured(
+        EndpointSliceMirroringReconciler,
+        lambda context, config: EndpointSliceMirroringReconciler(
+            context,
+            config.mirroring_max_endpoints_per_subset,
+            config.mirroring_endpointslice_updates_batch_period_seconds,
+        ),
+    ),
     _plain(JobReconciler),
     _plain(TTLAfterFinishedReconciler),
     _plain(DaemonSetReconciler, 2),
@@ -168,14 +185,21 @@ BUILTIN: tuple[Entry, ...] = (
         PodGarbageCollector, lambda context, config: PodGarbageCollector(context, config.terminated_pod_gc_threshold)
     ),
     _configured(GarbageCollector, _garbage_collector),
-    _plain(ResourceQuotaReconciler),
+    _configured(
+        ResourceQuotaReconciler,
+        lambda context, config: ResourceQuotaReconciler(context, config.resource_quota_sync_period_seconds),
+    ),
     # Two workers could give two nodes the same range.
     _configured(NodeIPAMReconciler, _node_ipam, 1),
     _configured(SigningReconciler, _signing, 1),
     _plain(ApprovingReconciler, 1),
     _plain(CleanerReconciler, 1),
     # One controller upstream, two kinds here; two workers could promise one volume twice.
-    _plain(ClaimBindingReconciler, 1),
+    _configured(
+        ClaimBindingReconciler,
+        lambda context, config: ClaimBindingReconciler(context, config.enable_dynamic_provisioning),
+        1,
+    ),
     _plain(VolumePhaseReconciler, 1),
     _plain(ClaimProtectionReconciler, 1),
     _plain(EphemeralVolumeReconciler),
@@ -190,12 +214,15 @@ BUILTIN: tuple[Entry, ...] = (
     _configured(LegacyTokenCleaner, _legacy_token_cleaner),
     _plain(BootstrapSignerReconciler, 1),
     _plain(TokenCleanerReconciler, 1),
-    _plain(AttachDetachReconciler),
+    _configured(
+        AttachDetachReconciler,
+        lambda context, config: AttachDetachReconciler(context, not config.disable_force_detach_on_timeout),
+    ),
     _plain(ExpandReconciler, 1),
     # One controller upstream, two kinds here.
     _plain(PodClaimsReconciler, 10, needs="resource.k8s.io/v1"),
     _plain(ClaimUseReconciler, 10, needs="resource.k8s.io/v1"),
-    _configured(DeviceTaintEvictionReconciler, _device_taint_eviction, 8, needs="resource.k8s.io/v1"),
+    _configured(DeviceTaintEvictionReconciler, _device_taint_eviction, 10, needs="resource.k8s.io/v1"),
     _plain(ResourcePoolStatusRequestReconciler, 1, needs="resource.k8s.io/v1alpha3/resourcepoolstatusrequests"),
     # One worker: it compares pods with what it remembers of others.
     _plain(SELinuxWarningReconciler, 1),

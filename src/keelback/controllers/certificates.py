@@ -83,7 +83,7 @@ class SigningReconciler:
     owns: ClassVar = ()
 
     async def reconcile(self, request: CertificateSigningRequest) -> Result:
-        signer = self.config.signer
+        signer = self.config.signers.get(request.spec.signer_name, self.config.signer)
         held = request.status
         if signer is None or held.certificate or not is_approved(request):
             return DONE

@@ -27,6 +27,17 @@ class TokenMaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderElection:
+    """Which Lease says who leads, and how long that is believed; durations are in seconds."""
+
+    namespace: str = "kube-system"
+    name: str = "kube-controller-manager"
+    lease_duration_seconds: int = 15
+    renew_deadline_seconds: float = 10.0
+    retry_period_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Flags by their upstream names; durations are in seconds."""
 
@@ -44,6 +55,8 @@ class Config:
     signer: Signer | None = None
     tokens: TokenMaker | None = None
     """Signs what Secrets of type kubernetes.io/service-account-token ask for."""
+    signers: Mapping[str, Signer] = field(default_factory=dict)
+    """Authorities for single signer names, in the place of `signer`."""
     legacy_service_account_token_clean_up_period_seconds: float = 365 * 24 * 3600.0
     cluster_signing_duration_seconds: int = 365 * 24 * 3600
 
@@ -60,6 +73,18 @@ class Config:
     secondary_node_eviction_rate: float = 0.01
     unhealthy_zone_threshold: float = 0.55
     large_cluster_size_threshold: int = 50
+
+    max_endpoints_per_slice: int = 100
+    mirroring_max_endpoints_per_subset: int = 1000
+    endpoint_updates_batch_period_seconds: float = 0.0
+    endpointslice_updates_batch_period_seconds: float = 0.0
+    mirroring_endpointslice_updates_batch_period_seconds: float = 0.0
+
+    enable_garbage_collector: bool = True
+    enable_dynamic_provisioning: bool = True
+    disable_force_detach_on_timeout: bool = False
+    resource_quota_sync_period_seconds: float = 300.0
+    leader_election: LeaderElection = LeaderElection()
 
     terminated_pod_gc_threshold: int = 12500
 

@@ -91,6 +91,7 @@ class EndpointsReconciler:
     """Writes the object when it differs, and deletes it after its Service."""
 
     context: Context
+    batch_seconds: float = 0.0
     times: TriggerTimes = field(default_factory=TriggerTimes)
     pace: Pace = field(default_factory=Pace)
     name: ClassVar = "endpoints-controller"
@@ -103,7 +104,7 @@ class EndpointsReconciler:
         self.context.caches.index(Service, "by-namespace", lambda one: [one.metadata.namespace])
         self.context.caches.index(PodView, "by-namespace", lambda one: [one.metadata.namespace])
         return (
-            Source(PodView, self._services_of, pod_endpoints.matters),
+            Source(PodView, self._services_of, pod_endpoints.matters, self.batch_seconds),
             Source(Endpoints, _key, lambda change: change.type == "DELETED"),
         )
 

@@ -41,7 +41,7 @@ def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
     return service is not None and not service.spec.selector and service.spec.type != "ExternalName"
 
 
-def wanted_slices(endpoints: Endpoints) -> list[EndpointSlice]:
+def wanted_slices(endpoints: Endpoints, most: int = MAX_ENDPOINTS_PER_SUBSET) -> list[EndpointSlice]:
     """A slice for each subset and address family: found again by its family and ports."""
     found = []
     for subset in endpoints.subsets:
@@ -49,16 +49,13 @@ def wanted_slices(endpoints: Endpoints) -> list[EndpointSlice]:
         for address, ready in _addresses(subset):
             by_family.setdefault(family_of(address.ip), []).append(_endpoint(address, ready))
         for family, members in by_family.items():
-            found.append(_make_slice(endpoints, subset, family, members[:MAX_ENDPOINTS_PER_SUBSET]))
+            found.append(_make_slice(endpoints, subset, family, members[:most]))
     return found
 
 
-def skipped_addresses(endpoints: Endpoints) -> int:
+def skipped_addresses(endpoints: Endpoints, most: int = MAX_ENDPOINTS_PER_SUBSET) -> int:
     """How many addresses no slice has room for."""
-    return sum(
-        max(0, len(subset.addresses) + len(subset.not_ready_addresses) - MAX_ENDPOINTS_PER_SUBSET)
-        for subset in endpoints.subsets
-    )
+    return sum(max(0, len(subset.addresses) + len(subset.not_ready_addresses) - most) for subset in endpoints.subsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,8 @@ class EndpointSliceMirroringReconciler:
     """Makes, changes and deletes slices until they say what the Endpoints say."""
 
     context: Context
+    max_endpoints_per_subset: int = MAX_ENDPOINTS_PER_SUBSET
+    batch_seconds: float = 0.0
     name: ClassVar = "endpointslice-mirroring-controller"
     role: ClassVar = "endpointslicemirroring-controller"
     component: ClassVar = "endpoint-slice-mirroring-controller"
@@ -81,21 +80,22 @@ class EndpointSliceMirroringReconciler:
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(EndpointSlice, "by-mirrored", _mirrored_key)
         return (
-            Source(Service, lambda one: [(one.metadata.namespace, one.metadata.name)]),
+            Source(Service, _key_of_service, delay_seconds=self.batch_seconds),
             Source(EndpointSlice, _mirrored_key),
         )
 
     async def reconcile(self, endpoints: Endpoints) -> Result:
         namespace, name = endpoints.metadata.namespace, endpoints.metadata.name
         service = self.context.caches.store(Service).get(namespace, name)
-        wanted = wanted_slices(endpoints) if is_mirrored(endpoints, service) else []
+        most = self.max_endpoints_per_subset
+        wanted = wanted_slices(endpoints, most) if is_mirrored(endpoints, service) else []
         await self._carry_out(wanted, self._held(namespace, name))
         if wanted:
-            skipped = skipped_addresses(endpoints)
+            skipped = skipped_addresses(endpoints, most)
             self.context.metrics.observe(slice_metrics.SKIPPED, skipped)
             if skipped:
                 message = (
-                    f"A max of {MAX_ENDPOINTS_PER_SUBSET} addresses can be mirrored to EndpointSlices per Endpoints "
+                    f"A max of {most} addresses can be mirrored to EndpointSlices per Endpoints "
                     f"subset. {skipped} addresses were skipped"
                 )
                 await self.context.events.event(endpoints, "Warning", "TooManyAddressesToMirror", message)
@@ -194,6 +194,10 @@ def _owned(one: EndpointSlice) -> dict[str, object]:
         "endpoints": [patches.tree(endpoint) for endpoint in one.endpoints or ()],
         "ports": [patches.tree(port) for port in one.ports or ()],
     }
+
+
+def _key_of_service(service: Service) -> list[tuple[str, str]]:
+    return [(service.metadata.namespace, service.metadata.name)]
 
 
 def _mirrored_key(one: EndpointSlice) -> list[tuple[str, str]]:

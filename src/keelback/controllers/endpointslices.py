@@ -61,7 +61,7 @@ class Plan:
         return not (self.create or self.update or self.delete)
 
 
-def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice]) -> Plan:
+def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice], most: int = MAX_ENDPOINTS) -> Plan:
     """Keep each endpoint in the slice that has it, fill free places next, and make slices last.
 
     A Service that is being deleted gets no new ones: the garbage collector is about to delete those it has. It does so
@@ -77,7 +77,7 @@ def plan(service: Service, wanted: Wanted, existing: Sequence[EndpointSlice]) ->
         else:
             result.delete.append(one)
     for (family, ports), endpoints in wanted.items():
-        _plan_group(result, service, family, ports, endpoints, groups[family, ports], labels)
+        _plan_group(result, service, family, ports, endpoints, groups[family, ports], labels, most)
     _keep_placeholders(result, service, {family for family, _ in wanted}, labels)
     if service.metadata.deletion_timestamp is not None:
         result.create.clear()
@@ -137,6 +137,8 @@ class EndpointSliceReconciler:
     """Observes pods and slices, and carries out what differs."""
 
     context: Context
+    max_endpoints_per_slice: int = MAX_ENDPOINTS
+    batch_seconds: float = 0.0
     times: TriggerTimes = field(default_factory=TriggerTimes)
     pace: Pace = field(default_factory=Pace)
     hints: TopologyHints = field(init=False)
@@ -162,7 +164,7 @@ class EndpointSliceReconciler:
         self.context.caches.index(PodView, "by-namespace", lambda one: [one.metadata.namespace])
         self.context.caches.index(EndpointSlice, "by-service", _service_key)
         return (
-            Source(PodView, self._services_of, pod_endpoints.matters),
+            Source(PodView, self._services_of, pod_endpoints.matters, self.batch_seconds),
             Source(EndpointSlice, _service_key),
             self.hints.source(),
         )
@@ -184,7 +186,7 @@ class EndpointSliceReconciler:
         store = self.context.caches.index(EndpointSlice, "by-service", _service_key)
         existing = [one for one in store.by_index("by-service", key) if one.metadata.deletion_timestamp is None]
         wanted, events = self.hints.hinted(service, wanted, existing)
-        decided = plan(service, wanted, existing)
+        decided = plan(service, wanted, existing, self.max_endpoints_per_slice)
         await self._carry_out(stamped(decided, time))
         by_zone = topology_hints.is_enabled(service)
         slice_metrics.count_sync(self.context.metrics, service, decided, by_zone=by_zone)
@@ -226,7 +228,7 @@ class EndpointSliceReconciler:
     def _held(self, at: int) -> dict[tuple[str, ...], float]:
         slices = self.context.caches.store(EndpointSlice).list()
         own = (one for one in slices if one.metadata.labels.get(MANAGED_BY) == MANAGER)
-        return {(): float(slice_metrics.held(own, MAX_ENDPOINTS)[at])}
+        return {(): float(slice_metrics.held(own, self.max_endpoints_per_slice)[at])}
 
     def _distributions(self) -> dict[tuple[str, ...], float]:
         return slice_metrics.distributions(self.context.caches.store(Service).list())
@@ -259,21 +261,22 @@ def _plan_group(
     endpoints: Sequence[Endpoint],
     existing: Sequence[EndpointSlice],
     labels: Mapping[str, str],
+    most: int,
 ) -> None:
     left = {_identity(endpoint): endpoint for endpoint in endpoints}
     kept: list[tuple[EndpointSlice, list[Endpoint]]] = []
     for one in existing:
         mine = [left.pop(key) for endpoint in one.endpoints or () if (key := _identity(endpoint)) in left]
         kept.append((one, mine))
-    newcomers = _placed(list(left.values()), kept)
+    newcomers = _placed(list(left.values()), kept, most)
     for one, mine in kept:
         new = replace(one, endpoints=tuple(mine), ports=ports, metadata=replace(one.metadata, labels=labels))
         if not mine and endpoints:
             result.delete.append(one)
         elif new != replace(one, endpoints=one.endpoints or (), ports=one.ports or ()):
             result.update.append((one, new))
-    for start in range(0, len(newcomers), MAX_ENDPOINTS):
-        chunk = tuple(newcomers[start : start + MAX_ENDPOINTS])
+    for start in range(0, len(newcomers), most):
+        chunk = tuple(newcomers[start : start + most])
         result.create.append(_make_slice(service, family, ports, chunk, labels))
     if not endpoints and not existing:
         result.create.append(_make_slice(service, family, ports, (), labels))
@@ -284,7 +287,9 @@ def _plan_group(
         result.delete.extend(one for one, _ in kept[1:])
 
 
-def _placed(newcomers: list[Endpoint], kept: Sequence[tuple[EndpointSlice, list[Endpoint]]]) -> list[Endpoint]:
+def _placed(
+    newcomers: list[Endpoint], kept: Sequence[tuple[EndpointSlice, list[Endpoint]]], most: int
+) -> list[Endpoint]:
     """Put endpoints where that costs no write of its own, the rest into one slice that has room; who needs new slices.
 
     As upstream: an unchanged slice is filled only if it takes all that are left, so that one is written and not many.
@@ -292,11 +297,11 @@ def _placed(newcomers: list[Endpoint], kept: Sequence[tuple[EndpointSlice, list[
     changed = [mine for one, mine in kept if tuple(mine) != (one.endpoints or ())]
     unchanged = [mine for one, mine in kept if tuple(mine) == (one.endpoints or ())]
     for mine in sorted(changed, key=len, reverse=True):
-        room = MAX_ENDPOINTS - len(mine)
+        room = most - len(mine)
         mine.extend(newcomers[:room])
         newcomers = newcomers[room:]
-    left = len(newcomers) % MAX_ENDPOINTS
-    fitting = [mine for mine in unchanged if left and len(mine) + left <= MAX_ENDPOINTS]
+    left = len(newcomers) % most
+    fitting = [mine for mine in unchanged if left and len(mine) + left <= most]
     if fitting:
         max(fitting, key=len).extend(newcomers[:left])
         newcomers = newcomers[left:]

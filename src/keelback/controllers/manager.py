@@ -81,7 +81,18 @@ async def _elected(
     if not config.leader_elect:
         await lead()
         return
-    elector = LeaderElector(client_for(COMPONENT), COMPONENT, config.identity, clock, chance)
+    told = config.leader_election
+    elector = LeaderElector(
+        client_for(COMPONENT),
+        told.name,
+        config.identity,
+        clock,
+        chance,
+        told.namespace,
+        told.lease_duration_seconds,
+        told.renew_deadline_seconds,
+        told.retry_period_seconds,
+    )
     await elector.run(lead)
 
 

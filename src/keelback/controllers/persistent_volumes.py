@@ -112,6 +112,8 @@ class ClaimBindingReconciler:
     """One claim at a time: two workers could promise one volume twice."""
 
     context: Context
+    provisions: bool = True
+    """Whether volumes are asked for where there is none that fits (`--enable-dynamic-provisioning`)."""
     name: ClassVar = "persistentvolume-binder-controller"
     role: ClassVar = "persistent-volume-binder"
     component: ClassVar = "persistentvolume-controller"
@@ -216,7 +218,7 @@ class ClaimBindingReconciler:
 
     async def _ask_for_one(self, claim: PersistentVolumeClaim, storage_class: StorageClass | None) -> None:
         provisioner = storage_class.provisioner if storage_class is not None else _NO_PROVISIONER
-        if provisioner == _NO_PROVISIONER:
+        if provisioner == _NO_PROVISIONER or not self.provisions:
             reason, message = "FailedBinding", "no persistent volumes available for this claim"
             if not class_of(claim):
                 message += " and no storage class is set"

@@ -59,6 +59,7 @@ class ResourceQuotaReconciler:
     """Lists what the quota is about, adds it up, and writes the sum if nobody wrote another meanwhile."""
 
     context: Context
+    sync_seconds: float = _RESYNC_SECONDS
     name: ClassVar = "resourcequota-controller"
     role: ClassVar = "resourcequota-controller"
     component: ClassVar = "resourcequota-controller"
@@ -97,7 +98,7 @@ class ResourceQuotaReconciler:
             patch = MergePatch({"metadata": metadata, "status": changed})
             name, namespace = quota.metadata.name, quota.metadata.namespace
             await self.context.client.patch(ResourceQuota, name, namespace, patch, "status")
-        return again_after(_RESYNC_SECONDS * (1 + self.context.chance.random()))
+        return again_after(self.sync_seconds * (1 + self.context.chance.random()))
 
     async def _discovered(self, quota: ResourceQuota) -> Discovered:
         """What there is, where the quota counts more than what every server has."""

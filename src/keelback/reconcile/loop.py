@@ -53,6 +53,8 @@ class Source:
     cls: type[Object]
     keys: Callable[[Any], Iterable[Key]]
     matters: Callable[[Change[Any]], bool] = _any_change
+    delay_seconds: float = 0.0
+    """How long to wait for more such changes, to answer them together."""
 
 
 @runtime_checkable
@@ -168,7 +170,7 @@ class Controller:
             for obj in (change.old, change.new):
                 if obj is not None:
                     for key in source.keys(obj):
-                        self.queue.add(key)
+                        self.queue.add_after(key, source.delay_seconds)
 
         return changed
 
