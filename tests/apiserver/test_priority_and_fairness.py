@@ -261,7 +261,8 @@ async def test_a_request_may_ask_for_less_time_but_not_for_nonsense(world: World
     assert json.loads(late.content())["reason"] == "Timeout"
     wrong = await world.answered(tenant("jane"), f"{WAITS}?timeout=soon")
     assert wrong.status == 400
-    assert json.loads(wrong.content())["message"] == "invalid timeout specified in the request URL"
+    told = 'invalid timeout specified in the request URL - time: invalid duration "soon"'
+    assert json.loads(wrong.content())["message"] == told
 
 
 @in_world(max_requests_inflight=8, max_mutating_requests_inflight=4)

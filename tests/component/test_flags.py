@@ -52,7 +52,7 @@ def test_every_form_of_a_flag() -> None:
         (["--none=1"], "unknown flag: --none"),
         (["--secure-port"], "flag needs an argument: --secure-port"),
         (["--secure-port=x"], 'invalid argument "x" for "--secure-port" flag'),
-        (["--node-monitor-grace-period=5"], "invalid duration"),
+        (["--node-monitor-grace-period=5"], "missing unit in duration"),
         (["--feature-gates=A"], "A must be formatted as key=value"),
         (["serve"], "unknown argument 'serve'"),
     ],
@@ -120,3 +120,22 @@ def test_flags_are_written_as_they_are_read() -> None:
         "feature-gates": "A=false,B=true",
         "max-pods": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", 'time: invalid duration ""'),
+        ("abc", 'time: invalid duration "abc"'),
+        ("5", 'time: missing unit in duration "5"'),
+        ("1h5", 'time: missing unit in duration "1h5"'),
+        ("5x", 'time: unknown unit "x" in duration "5x"'),
+        ("1hour", 'time: unknown unit "hour" in duration "1hour"'),
+        ("-1d", 'time: unknown unit "d" in duration "-1d"'),
+        (".s", 'time: invalid duration ".s"'),
+    ],
+)
+def test_what_is_no_duration_is_told_in_gos_words(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match="time: ") as refused:
+        flags.parse_duration(text)
+    assert str(refused.value) == told

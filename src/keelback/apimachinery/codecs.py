@@ -15,7 +15,7 @@ import msgspec
 from keelback.apimachinery.canonical_values import canonical
 from keelback.apimachinery.json_trees import DecodeError, Duplicated, loads
 from keelback.apimachinery.meta import Object, ObjectMeta, replace
-from keelback.apimachinery.shapes import cleaned, is_union, mismatch, shape_of, strict_errors
+from keelback.apimachinery.shapes import cleaned, is_union, mismatch, overflow, shape_of, strict_errors
 from keelback.apimachinery.unstructured import Unstructured
 
 __all__ = [
@@ -102,7 +102,22 @@ def decode_body(cls: type[T], data: bytes) -> T:
         value: T = decoder(cls).decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return convert(cls, loads(data))
+    if _has_long_number(data) and not issubclass(cls, Unstructured):
+        _refuse_overflow(cls, loads(data))
     return canonical(value)
+
+
+_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def _has_long_number(data: bytes) -> bool:
+    """Whether a text has ten digits in a row, without which no integer is too large for its field."""
+    return b"0000000000" in data.translate(_AS_ZEROS)
+
+
+def _refuse_overflow(cls: Any, tree: Any) -> None:
+    if told := overflow(tree, shape_of(cls), cls.__name__):
+        raise DecodeError(told)
 
 
 def convert(cls: type[T], tree: Any) -> T:
@@ -113,12 +128,19 @@ def convert(cls: type[T], tree: Any) -> T:
     shape = shape_of(cls)
     tidy = cleaned(tree, shape)
     try:
-        return canonical(msgspec.convert(tidy, cls, str_keys=True, builtin_types=()))
-    except msgspec.ValidationError:
+        converted: T = msgspec.convert(tidy, cls, str_keys=True, builtin_types=())
+        if _has_long_number(_ENCODER.encode(tidy)):
+            _refuse_overflow(cls, tidy)
+        return canonical(converted)
+    except (msgspec.ValidationError, OverflowError):
+        # Numbers of more than 64 bits have no encoding, and no field.
         pass
     try:
         # Through bytes, for a tree holds base64, times and raw JSON in their text form.
-        decoded: T = decoder(cls).decode(_ENCODER.encode(tidy))
+        data = _ENCODER.encode(tidy)
+        decoded: T = decoder(cls).decode(data)
+        if _has_long_number(data):
+            _refuse_overflow(cls, tidy)
         return canonical(decoded)
     except (msgspec.ValidationError, OverflowError) as error:
         raise DecodeError(mismatch(tidy, shape, cls.__name__, "") or str(error)) from error

@@ -1,9 +1,14 @@
-"""What may stand where in a JSON tree of a type: for what clients may leave loose, and for saying what does not fit."""
+"""What may stand where in a JSON tree of a type: for what clients may leave loose, and for saying what does not fit.
+
+How wide an integer is no type says, but the message of the same name does (`protobuf_fields.json`).
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import datetime
+from importlib.resources import files
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -111,11 +116,11 @@ def mismatch(tree: Any, shape: Shape, owner: str, path: str) -> str:
     found = _JSON_NAMES.get(type(tree), "object")
     if isinstance(tree, float):
         found = f"number {tree}"
-    complaint = f"json: cannot unmarshal {found} into Go struct field {owner}{path} of type {shape.go_type}"
+    complaint = _complaint(found, shape, owner, path)
     if shape.fields is not None:
         if not isinstance(tree, dict):
             return complaint
-        parts = ((shape.fields[k], shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields)
+        parts = ((_widened(shape, k), shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields)
     elif shape.item is not None:
         if not isinstance(tree, list):
             return complaint
@@ -133,19 +138,27 @@ def mismatch(tree: Any, shape: Shape, owner: str, path: str) -> str:
     return ""
 
 
+def _complaint(found: str, shape: Shape, owner: str, path: str) -> str:
+    return f"json: cannot unmarshal {found} into Go struct field {owner}{path} of type {shape.go_type}"
+
+
 def _scalar_mismatch(tree: Any, shape: Shape, complaint: str) -> str:
     match shape.go_type:
         case "string" | "resource.Quantity":
             fits = isinstance(tree, str)
-        case "int32":
+        case "int32" | "int64":
             fits = isinstance(tree, int) and not isinstance(tree, bool)
+            if fits and _is_too_large(tree, shape.go_type):
+                return complaint.replace("unmarshal number", f"unmarshal number {tree}", 1)
         case "bool":
             fits = isinstance(tree, bool)
         case "float64":
             fits = isinstance(tree, int | float) and not isinstance(tree, bool)
         case "intstr.IntOrString":
-            fits = isinstance(tree, int | str) and not isinstance(tree, bool)
             complaint = complaint.replace("intstr.IntOrString", "int32")
+            fits = isinstance(tree, int | str) and not isinstance(tree, bool)
+            if isinstance(tree, int) and fits and _is_too_large(tree, "int32"):
+                return complaint.replace("unmarshal number", f"unmarshal number {tree}", 1)
         case "v1.Time":
             if isinstance(tree, str) and _is_time(tree):
                 return ""
@@ -163,6 +176,52 @@ def _scalar_mismatch(tree: Any, shape: Shape, complaint: str) -> str:
         case _:
             fits = True
     return "" if fits else complaint
+
+
+def _is_too_large(number: int, go_type: str) -> bool:
+    limit = 1 << (31 if go_type == "int32" else 63)
+    return not -limit <= number < limit
+
+
+def _widened(owner: Shape, name: str) -> Shape:
+    """The shape of a field, with its integers as wide as they are."""
+    assert owner.fields is not None
+    shape = owner.fields[name]
+    inner = shape.item or shape
+    if inner.go_type != "int32" or (owner.name, name) not in _wide_fields():
+        return shape
+    wide = Shape()
+    wide.go_type = "int64"
+    if shape.item is None:
+        return wide
+    items = Shape()
+    items.go_type, items.item = "[]int64", wide
+    return items
+
+
+@functools.cache
+def _wide_fields() -> frozenset[tuple[str, str]]:
+    """Messages and fields with integers of 64 bits."""
+    rows: dict[str, list[str]] = msgspec.json.decode(
+        files("keelback.apimachinery").joinpath("protobuf_fields.json").read_bytes()
+    )
+    split = ((message.rpartition(".")[2], row.split(" ")) for message, fields in rows.items() for row in fields)
+    return frozenset((message, name) for message, (_, name, kind) in split if kind.endswith("int64"))
+
+
+def overflow(tree: Any, shape: Shape, owner: str, path: str = "") -> str:
+    """Go's complaint about the first integer that is too large for its field, or nothing. The tree fits otherwise."""
+    if shape.fields is not None and isinstance(tree, dict):
+        parts = [(_widened(shape, k), shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields]
+    elif shape.item is not None and isinstance(tree, list):
+        parts = [(shape.item, owner, path, one) for one in tree]
+    elif shape.values is not None and isinstance(tree, dict):
+        parts = [(shape.values, owner, path, one) for one in tree.values()]
+    elif isinstance(tree, int) and shape.go_type in ("int32", "int64", "intstr.IntOrString"):
+        return _scalar_mismatch(tree, shape, _complaint("number", shape, owner, path))
+    else:
+        return ""
+    return next((told for part, of, at, value in parts if (told := overflow(value, part, of, at))), "")
 
 
 def _is_time(text: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keelback.apimachinery import errors
-from keelback.component.flags import FlagError, parse_duration
+from keelback.component.flags import parse_duration
 
 _DURATION_PROBLEM: Final = "invalid timeout specified in the request URL"
 
@@ -38,8 +38,8 @@ class RequestLimits:
             return self.request_timeout_seconds
         try:
             seconds = parse_duration(asked)
-        except (FlagError, ValueError):
-            raise errors.BadRequest(_DURATION_PROBLEM) from None
+        except ValueError as error:
+            raise errors.BadRequest(f"{_DURATION_PROBLEM} - {error}") from None
         return min(seconds, self.request_timeout_seconds) if seconds > 0 else self.request_timeout_seconds
 
 

@@ -6,6 +6,7 @@ A field's name with dashes is the flag, its type says how the text is read, `Ann
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,8 @@ Texts = Annotated[tuple[str, ...], _WholeMark()]
 Options = TypeVar("Options")
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+_DURATION_UNIT = re.compile(r"[^\d.]+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
@@ -119,14 +122,28 @@ def _text(flag: Flag, value: Any) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from a Go duration. Raises ValueError."""
-    if text == "0":
-        return 0.0
+    """Seconds from a Go duration. Raises ValueError in Go's words."""
     sign, body = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
+    if body == "0":
+        return 0.0
     parts = _DURATION_PART.findall(body)
     if not parts or "".join(number + unit for number, unit in parts) != body:
-        raise ValueError(f'time: invalid duration "{text}"')
+        raise ValueError(_duration_problem(text, body))
     return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _duration_problem(text: str, rest: str) -> str:
+    """What Go's time.ParseDuration says of the first part that is none."""
+    shown = json.dumps(text, ensure_ascii=False)
+    while number := _DURATION_NUMBER.match(rest):
+        rest = rest[number.end() :]
+        unit = _DURATION_UNIT.match(rest)
+        if not unit:
+            return f"time: missing unit in duration {shown}"
+        if unit.group() not in _UNITS:
+            return f"time: unknown unit {json.dumps(unit.group(), ensure_ascii=False)} in duration {shown}"
+        rest = rest[unit.end() :]
+    return f"time: invalid duration {shown}"
 
 
 def duration_text(seconds: float) -> str:

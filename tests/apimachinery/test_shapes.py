@@ -1,0 +1,79 @@
+"""What is said of numbers that do not fit the integers of the API, which are of 32 bits unless they are of 64."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from keelback.api.apps_v1 import Deployment
+from keelback.api.core_v1 import Pod
+from keelback.apimachinery import codecs
+
+LARGE = 1 << 40
+
+
+def pod(**spec: Any) -> Any:
+    return {"spec": {"containers": [{"name": "c"}], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("cls", "tree", "told"),
+    [
+        (
+            Deployment,
+            {"spec": {"replicas": 3_000_000_000}},
+            "number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            Deployment,
+            {"spec": {"strategy": {"rollingUpdate": {"maxSurge": LARGE}}}},
+            f"number {LARGE} into Go struct field RollingUpdateDeployment.spec.strategy.rollingUpdate.maxSurge of type "
+            "int32",
+        ),
+        (
+            Pod,
+            pod(containers=[{"name": "c", "ports": [{"containerPort": LARGE}]}]),
+            f"number {LARGE} into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32",
+        ),
+        (
+            Pod,
+            pod(activeDeadlineSeconds="x"),
+            "string into Go struct field PodSpec.spec.activeDeadlineSeconds of type int64",
+        ),
+        (
+            Pod,
+            pod(securityContext={"supplementalGroups": [1, "x"]}),
+            "string into Go struct field PodSecurityContext.spec.securityContext.supplementalGroups of type int64",
+        ),
+        (
+            Pod,
+            pod(activeDeadlineSeconds=1 << 63),
+            f"number {1 << 63} into Go struct field PodSpec.spec.activeDeadlineSeconds of type int64",
+        ),
+        (
+            Deployment,
+            {"spec": {"replicas": 10**30}},
+            f"number {10**30} into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (Deployment, {"spec": {"replicas": -(1 << 31)}}, ""),
+        (Pod, pod(activeDeadlineSeconds=LARGE, securityContext={"runAsUser": LARGE}), ""),
+        (Pod, {"metadata": {"labels": {"a": "12345678901"}, "generation": LARGE}}, ""),
+    ],
+)
+def test_a_number_fits_its_field_or_is_refused(cls: Any, tree: Any, told: str) -> None:
+    ways: tuple[Callable[[], object], ...] = (
+        lambda: codecs.decode_body(cls, json.dumps(tree).encode()),
+        # A null is what makes the lenient way out of the quick one.
+        lambda: codecs.decode_body(cls, json.dumps({**tree, "status": None}).encode()),
+        lambda: codecs.convert(cls, tree),
+    )
+    for decode in ways:
+        if not told:
+            decode()
+            continue
+        with pytest.raises(codecs.DecodeError) as refused:
+            decode()
+        assert str(refused.value) == f"json: cannot unmarshal {told}"
