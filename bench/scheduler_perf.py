@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import random
 import resource
@@ -108,7 +107,7 @@ async def create(client: Client, trees: Iterator[Tree]) -> None:
     async def one_after_another() -> None:
         for tree in trees:
             await client.request(
-                "POST", _path(tree), body=json.dumps(tree).encode(), headers={"content-type": "application/json"}
+                "POST", _path(tree), body=msgspec.json.encode(tree), headers={"content-type": "application/json"}
             )
             await asyncio.sleep(0)
 

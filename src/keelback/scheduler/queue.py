@@ -158,6 +158,8 @@ class SchedulingQueue:
             while heap:
                 _, ticket, uid = heapq.heappop(heap)
                 if self._tickets.get(uid) == ticket:
+                    if heap is self._backing_off:
+                        self._on_enter("active", "PopFromBackoffQ")
                     return self._start(self._pods[uid])
         return None
 
