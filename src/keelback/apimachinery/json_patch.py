@@ -160,7 +160,7 @@ def _add(document: Any, path: Sequence[str], value: Any) -> Any:
 
 def _remove(document: Any, path: Sequence[str]) -> Any:
     if not path:
-        return None
+        raise JSONPatchError('remove operation does not apply: doc is missing path: "": missing value')
     parent = _get(document, path[:-1])
     if isinstance(parent, dict) and path[-1] not in parent:
         place = "/".join(path)

@@ -120,7 +120,7 @@ def mismatch(tree: Any, shape: Shape, owner: str, path: str) -> str:
     if shape.fields is not None:
         if not isinstance(tree, dict):
             return complaint
-        parts = ((_widened(shape, k), shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields)
+        parts = ((field_shape(shape, k), shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields)
     elif shape.item is not None:
         if not isinstance(tree, list):
             return complaint
@@ -183,8 +183,8 @@ def _is_too_large(number: int, go_type: str) -> bool:
     return not -limit <= number < limit
 
 
-def _widened(owner: Shape, name: str) -> Shape:
-    """The shape of a field, with its integers as wide as they are."""
+def field_shape(owner: Shape, name: str) -> Shape:
+    """The shape of a field that there is, with its integers as wide as they are."""
     assert owner.fields is not None
     shape = owner.fields[name]
     inner = shape.item or shape
@@ -212,7 +212,7 @@ def _wide_fields() -> frozenset[tuple[str, str]]:
 def overflow(tree: Any, shape: Shape, owner: str, path: str = "") -> str:
     """Go's complaint about the first integer that is too large for its field, or nothing. The tree fits otherwise."""
     if shape.fields is not None and isinstance(tree, dict):
-        parts = [(_widened(shape, k), shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields]
+        parts = [(field_shape(shape, k), shape.name, f"{path}.{k}", v) for k, v in tree.items() if k in shape.fields]
     elif shape.item is not None and isinstance(tree, list):
         parts = [(shape.item, owner, path, one) for one in tree]
     elif shape.values is not None and isinstance(tree, dict):

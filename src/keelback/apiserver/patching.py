@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from keelback.apimachinery import apply as server_side_apply
-from keelback.apimachinery import codecs, errors, json_patch, merge_patch, strategic_merge, yaml
+from keelback.apimachinery import codecs, errors, json_patch, merge_patch, scalar_conversion, strategic_merge, yaml
 from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
+from keelback.apimachinery.shapes import shape_of
 from keelback.apiserver import yaml_bodies
 from keelback.apiserver.context import RequestContext
 from keelback.component.http import query_flag
@@ -62,7 +63,12 @@ def _parsed(context: RequestContext, strategy: Strategy[Any], field_validation: 
     raise errors.UnsupportedMediaType("415: Unsupported Media Type", details=StatusDetails())
 
 
-_KINDS = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+_KINDS = {dict: "object", codecs.Duplicated: "object", list: "array"} | {
+    str: "string",
+    bool: "bool",
+    int: "number",
+    float: "number",
+}
 """What Go's decoder calls values that are no objects."""
 
 
@@ -81,11 +87,7 @@ def _loaded(context: RequestContext) -> Any:
 
 
 def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
-    operations = _loaded(context)
-    if not isinstance(operations, list):
-        raise errors.BadRequest(
-            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
-        )
+    operations = _operations(_loaded(context))
 
     def apply(old: Any) -> Any:
         tree = strategy.to_tree(old)
@@ -100,6 +102,24 @@ def _parse_json_patch(context: RequestContext, strategy: Strategy[Any], field_va
         return _typed(context, strategy, patched, field_validation, _paths(operations))
 
     return ParsedPatch(apply)
+
+
+def _operations(tree: Any) -> list[dict[str, Any]]:
+    """Raises BadRequest for what is no list of operations."""
+    into = "error decoding patch: json: cannot unmarshal {} into Go {}"
+    if tree is None:
+        return []
+    if not isinstance(tree, list):
+        raise errors.BadRequest(into.format(_KINDS[type(tree)], "value of type []handlers.jsonPatchOp"))
+    for operation in tree:
+        if operation is not None and not isinstance(operation, dict):
+            raise errors.BadRequest(into.format(_KINDS[type(operation)], "value of type handlers.jsonPatchOp"))
+        for name in ("op", "path", "from"):
+            value = (operation or {}).get(name)
+            if value is not None and not isinstance(value, str):
+                field = f"struct field jsonPatchOp.{name} of type string"
+                raise errors.BadRequest(into.format(_KINDS[type(value)], field))
+    return [operation or {} for operation in tree]
 
 
 def _paths(operations: list[Any]) -> dict[str, Any]:
@@ -132,9 +152,16 @@ def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_v
 
 
 def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
-    patch = _loaded(context)
+    try:
+        patch = codecs.loads(context.request.body)
+    except codecs.DecodeError as error:
+        raise errors.BadRequest(str(error)) from error
+    if patch is None:
+        patch = {}
     if not isinstance(patch, dict):
-        raise errors.BadRequest("error decoding patch: the patch must be a JSON object")
+        raise errors.BadRequest(
+            f"json: cannot unmarshal {_KINDS[type(patch)]} into Go value of type map[string]interface {{}}"
+        )
     unknown = strategy.strict_errors(patch) if field_validation != "Ignore" else []
     unknown = [one for one in unknown if "$" not in one]
 
@@ -153,8 +180,8 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
         if problem:
             raise _undecodable(strategic_merge.go_printed(patch), problem)
         try:
-            return strategy.from_tree(patched)
-        except codecs.DecodeError as error:
+            return strategy.from_tree(scalar_conversion.converted(patched, shape_of(strategy.kind)))
+        except (codecs.DecodeError, scalar_conversion.ConversionError) as error:
             raise _undecodable(strategic_merge.go_printed(patch), str(error)) from error
 
     return ParsedPatch(apply)
