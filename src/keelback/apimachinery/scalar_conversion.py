@@ -51,8 +51,9 @@ def _integer(tree: Any, go_type: str) -> int:
         if not tree.is_integer():
             raise ConversionError(f"cannot convert float64 to {go_type}")
         tree = int(tree)
+    number: int = tree
     half = 1 << (_BITS[go_type] - 1)
-    return (tree + half) % (2 * half) - half
+    return (number + half) % (2 * half) - half
 
 
 def _json_kind(tree: Any) -> str:
