@@ -46,6 +46,21 @@ def test_what_has_got_another_owner_since_it_was_judged_stays() -> None:
         assert cluster.get("configmap/page")["metadata"]["ownerReferences"] == [second]
 
 
+def test_an_owner_elsewhere_is_none_and_it_is_said_so() -> None:
+    with Cluster(nodes=1, heartbeat_seconds=300) as cluster:
+        owner = _config_map(cluster, "first")
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+        page = {"name": "page", "namespace": "other", "ownerReferences": [owner]}
+        cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": page}, namespace="other")
+        cluster.advance(30.0)
+        with pytest.raises(errors.NotFound):
+            cluster.get("configmap/page", namespace="other")
+        [said] = cluster.events("page", namespace="other")
+        meant = f"[v1/ConfigMap, namespace: other, name: first, uid: {owner['uid']}]"
+        assert (said["reason"], said["type"]) == ("OwnerRefInvalidNamespace", "Warning")
+        assert said["message"] == f'ownerRef {meant} does not exist in namespace "other"'
+
+
 def _config_map(cluster: Cluster, name: str, *owners: dict[str, str]) -> dict[str, str]:
     """How others name it as their owner."""
     metadata = {"name": name, "ownerReferences": list(owners)}

@@ -50,6 +50,14 @@ async def _play(cluster: Any, clock: Any) -> None:
         assert list(cluster.all("pods"))
         await _renewing(cluster, clock, ["alive"], 40)
         assert not list(cluster.all("pods"))
+        text = cluster.context.metrics.exposition().decode()
+        assert 'node_collector_unhealthy_nodes_in_zone{zone=""} 1' in text
+        assert 'node_collector_evictions_total{zone=""} 1' in text
+        assert "taint_eviction_controller_pod_deletions_total 1" in text
+        await cluster.client.delete(Node, "dead")
+        await clock.pass_time(1)
+    removed = "Node dead event: Removing Node dead from Controller"
+    assert ("Normal", "RemovingNode", removed) in cluster.events.said
     assert ("Normal", "NodeNotReady", "Node dead status is now: NodeNotReady") in cluster.events.said
 
 

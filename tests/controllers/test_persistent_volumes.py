@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,12 +12,14 @@ from keelback.api.core_v1 import (
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
     PersistentVolumeClaimStatus,
+    PersistentVolumeClaimVolumeSource,
     PersistentVolumeSpec,
     PersistentVolumeStatus,
     VolumeResourceRequirements,
 )
-from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.apimachinery.meta import ObjectMeta, OwnerReference, Value, replace
 from keelback.controllers import persistent_volumes, volume_protection
+from keelback.controllers.observed import HeldMeta, PodSpecView, PodStatusView, PodView, VolumeView
 
 
 def volume(name: str, gigabytes: int, claim_ref: ObjectReference | None = None, **spec: object) -> PersistentVolume:
@@ -74,3 +78,53 @@ def test_an_attributes_class_is_used_by_those_who_name_it() -> None:
     assert volume_protection.classes_of_claim(claim(1)) == frozenset()
     assert volume_protection.classes_of_volume(volume("v", 1, volume_attributes_class_name="asked")) == {"asked"}
     assert volume_protection.classes_of_volume(volume("v", 1)) == frozenset()
+
+
+def test_why_a_volume_that_was_asked_for_by_name_will_not_do() -> None:
+    for spec, why in (
+        ({"storage_class_name": "fast"}, "storageClassName does not match"),
+        ({"volume_mode": "Block"}, "incompatible volumeMode"),
+        ({"access_modes": ("ReadWriteMany",)}, "incompatible accessMode"),
+        ({"volume_attributes_class_name": "gold"}, "VolumeAttributesClassName does not match"),
+    ):
+        assert persistent_volumes.mismatch(volume("v", 5, **spec), claim(5)) == why
+    assert persistent_volumes.mismatch(volume("v", 4), claim(5)) == "requested PV is too small"
+    assert persistent_volumes.mismatch(volume("v", 5), claim(5)) == ""
+
+
+def test_a_volume_that_is_reserved_but_too_small_is_none() -> None:
+    mine = ObjectReference(namespace="default", name="data")
+    found = persistent_volumes.find_volume(claim(5), [volume("small", 4, mine), volume("fits", 5)])
+    assert found is not None
+    assert found.metadata.name == "fits"
+
+
+def user(*, node: str = "n", phase: str = "Running", going: bool = False, ephemeral: bool = False) -> PodView:
+    source = None if ephemeral else PersistentVolumeClaimVolumeSource(claim_name="data")
+    volumes = (VolumeView(name="v", persistent_volume_claim=source, ephemeral=Value() if ephemeral else None),)
+    metadata = HeldMeta(
+        name="p",
+        namespace="default",
+        uid="p",
+        deletion_timestamp=datetime(2026, 1, 1, tzinfo=UTC) if going else None,
+        deletion_grace_period_seconds=0 if going else None,
+    )
+    return PodView(
+        metadata=metadata, spec=PodSpecView(node_name=node, volumes=volumes), status=PodStatusView(phase=phase)
+    )
+
+
+def test_a_pod_keeps_its_claim_as_long_as_it_is_there() -> None:
+    assert volume_protection.uses(user(), claim(1))
+    assert volume_protection.uses(user(phase="Succeeded"), claim(1))
+    assert volume_protection.uses(user(going=True), claim(1))
+    assert not volume_protection.uses(user(node=""), claim(1))
+
+
+def test_a_pod_whose_deletion_waits_for_finalizers_alone_lets_go_of_the_claim_that_was_made_for_it() -> None:
+    reference = OwnerReference(api_version="v1", kind="Pod", name="p", uid="p", controller=True)
+    made = replace(claim(1), metadata=ObjectMeta(name="p-v", namespace="default", owner_references=(reference,)))
+    assert volume_protection.uses(user(ephemeral=True), made)
+    assert not volume_protection.uses(user(ephemeral=True, going=True), made)
+    stranger = replace(made, metadata=replace(made.metadata, owner_references=()))
+    assert not volume_protection.uses(user(ephemeral=True), stranger)

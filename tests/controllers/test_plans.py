@@ -478,6 +478,39 @@ def test_the_next_time_lies_ahead_and_none_is_skipped(seconds: int, text: str, z
     assert schedule.next_after(found - timedelta(seconds=1)) == found
 
 
+@given(
+    st.integers(0, 1_000_000),
+    st.sets(st.integers(0, 23), min_size=1, max_size=4),
+    st.sets(st.integers(0, 59), min_size=1, max_size=3),
+    st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]),
+    st.sampled_from([(2026, 3, 6), (2026, 3, 27), (2026, 10, 2), (2026, 10, 23), (2026, 10, 30)]),
+)
+def test_each_minute_whose_local_time_fits_is_one_repeated_hours_and_all(
+    seconds: int, hours: set[int], minutes: set[int], zone: str, day: tuple[int, int, int]
+) -> None:
+    text = f"{','.join(map(str, sorted(minutes)))} {','.join(map(str, sorted(hours)))} * * *"
+    schedule = cron_schedule.parse(text, zone)
+    moment = datetime(*day, tzinfo=UTC) + timedelta(seconds=seconds % 345_600)
+    minute = moment.replace(second=0) + timedelta(minutes=1)
+    local = minute.astimezone(schedule.zone)
+    while local.hour not in hours or local.minute not in minutes:
+        minute += timedelta(minutes=1)
+        local = minute.astimezone(schedule.zone)
+    assert schedule.next_after(moment) == minute
+
+
+def test_a_repeated_hour_has_its_runs_and_a_skipped_one_none() -> None:
+    hourly = cron_schedule.parse("0 * * * *", "America/New_York")
+    times = [datetime(2026, 11, 1, 4, 30, tzinfo=UTC)]
+    for _ in range(3):
+        found = hourly.next_after(times[-1])
+        assert found is not None
+        times.append(found)
+    assert [one.hour for one in times[1:]] == [5, 6, 7]
+    nightly = cron_schedule.parse("30 2 * * *", "America/New_York")
+    assert nightly.next_after(datetime(2026, 3, 8, 5, tzinfo=UTC)) == datetime(2026, 3, 9, 6, 30, tzinfo=UTC)
+
+
 def test_a_schedule_means_what_cron_means_by_it() -> None:
     moment = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)  # a Friday
     assert cron_schedule.parse("0 0 * * sun").next_after(moment) == datetime(2026, 5, 3, tzinfo=UTC)

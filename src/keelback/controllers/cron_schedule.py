@@ -33,6 +33,10 @@ class ScheduleError(ValueError):
     """A text that is not a schedule."""
 
 
+class TimeZoneError(ScheduleError):
+    """A name that is no time zone's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When to run: the values each field may have, in the schedule's zone; or every so many seconds."""
@@ -51,23 +55,21 @@ class Schedule:
         """The first time after `moment`, in UTC; None where there is none in the next five years."""
         if self.every_seconds:
             return moment.replace(microsecond=0) + timedelta(seconds=self.every_seconds)
-        local = moment.astimezone(self.zone).replace(second=0, microsecond=0, tzinfo=None) + timedelta(minutes=1)
-        last_year = local.year + _HORIZON_YEARS
-        while local.year <= last_year:
+        # Steps are of real time, so that a repeated hour comes twice and a skipped one not at all, as upstream has it.
+        found = moment.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        last_year = found.year + _HORIZON_YEARS
+        while found.year <= last_year:
+            local = found.astimezone(self.zone)
             if local.month not in self.months:
-                local = (local.replace(day=1, hour=0, minute=0) + timedelta(days=32)).replace(day=1)
+                found = _midnight((local.replace(day=1, hour=0) + timedelta(days=32)).replace(day=1))
             elif not self._has_day(local):
-                local = local.replace(hour=0, minute=0) + timedelta(days=1)
+                found = _midnight(local.replace(hour=0) + timedelta(days=1))
             elif local.hour not in self.hours:
-                local = local.replace(minute=0) + timedelta(hours=1)
+                found += timedelta(minutes=60 - local.minute)
             elif local.minute not in self.minutes:
-                local += timedelta(minutes=1)
+                found += timedelta(minutes=1)
             else:
-                found = local.replace(tzinfo=self.zone).astimezone(UTC)
-                # A local time that a change of clocks skipped or repeated does not lead backwards.
-                if found > moment:
-                    return found
-                local += timedelta(minutes=1)
+                return found.astimezone(UTC)
         return None
 
     def _has_day(self, local: datetime) -> bool:
@@ -83,7 +85,7 @@ def parse(text: str, time_zone: str | None = None) -> Schedule:
         try:
             zone = ZoneInfo(time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ScheduleError(f"unknown time zone {time_zone}") from error
+            raise TimeZoneError(f"unknown time zone {time_zone}") from error
     text = text.strip()
     if text.startswith("@every "):
         return Schedule(_ANY, _ANY, _ANY, _ANY, _ANY, True, True, zone, _duration(text[7:].strip()))
@@ -101,6 +103,11 @@ def parse(text: str, time_zone: str | None = None) -> Schedule:
         any_weekday=weekday[0] in "*?",
         zone=zone,
     )
+
+
+def _midnight(local: datetime) -> datetime:
+    """The beginning of a local day, as an instant: of the two that a change of clocks may make the first."""
+    return local.replace(hour=0, minute=0, fold=0).astimezone(UTC)
 
 
 def _field(text: str, low: int, high: int, names: dict[str, int]) -> frozenset[int]:

@@ -117,6 +117,11 @@ class CronJobReconciler:
             await self._delete(cron_job, job)
         try:
             schedule = cron_schedule.parse(cron_job.spec.schedule, cron_job.spec.time_zone)
+        except cron_schedule.TimeZoneError as error:
+            message = f'invalid timeZone: "{cron_job.spec.time_zone}": {error}'
+            await self.context.events.event(cron_job, "Warning", "UnknownTimeZone", message)
+            await patches.write_status(self.context.client, cron_job, cron_job.status, status)
+            return DONE
         except cron_schedule.ScheduleError as error:
             message = f'unparseable schedule: "{cron_job.spec.schedule}" : {error}'
             await self.context.events.event(cron_job, "Warning", "UnparseableSchedule", message)
@@ -163,10 +168,7 @@ class CronJobReconciler:
         scheduled = found.scheduled
         assert scheduled is not None
         if found.missed > _TOO_MANY_MISSED:
-            message = (
-                f"too many missed start times: {found.missed}. Set or decrease .spec.startingDeadlineSeconds or "
-                "check clock skew"
-            )
+            message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             await self.context.events.event(cron_job, "Warning", "TooManyMissedTimes", message)
         deadline = cron_job.spec.starting_deadline_seconds
         if deadline is not None and scheduled + timedelta(seconds=deadline) < now:

@@ -228,6 +228,7 @@ class GarbageCollector:
         dangling: list[str] = []
         waiting: list[str] = []
         for reference in latest.metadata.owner_references:
+            await self._say_elsewhere(latest, reference)
             found = await self._owner_state(node, reference)
             {"solid": solid, "dangling": dangling, "waiting": waiting}[found].append(reference.uid)
         verdict = ownership.judge(solid, dangling, waiting, node, self.graph, latest.metadata.finalizers)
@@ -269,6 +270,15 @@ class GarbageCollector:
             return "dangling"
         is_waiting = found.metadata.deletion_timestamp is not None and FOREGROUND in found.metadata.finalizers
         return "waiting" if is_waiting else "solid"
+
+    async def _say_elsewhere(self, obj: Object, reference: OwnerReference) -> None:
+        """An owner is in another namespace, and so none of the object's."""
+        owner, namespace = self.graph.nodes.get(reference.uid), obj.metadata.namespace
+        if owner is None or owner.namespace in ("", namespace):
+            return
+        meant = f"{reference.api_version}/{reference.kind}, namespace: {namespace}, name: {reference.name}"
+        message = f'ownerRef [{meant}, uid: {reference.uid}] does not exist in namespace "{namespace}"'
+        await self.context.events.event(obj, "Warning", "OwnerRefInvalidNamespace", message)
 
     async def _get(self, node: Node) -> Object | None:
         try:

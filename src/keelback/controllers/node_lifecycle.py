@@ -165,6 +165,7 @@ class NodeLifecycleReconciler:
     owns: ClassVar = ()
     reads: ClassVar = (LeaseView, PodView)
     _probed: dict[str, float] = field(default_factory=dict, init=False)
+    _uids: dict[str, str] = field(default_factory=dict, init=False)
     _heartbeats: dict[str, object] = field(default_factory=dict, init=False)
     _evicted: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
@@ -188,6 +189,7 @@ class NodeLifecycleReconciler:
         now = self.context.clock.monotonic()
         if name not in self._probed:
             self._probed[name] = now
+            self._uids[name] = node.metadata.uid
             await self._say(node, "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller")
         ready = conditions.find(node.status.conditions, "Ready")
         heartbeat = (ready.last_heartbeat_time, ready.status) if ready is not None else None
@@ -207,7 +209,9 @@ class NodeLifecycleReconciler:
         return again_after(left if is_well else config.node_monitor_period_seconds)
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
-        self._probed.pop(name, None)
+        if self._probed.pop(name, None) is not None:
+            gone = NodeView(metadata=HeldMeta(name=name, uid=self._uids.pop(name, "")))
+            await self._say(gone, "RemovingNode", f"Node {name} event: Removing Node {name} from Controller")
         self._heartbeats.pop(name, None)
         self._heartbeats.pop(f"{name}/marked", None)
         return Result()

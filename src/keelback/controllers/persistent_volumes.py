@@ -73,27 +73,40 @@ def is_bound_to(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
     return names and reference.uid in ("", claim.metadata.uid)
 
 
-def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
-    """Whether the volume is what the claim asks for, whoever has it."""
+def mismatch(volume: PersistentVolume, claim: PersistentVolumeClaim) -> str:
+    """Why the volume is not what the claim asks for, in upstream's words; empty where it is."""
     wanted = claim.spec.resources.requests.get("storage", "0")
-    return (
-        class_of(volume) == class_of(claim)
-        and volume.spec.volume_mode == claim.spec.volume_mode
-        and (volume.spec.volume_attributes_class_name or "") == (claim.spec.volume_attributes_class_name or "")
-        and set(claim.spec.access_modes) <= set(volume.spec.access_modes)
-        and quantity.parse(volume.spec.capacity.get("storage", "0")) >= quantity.parse(wanted)
-        and (claim.spec.selector is None or adoption.by_selector(claim.spec.selector)(volume.metadata.labels))
-    )
+    if _size(volume) < quantity.parse(wanted):
+        return "requested PV is too small"
+    if class_of(volume) != class_of(claim):
+        return "storageClassName does not match"
+    if (volume.spec.volume_attributes_class_name or "") != (claim.spec.volume_attributes_class_name or ""):
+        return "VolumeAttributesClassName does not match"
+    if volume.spec.volume_mode != claim.spec.volume_mode:
+        return "incompatible volumeMode"
+    if not set(claim.spec.access_modes) <= set(volume.spec.access_modes):
+        return "incompatible accessMode"
+    return ""
+
+
+def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Whether the volume is what the claim asks for and selects, whoever has it."""
+    selector = claim.spec.selector
+    is_selected = selector is None or adoption.by_selector(selector)(volume.metadata.labels)
+    return is_selected and not mismatch(volume, claim)
 
 
 def find_volume(claim: PersistentVolumeClaim, volumes: Iterable[PersistentVolume]) -> PersistentVolume | None:
     """The volume reserved for the claim, else the smallest free one that satisfies it."""
+    wanted = quantity.parse(claim.spec.resources.requests.get("storage", "0"))
     best: PersistentVolume | None = None
     for volume in volumes:
         if volume.metadata.deletion_timestamp is not None:
             continue
         if is_bound_to(volume, claim):
-            return volume
+            if _size(volume) >= wanted and volume.spec.volume_mode == claim.spec.volume_mode:
+                return volume
+            continue
         is_free = volume.spec.claim_ref is None and volume.status.phase in ("Available", "Pending")
         if is_free and satisfies(volume, claim) and (best is None or _size(volume) < _size(best)):
             best = volume
@@ -135,9 +148,8 @@ class ClaimBindingReconciler:
         volumes = self.context.caches.store(PersistentVolume)
         if claim.spec.volume_name:
             named = volumes.get("", claim.spec.volume_name)
-            is_free = named is not None and (named.spec.claim_ref is None or is_bound_to(named, claim))
-            if named is not None and is_free:
-                await self._bind(claim, named)
+            if named is not None:
+                await self._bind_to_named(claim, named)
             return DONE
         storage_class = self.context.caches.store(StorageClass).get("", class_of(claim))
         reserved = next((one for one in volumes.list() if is_bound_to(one, claim)), None)
@@ -151,6 +163,19 @@ class ClaimBindingReconciler:
         else:
             await self._ask_for_one(claim, storage_class)
         return DONE
+
+    async def _bind_to_named(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
+        """The claim asks for this volume and no other."""
+        name = volume.metadata.name
+        why = mismatch(volume, claim) if volume.spec.claim_ref is None else ""
+        if why:
+            message = f'Cannot bind to requested volume "{name}": {why}'
+            await self.context.events.event(claim, "Warning", "VolumeMismatch", message)
+        elif volume.spec.claim_ref is None or is_bound_to(volume, claim):
+            await self._bind(claim, volume)
+        else:
+            message = f'volume "{name}" already bound to a different claim.'
+            await self.context.events.event(claim, "Warning", "FailedBinding", message)
 
     async def _give_default_class(self, claim: PersistentVolumeClaim) -> bool:
         """A claim made when there was no default class gets the one there is now (https://kep.k8s.io/3333)."""

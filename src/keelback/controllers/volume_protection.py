@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keelback.api import pods
+from keelback.api import owners
 from keelback.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from keelback.api.storage_v1 import VolumeAttributesClass
 from keelback.apimachinery import errors
@@ -48,6 +48,21 @@ def finalizers_wanted(held: Sequence[str], finalizer: str, *, is_deleting: bool,
     return tuple(held) if finalizer in held or is_deleting else (*held, finalizer)
 
 
+def uses(pod: PodView, claim: PersistentVolumeClaim) -> bool:
+    """Whether a pod keeps a claim from going: once it is placed and as long as it is there, ended or not.
+
+    A claim that was made for the pod does not wait for one whose deletion waits for nothing but finalizers: that
+    might wait for the claim.
+    """
+    if not pod.spec.node_name:
+        return False
+    name = claim.metadata.name
+    if any(one.persistent_volume_claim and one.persistent_volume_claim.claim_name == name for one in pod.spec.volumes):
+        return True
+    is_shut_down = pod.metadata.deletion_timestamp is not None and pod.metadata.deletion_grace_period_seconds == 0
+    return not is_shut_down and name in claims_of(pod) and owners.is_controlled_by(claim, pod)
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimProtectionReconciler:
     """Looks at a claim when it or a pod that names it changes."""
@@ -65,11 +80,13 @@ class ClaimProtectionReconciler:
 
     async def reconcile(self, claim: PersistentVolumeClaim) -> Result:
         metadata = claim.metadata
-        store = self.context.caches.store(PodView)
-        users = store.by_index("by-claim", (metadata.namespace, metadata.name))
-        # A pod that was never placed uses nothing; one that has ended has let go.
-        is_used = any(pod.spec.node_name and not pods.is_terminal(pod) for pod in users)
         is_deleting = metadata.deletion_timestamp is not None
+        store = self.context.caches.store(PodView)
+        is_used = any(uses(pod, claim) for pod in store.by_index("by-claim", (metadata.namespace, metadata.name)))
+        if is_deleting and not is_used and CLAIM_FINALIZER in metadata.finalizers:
+            # A pod that the cache has not seen yet must not lose its data.
+            listed = await self.context.client.list(PodView, metadata.namespace)
+            is_used = any(uses(pod, claim) for pod in listed.items or ())
         wanted = finalizers_wanted(metadata.finalizers, CLAIM_FINALIZER, is_deleting=is_deleting, is_used=is_used)
         await _write(self.context, PersistentVolumeClaim, claim, wanted)
         return DONE
