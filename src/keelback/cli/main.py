@@ -25,6 +25,8 @@ COMPONENT_ARGUMENTS = (
     "kube-proxy",
     "metrics-server",
 )
+_TESTING = {"sim": "sim", "test": "with_cluster"}
+"""Commands that are programs of `keelback.testing`."""
 COMPONENTS = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns")
 
 
@@ -37,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from keelback.cli import components
 
         return components.run(component, arguments[1:])
-    if component == "sim":
-        return _sim(arguments[1:])
+    if component in _TESTING:
+        return _of_testing(_TESTING[component], arguments[1:])
     given = parser().parse_args(arguments)
     try:
         return int(given.run(given) or 0)
@@ -141,6 +143,9 @@ def parser() -> argparse.ArgumentParser:
     sim = commands.add_parser("sim", help="play a scenario in virtual time, and report", add_help=False)
     sim.add_argument("arguments", nargs=argparse.REMAINDER)
 
+    test = commands.add_parser("test", help="run a suite in any language with a cluster of its own", add_help=False)
+    test.add_argument("arguments", nargs=argparse.REMAINDER)
+
     doctor = commands.add_parser("doctor", help="say what this machine can do, and how to get what is missing")
     doctor.add_argument("--install", action="store_true", help="install missing Debian packages")
     doctor.set_defaults(run=_doctor)
@@ -241,9 +246,9 @@ def _envtest_path(_given: argparse.Namespace) -> int:
     return envtest.path()
 
 
-def _sim(arguments: Sequence[str]) -> int:
+def _of_testing(module: str, arguments: Sequence[str]) -> int:
     # A program of its own: it is made of the library for tests, on which nothing else here rests.
-    return subprocess.run([sys.executable, "-m", "keelback.testing.sim", *arguments], check=False).returncode
+    return subprocess.run([sys.executable, "-m", f"keelback.testing.{module}", *arguments], check=False).returncode
 
 
 def _explain(given: argparse.Namespace) -> int:
