@@ -34,6 +34,7 @@ class FakeServer:
         self.changed = asyncio.Condition()
         self.refuse_binding: Callable[[str], int] = lambda name: 0
         """The status code that a pod's binding is refused with; 0 for none."""
+        self.refuse_deletion = False
 
     async def handle(self, request: Request) -> Response | StreamingResponse:
         query = {key: values[0] for key, values in parse_qs(request.query).items()}
@@ -60,6 +61,8 @@ class FakeServer:
             return answer(await self.put(plural, body), 201)
         if path not in self.objects:
             return failure(404, "NotFound")
+        if request.method == "DELETE" and self.refuse_deletion:
+            return failure(500, "InternalError")
         if request.method == "DELETE":
             await self.delete(path)
             return answer({"kind": "Status", "status": "Success"})

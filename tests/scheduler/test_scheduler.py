@@ -81,8 +81,7 @@ def test_what_upstreams_dashboards_ask_for_is_counted(make_world: Make) -> None:
             "scheduler_preemption_victims_sum 1",
             'scheduler_pending_pods{queue="active"} 0',
             'scheduler_queue_incoming_pods_total{queue="unschedulable",event="ScheduleAttemptFailure"} 1',
-            'scheduler_queue_incoming_pods_total{queue="backoff",event="AssignedPodDelete"} 1',
-            'scheduler_queue_incoming_pods_total{queue="active",event="PopFromBackoffQ"} 1',
+            'scheduler_queue_incoming_pods_total{queue="active",event="ForceActivate"} 1',
             f'{POINT}{{extension_point="Bind",status="Success",{profile}}} 2',
             # One cycle of ten, the first among them.
             f'{POINT}{{extension_point="Filter",status="Success",{profile}}} 1',

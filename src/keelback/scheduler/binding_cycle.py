@@ -22,7 +22,6 @@ from keelback.scheduler.queue import QueuedPod, SchedulingQueue
 from keelback.scheduler.waiting_pods import WaitingPod, WaitingPods
 from keelback.scheduling import device_reservations
 from keelback.scheduling.device_reservations import DeviceReservation
-from keelback.scheduling.events import Event
 from keelback.scheduling.extension_points import Wait
 from keelback.scheduling.fit_error import single_node_message
 from keelback.scheduling.framework import CycleState, Unschedulable
@@ -217,7 +216,7 @@ class BindingCycle:
         )
         told = self._put_back(way, latest, error) if latest is not None and wanted else None
         # Its place is free for others. For the pod itself that is no news.
-        if tools.queue.happened((Event.ASSIGNED_POD_REMOVED,), tools.clock.monotonic(), sparing=uid):
+        if tools.queue.happened((tools.observation.gone(uid),), tools.clock.monotonic(), sparing=uid):
             tools.wake()
         if way.devices is not None:
             await tools.devices.unbind(way.pod, way.devices)

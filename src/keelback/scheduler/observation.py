@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from keelback.api.pods import amount
 from keelback.apimachinery.meta import Object
 from keelback.client.informer import Change
+from keelback.scheduler.awaited_victims import AwaitedVictims
 from keelback.scheduler.device_observation import DeviceObservation
 from keelback.scheduler.observed_types import (
     Attachment,
@@ -77,6 +78,7 @@ class Observation:
         """By uid, the node of each pod that was given one here and is not yet seen to have it."""
         self.nominated: dict[str, PlacedPod] = {}
         """By uid, the pods that wait for room to be made on a node, as if they were there."""
+        self.awaited = AwaitedVictims()
         self._scheduler_names = scheduler_names
         self._queue = queue
         self._monotonic = monotonic
@@ -279,6 +281,7 @@ class Observation:
             self.nodes.remove_pod(assumed, uid)
         self._queue.remove(uid)
         self.nominated.pop(uid, None)
+        self.awaited.forget(uid)
         known = self.nodes.pod(node_name, uid)
         placed = self.placed(pod, node_name)
         self.nodes.add_pod(placed)
@@ -314,7 +317,15 @@ class Observation:
         promised = self.nominated.pop(uid, None)
         node_name = self.assumed.pop(uid, "") or pod.spec.node_name
         if (node_name and self.nodes.remove_pod(node_name, uid) is not None) or promised is not None:
-            self._happened(Event.ASSIGNED_POD_REMOVED)
+            self._happened(self.gone(uid))
+        self.awaited.forget(uid)
+
+    def gone(self, uid: str) -> Event:
+        """What it means for others that a pod is not on its node any more; who waited for its end is tried at once."""
+        was_victim, preemptor = self.awaited.gone(uid)
+        if preemptor and self._queue.activate((preemptor,), self._monotonic()):
+            self._wake()
+        return Event.VICTIM_REMOVED if was_victim else Event.ASSIGNED_POD_REMOVED
 
     def _put(self, infos: dict[_K, _I], key: _K, info: _I | None) -> None:
         if infos.get(key) == info:

@@ -18,6 +18,7 @@ from keelback.scheduling.events import Event
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
 
+_VICTIM: Final = frozenset((Event.VICTIM_REMOVED,))
 _FAILED: Final = "ScheduleAttemptFailure"
 _POD_ADDED: Final = "UnschedulablePodAdd"
 
@@ -45,6 +46,8 @@ class QueuedPod:
     rejected_at: float = 0.0
     tried_at: int = 0
     """How many changes the queue had heard of when it was last tried."""
+    awaits_victims: bool = False
+    """Whether pods that it preempted are still to go."""
     failed: bool = False
     """Whether its last attempt failed, rather than finding no node."""
     place: str = ""
@@ -88,7 +91,8 @@ class SchedulingQueue:
         self._failing: list[tuple[float, int, str]] = []
         self._tickets: dict[str, int] = {}
         self._next_ticket = itertools.count()
-        self._rejected: dict[frozenset[str], dict[str, QueuedPod]] = {}
+        self._rejected: dict[tuple[frozenset[str], bool], dict[str, QueuedPod]] = {}
+        """By the plugins that rejected them, and by whether they wait for victims of theirs."""
         self._gated: dict[str, dict[str, QueuedPod]] = {}
         """By the plugin that holds them back."""
         self._changes = 0
@@ -163,12 +167,13 @@ class SchedulingQueue:
                     return self._start(self._pods[uid])
         return None
 
-    def reject(self, queued: QueuedPod, plugins: frozenset[str], now: float) -> None:
+    def reject(self, queued: QueuedPod, plugins: frozenset[str], now: float, *, awaits_victims: bool = False) -> None:
         """Put a pod that was tried where it waits for something to change; where that has happened already since it was
         taken out, for its back-off alone."""
         if self._pods.get(queued.uid) is not queued:
             return
         queued.plugins = plugins
+        queued.awaits_victims = awaits_victims
         queued.rejected_at = now
         if self._changed_since(queued):
             self._retry(queued, now, _FAILED)
@@ -197,7 +202,8 @@ class SchedulingQueue:
             return freed
         woken = [
             queued
-            for plugins, pods in self._rejected.items()
+            for (plugins, awaits), pods in self._rejected.items()
+            if not (awaits and events == _VICTIM)
             if not plugins or any(self._wakes_on.get(plugin, frozenset()) & events for plugin in plugins)
             for queued in pods.values()
             if queued.uid != sparing
@@ -264,7 +270,7 @@ class SchedulingQueue:
         """How many rejected pods wait, by the plugin that rejected them and their scheduler's name."""
         return Counter(
             (plugin, queued.info.scheduler_name)
-            for plugins, pods in self._rejected.items()
+            for (plugins, _), pods in self._rejected.items()
             for queued in pods.values()
             for plugin in plugins
         )
@@ -343,7 +349,7 @@ class SchedulingQueue:
                 heapq.heappush(heap, (self._backoff_ends(queued), ticket, uid))
                 self._on_held()
             case "unschedulable":
-                self._rejected.setdefault(queued.plugins, {})[uid] = queued
+                self._rejected.setdefault((queued.plugins, queued.awaits_victims), {})[uid] = queued
                 self._on_held()
             case _:
                 for plugin in queued.plugins:
@@ -354,10 +360,11 @@ class SchedulingQueue:
             return
         self._sizes[queued.place] -= 1
         if queued.place == "unschedulable":
-            pods = self._rejected[queued.plugins]
+            key = (queued.plugins, queued.awaits_victims)
+            pods = self._rejected[key]
             del pods[queued.uid]
             if not pods:
-                del self._rejected[queued.plugins]
+                del self._rejected[key]
         elif queued.place == "gated":
             for plugin in queued.plugins:
                 del self._gated[plugin][queued.uid]

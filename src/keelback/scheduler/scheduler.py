@@ -329,12 +329,16 @@ class Scheduler:
         queued = decision.queued
         self.queue.remove(queued.uid)
         self._refusals.forget(queued.uid)
+        self.observation.awaited.forget(queued.uid)
         await self._bindings.begin(decision, self._plugins_of(queued.info), started)
 
     async def _refused(self, refused: Refused, started: float) -> None:
         queued = refused.queued
         self._note(queued, "unschedulable", started)
-        self.queue.reject(queued, refused.plugins, started)
+        awaited = self.observation.awaited
+        if refused.candidate is not None:
+            awaited.add(queued.uid, (victim.uid for victim in refused.candidate.victims))
+        self.queue.reject(queued, refused.plugins, started, awaits_victims=queued.uid in awaited)
         if refused.nominated_node_name is not None:
             self.observation.nominate(queued.pod, refused.nominated_node_name)
         self.metrics.preemption_attempts.inc()
@@ -344,7 +348,7 @@ class Scheduler:
                 await self._jobs.put(partial(binding.withdraw_nomination, self._client, pod))
             # Victims must go, whatever else is said of the pod before this is carried out.
             self._refusals.forget(queued.uid)
-            await self._jobs.put(partial(self._tell_refused, refused))
+            await self._jobs.put(partial(self._make_room, refused))
         else:
             self._refusals.put(refused)
 
@@ -361,6 +365,17 @@ class Scheduler:
         if refused.candidate is not None:
             await binding.preempt(self._client, self._clock, recorder.event, pod, refused.candidate, self.waiting_pods)
         await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
+
+    async def _make_room(self, refused: Refused) -> None:
+        uid = refused.queued.uid
+        try:
+            await self._tell_refused(refused)
+        except Exception:
+            # Victims that were not told to go are not to be waited for.
+            self.observation.awaited.forget(uid)
+            if self.queue.retry((uid,), self._clock.monotonic(), "ScheduleAttemptFailure"):
+                self._work.set()
+            raise
 
     async def _tell_failed(self, pod: PodToPlace, message: str) -> None:
         patch = status_patches.pod_scheduled_false(pod, "SchedulerError", message, self._clock.now())
@@ -425,6 +440,9 @@ def _wakes_on(used: Iterable[Plugins]) -> dict[str, frozenset[Event]]:
     for plugins in used:
         # What does not say after which events it thinks again is asked after each.
         wakes_on |= {plugin.name: getattr(plugin, "wakes_on", everything) for plugin in plugins.all()}
+    for name, events in wakes_on.items():
+        if Event.ASSIGNED_POD_REMOVED in events:
+            wakes_on[name] = events | {Event.VICTIM_REMOVED}
     return wakes_on
 
 

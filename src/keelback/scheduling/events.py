@@ -21,6 +21,9 @@ class Event(enum.Enum):
     ASSIGNED_POD_ADDED = enum.auto()
     ASSIGNED_POD_CHANGED = enum.auto()
     ASSIGNED_POD_REMOVED = enum.auto()
+    VICTIM_REMOVED = enum.auto()
+    """As ASSIGNED_POD_REMOVED, of a pod that another one preempted: whoever wakes on that wakes on this, unless it waits
+    for victims of its own."""
     POD_CHANGED = enum.auto()
     """The rejected pod itself."""
     VOLUMES_CHANGED = enum.auto()
@@ -45,6 +48,7 @@ _LABELS: Final = {
     Event.ASSIGNED_POD_ADDED: "AssignedPodAdd",
     Event.ASSIGNED_POD_CHANGED: "AssignedPodUpdate",
     Event.ASSIGNED_POD_REMOVED: "AssignedPodDelete",
+    Event.VICTIM_REMOVED: "AssignedPodDelete",
     Event.DEVICES_CHANGED: "ResourceSliceUpdate",
     Event.POD_CHANGED: "UnschedulablePodUpdate",
 }
