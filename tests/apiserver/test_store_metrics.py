@@ -17,19 +17,17 @@ from keelback.testing.api import api_server
 
 
 def test_what_compacts_is_given_the_store_itself() -> None:
-    given: list[Any] = []
+    given: asyncio.Queue[Any] = asyncio.Queue()
 
     async def compact(store: Any, clock: Clock) -> NoReturn:
-        given.append(store)
+        given.put_nowait(store)
         await asyncio.Event().wait()
         raise AssertionError
 
     async def test() -> None:
         store = memory.open_store(SystemClock())
         async with asyncio.timeout(30), api_server(store=store, compact=compact):
-            while not given:
-                await asyncio.sleep(0)
-            assert given == [store], "it may ask what only a store of its kind answers"
+            assert await given.get() is store, "it may ask what only a store of its kind answers"
 
     asyncio.run(test())
 
