@@ -7,6 +7,7 @@ sent, other long-running requests are not limited. Large answers and streams tak
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from typing import Final, Protocol
 
@@ -110,7 +111,7 @@ class PriorityAndFairness:
         ticket = Ticket(width, now, flow.hand, (flow, context))
         queues.stay(ticket, now)
         meter.began(ticket)
-        steps = Steps(coroutine, self.now, partial(self.charge, flow), waits_for)
+        steps = Steps(coroutine, self.now, partial(self.charge, flow), waits_for, _TurnsOf(self, flow))
         try:
             response = await steps.finish(context.timeout_seconds)
         finally:
@@ -141,7 +142,8 @@ class PriorityAndFairness:
             meter.began(ticket)
             if is_watch:
                 context.initialized = partial(self._initialized, flow, ticket, meter)
-            steps = Steps(proceed(context, attributes), self.now, partial(self.charge, flow))
+            charge = partial(self.charge, flow)
+            steps = Steps(proceed(context, attributes), self.now, charge, turns=_TurnsOf(self, flow))
             if steps.begin():
                 response = steps.result
             else:
@@ -272,6 +274,22 @@ class PriorityAndFairness:
             meter.ended(ticket, self._leave(flow, ticket), is_watch=True)
 
 
+class _TurnsOf:
+    """Turns for the further steps of one request."""
+
+    __slots__ = ("_flow", "_gate")
+
+    def __init__(self, gate: PriorityAndFairness, flow: Flow) -> None:
+        self._gate = gate
+        self._flow = flow
+
+    def may_begin(self) -> bool:
+        return self._gate.may_begin()
+
+    def turn(self) -> Awaitable[None]:
+        return self._gate.turn(self._flow)
+
+
 class Pace:
     """Turns for the pieces of one answer."""
 
@@ -280,7 +298,8 @@ class Pace:
     def __init__(self, gate: PriorityAndFairness, flow: Flow) -> None:
         self._gate = gate
         self._flow = flow
-        self._sent = 0
+        # The first piece has a turn of its own too, where others wait: to make the answer was a step that was long.
+        self._sent = _TURN_BYTES
         self._started = gate.now()
 
     def begin(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from keelback.apiserver.request_info import RequestInfo
 from keelback.auth.attributes import Verdict
 from keelback.component.http import AnyResponse, Request, Response, StreamingResponse, UpgradeResponse
+from keelback.component.http1_bodies import size_of
 from keelback.component.metrics import Histogram, Registry, Series
 
 _LABELS: Final = ("verb", "group", "version", "resource", "subresource", "scope", "component")
@@ -60,8 +61,7 @@ class RequestMeter:
         if self.seconds is not None:
             self.seconds.observe(seconds)
         if self.sizes is not None and isinstance(response, Response):
-            body = response.body
-            self.sizes.observe(len(body) if isinstance(body, bytes) else sum(map(len, body)))
+            self.sizes.observe(size_of(response.body))
 
 
 class RequestMetrics:

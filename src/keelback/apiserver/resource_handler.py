@@ -17,6 +17,7 @@ from keelback.apiserver import bodies, negotiation, options, owner_references, p
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write, Written
+from keelback.apiserver.steps import OFFER
 from keelback.apiserver.watch_answers import WatchAnswers
 from keelback.apiserver.watch_cache import MESSAGES_AT_ONCE, WatchCache
 from keelback.component.http import AnyResponse, Response
@@ -121,10 +122,13 @@ class ResourceHandler:
     async def list(self, context: RequestContext) -> Response:
         accepted = self.accepted(context)
         page = await self.cache.list(options.list_options(context, self.strategy))
+        await OFFER
         if not accepted.transform:
             if accepted.media_type == negotiation.PROTOBUF:
                 return negotiation.respond_protobuf(200, await page.encode_protobuf(), warnings=context.warnings)
-            return negotiation.respond(200, page.encode(), accepted, warnings=context.warnings)
+            whole = page.encode()
+            await OFFER
+            return negotiation.respond(200, whole, accepted, warnings=context.warnings)
         meta = page.meta()
         if accepted.transform == "Table":
             body = tables.table(

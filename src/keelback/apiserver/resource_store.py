@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from keelback.apimachinery import errors, go_numbers, protobuf_size, validation
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, replace, with_metadata
 from keelback.apiserver import owner_references
+from keelback.apiserver.steps import OFFER
 from keelback.apiserver.watch_wire import with_version
 from keelback.component.evaluations import Evaluations, size_bytes
 from keelback.registry.strategy import Strategy
@@ -168,8 +169,10 @@ class ResourceStore(Generic[T]):
 
     async def create(self, obj: T, write: Write) -> Written[T]:
         """Store a new object. Raises AlreadyExists, Invalid, and what admission refuses with."""
+        await OFFER
         obj = self.strategy.default(self._without_own_fields(obj))
         obj = with_metadata(obj, managed_fields=self._ownership.track(None, obj, write))
+        await OFFER
         # Who may change it sees it before it has a name, an uid and a time.
         admitted = await write.admission.admit("CREATE", obj, None)
         if admitted is not obj:
@@ -203,6 +206,7 @@ class ResourceStore(Generic[T]):
         return written
 
     async def _create_prepared(self, obj: T, write: Write) -> Written[T]:
+        await OFFER
         problems = [
             *self._metadata_problems(obj),
             *await self._checked(lambda strategy: strategy.validate(obj), obj),
@@ -281,6 +285,7 @@ class ResourceStore(Generic[T]):
                 return await self.create(await create(), write)
             old = self._decoded(current)
             new = await change(old)
+            await OFFER
             conditional = self._check_conditions(new, old, name, key, must_name_version)
             new = await self._prepared_for_update(new, old, write)
             written = None
@@ -352,6 +357,7 @@ class ResourceStore(Generic[T]):
 
     async def _check_update(self, new: T, old: T, write: Write) -> None:
         """Raises Invalid, and what admission refuses with."""
+        await OFFER
         strategy = self.strategy
         before = old.metadata
         of_metadata = list(validation.object_meta_update(new.metadata, before))

@@ -1,23 +1,49 @@
 """A request carried out step by step: what each step takes of the event loop's time is told to whoever counts it.
 
-A step goes on until the request waits for something. Most reads are a single step, and cost no task, timer or future.
+A step goes on until the request waits for something, or offers to be interrupted where somebody else waits. Most reads
+are a single step, and cost no task, timer or future.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+
+_OFFERS: Final = 16
+"""So many offers in a row that nobody takes, and the loop has its turn: who only waits that way must not stop it."""
+
+
+class Turns(Protocol):
+    """Who goes on next, where many want to."""
+
+    def may_begin(self) -> bool:
+        """Whether nobody else waits, so that who has begun may go on."""
+        ...
+
+    def turn(self) -> Awaitable[None]:
+        """Waits for a turn."""
+        ...
+
+
+class _Offer:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+OFFER: Final = _Offer()
+"""Await it between the parts of what takes long: then others may have their turn. Where nobody waits it is over at
+once; outside of `Steps` the loop goes round once."""
 
 
 class Steps(Generic[T]):
     """A coroutine that is measured. `finish` it once `begin` has said that it has not ended; or, where somebody else
     has begun it, with what it `waits_for`."""
 
-    __slots__ = ("_charge", "_coroutine", "_now", "_waits_for", "result")
+    __slots__ = ("_charge", "_coroutine", "_now", "_turns", "_waits_for", "result")
 
     result: T
     """What the coroutine returned, once it has."""
@@ -28,23 +54,19 @@ class Steps(Generic[T]):
         now: Callable[[], float],
         charge: Callable[[float], None],
         waits_for: Any = None,
+        turns: Turns | None = None,
     ) -> None:
+        """Each further step waits for one of the `turns`: those that waited for one commit all go on in one moment.
+        Without turns a step follows as soon as it can."""
         self._coroutine = coroutine
         self._now = now
         self._charge = charge
         self._waits_for = waits_for
+        self._turns = turns
 
     def begin(self) -> bool:
         """Take the first step; whether it was the last. Raises what the coroutine raises."""
-        started = self._now()
-        try:
-            self._waits_for = self._coroutine.send(None)
-        except StopIteration as ended:
-            self.result = ended.value
-            return True
-        finally:
-            self._charge(self._now() - started)
-        return False
+        return self._step(partial(self._coroutine.send, None))
 
     async def finish(self, timeout_seconds: float | None) -> T:
         """Take the other steps. Raises what the coroutine raises, and TimeoutError when it has waited for too long."""
@@ -53,20 +75,33 @@ class Steps(Generic[T]):
         async with asyncio.timeout(timeout_seconds):
             return await self
 
+    def _step(self, step: Callable[[], Any]) -> bool:
+        started = self._now()
+        try:
+            self._waits_for = step()
+        except StopIteration as ended:
+            self.result = ended.value
+            return True
+        finally:
+            self._charge(self._now() - started)
+        return False
+
     def __await__(self) -> Generator[Any, Any, T]:
-        step: Callable[[], Any]
+        turns, offers = self._turns, 0
         while True:
+            value = None
             try:
-                value = yield self._waits_for
+                if turns is None or self._waits_for is not None or offers == _OFFERS:
+                    offers = 0
+                    value = yield self._waits_for
+                else:
+                    offers += 1
+                if turns is not None and not turns.may_begin():
+                    offers = 0
+                    yield from turns.turn().__await__()
             except BaseException as error:
                 step = partial(self._coroutine.throw, error)
             else:
                 step = partial(self._coroutine.send, value)
-            started = self._now()
-            try:
-                self._waits_for = step()
-            except StopIteration as ended:
-                self.result = ended.value
+            if self._step(step):
                 return self.result
-            finally:
-                self._charge(self._now() - started)

@@ -14,6 +14,7 @@ import msgspec
 
 from keelback.apimachinery import protobuf_encoding
 from keelback.apiserver.watch_index import Entry
+from keelback.component.http import Pieces
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
@@ -152,7 +153,7 @@ class WireForm:
             head += b',"remainingItemCount":%d' % remaining
         if not entries:
             return [head + b'},"items":[]}']
-        pieces = [b"]}"] * (3 * len(entries) + 1)
+        pieces = Pieces([b"]}"] * (3 * len(entries) + 1))
         pieces[0:-1:3] = [entry.before for entry in entries]
         pieces[1::3] = [entry.shared for entry in entries]
         pieces[2::3] = [entry.after for entry in entries]

@@ -242,8 +242,15 @@ class HTTPConnection(asyncio.Protocol):
     async def _send(self, request: Request, response: Response, keep_alive: bool) -> None:
         if self._lost:
             return
-        body = response.body
-        size = size_of(body)
+        body, pace = response.body, response.pace
+        if pace is None:
+            size = size_of(body)
+        else:
+            if pace.is_due:
+                await pace.turn()
+            pace.begin()
+            size = size_of(body)
+            pace.sent(0)
         head_extra = ""
         limits = self._shared.limits
         if size >= limits.gzip_bytes and self._compresses(request, response):
@@ -258,7 +265,6 @@ class HTTPConnection(asyncio.Protocol):
         if request.method == "HEAD" or response.status in _WITHOUT_BODY:
             self._transport.write(head)
             return
-        pace = response.pace
         for data in writes(head, body, size):
             if self._write_paused:
                 # A large body leaves room for the requests of others between its writes.

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from keelback.component.http import Body
+from keelback.component.http import Body, Pieces
 
 # Larger buffers are fetched from the kernel and given back each time: page faults then cost more than encrypting.
 WRITE_BYTES = 64 << 10
@@ -17,7 +17,9 @@ Sent: TypeAlias = bytes | memoryview
 
 def size_of(body: Body) -> int:
     """How many bytes a body has."""
-    return len(body) if isinstance(body, bytes) else sum(map(len, body))
+    if isinstance(body, bytes):
+        return len(body)
+    return body.size_bytes if isinstance(body, Pieces) else sum(map(len, body))
 
 
 def writes(head: bytes, body: Body, size: int) -> Iterator[Sent]:
