@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -208,3 +209,45 @@ def test_a_reservation_that_cannot_be_written_is_taken_back() -> None:
             cluster.wait("pod/web", "PodScheduled=False")
             assert scheduled(cluster, "web")["reason"] == "SchedulerError"
         cluster.wait("pod/web", "status.phase=Running")
+
+
+def test_a_claim_left_behind_by_a_scheduler_that_was_stopped_does_not_keep_its_device() -> None:
+    with Cluster(nodes=1) as cluster:
+        cluster.apply(device_class(extendedResourceName="example.com/gpu"))
+        cluster.apply(offered("node-0", {"name": "gpu-0"}))
+        unbound = cluster.inject(client="kube-scheduler", verb="create", resource="pods/binding", status=500)
+        undeleted = cluster.inject(client="kube-scheduler", verb="delete", resource="resourceclaims", status=500)
+        with unbound, undeleted:
+            cluster.apply(pod("web", requests={"example.com/gpu": "1"}))
+            cluster.wait("pod/web", "PodScheduled=False")
+            (left,) = cluster.list("resourceclaims")
+        cluster.wait("pod/web", on_node("node-0"))
+        (made,) = cluster.list("resourceclaims")
+        assert made["metadata"]["uid"] != left["metadata"]["uid"]
+
+
+def test_no_device_is_given_twice_whatever_fails_meanwhile() -> None:
+    chance = random.Random(7)
+    with Cluster(nodes=2, seed=7) as cluster:
+        cluster.apply(device_class())
+        for node in ("node-0", "node-1"):
+            cluster.apply(offered(node, {"name": "gpu-0"}, {"name": "gpu-1"}))
+        cluster.apply(named("ResourceClaimTemplate", "one", {"spec": {"devices": {"requests": [REQUEST]}}}))
+        waiting: list[str] = []
+        for number in range(12):
+            waiting.append(f"p-{number}")
+            cluster.apply(pod(waiting[-1], template="one"))
+            if number % 3 == 2:
+                cluster.delete(f"pod/{waiting.pop(chance.randrange(len(waiting)))}")
+            resource = chance.choice(["resourceclaims", "resourceclaims/status", "pods/status"])
+            how = chance.choice([{"status": 500}, {"status": 409}, {"lost": True}])
+            with cluster.inject(client="kube-scheduler", verb="patch", resource=resource, probability=0.5, **how):
+                cluster.advance(chance.random() * 2)
+            if number == 6:
+                cluster.stop_component("scheduler")
+                cluster.start_component("scheduler")
+            allocations = (one.get("status", {}).get("allocation") for one in cluster.list("resourceclaims"))
+            results = [result for one in allocations if one for result in one["devices"]["results"]]
+            assert len({(one["pool"], one["device"]) for one in results}) == len(results)
+        cluster.advance(120)
+        assert sum(bool(one["spec"].get("nodeName")) for one in cluster.list("pods")) == 4

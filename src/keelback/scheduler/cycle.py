@@ -165,7 +165,7 @@ class Cycle:
         observation = self._observation
         freed = self._freed(queued, diagnosis)
         if freed is not None:
-            message = diagnosis.message(dynamic_resources.DEALLOCATED)
+            message = diagnosis.message(dynamic_resources.what_is_done(freed))
             return Refused(queued, diagnosis.plugins, message, None, None, freed)
         for plugin in self.evaluator(queued.info).plugins.post_filters:
             answer = plugin.post_filter(CycleState(observation.objects), queued.pod, observation.nodes, diagnosis)
@@ -217,7 +217,10 @@ class Cycle:
         observation, plugin = self._observation, self.evaluator(queued.info).devices
         if plugin is None:
             return None
-        return plugin.to_free(observation.objects.devices, queued.info, observation.nodes, diagnosis)
+        devices = observation.objects.devices
+        # What is left of an attempt that nobody could end, as where the scheduler was stopped amidst it.
+        left_behind = devices.extended_claim(queued.uid)
+        return left_behind or plugin.to_free(devices, queued.info, observation.nodes, diagnosis)
 
     def evaluator(self, info: PodInfo) -> Evaluator:
         """What judges pods of this shape."""

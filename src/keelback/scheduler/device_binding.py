@@ -20,6 +20,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, OwnerReference, replace
 from keelback.client import Client
 from keelback.client.patches import MergePatch, StrategicMergePatch
+from keelback.component import logs
 from keelback.concurrency.clock import Clock
 from keelback.scheduler.device_observation import DeviceObservation
 from keelback.scheduler.event_queue import QueueingRecorder
@@ -28,6 +29,8 @@ from keelback.scheduling.device_objects import EXTENDED_RESOURCE_CLAIM, ClaimKey
 from keelback.scheduling.device_reservations import ClaimReservation, DeviceReservation, ExtendedReservation
 from keelback.scheduling.pod_claims import BindingFailed
 from keelback.scheduling.pod_to_place import PodToPlace
+
+_log = logs.logger("scheduler")
 
 FINALIZER: Final = "resource.kubernetes.io/delete-protection"
 _ATTEMPTS: Final = 5
@@ -62,8 +65,13 @@ class DeviceBinding:
             await self._wait(keys, reservation.binding_timeout_seconds)
 
     async def unbind(self, pod: PodToPlace, reservation: DeviceReservation) -> None:
-        """Have the claims name the pod no more. What was allocated for it alone, their controller frees."""
-        uid = pod.metadata.uid
+        """Have the claims name the pod no more; they keep their devices. A failed write is left to be seen later."""
+        try:
+            await self._unbind(pod.metadata.uid, reservation)
+        except (errors.StatusError, OSError, TimeoutError) as error:
+            _log.warning("Failed to take claims back", pod=pod.metadata.name, error=error)
+
+    async def _unbind(self, uid: str, reservation: DeviceReservation) -> None:
         for one in reservation.claims:
             claim = self.observation.claim(one.key)
             if claim is not None and any(user.uid == uid for user in claim.status.reserved_for):
@@ -75,7 +83,13 @@ class DeviceBinding:
             await self.remove(made)
 
     async def free(self, claim: ResourceClaim) -> None:
-        """Have a claim give back its devices. One that somebody has begun to use keeps them."""
+        """Have a claim give back its devices. One that somebody has begun to use keeps them.
+
+        One that stands for a pod's extended resources is deleted: the pod gets another.
+        """
+        if EXTENDED_RESOURCE_CLAIM in claim.metadata.annotations:
+            await self.remove(claim)
+            return
         metadata = {"resourceVersion": claim.metadata.resource_version}
         status = {"allocation": None, "reservedFor": None, "devices": None}
         await self._patch(_key(claim), MergePatch({"metadata": metadata, "status": status}), "status")

@@ -353,6 +353,8 @@ class Scheduler:
             self._refusals.put(refused)
 
     async def _tell_refused(self, refused: Refused) -> None:
+        if refused.frees is not None:
+            await self._free(refused.queued.uid, refused.frees)
         pod = refused.queued.pod
         recorder = self._recorder(pod)
         patch = status_patches.pod_scheduled_false(
@@ -360,8 +362,6 @@ class Scheduler:
         )
         if patch is not None:
             await binding.patch_status(self._client, pod, patch)
-        if refused.frees is not None:
-            await DeviceBinding(self._client, self._clock, self.observation.devices).free(refused.frees)
         if refused.candidate is not None:
             await binding.preempt(self._client, self._clock, recorder.event, pod, refused.candidate, self.waiting_pods)
         await recorder.event(pod, "Warning", "FailedScheduling", refused.message)
@@ -382,6 +382,15 @@ class Scheduler:
         if patch is not None:
             await binding.patch_status(self._client, pod, patch)
         await self._recorder(pod).event(pod, "Warning", "FailedScheduling", message)
+
+    async def _free(self, uid: str, claim: ResourceClaim) -> None:
+        try:
+            await DeviceBinding(self._client, self._clock, self.observation.devices).free(claim)
+        except (errors.StatusError, OSError, TimeoutError) as error:
+            _log.warning("Failed to free a claim", claim=claim.metadata.name, error=error)
+            # The pod waits for what has not happened: it is to see to it again.
+            if self.queue.retry((uid,), self._clock.monotonic(), "ScheduleAttemptFailure"):
+                self._work.set()
 
     async def _say_gated(self) -> None:
         gated, self._gated = self._gated, {}

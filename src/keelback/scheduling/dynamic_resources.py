@@ -15,7 +15,7 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import device_allocations, device_allocator, extended_resources, pod_claims
 from keelback.scheduling.device_allocator import NotOnNode, TookTooLong
 from keelback.scheduling.device_answers import DeviceAnswers
-from keelback.scheduling.device_objects import DeviceObjects, claim_name, spec_key
+from keelback.scheduling.device_objects import EXTENDED_RESOURCE_CLAIM, DeviceObjects, claim_name, spec_key
 from keelback.scheduling.device_requests import RequestError
 from keelback.scheduling.device_reservations import ClaimReservation, DeviceReservation, ExtendedReservation
 from keelback.scheduling.events import Event
@@ -43,7 +43,6 @@ DEFAULT_BINDING_TIMEOUT_SECONDS: Final = 600.0
 # As upstream without DRAPreemption: removing pods does not help, since nothing says that their devices become free.
 NOT_AVAILABLE: Final = Unschedulable(("resourceclaim not available on the node",), unresolvable=True)
 _NOT_ALL: Final = Unschedulable(("cannot allocate all claims",), unresolvable=True)
-DEALLOCATED: Final = "deallocation of ResourceClaim completed"
 _EXTENDED_NAME: Final = "<extended-resources>"
 
 
@@ -257,6 +256,12 @@ class DynamicResources:
             raise _failed(str(error)) from None
         answers.bring_up_to_date(nodes, devices.monotonic, self._filter_timeout_seconds)
         return _Question(rows, answers, tuple(map(claim_name, asked)), claims, extended, mappings)
+
+
+def what_is_done(freed: ResourceClaim) -> str:
+    """What a pod is told about a claim that is freed for it."""
+    is_extended = EXTENDED_RESOURCE_CLAIM in freed.metadata.annotations
+    return f"{'deletion' if is_extended else 'deallocation'} of ResourceClaim completed"
 
 
 def _refusal(devices: DeviceObjects, pod: PodInfo) -> Unschedulable | None:
