@@ -13,9 +13,12 @@ import pytest
 from keelback.scheduler import configuration, plugin_registry
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.configuration_types import ConfigurationError
+from keelback.scheduler.handle import SchedulerHandle
+from keelback.scheduling.extension_points import Permission, Wait
 from keelback.scheduling.framework import EVERY, CycleState, Mask, Rows, Scores
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
+from keelback.scheduling.pod_to_place import PodToPlace
 from keelback.scheduling.user_plugins import ColumnPlugin, NodePlugin, NodeView
 from keelback.testing.cluster import Cluster
 
@@ -149,3 +152,39 @@ def test_plugins_are_loaded_from_where_a_flag_says(tmp_path: Path, monkeypatch: 
         with pytest.raises(ConfigurationError, match=said):
             plugin_registry.load([flag])
     del sys.modules["own_plugins_of_a_test"]
+
+
+class TwoByTwo:
+    """Pods of one label are bound in pairs: as docs/scheduler-plugins.md has it."""
+
+    name = "TwoByTwo"
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self.handle: SchedulerHandle | None = None
+
+    def set_handle(self, handle: SchedulerHandle) -> None:
+        self.handle = handle
+
+    def permit(self, state: CycleState, pod: PodToPlace, node_name: str) -> Permission:
+        assert self.handle is not None
+        pair = pod.metadata.labels.get("pair")
+        for waiting in self.handle.waiting_pods:
+            if pair and waiting.pod.metadata.labels.get("pair") == pair:
+                waiting.allow(self.name)
+                return None
+        return Wait(60) if pair else None
+
+
+def test_a_plugin_may_have_pods_wait_for_each_other() -> None:
+    enabled = "- plugins: {permit: {enabled: [{name: TwoByTwo}]}}\n"
+    with Cluster(nodes=1, scheduler_configuration=HEAD + enabled, scheduler_plugins={"TwoByTwo": TwoByTwo}) as running:
+        running.apply(pod("a", pair="one"))
+        running.apply(pod("b", pair="two"))
+        running.apply(pod("plain"))
+        running.apply(pod("c", pair="one"))
+        nodes = {name: running.get(f"pod/{name}")["spec"].get("nodeName") for name in ("a", "b", "c", "plain")}
+        assert nodes == {"a": "node-0", "b": None, "c": "node-0", "plain": "node-0"}
+        running.advance(minutes=1)
+        said = next(one for one in running.get("pod/b")["status"]["conditions"] if one["type"] == "PodScheduled")
+        text = "0/1 nodes are available: 1 rejected due to timeout after waiting 1m0s at plugin TwoByTwo."
+        assert said["message"] == text
