@@ -49,8 +49,8 @@ def test_what_is_written_is_read() -> None:
         (({"type": "", "name": "a"},), "authorizers[0].type: Required value"),
         (
             ({"type": "Any", "name": "a"},),
-            'authorizers[0].type: Unsupported value: "Any": supported values: "AlwaysAllow", "AlwaysDeny", "Node", '
-            '"RBAC", "Webhook"',
+            'authorizers[0].type: Unsupported value: "Any": supported values: "ABAC", "AlwaysAllow", "AlwaysDeny", '
+            '"Node", "RBAC", "Webhook"',
         ),
         ((RBAC, RBAC), 'authorizers[1].type: Duplicate value: "RBAC"'),
         (({"type": "RBAC"},), "authorizers[0].name: Required value"),

@@ -109,7 +109,7 @@ def test_clients_of_an_authority_that_was_replaced_are_known_no_more(pki: Cluste
 )
 def test_who_lists_secrets_in_a_new_cluster(user: UserInfo, is_allowed: bool) -> None:
     policy = Policy(bootstrap_policy.objects())
-    authorizers = Authorizers(policy, NodeGraph(), HandClock(), random.Random(1), Registry())
+    authorizers = Authorizers(policy, NodeGraph(), None, HandClock(), random.Random(1), Registry())
     authorizer = authorizers.of_modes(DEFAULT_MODES, None).authorizer
     verdict = asyncio.run(authorizer.authorize(Attributes(user, "list", resource="secrets")))
     assert verdict.is_allowed is is_allowed

@@ -44,6 +44,8 @@ def parse(*arguments: str) -> APIServerOptions:
         (("authorization-mode=",), "at least one authorization-mode must be passed"),
         (("authorization-mode=Node,Other",), 'authorization-mode "Other" is not a valid mode'),
         (("authorization-mode=RBAC,RBAC",), 'authorization-mode ["RBAC" "RBAC"] has mode specified more than once'),
+        (("authorization-mode=ABAC",), "authorization-mode ABAC's authorization policy file not passed"),
+        (("authorization-policy-file=a",), "cannot specify --authorization-policy-file without mode ABAC"),
         (("authorization-mode=Webhook",), "authorization-mode Webhook's authorization config file not passed"),
         (
             ("authorization-webhook-config-file=a",),
@@ -55,6 +57,16 @@ def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...], said: 
     with pytest.raises(flags.FlagError) as refused:
         parse(*arguments)
     assert said in str(refused.value)
+
+
+def test_policies_are_read_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "policies"
+    file.write_text('{"user": "alice"}\n')
+    given = parse("authorization-mode=RBAC,ABAC", f"authorization-policy-file={file}").authorization()
+    assert (given.modes, given.abac is None) == (("RBAC", "ABAC"), False)
+    file.write_text("none")
+    with pytest.raises(ClusterError, match="--authorization-policy-file: error reading policy file, line 1: none: "):
+        parse("authorization-mode=ABAC", f"authorization-policy-file={file}").authorization()
 
 
 def test_without_flags_a_cluster_is_as_kubeadm_makes_it() -> None:

@@ -161,7 +161,7 @@ class Authorization:
         self.followers: list[Work] = []
         """What must run as long as the server does, besides what `follow` gives."""
         self._clock = clock
-        authorizers = Authorizers(self.policy, self.graph, clock, chance, metrics)
+        authorizers = Authorizers(self.policy, self.graph, settings.abac, clock, chance, metrics)
         if settings.configuration_file is None:
             chain = authorizers.of_modes(settings.modes, settings.webhook)
             self.authorizer = chain.authorizer

@@ -17,8 +17,7 @@ from keelback.apimachinery.meta import Value, named
 from keelback.auth.access_conditions import AccessConditions
 from keelback.component.flags import duration_text, parse_duration
 
-TYPES: Final = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
-"""Upstream has ABAC besides."""
+TYPES: Final = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 VERSIONS: Final = ("v1", "v1beta1", "v1alpha1")
 _GROUP: Final = "apiserver.config.k8s.io"
 _LONGEST_TIMEOUT_SECONDS: Final = 30

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from keelback.api.rbac_v1 import PolicyRule
 from keelback.apimachinery.configuration_files import ConfigurationError
 from keelback.auth import authorization_configuration, rbac
+from keelback.auth.abac import ABACAuthorizer
 from keelback.auth.attributes import (
     ALLOWED,
     NO_OPINION,
@@ -44,6 +45,7 @@ class AuthorizationSettings:
 
     modes: tuple[str, ...] = DEFAULT_MODES
     webhook: WebhookAuthorizerSettings | None = None
+    abac: ABACAuthorizer | None = None
     configuration_file: Path | None = None
 
 
@@ -79,6 +81,7 @@ class Chain:
     authorizer: Authorizer
     names: tuple[str, ...]
     policy: Policy
+    abac: ABACAuthorizer | None = None
     webhooks: list[WebhookAuthorizer] = field(default_factory=list)
 
     def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[PolicyRule], list[str]]:
@@ -91,6 +94,8 @@ class Chain:
                     known, unresolved = rbac.rules_for(self.policy, user, namespace)
                     rules += known
                     problems += unresolved
+                case "ABAC" if self.abac is not None:
+                    rules += self.abac.rules_for(user, namespace)
                 case "Node" if node_name(user):
                     problems.append("node authorizer does not support user rule resolution")
                 case "AlwaysAllow":
@@ -109,7 +114,13 @@ class Authorizers:
     """Makes chains of one cluster's rules and nodes."""
 
     def __init__(
-        self, policy: Policy, graph: NodeGraph, clock: Clock, chance: random.Random, metrics: Registry
+        self,
+        policy: Policy,
+        graph: NodeGraph,
+        abac: ABACAuthorizer | None,
+        clock: Clock,
+        chance: random.Random,
+        metrics: Registry,
     ) -> None:
         self._policy = policy
         self._graph = graph
@@ -124,6 +135,9 @@ class Authorizers:
             "AlwaysAllow": AlwaysAllow(),
             "AlwaysDeny": AlwaysDeny(),
         }
+        self._abac = abac
+        if abac is not None:
+            self._deciders["ABAC"] = abac
 
     def of_modes(self, modes: Sequence[str], webhook: WebhookAuthorizerSettings | None) -> Chain:
         """As `--authorization-mode` says. Raises ConfigurationError."""
@@ -149,6 +163,8 @@ class Authorizers:
         made: list[Authorizer] = []
         together: list[Decider] = [PrivilegedGroupAuthorizer(MASTERS_GROUP)]
         for name, settings in parts:
+            if name == "ABAC" and self._abac is None:
+                raise ConfigurationError("authorization-mode ABAC's authorization policy file not passed")
             if name != "Webhook":
                 together.append(self._deciders[name])
                 continue
@@ -162,7 +178,7 @@ class Authorizers:
         if together:
             made.append(Deciders(together))
         authorizer = made[0] if len(made) == 1 else UnionAuthorizer(made)
-        return Chain(authorizer, tuple(name for name, _ in parts), self._policy, webhooks)
+        return Chain(authorizer, tuple(name for name, _ in parts), self._policy, self._abac, webhooks)
 
     def _webhook(self, settings: WebhookAuthorizerSettings) -> WebhookAuthorizer:
         if self._metrics is None:

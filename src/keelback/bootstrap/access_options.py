@@ -11,6 +11,7 @@ from keelback.bootstrap.cluster_state import ClusterError
 from keelback.component.flags import Duration, FlagError
 
 if TYPE_CHECKING:
+    from keelback.auth.abac import ABACAuthorizer
     from keelback.auth.authentication_configuration import JWTAuthenticatorConfiguration
     from keelback.auth.authorizers import AuthorizationSettings
     from keelback.auth.request_header import RequestHeaderSettings
@@ -23,13 +24,14 @@ FILE_FLAGS: Final = frozenset(
         "authentication-config",
         "authentication-token-webhook-config-file",
         "authorization-config",
+        "authorization-policy-file",
         "authorization-webhook-config-file",
         "oidc-ca-file",
         "requestheader-client-ca-file",
     )
 )
 """Flags whose values are files."""
-_MODES: Final = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
+_MODES: Final = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 _VERSIONS: Final = ("v1", "v1beta1")
 _FRONT_PROXY: Final = "front-proxy-client"
 _DEFAULT_MODES: Final = ("Node", "RBAC")
@@ -79,6 +81,9 @@ class AccessOptions:
     authorization_config: Annotated[
         str, "An AuthorizationConfiguration file (apiserver.config.k8s.io), read again when it changes."
     ] = ""
+    authorization_policy_file: Annotated[
+        str, "A file with a policy on each line, for the mode ABAC. It is read once."
+    ] = ""
     authorization_webhook_config_file: Annotated[
         str, "A kubeconfig of the server that is sent SubjectAccessReviews, for the mode Webhook."
     ] = ""
@@ -122,6 +127,7 @@ class AccessOptions:
         return AuthorizationSettings(
             modes=self.authorization_mode,
             webhook=self._authorization_webhook(),
+            abac=self._abac(),
             configuration_file=Path(self.authorization_config) if self.authorization_config else None,
         )
 
@@ -161,6 +167,10 @@ class AccessOptions:
         if len(set(modes)) != len(modes):
             quoted = " ".join(f'"{mode}"' for mode in modes)
             return f"authorization-mode [{quoted}] has mode specified more than once"
+        if "ABAC" in modes and not self.authorization_policy_file:
+            return "authorization-mode ABAC's authorization policy file not passed"
+        if self.authorization_policy_file and "ABAC" not in modes:
+            return "cannot specify --authorization-policy-file without mode ABAC"
         if "Webhook" in modes and not self.authorization_webhook_config_file:
             return "authorization-mode Webhook's authorization config file not passed"
         if self.authorization_webhook_config_file and "Webhook" not in modes:
@@ -172,6 +182,17 @@ class AccessOptions:
     def _has_oidc_flags(self) -> bool:
         fields = AccessOptions.__dataclass_fields__
         return any(getattr(self, name) != _default(one) for name, one in fields.items() if name.startswith("oidc_"))
+
+    def _abac(self) -> ABACAuthorizer | None:
+        from keelback.auth import abac
+
+        if not self.authorization_policy_file:
+            return None
+        flag = "--authorization-policy-file"
+        try:
+            return abac.read(_text(flag, self.authorization_policy_file))
+        except abac.PolicyError as error:
+            raise ClusterError(f"{flag}: {error}") from error
 
     def _token_webhook(self) -> TokenWebhookSettings | None:
         if not self.authentication_token_webhook_config_file:
