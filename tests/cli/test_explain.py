@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from keelback.api.core_v1 import ResourceRequirements
-from keelback.apimachinery.meta import ObjectMeta
+from keelback.api.core_v1 import PodResourceClaim, ResourceRequirements
+from keelback.api.resource_v1 import (
+    DeviceClaim,
+    DeviceClass,
+    DeviceRequest,
+    ExactDeviceRequest,
+    ResourceClaim,
+    ResourceClaimSpec,
+)
+from keelback.apimachinery.meta import ObjectMeta, replace
 from keelback.cli import explain, main
 from keelback.scheduler.snapshot import Snapshot
 from keelback.scheduling.node_info import NodeStatusToPlaceOn, NodeToPlaceOn
@@ -53,6 +61,25 @@ def test_a_pod_that_fits_nowhere_has_the_schedulers_own_message() -> None:
         "Message:   0/2 nodes are available: 2 Insufficient cpu. "
         "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.\n"
     ) in said
+
+
+def test_what_is_wrong_with_the_claims_of_a_pod_is_said_with_what_would_help() -> None:
+    taken = Snapshot()
+    entry = PodResourceClaim(name="gpu", resource_claim_name="mine")
+    waiting = pod("1")
+    waiting = replace(waiting, spec=replace(waiting.spec, resource_claims=(entry,)))
+    for one in (node("large", "4"), waiting):
+        taken.put(one)
+    asked = ExactDeviceRequest(device_class_name="gpu")
+    spec = ResourceClaimSpec(devices=DeviceClaim(requests=(DeviceRequest(name="gpu", exactly=asked),)))
+    assert 'could not find ResourceClaim "shop/mine"' in "\n".join(explain.written(taken.explain(waiting)))
+    taken.put(ResourceClaim(metadata=ObjectMeta(name="mine", namespace="shop", uid="c"), spec=spec))
+    assert "device class gpu does not exist" in "\n".join(explain.written(taken.explain(waiting)))
+    taken.put(DeviceClass(metadata=ObjectMeta(name="gpu")))
+    assert "\n".join(explain.written(taken.explain(waiting))).endswith(
+        "  DynamicResources: cannot allocate all claims\n"
+        "    -> claim mine, request gpu: 1 of class gpu wanted; 0 match here, 0 of them taken"
+    )
 
 
 def test_without_a_kubeconfig_it_says_so(tmp_path, capsys) -> None:

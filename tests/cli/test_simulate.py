@@ -68,6 +68,31 @@ def test_whom_a_pod_pushes_out_is_said(cluster, tmp_path, capsys) -> None:
     assert (code, said) == (0, "shop/urgent -> n1\n  preempts shop/web\n")
 
 
+def test_pods_of_claim_templates_go_where_devices_are_left(tmp_path, capsys) -> None:
+    resource = {"apiVersion": "resource.k8s.io/v1"}
+    pool = {"name": "n2", "generation": 1, "resourceSliceCount": 1}
+    offered = {"driver": "gpu.example.com", "nodeName": "n2", "pool": pool, "devices": [{"name": "gpu-0"}]}
+    request = {"name": "gpu", "exactly": {"deviceClassName": "gpu"}}
+    template = {"spec": {"devices": {"requests": [request]}}}
+    items = [
+        resource | {"kind": "ResourceSlice", "metadata": {"name": "s"}, "spec": offered},
+        resource | {"kind": "DeviceClass", "metadata": {"name": "gpu"}, "spec": {}},
+        resource
+        | {"kind": "ResourceClaimTemplate", "metadata": {"name": "one", "namespace": "shop"}, "spec": template},
+    ]
+    for name in ("a", "b"):
+        wanted = pod(name)
+        wanted["spec"]["resourceClaims"] = [{"name": "gpu", "resourceClaimTemplateName": "one"}]
+        wanted["spec"]["containers"][0]["resources"]["claims"] = [{"name": "gpu"}]
+        items.append(wanted)
+    path = tmp_path / "devices.json"
+    path.write_text(json.dumps({"kind": "List", "items": [node("n1"), node("n2"), *items]}))
+    code, said = simulate(capsys, "--cluster", path)
+    assert code == 1
+    assert said.splitlines()[0] == "shop/a -> n2"
+    assert said.splitlines()[1].startswith("shop/b -> nowhere: 0/2 nodes are available: 2 cannot allocate all claims.")
+
+
 def test_mistakes_are_said(cluster, tmp_path, capsys) -> None:
     assert simulate(capsys, "--cluster", cluster, "--drain", "n9") == (1, 'keelback: nodes "n9" not found\n')
     assert "No such file" in simulate(capsys, "--cluster", tmp_path / "none")[1]
