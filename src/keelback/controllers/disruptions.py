@@ -19,6 +19,7 @@ from keelback.controllers.observed import PodView
 from keelback.controllers.scales import Scales
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Source
+from keelback.reconcile.resource_mapping import ResourceMapping
 from keelback.reconcile.result import DONE, Result, again_after
 
 # An evicted pod that has not begun to go after this long is taken to have been kept after all.
@@ -135,7 +136,8 @@ class DisruptionReconciler:
     scales: Scales = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scales", Scales(self.context.client.client))
+        client = self.context.client.client
+        object.__setattr__(self, "scales", Scales(client, ResourceMapping(client, self.context.clock)))
 
     def sources(self) -> Sequence[Source]:
         self.context.caches.index(PodView, "by-namespace", lambda one: [one.metadata.namespace])

@@ -54,20 +54,35 @@ def subsets(service: Service, candidates: Iterable[PodView]) -> tuple[EndpointSu
 
 
 def truncated(found: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubset, ...], bool]:
-    """At most a thousand addresses, ready ones first; and whether any were left out."""
-    total = sum(len(one.addresses) + len(one.not_ready_addresses) for one in found)
-    if total <= MAX_ADDRESSES:
+    """At most a thousand addresses, ready ones first, each subset its part of them; and whether any were left out."""
+    ready = sum(len(one.addresses) for one in found)
+    unready = sum(len(one.not_ready_addresses) for one in found)
+    if ready + unready <= MAX_ADDRESSES:
         return found, False
-    room = MAX_ADDRESSES
-    kept: list[EndpointSubset] = []
-    for one in found:
-        ready = one.addresses[:room]
-        room -= len(ready)
-        not_ready = one.not_ready_addresses[:room]
-        room -= len(not_ready)
-        if ready or not_ready:
-            kept.append(EndpointSubset(addresses=ready, not_ready_addresses=not_ready, ports=one.ports))
-    return tuple(kept), True
+    if ready > MAX_ADDRESSES:
+        parts = _parts([len(one.addresses) for one in found], MAX_ADDRESSES)
+        kept = [
+            replace(one, addresses=one.addresses[:part], not_ready_addresses=())
+            for one, part in zip(found, parts, strict=True)
+        ]
+    else:
+        parts = _parts([len(one.not_ready_addresses) for one in found], MAX_ADDRESSES - ready)
+        kept = [
+            replace(one, not_ready_addresses=one.not_ready_addresses[:part])
+            for one, part in zip(found, parts, strict=True)
+        ]
+    return tuple(one for one in kept if one.addresses or one.not_ready_addresses), True
+
+
+def _parts(sizes: Sequence[int], room: int) -> list[int]:
+    """How much of the room each gets: its share, rounded up, as long as there is some."""
+    total, left = sum(sizes), room
+    parts = []
+    for size in sizes:
+        part = min(left, size, -(-size * room // total))
+        left -= part
+        parts.append(part)
+    return parts
 
 
 def make_endpoints(service: Service, candidates: Iterable[PodView], held: Endpoints | None) -> Endpoints:

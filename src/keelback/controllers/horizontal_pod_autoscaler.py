@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from keelback.api.autoscaling_v1 import Scale
 from keelback.api.autoscaling_v2 import CrossVersionObjectReference, HorizontalPodAutoscaler, MetricSpec
@@ -21,7 +21,7 @@ from keelback.controllers.horizontal_pod_autoscaler_proposals import Failure, Fi
 from keelback.controllers.horizontal_pod_autoscaler_replicas import MetricError, ScaledPod
 from keelback.reconcile.context import Context
 from keelback.reconcile.controller_metrics import Count, Level, Spread, powers
-from keelback.reconcile.discovery import discover
+from keelback.reconcile.resource_mapping import ResourceMapping
 from keelback.reconcile.result import Result, again_after
 
 _ACTION_AND_ERROR = (
@@ -61,30 +61,7 @@ DESIRED = Level(
     "Current desired replica count for HPA objects.",
     ("namespace", "hpa_name"),
 )
-_REDISCOVERY_SECONDS: Final = 10.0
 _log = logs.logger("horizontal-pod-autoscaler-controller")
-
-
-@dataclass(slots=True)
-class ResourceMapping:
-    """The resource of a kind, custom ones included: asked for again when one is not known."""
-
-    context: Context
-    _kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
-    _asked_at: float = -_REDISCOVERY_SECONDS
-
-    async def of(self, reference: CrossVersionObjectReference) -> Kind:
-        """The kind that a reference means. Raises LookupError, with upstream's text, where there is none."""
-        group = reference.api_version.rpartition("/")[0]
-        now = self.context.clock.monotonic()
-        if (group, reference.kind) not in self._kinds and now - self._asked_at >= _REDISCOVERY_SECONDS:
-            self._asked_at = now
-            found = await discover(self.context.client.client)
-            self._kinds = {(one.kind.group, one.kind.kind): one.kind for one in reversed(found.resources)}
-        kind = self._kinds.get((group, reference.kind))
-        if kind is None:
-            raise LookupError(f'no matches for kind "{reference.kind}" in group "{group}"')
-        return kind
 
 
 class _SelectorProblem(Exception):
@@ -109,7 +86,7 @@ class HorizontalPodAutoscalerReconciler:
     _mapping: ResourceMapping = field(init=False)
 
     def __post_init__(self) -> None:
-        self._mapping = ResourceMapping(self.context)
+        self._mapping = ResourceMapping(self.context.client.client, self.context.clock)
         store = self.context.caches.store(HorizontalPodAutoscaler)
         self.context.metrics.at_collection(NUMBER, lambda: {(): float(len(store.list()))})
         self.context.metrics.at_collection(
@@ -144,7 +121,7 @@ class HorizontalPodAutoscalerReconciler:
     async def _carried_out(self, autoscaler: HorizontalPodAutoscaler, history: History) -> Plan:
         reference, now = autoscaler.spec.scale_target_ref, self.context.now()
         try:
-            kind = await self._mapping.of(reference)
+            kind = await self._kind(reference)
             path = kind.path(autoscaler.metadata.namespace, reference.name, "scale")
             scale = codecs.decode(Scale, (await self.context.client.request("GET", path)).content())
         except (errors.StatusError, LookupError) as error:
@@ -169,6 +146,14 @@ class HorizontalPodAutoscalerReconciler:
             return planning.not_rescaled(autoscaler, plan, str(error), now)
         _log.info("Rescaled", key=f"{autoscaler.metadata.namespace}/{autoscaler.metadata.name}", size=plan.replicas)
         return planning.rescaled(autoscaler, plan, current, now)
+
+    async def _kind(self, reference: CrossVersionObjectReference) -> Kind:
+        """The kind that a reference means. Raises LookupError, with upstream's text, where there is none."""
+        group = reference.api_version.rpartition("/")[0]
+        kind = await self._mapping.of(group, reference.kind)
+        if kind is None:
+            raise LookupError(f'no matches for kind "{reference.kind}" in group "{group}"')
+        return kind
 
     async def _answers(self, autoscaler: HorizontalPodAutoscaler, scale: Scale) -> Sequence[Proposal | Failure]:
         namespace = autoscaler.metadata.namespace
@@ -231,7 +216,7 @@ class HorizontalPodAutoscalerReconciler:
                 return await reader.external(namespace, metric.external.metric)
             if metric.object is not None:
                 described = metric.object.described_object
-                kind = await self._mapping.of(described)
+                kind = await self._kind(described)
                 resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
                 return await reader.object(namespace, resource, described, metric.object.metric)
         except MetricError as error:

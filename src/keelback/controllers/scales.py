@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from keelback.api import owners
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Kind, OwnerReference
+from keelback.apimachinery.meta import OwnerReference
 from keelback.client import Client
-from keelback.reconcile.discovery import discover
+from keelback.reconcile.resource_mapping import ResourceMapping
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -28,24 +28,18 @@ class _Scale(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Scales:
-    """Reads sizes from the server; what resource a kind is, is asked once, and again for a kind not seen yet."""
+    """Reads sizes from the server."""
 
     client: Client
-    _kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
+    mapping: ResourceMapping
 
     async def read(self, namespace: str, reference: OwnerReference) -> int | None:
         """The size; None where the owner is gone or has none. Raises StatusError, OSError."""
-        key = (owners.group_of(reference), reference.kind)
-        if key not in self._kinds:
-            found = (await discover(self.client)).resources
-            self._kinds = {(one.kind.group, one.kind.kind): one.kind for one in found}
-        kind = self._kinds.get(key)
+        kind = await self.mapping.of(owners.group_of(reference), reference.kind)
         if kind is None or not kind.namespaced:
             return None
-        root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}"
         try:
-            path = f"{root}/namespaces/{namespace}/{kind.plural}/{reference.name}/scale"
-            answer = await self.client.request("GET", path)
+            answer = await self.client.request("GET", kind.path(namespace, reference.name, "scale"))
         except (errors.NotFound, errors.MethodNotSupported):
             return None
         scale = msgspec.json.decode(answer.content(), type=_Scale)
