@@ -16,7 +16,7 @@ import msgspec
 from keelback.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
 from keelback.api.apiregistration_v1 import APIService
 from keelback.apimachinery import codecs, errors
-from keelback.apimachinery.meta import replace, with_metadata
+from keelback.apimachinery.meta import StatusDetails, replace, with_metadata
 from keelback.apiserver import custom_resource_status as status
 from keelback.apiserver import subresources
 from keelback.apiserver.cache_follower import Followed
@@ -41,6 +41,9 @@ from keelback.storage.protocol import StorageError
 RETRY_SECONDS = 1.0
 _FORCED_POLL_SECONDS = 0.5
 _MANAGER = "kube-apiserver"
+
+_PART_VERBS = frozenset(("get", "update", "patch"))
+_VERBS = _PART_VERBS | {"list", "watch", "create", "delete", "deletecollection"}
 
 log = logger("custom_resources")
 
@@ -253,16 +256,17 @@ class CustomResources:
         self._handlers[kind.group, kind.plural] = handler
         self._handlers[kind.api_version, kind.plural] = handler
 
-        def route(subresource: str, answer: Route) -> None:
+        def route(subresource: str, answer: Route | None, verbs: frozenset[str] = _PART_VERBS) -> None:
+            checked = _missing(handler) if answer is None else _limited(answer, verbs)
             place = (kind.group, kind.version, kind.plural, subresource)
-            self._server.routes.add_resource(*place, _guarded(resource, served, answer, warning))
+            self._server.routes.add_resource(*place, _guarded(resource, served, checked, warning))
             self._server.routes.scope_resource(*place, namespaced=kind.namespaced)
 
-        route("", handler.handle)
+        route("", handler.handle, _VERBS)
         scale = version.subresources.scale if version.subresources else None
         part = subresources.PartHandler(handler, "status", None)
-        route("status", part.handle if "status" in strategy.subresources else _missing(handler))
-        route("scale", CustomScaleHandler(handler, scale).handle if scale else _missing(handler))
+        route("status", part.handle if "status" in strategy.subresources else None)
+        route("scale", CustomScaleHandler(handler, scale).handle if scale else None)
         self._discovery.add(Served(kind, strategy.verbs, strategy.subresources))
 
     def _describe(self, served: ServedVersion) -> None:
@@ -376,6 +380,23 @@ def _guarded(resource: _Resource, served: ServedVersion, answer: Route, warning:
             raise errors.MethodNotSupported(
                 "create not allowed while custom resource definition is terminating", details=None
             )
+        return await answer(context)
+
+    return handle
+
+
+def _limited(answer: Route, verbs: frozenset[str]) -> Route:
+    """Upstream has no routes for custom resources that would keep other methods away: it says so in other words."""
+
+    async def handle(context: RequestContext) -> AnyResponse:
+        info = context.info
+        if info.verb not in verbs:
+            raise errors.MethodNotSupported(
+                f'{info.verb} is not supported on resources of kind "{info.resource}.{info.group}"',
+                details=StatusDetails(group=info.group, kind=info.resource),
+            )
+        if info.verb in ("update", "patch") and not info.name:
+            raise errors.BadRequest("name must be provided")
         return await answer(context)
 
     return handle

@@ -54,7 +54,7 @@ class CustomScaleHandler:
                     )
                 wanted = lambda old: patch.apply(self._scale_of(old, _UNSET))  # noqa: E731
             case _:
-                raise errors.MethodNotSupported("the server does not allow this method on the requested resource")
+                raise errors.MethodNotSupported.unrouted()
 
         async def change(old: Unstructured) -> Unstructured:
             scale = self._handler.addressed(wanted(old), context)

@@ -96,7 +96,8 @@ class ResourceHandler:
                 return await self.list(context)
             case "watch":
                 return await self.watch(context)
-            case "create" if not context.info.name:
+            case "create" if not context.info.name or not self.strategy.takes_strategic_merge_patches:
+                # Nobody looks at the name in the path of a custom resource.
                 return await self.create(context)
             case "update" if context.info.name:
                 return await self.update(context)

@@ -88,17 +88,19 @@ class Routes:
                     if info.subresource or not _is_collection(info) or "list" not in (verbs or ()) or info.namespace:
                         raise _unknown_resource()
                     raise errors.MethodNotSupported.unrouted()
-                if method == "HEAD" and info.subresource != "proxy":
+                if method == "HEAD" and info.subresource != "proxy" and not is_custom:
                     raise errors.MethodNotSupported.unrouted()
                 if verbs is not None and (info.verb not in verbs or (info.is_watch_path and method != "GET")):
                     raise errors.MethodNotSupported.unrouted()
                 return found
             if is_own and (reserved := self._reserved.get(place)) is not None:
                 return reserved
+            if info.group in self.custom_groups:
+                if (info.group, info.version, info.resource, "") in self._resources:
+                    raise _unknown_part(info)
+                return _not_found
             if (info.group, info.version) in self._versions:
                 raise _unknown_resource()
-            if info.group in self.custom_groups:
-                return _not_found
         return self._find_path(method, info.path)
 
     def _find_path(self, method: str, path: str) -> Route:
@@ -147,6 +149,14 @@ def _is_collection(info: RequestInfo) -> bool:
 
 def _unknown_resource() -> errors.NotFound:
     return errors.NotFound("the server could not find the requested resource", details=StatusDetails())
+
+
+def _unknown_part(info: RequestInfo) -> errors.NotFound:
+    """Of a custom resource: what is missing is the object, says upstream."""
+    return errors.NotFound(
+        f'{info.resource}.{info.group} "{info.name}" not found',
+        details=StatusDetails(name=info.name, group=info.group, kind=info.resource),
+    )
 
 
 async def _not_found(context: RequestContext) -> AnyResponse:

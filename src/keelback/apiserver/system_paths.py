@@ -90,7 +90,7 @@ def add(
     server.routes.add_path("/api", discovery.api)
     server.routes.add_path("/apis", discovery.apis)
     server.routes.add_path("/api/", _or_not_found(discovery.resources))
-    server.routes.add_path("/apis/", _discovered(discovery))
+    server.routes.add_path("/apis/", _discovered(discovery, server))
     _add_issuer(server, issuer)
 
     checked = {path for one in health for path in one.paths()}
@@ -193,10 +193,10 @@ def _or_not_found(find: Callable[[RequestContext], Awaitable[AnyResponse | None]
     return route
 
 
-def _discovered(discovery: Discovery) -> Route:
+def _discovered(discovery: Discovery, server: APIServer) -> Route:
     async def route(context: RequestContext) -> AnyResponse:
         parts = context.info.path.strip("/").split("/")
-        known = parts[1] in discovery.groups()
+        known = parts[1] in discovery.groups() and parts[1] not in server.routes.custom_groups
         found = None
         if len(parts) == 2:
             found = await discovery.group(context)
