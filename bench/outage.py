@@ -264,9 +264,8 @@ def outage(scale: float) -> None:
         seconds = passes_until(cluster, is_over, step=60)
         texts = Counter(waiting_texts(cluster).values())
         used, memory = time.process_time() - cpu, resident_megabytes()
-        print(
-            f"{len(lost)} nodes cut off: their pods are elsewhere, or wait ({wanted - fits}), after {seconds / 60:.0f} min;"
-        )
+        minutes = seconds / 60
+        print(f"{len(lost)} nodes cut off: {minutes:.0f} min later their pods are elsewhere or wait ({wanted - fits});")
         print(f"  {used:.0f} s CPU, memory {memory:.0f} MB; those that wait say, in {len(texts)} texts")
         print(f"  {texts.most_common(1)[0][0]}")
         for name in lost:

@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 900
 
 def names() -> list[str]:
     """The benchmarks there are, by the names of their files. What ends in `_process` belongs to another, and
-    some take too long: scheduler_perf (`make bench-scheduler`), oracles and outage."""
+    some take too long: scheduler_perf (`make bench-scheduler`), oracles, outage and placements."""
     scripts = {script.stem for script in FOLDER.glob("*.py")} - {
         Path(__file__).stem,
         "scheduler_perf",

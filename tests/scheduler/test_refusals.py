@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from keelback.apimachinery.meta import ObjectMeta
+from keelback.scheduler.binding import Jobs
 from keelback.scheduler.cycle import Refused
 from keelback.scheduler.queue import QueuedPod
 from keelback.scheduler.refusals import Refusals
@@ -28,7 +29,8 @@ def test_the_last_word_on_each_pod_is_told_and_nothing_of_those_that_got_a_node(
             raise RuntimeError("a defect stops no other")
 
     async def play() -> None:
-        refusals = Refusals(tell)
+        jobs = Jobs(2)
+        refusals = Refusals(tell, jobs.leisure)
         running = asyncio.ensure_future(refusals.run())
         refusals.put(refused("a", "first", ""))
         refusals.put(refused("b", "wrong"))
@@ -47,3 +49,33 @@ def test_the_last_word_on_each_pod_is_told_and_nothing_of_those_that_got_a_node(
 
     asyncio.run(play())
     assert told == [("a", "last", ""), ("b", "wrong", None), ("d", "later", None)]
+
+
+def test_a_refusal_waits_for_bindings_but_not_for_ever() -> None:
+    order: list[str] = []
+
+    async def tell(one: Refused) -> None:
+        order.append(one.queued.uid)
+
+    async def play() -> None:
+        jobs = Jobs(1)
+        refusals = Refusals(tell, jobs.leisure)
+        for number in range(4):
+            await jobs.put(lambda number=number: note(f"bind {number}"))  # type: ignore[misc]
+        refusals.put(refused("a", "no room"))
+        running = [asyncio.ensure_future(jobs.run()), asyncio.ensure_future(refusals.run())]
+        for number in range(4, 40):
+            await jobs.put(lambda number=number: note(f"bind {number}"))  # type: ignore[misc]
+        for _ in range(40):
+            await asyncio.sleep(0)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def note(what: str) -> None:
+        order.append(what)
+        await asyncio.sleep(0)
+
+    asyncio.run(play())
+    assert order.index("bind 3") < order.index("a") < order.index("bind 39")
+    assert len(order) == 41

@@ -25,6 +25,9 @@ from keelback.scheduling.pod_to_place import PodToPlace
 _log = logs.logger("scheduler")
 
 _VOLUME_POLL_SECONDS: Final = 0.25
+_PATIENCE_JOBS: Final = 16
+_SERVER_ERRORS: Final = 500
+_ASK_AGAIN_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 _VICTIMS_AT_ONCE: Final = 16
 
@@ -52,6 +55,16 @@ class Jobs:
         self._workers = workers
         self._queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=workers * 4)
         self._tasks: asyncio.TaskGroup | None = None
+        self._busy = 0
+        self._done = 0
+        self._at_leisure: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def leisure(self) -> None:
+        """Return when no worker has anything to do, or some jobs later: for what should wait, and not for ever."""
+        if self._busy or not self._queue.empty():
+            turn = asyncio.get_running_loop().create_future()
+            self._at_leisure.append((self._done + _PATIENCE_JOBS, turn))
+            await turn
 
     async def put(self, job: Job) -> None:
         """Have a job done."""
@@ -71,7 +84,25 @@ class Jobs:
 
     async def _work(self) -> None:
         while True:
-            await attempt(await self._queue.get())
+            job = await self._queue.get()
+            self._busy += 1
+            await attempt(job)
+            self._busy -= 1
+            self._done += 1
+            if self._at_leisure:
+                self._give_turns()
+
+    def _give_turns(self) -> None:
+        is_idle = not self._busy and self._queue.empty()
+        later = []
+        for due, turn in self._at_leisure:
+            if turn.done():
+                continue
+            if is_idle or self._done >= due:
+                turn.set_result(None)
+            else:
+                later.append((due, turn))
+        self._at_leisure = later
 
 
 async def attempt(job: Job) -> None:
@@ -87,14 +118,40 @@ async def attempt(job: Job) -> None:
         _log.error("A write failed unexpectedly", error=error)
 
 
-async def bind(client: Client, pod: PodToPlace, node_name: str) -> None:
-    """Give the pod its node. Raises Conflict where it has one, NotFound where it is gone."""
+async def bind(client: Client, clock: Clock, pod: PodToPlace, node_name: str) -> None:
+    """Give the pod its node. Raises Conflict where it has one, NotFound where it is gone.
+
+    Where the answer leaves open whether it was carried out, the pod is asked: the room of one that was bound after all
+    must not be given to another.
+    """
     metadata = pod.metadata
-    binding = Binding(
+    wanted = Binding(
         metadata=ObjectMeta(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
         target=ObjectReference(kind="Node", name=node_name),
     )
-    await client.create_subresource(Pod, metadata.name, metadata.namespace, "binding", binding, Status)
+    try:
+        await client.create_subresource(Pod, metadata.name, metadata.namespace, "binding", wanted, Status)
+    except (errors.StatusError, OSError, TimeoutError) as error:
+        if not _leaves_open(error) or not await _has_node(client, clock, pod, node_name):
+            raise
+
+
+def _leaves_open(error: Exception) -> bool:
+    return not isinstance(error, errors.StatusError) or error.code >= _SERVER_ERRORS
+
+
+async def _has_node(client: Client, clock: Clock, pod: PodToPlace, node_name: str) -> bool:
+    metadata = pod.metadata
+    for seconds in _ASK_AGAIN_SECONDS:
+        try:
+            found = await client.get(PodToPlace, metadata.name, metadata.namespace)
+        except errors.NotFound:
+            return False
+        except (errors.StatusError, OSError, TimeoutError):
+            await clock.sleep(seconds)
+        else:
+            return found.metadata.uid == metadata.uid and found.spec.node_name == node_name
+    return False
 
 
 async def patch_status(client: Client, pod: PodToPlace, patch: StrategicMergePatch) -> None:
@@ -140,8 +197,12 @@ async def _evict(
     patch = status_patches.preempted(preemptor.spec.scheduler_name, clock.now())
     try:
         told = await client.patch(PodToPlace, victim.name, victim.namespace, patch, "status")
+    except errors.NotFound:
+        return
+    try:
         await client.delete(Pod, victim.name, victim.namespace, uid=victim.uid)
     except (errors.NotFound, errors.Conflict):
+        # Another one of that name has another uid.
         return
     message = f"Preempted by pod {preemptor.metadata.uid} on node {victim.node_name}"
     await tell(told, "Normal", "Preempted", message)

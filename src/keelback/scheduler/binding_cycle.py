@@ -184,7 +184,7 @@ class BindingCycle:
                 return
         if not way.plugins.has_default_binder:
             raise ValueError("no plugin of the profile binds this pod, and DefaultBinder is disabled")
-        await binding.bind(self._tools.client, way.pod, way.node_name)
+        await binding.bind(self._tools.client, self._tools.clock, way.pod, way.node_name)
 
     async def _bound(self, way: _Way) -> None:
         tools, queued, metadata = self._tools, way.queued, way.pod.metadata

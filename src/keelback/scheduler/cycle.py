@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeVar
 from uuid import UUID
@@ -82,6 +82,8 @@ class Cycle:
         }
         # Why a shape fits nowhere, for as long as nothing changes: alike pods are refused at the price of one.
         self._refusals: OrderedDict[PodInfo, tuple[_StateOfTheWorld, Diagnosis]] = OrderedDict()
+        # And what was said of a shape, with the diagnosis, for which no room could be made either.
+        self._in_vain: dict[PodInfo, tuple[Diagnosis, Refused]] = {}
 
     def decide(self, queued: QueuedPod) -> Assigned | Refused:
         """Choose the pod's node and count it there, or say why it has none."""
@@ -150,6 +152,9 @@ class Cycle:
         answered = self.post_filtered(queued, diagnosis)
         if answered is not None:
             return answered
+        known = self._in_vain.get(queued.info)
+        if known is not None and known[0] is diagnosis and queued.uid not in self._observation.nominated:
+            return replace(known[1], queued=queued)
         evaluator = self.evaluator(queued.info)
         preemption = (
             self._preemption(default_preemption.plan, queued, diagnosis, nominated)
@@ -158,7 +163,10 @@ class Cycle:
                 "PostFilter", self._preemption, default_preemption.plan, queued, diagnosis, nominated
             )
         )
-        return self.refused(queued, diagnosis, preemption)
+        refused = self.refused(queued, diagnosis, preemption)
+        if preemption.candidate is None and queued.uid not in self._observation.nominated:
+            self._in_vain[queued.info] = diagnosis, refused
+        return refused
 
     def post_filtered(self, queued: QueuedPod, diagnosis: Diagnosis) -> Refused | None:
         """What is done for a pod that fits nowhere but to preempt others; None where that is left to preemption."""
@@ -234,7 +242,8 @@ class Cycle:
         diagnosis = self.evaluator(info).explain(info, nominated)
         self._refusals[info] = (self._world(nominated), diagnosis)
         if len(self._refusals) > _MOST_REFUSALS:
-            self._refusals.popitem(last=False)
+            dropped, _ = self._refusals.popitem(last=False)
+            self._in_vain.pop(dropped, None)
         return diagnosis
 
     def _known_refusal(self, info: PodInfo, nominated: Sequence[PlacedPod]) -> Diagnosis | None:

@@ -191,6 +191,13 @@ class SchedulingQueue:
         queued.failed = True
         self._enter(queued, "backoff", now, _FAILED)
 
+    def fail(self, uid: str, now: float) -> None:
+        """Have a rejected pod back off: what was to follow from its rejection failed."""
+        queued = self._pods.get(uid)
+        if queued is not None and queued.place == "unschedulable":
+            self._leave(queued)
+            self.back_off(queued, now)
+
     def happened(self, events: Iterable[Event], now: float, *, sparing: str = "") -> int:
         """Give another try to the pods whose rejecting plugins care about an event, but to one uid; how many."""
         self._changes += 1

@@ -21,8 +21,10 @@ _WORKERS: Final = 4
 class Refusals:
     """What is still to be told."""
 
-    def __init__(self, tell: Callable[[Refused], Awaitable[None]]) -> None:
+    def __init__(self, tell: Callable[[Refused], Awaitable[None]], leisure: Callable[[], Awaitable[None]]) -> None:
+        """`leisure` returns when there is time for one more."""
         self._tell = tell
+        self._leisure = leisure
         self._waiting: dict[str, Refused] = {}
         self._work = asyncio.Event()
 
@@ -51,6 +53,9 @@ class Refusals:
     async def _run(self) -> None:
         while True:
             while self._waiting:
+                await self._leisure()
+                if not self._waiting:
+                    break
                 uid = next(iter(self._waiting))
                 refused = self._waiting.pop(uid)
                 await binding.attempt(partial(self._tell, refused))

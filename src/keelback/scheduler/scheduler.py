@@ -86,7 +86,7 @@ class Scheduler:
         self._work = asyncio.Event()
         self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
-        self._refusals = Refusals(self._tell_refused)
+        self._refusals = Refusals(self._tell_refused, self._jobs.leisure)
         self.metrics = SchedulerMetrics(registry or Registry())
         groups = PodGroups(gangs=config.gang_scheduling) if config.pod_groups else None
         used = (plugins, *(profile.plugins for profile in config.profiles.values()))
@@ -346,7 +346,8 @@ class Scheduler:
             self.metrics.preemption_victims.observe(len(refused.candidate.victims))
             for pod in self.observation.outbid(queued.info.priority, refused.candidate.node_name):
                 await self._jobs.put(partial(binding.withdraw_nomination, self._client, pod))
-            # Victims must go, whatever else is said of the pod before this is carried out.
+        if refused.candidate is not None or refused.frees is not None:
+            # Room is to be made, whatever else is said of the pod before this is carried out.
             self._refusals.forget(queued.uid)
             await self._jobs.put(partial(self._make_room, refused))
         else:
@@ -373,8 +374,7 @@ class Scheduler:
         except Exception:
             # Victims that were not told to go are not to be waited for.
             self.observation.awaited.forget(uid)
-            if self.queue.retry((uid,), self._clock.monotonic(), "ScheduleAttemptFailure"):
-                self._work.set()
+            self.queue.fail(uid, self._clock.monotonic())
             raise
 
     async def _tell_failed(self, pod: PodToPlace, message: str) -> None:

@@ -1,0 +1,21 @@
+"""Random changes, faults and restarts: every placement and preemption is looked at, and nobody is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from keelback.testing import placements
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        3,
+        7,  # a victim's deletion fails: the preemptor tries again
+        12,  # the answer to a binding is lost: the pod's room is not given to another
+        18,
+        23,
+    ],
+)
+def test_no_node_is_over_committed_no_rule_broken_nobody_preempted_in_vain_and_nobody_forgotten(seed: int) -> None:
+    assert placements.play(seed) == []
