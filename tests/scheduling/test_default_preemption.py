@@ -270,3 +270,14 @@ def test_victims_and_their_node_are_those_of_the_plain_scheduler(seed: int) -> N
     victims = possible[found.candidate.node_name]
     assert [one.uid for one in found.candidate.victims] == [pod.metadata.uid for pod in victims.pods]
     assert found.candidate.violations == victims.violations
+
+
+def test_only_the_shapes_that_preempted_last_keep_what_they_know_of_nodes() -> None:
+    table, shapes = NodeTable(), PodShapes()
+    table.set_info(NodeInfo("n", allocatable={"cpu": 1000, "pods": 9}))
+    evaluator = Evaluator(builtin.DEFAULT, table, ClusterObjects())
+    made = [shapes.of(PodToPlace(metadata=ObjectMeta(labels={"n": str(number)}))) for number in range(100)]
+    for info in made:
+        evaluator.notes(info)["victims"] = info.labels
+    assert [bool(evaluator.notes(info)) for info in made[-32:]] == [True] * 32
+    assert not evaluator.notes(made[0])

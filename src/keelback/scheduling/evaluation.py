@@ -7,7 +7,7 @@ the rows that pods came to or left; only what depends on pods elsewhere is asked
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
@@ -42,6 +42,7 @@ from keelback.scheduling.room import wants_more
 R = TypeVar("R")
 
 _MOST_SHAPES: Final = 512
+_MOST_NOTES: Final = 32
 _LEAST_SAMPLE: Final = 100
 
 
@@ -85,6 +86,7 @@ class Evaluator:
         self._nodes = nodes
         self._objects = objects
         self._kept: OrderedDict[PodInfo, _Kept] = OrderedDict()
+        self._noting: deque[_Kept] = deque()
         self._fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
         self._local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
         self.fit = next((plugin for plugin in plugins.filters if isinstance(plugin, NodeResourcesFit)), None)
@@ -239,7 +241,13 @@ class Evaluator:
 
     def notes(self, pod: PodInfo) -> dict[str, Any]:
         """What preemption notes for pods of this shape; forgotten when a node changes."""
-        return self._up_to_date(pod).notes
+        kept = self._up_to_date(pod)
+        if not kept.notes:
+            # Notes are columns of their own: only the shapes that preempted last have them.
+            self._noting.append(kept)
+            if len(self._noting) > _MOST_NOTES:
+                self._noting.popleft().notes.clear()
+        return kept.notes
 
     def _counting(self, nominated: Sequence[PlacedPod], mask: Mask, looks_around: bool) -> Sequence[PlacedPod]:
         """Of the pods that are promised a node those that can still change the answer of a row of the mask."""

@@ -22,8 +22,8 @@ class Event(enum.Enum):
     ASSIGNED_POD_CHANGED = enum.auto()
     ASSIGNED_POD_REMOVED = enum.auto()
     VICTIM_REMOVED = enum.auto()
-    """As ASSIGNED_POD_REMOVED, of a pod that another one preempted: whoever wakes on that wakes on this, unless it waits
-    for victims of its own."""
+    """As ASSIGNED_POD_REMOVED, of a pod that another one preempted. Whoever wakes on that wakes on this, unless it
+    waits for victims of its own."""
     POD_CHANGED = enum.auto()
     """The rejected pod itself."""
     VOLUMES_CHANGED = enum.auto()
