@@ -542,3 +542,27 @@ def test_no_garbage_disturbs_other_clients(run: Run) -> None:
             return (await read_response(reader))[2]
 
     assert run(scenario()) == b"GET /still  "
+
+
+def test_a_server_that_ends_still_answers_who_has_just_connected(run: Run) -> None:
+    async def scenario() -> tuple[int, dict[str, str], bytes, bytes]:
+        server = Server(echo)
+        await server.start()
+        asker, asker_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        silent, silent_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        old, old_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        old_writer.write(b"GET /before HTTP/1.1\r\nHost: x\r\n\r\n")
+        # They are taken in as they came: all are known now.
+        await read_response(old)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.shutdown(10))
+            assert await old.read() == b"", "who has asked before finds another server"
+            asker_writer.write(b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await read_response(asker)
+        for writer in (asker_writer, silent_writer, old_writer):
+            writer.close()
+        return *answer, await silent.read()
+
+    status, headers, body, silence = run(scenario())
+    assert (status, body, silence) == (200, b"GET /now  ", b"")
+    assert headers["connection"] == "close"

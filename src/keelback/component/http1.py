@@ -29,6 +29,8 @@ from keelback.component.http1_bodies import gzipped, size_of, writes
 from keelback.component.http1_heads import response_head
 from keelback.component.http1_requests import Arrival, Limits, RequestReader, RequestRefused
 
+FIRST_REQUEST_SECONDS: Final = 0.5
+"""A server that ends waits for the first request of a connection that is as new as this. Go waits for five seconds."""
 # A client that sends more requests ahead than this waits.
 _PIPELINE: Final = 32
 # As Go waits before it closes on a client that may still be sending; longer while it is.
@@ -83,6 +85,8 @@ class HTTPConnection(asyncio.Protocol):
         """When the connection became idle or a request began to arrive."""
         self.stalled_since = 0.0
         """When the client began not to take what is sent, or 0; a connection that has left HTTP is not judged."""
+        self._opened = self.since
+        self._has_asked = False
         self._ended = False
         self._lost = False
         self._upgrading = False
@@ -197,7 +201,7 @@ class HTTPConnection(asyncio.Protocol):
         try:
             while True:
                 if not requests:
-                    if self._ended or shared.closing:
+                    if self._ended or (shared.closing and not self.is_new):
                         break
                     self.busy = False
                     self.since = self._loop.time()
@@ -206,6 +210,7 @@ class HTTPConnection(asyncio.Protocol):
                     continue
                 parsed = requests.popleft()
                 self.busy = True
+                self._has_asked = True
                 if self._reading_paused and not self._upgrading:
                     self._resume_reading()
                 response = parsed.response or await self._ask(parsed.request)
@@ -389,6 +394,14 @@ class HTTPConnection(asyncio.Protocol):
         if self.streaming:
             self.task.cancel()
         self._wake()
+        if self.is_new:
+            self._loop.call_later(FIRST_REQUEST_SECONDS, self._wake)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a first request may be on its way: nobody would send it again, as a client does that finds an old
+        connection closed."""
+        return not self._has_asked and self._loop.time() < self._opened + FIRST_REQUEST_SECONDS
 
     def close_idle(self) -> None:
         """End a connection that waits for a request."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import ssl
+import weakref
 from collections.abc import Callable
 from email.utils import format_datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final, Self
 
 from keelback.component import client_certificates
 from keelback.component.http import Handler, Response, text_response
-from keelback.component.http1 import HTTPConnection
+from keelback.component.http1 import FIRST_REQUEST_SECONDS, HTTPConnection
 from keelback.component.http1_requests import Limits
 from keelback.concurrency.clock import Clock, SystemClock
 
@@ -75,6 +76,9 @@ class Server:
         self._listener = listener
         self._clock = clock or SystemClock()
         self._connections: set[HTTPConnection] = set()
+        # Those whose handshake fails are never heard of again.
+        self._shaking_hands: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._arrived = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
         self._server: asyncio.Server | None = None
@@ -140,9 +144,14 @@ class Server:
         if self._server is not None:
             self._server.close()
         deadline = self._loop.time() + grace_seconds
-        tasks = [connection.task for connection in self._connections]
         for connection in tuple(self._connections):
             connection.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(grace_seconds, FIRST_REQUEST_SECONDS)):
+                while self._shaking_hands:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        tasks = [connection.task for connection in self._connections]
         if tasks:
             _, pending = await asyncio.wait(tasks, timeout=grace_seconds)
             for task in pending:
@@ -192,8 +201,12 @@ class Server:
 
     def opened(self, connection: HTTPConnection) -> bool:
         """Count a connection; False where there are too many."""
-        if self.closing or len(self._connections) >= self.limits.connections:
+        self._shaking_hands.discard(connection)
+        self._arrived.set()
+        if (self.closing and not connection.is_new) or len(self._connections) >= self.limits.connections:
             return False
+        if self.closing:
+            self._loop.call_soon(connection.stop)
         self._connections.add(connection)
         self._emptied.clear()
         return True
@@ -205,7 +218,9 @@ class Server:
             self._emptied.set()
 
     def _protocol(self) -> HTTPConnection:
-        return HTTPConnection(self)
+        connection = HTTPConnection(self)
+        self._shaking_hands.add(connection)
+        return connection
 
     def _sweep_again(self) -> None:
         self.sweep()
