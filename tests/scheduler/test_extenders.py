@@ -6,8 +6,10 @@ import asyncio
 import base64
 import json
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from keelback.component.serving import Server, server_context
 from keelback.scheduler import configuration
 from keelback.scheduler.config import SchedulerConfig
 from keelback.testing.access_servers import authority
+from keelback.testing.cluster import Cluster
 
 Make = Callable[..., Any]
 Tree = dict[str, Any]
@@ -333,3 +336,34 @@ def test_it_is_spoken_to_over_tls_with_a_certificate(make_world: Make, tmp_path:
                 assert "certificate verify failed" in world.messages("q", "FailedScheduling")[0]
 
     asyncio.run(scenario())
+
+
+def test_a_cluster_asks_an_extender_that_runs_beside_it() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            names = [one["metadata"]["name"] for one in asked["Nodes"]["items"]]
+            kept = [one for one in asked["Nodes"]["items"] if one["metadata"]["name"] == "node-1"]
+            why = {name: "no dongle" for name in names if name != "node-1"}
+            answer = json.dumps({"Nodes": {"items": kept}, "FailedNodes": why}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        extender = {"urlPrefix": f"http://127.0.0.1:{server.server_address[1]}", "filterVerb": "filter"}
+        with Cluster(nodes=3, scheduler_configuration=f"{HEAD}- {json.dumps(extender)}") as running:
+            spec = {"containers": [{"name": "c", "image": "one"}]}
+            running.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+            assert running.wait("pod/p", "PodScheduled")["spec"]["nodeName"] == "node-1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

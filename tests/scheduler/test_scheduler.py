@@ -202,7 +202,8 @@ def test_an_unbound_immediate_claim_keeps_a_pod_waiting_until_it_is_bound(make_w
     async def scenario() -> None:
         world = make_world()
         await world.add_node("n1")
-        claim = {"metadata": {"name": "data", "namespace": "default"}, "spec": {"storageClassName": "fast"}}
+        claim: dict[str, Any] = {"metadata": {"name": "data", "namespace": "default"}}
+        claim["spec"] = {"storageClassName": "fast"}
         async with world.running():
             volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
             await world.add_pod("stateful", volumes=volumes)
@@ -303,8 +304,8 @@ def test_an_attachment_that_no_pod_accounts_for_takes_a_place_until_it_is_gone(m
             csi = {"driver": "disk", "volumeHandle": f"h{number}"}
             volume = {"metadata": {"name": f"pv{number}"}, "spec": {"csi": csi}, "status": {"phase": "Bound"}}
             await world.server.put("persistentvolumes", volume)
-        claim = {"metadata": {"name": "c", "namespace": "default"}, "spec": {"volumeName": "pv0"}}
-        claim["metadata"]["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}  # type: ignore[assignment]
+        metadata = {"name": "c", "namespace": "default", "annotations": {"pv.kubernetes.io/bind-completed": "yes"}}
+        claim = {"metadata": metadata, "spec": {"volumeName": "pv0"}}
         await world.server.put("persistentvolumeclaims", claim)
         source = {"persistentVolumeName": "pv1"}
         attachment = {"metadata": {"name": "a"}, "spec": {"attacher": "disk", "nodeName": "n1", "source": source}}
