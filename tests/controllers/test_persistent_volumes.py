@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from keelback.api.core_v1 import (
     VolumeResourceRequirements,
 )
 from keelback.apimachinery.meta import ObjectMeta, OwnerReference, Value, replace
+from keelback.client import MergePatch
 from keelback.controllers import persistent_volumes, volume_protection
 from keelback.controllers.observed import HeldMeta, PodSpecView, PodStatusView, PodView, VolumeView
 
@@ -85,7 +88,7 @@ def test_why_a_volume_that_was_asked_for_by_name_will_not_do() -> None:
         ({"storage_class_name": "fast"}, "storageClassName does not match"),
         ({"volume_mode": "Block"}, "incompatible volumeMode"),
         ({"access_modes": ("ReadWriteMany",)}, "incompatible accessMode"),
-        ({"volume_attributes_class_name": "gold"}, "VolumeAttributesClassName does not match"),
+        ({"volume_attributes_class_name": "gold"}, "volumeAttributesClassName does not match"),
     ):
         assert persistent_volumes.mismatch(volume("v", 5, **spec), claim(5)) == why
     assert persistent_volumes.mismatch(volume("v", 4), claim(5)) == "requested PV is too small"
@@ -128,3 +131,43 @@ def test_a_pod_whose_deletion_waits_for_finalizers_alone_lets_go_of_the_claim_th
     assert not volume_protection.uses(user(ephemeral=True, going=True), made)
     stranger = replace(made, metadata=replace(made.metadata, owner_references=()))
     assert not volume_protection.uses(user(ephemeral=True), stranger)
+
+
+def test_a_bound_claim_is_bound_again_lost_or_misbound_as_its_volume_says(world: Any) -> None:
+    async def play() -> None:
+        cluster = world()
+        client = cluster.client
+        held = replace(claim(1, volume_name="pv"), metadata=ObjectMeta(name="data", namespace="default"))
+        bound = {"annotations": {persistent_volumes.BIND_COMPLETED: "yes"}}
+        await client.create(held)
+        await client.patch(PersistentVolumeClaim, "data", "default", MergePatch({"metadata": bound}))
+        await client.create(volume("pv", 1))
+        async with cluster.running(persistent_volumes.ClaimBindingReconciler):
+            # Somebody took the claim out of the volume.
+            await cluster.until(lambda: next(cluster.all("persistentvolumes"))["spec"].get("claimRef"))
+            await cluster.until(
+                lambda: next(cluster.all("persistentvolumeclaims")).get("status", {}).get("phase") == "Bound"
+            )
+            other = {"claimRef": {"namespace": "default", "name": "other", "uid": "o"}}
+            await client.patch(PersistentVolume, "pv", "", MergePatch({"spec": other}))
+            await cluster.until(lambda: next(cluster.all("persistentvolumeclaims"))["status"]["phase"] == "Lost")
+        text = "Two claims are bound to the same volume, this one is bound incorrectly"
+        assert ("Warning", "ClaimMisbound", text) in cluster.events.said
+
+    asyncio.run(play())
+
+
+def test_a_claim_that_asks_for_a_volume_that_is_too_small_waits(world: Any) -> None:
+    async def play() -> None:
+        cluster = world()
+        await cluster.client.create(volume("pv", 1))
+        held = replace(claim(5, volume_name="pv"), metadata=ObjectMeta(name="data", namespace="default"))
+        async with cluster.running(persistent_volumes.ClaimBindingReconciler):
+            await cluster.client.create(held)
+            message = 'Cannot bind to requested volume "pv": requested PV is too small'
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            assert ("Warning", "VolumeMismatch", message) in cluster.events.said
+        assert "claimRef" not in next(cluster.all("persistentvolumes"))["spec"]
+
+    asyncio.run(play())

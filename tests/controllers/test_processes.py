@@ -26,6 +26,7 @@ from keelback.api.core_v1 import (
     ServicePort,
     ServiceSpec,
     Taint,
+    Toleration,
 )
 from keelback.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from keelback.apimachinery.meta import LabelSelector, ObjectMeta, OwnerReference
@@ -119,6 +120,21 @@ async def a_budget_counts_what_may_be_evicted(cluster: Any) -> None:
         await cluster.make_pods_ready()
         await cluster.until(lambda: budget_status(cluster).get("disruptionsAllowed") == 1)
         assert budget_status(cluster)["desiredHealthy"] == 2
+
+
+async def a_pod_that_was_to_go_stays_when_the_taint_goes(cluster: Any) -> None:
+    taint = Taint(key="k", effect="NoExecute")
+    later = Toleration(key="k", operator="Exists", toleration_seconds=3600)
+    async with cluster.running(TaintEvictionReconciler):
+        await cluster.client.create(Node(metadata=ObjectMeta(name="a"), spec=NodeSpec(taints=(taint,))))
+        spec = PodSpec(node_name="a", tolerations=(later,))
+        await cluster.client.create(Pod(metadata=ObjectMeta(name="p", namespace="default"), spec=spec))
+        for _ in range(500):
+            await asyncio.sleep(0)
+        await cluster.client.patch(Node, "a", "", MergePatch({"spec": {"taints": None}}))
+        for _ in range(500):
+            await asyncio.sleep(0)
+    assert cluster.events.said == [("Normal", "TaintManagerEviction", "Cancelling deletion of Pod default/p")]
 
 
 async def a_node_that_is_ready_loses_its_taint_and_one_that_is_not_gets_one(cluster: Any) -> None:
@@ -322,6 +338,7 @@ async def every_namespace_gets_its_default_account(cluster: Any) -> None:
         a_stateful_set_starts_in_order_with_its_claims,
         a_budget_counts_what_may_be_evicted,
         a_node_that_is_ready_loses_its_taint_and_one_that_is_not_gets_one,
+        a_pod_that_was_to_go_stays_when_the_taint_goes,
         a_namespace_is_emptied_pods_first_and_then_let_go,
         a_quota_shows_as_replica_failure,
         a_job_completes_and_each_end_is_counted_once,

@@ -229,7 +229,7 @@ class DeploymentReconciler:
             if is_namespace_terminating(error):
                 return deployment, observed
             message = f'Failed to create new replica set "{wanted.metadata.name}": {error}'
-            await self.context.events.event(deployment, "Warning", "FailedReplicaSetCreate", message)
+            await self.context.events.event(deployment, "Warning", "ReplicaSetCreateError", message)
             now = self.context.now()
             failed = rollout_status.progressing("False", "ReplicaSetCreateError", message, now)
             raise _CannotCreate(_with_condition(deployment, failed), error) from error

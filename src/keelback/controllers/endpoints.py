@@ -168,7 +168,12 @@ class EndpointsReconciler:
     async def _change(self, held: Endpoints, wanted: Endpoints) -> None:
         changes = patches.difference(_owned(held), _owned(wanted))
         metadata = held.metadata
-        await self.context.client.patch(Endpoints, metadata.name, metadata.namespace, MergePatch(changes))
+        try:
+            await self.context.client.patch(Endpoints, metadata.name, metadata.namespace, MergePatch(changes))
+        except errors.StatusError as error:
+            message = f"Failed to update endpoint {metadata.namespace}/{metadata.name}: {error}"
+            await self.context.events.event(held, "Warning", "FailedToUpdateEndpoint", message)
+            raise
 
     def _services_of(self, pod: PodView) -> list[tuple[str, str]]:
         services = self.context.caches.store(Service).by_index("by-namespace", pod.metadata.namespace)

@@ -187,7 +187,12 @@ class EndpointSliceReconciler:
         existing = [one for one in store.by_index("by-service", key) if one.metadata.deletion_timestamp is None]
         wanted, events = self.hints.hinted(service, wanted, existing)
         decided = plan(service, wanted, existing, self.max_endpoints_per_slice)
-        await self._carry_out(stamped(decided, time))
+        try:
+            await self._carry_out(stamped(decided, time))
+        except errors.StatusError as error:
+            message = f"Error updating Endpoint Slices for Service {key[0]}/{key[1]}: {error}"
+            await self.context.events.event(service, "Warning", "FailedToUpdateEndpointSlices", message)
+            raise
         by_zone = topology_hints.is_enabled(service)
         slice_metrics.count_sync(self.context.metrics, service, decided, by_zone=by_zone)
         if not decided.is_empty:

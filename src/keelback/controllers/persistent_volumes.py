@@ -76,12 +76,14 @@ def is_bound_to(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
 def mismatch(volume: PersistentVolume, claim: PersistentVolumeClaim) -> str:
     """Why the volume is not what the claim asks for, in upstream's words; empty where it is."""
     wanted = claim.spec.resources.requests.get("storage", "0")
+    if volume.metadata.deletion_timestamp is not None:
+        return f'the volume is marked for deletion "{volume.metadata.name}"'
     if _size(volume) < quantity.parse(wanted):
         return "requested PV is too small"
     if class_of(volume) != class_of(claim):
         return "storageClassName does not match"
     if (volume.spec.volume_attributes_class_name or "") != (claim.spec.volume_attributes_class_name or ""):
-        return "VolumeAttributesClassName does not match"
+        return "volumeAttributesClassName does not match"
     if volume.spec.volume_mode != claim.spec.volume_mode:
         return "incompatible volumeMode"
     if not set(claim.spec.access_modes) <= set(volume.spec.access_modes):
@@ -225,13 +227,26 @@ class ClaimBindingReconciler:
     async def _check(self, claim: PersistentVolumeClaim) -> None:
         """A claim that is bound stays so; where its volume is gone or another's, its data is lost."""
         volume = self.context.caches.store(PersistentVolume).get("", claim.spec.volume_name)
-        if volume is not None and is_bound_to(volume, claim):
-            await self._report(claim, volume)
-        elif claim.status.phase != "Lost":
-            lost = replace(claim.status, phase="Lost")
-            await patches.write_status(self.context.client, claim, claim.status, lost)
+        if not claim.spec.volume_name:
+            message = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
+            await self._lose(claim, "ClaimLost", message)
+        elif volume is None:
             message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
-            await self.context.events.event(claim, "Warning", "ClaimLost", message)
+            await self._lose(claim, "ClaimLost", message)
+        elif volume.spec.claim_ref is None:
+            await self._bind(claim, volume)
+        elif is_bound_to(volume, claim):
+            await self._report(claim, volume)
+        else:
+            message = "Two claims are bound to the same volume, this one is bound incorrectly"
+            await self._lose(claim, "ClaimMisbound", message)
+
+    async def _lose(self, claim: PersistentVolumeClaim, reason: str, message: str) -> None:
+        if claim.status.phase == "Lost":
+            return
+        lost = replace(claim.status, phase="Lost", access_modes=(), capacity={})
+        await patches.write_status(self.context.client, claim, claim.status, lost)
+        await self.context.events.event(claim, "Warning", reason, message)
 
     async def _report(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
         status = claim.status

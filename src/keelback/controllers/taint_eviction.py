@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from keelback.client import Change, StrategicMergePatch
 from keelback.controllers.observed import NodeView, PodView
 from keelback.reconcile.context import Context
 from keelback.reconcile.controller_metrics import Count, Spread
-from keelback.reconcile.loop import Source
+from keelback.reconcile.loop import Key, Source
 from keelback.reconcile.result import DONE, Result, again_after
 
 DELETIONS = Count(
@@ -55,6 +55,8 @@ class TaintEvictionReconciler:
     """Looks at a pod when it or its node's taints change, and when its toleration runs out."""
 
     context: Context
+    pending: dict[Key, str] = field(default_factory=dict)
+    """The pods that are to go later, with their uids."""
     name: ClassVar = "taint-eviction-controller"
     role: ClassVar = "node-controller"
     component: ClassVar = "taint-eviction-controller"
@@ -66,8 +68,10 @@ class TaintEvictionReconciler:
         return (Source(NodeView, self._pods_of, _taints_changed),)
 
     def is_relevant(self, change: Change[Any]) -> bool:
-        pod = change.new
-        if pod is None or not pod.spec.node_name:
+        pod, metadata = change.new, change.object.metadata
+        if pod is None:
+            return (metadata.namespace, metadata.name) in self.pending
+        if not pod.spec.node_name:
             return False
         node = self.context.caches.store(NodeView).get("", pod.spec.node_name)
         return node is not None and any(one.effect == taints.NO_EXECUTE for one in node.spec.taints)
@@ -79,13 +83,23 @@ class TaintEvictionReconciler:
         now = self.context.now()
         since = pod.status.start_time or pod.metadata.creation_timestamp or now
         due = eviction_time(node.spec.taints, pod.spec.tolerations, since, now)
+        key = (pod.metadata.namespace, pod.metadata.name)
+        was_pending = self.pending.pop(key, "") == pod.metadata.uid
         if due is None:
+            if was_pending:
+                message = f"Cancelling deletion of Pod {pod.metadata.namespace}/{pod.metadata.name}"
+                await self.context.events.event(pod, "Normal", "TaintManagerEviction", message)
             return DONE
         if due > now:
+            self.pending[key] = pod.metadata.uid
             return again_after((due - now).total_seconds())
         if await self._evict(pod):
             self.context.metrics.inc(DELETIONS)
             self.context.metrics.observe(LATENCY, (self.context.clock.now() - due).total_seconds())
+        return DONE
+
+    async def reconcile_absence(self, namespace: str, name: str) -> Result:
+        self.pending.pop((namespace, name), None)
         return DONE
 
     async def _evict(self, pod: PodView) -> bool:
