@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keelback.component import metrics
 from keelback.testing.requests import Ask, with_server
 
 STATUSZ = "as=Statusz;v=v1beta1;g=config.k8s.io"
@@ -67,3 +68,10 @@ async def test_a_version_that_a_known_group_has_not_is_an_unknown_resource(ask: 
         status, refused = await ask("GET", path)
         assert (status, refused["message"]) == (404, "the server could not find the requested resource")
     assert await ask("GET", "/apis/none") == (404, "404 page not found\n")
+
+
+@with_server
+async def test_metrics_say_how_their_names_are_escaped(ask: Ask) -> None:
+    status, text = await ask("GET", "/metrics")
+    assert (status, text.startswith("# HELP ")) == (200, True)
+    assert metrics.CONTENT_TYPE.endswith("; escaping=underscores")

@@ -12,7 +12,8 @@ from itertools import accumulate
 from math import inf, isnan, nan, sqrt
 from typing import Final, Protocol, TypeVar
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+"""Prometheus' text form. Names are such that none of their characters needs escaping."""
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
