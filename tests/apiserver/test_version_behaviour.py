@@ -125,6 +125,28 @@ def test_a_gate_that_is_turned_on_keeps_its_field_and_one_turned_off_drops_it() 
     on(DEFAULT.minor, dropped, {"HostnameOverride": False})
 
 
+def test_what_devices_may_say_comes_with_the_gates_of_their_features() -> None:
+    path = "/apis/resource.k8s.io/v1/resourceslices"
+    taint = {"key": "broken", "effect": "NoSchedule"}
+    offered = {
+        "driver": "gpu.example.com",
+        "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1},
+        "nodeName": "n",
+        "devices": [{"name": "gpu-0", "taints": [taint], "allowMultipleAllocations": True}],
+    }
+
+    def gives(*kept: str) -> Callable[[Server], Awaitable[None]]:
+        async def work(ask: Server) -> None:
+            status, answer = await ask("POST", path, {"metadata": {"name": "one"}, "spec": offered})
+            assert (status, sorted(answer["spec"]["devices"][0])) == (201, [*kept])
+
+        return work
+
+    on(35, gives("name"))
+    on(DEFAULT.minor, gives("allowMultipleAllocations", "name", "taints"))
+    on(DEFAULT.minor, gives("allowMultipleAllocations", "name"), {"DRADeviceTaints": False})
+
+
 @pytest.mark.parametrize("gate", sorted(feature_fields.SWITCHABLE))
 def test_each_gate_that_can_be_switched_is_known_and_stands_for_fields_that_there_are(gate: str) -> None:
     assert any(gate in feature_gates.known(version) for version in SUPPORTED)

@@ -22,6 +22,38 @@ FIELDS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("DeploymentStatus", "terminatingReplicas"),
         ("ReplicaSetStatus", "terminatingReplicas"),
     ),
+    "DRAAdminAccess": (
+        ("ExactDeviceRequest", "adminAccess"),
+        ("DeviceRequestAllocationResult", "adminAccess"),
+    ),
+    "DRAConsumableCapacity": (
+        ("Device", "allowMultipleAllocations"),
+        ("DeviceCapacity", "requestPolicy"),
+        ("ExactDeviceRequest", "capacity"),
+        ("DeviceSubRequest", "capacity"),
+        ("DeviceConstraint", "distinctAttribute"),
+    ),
+    "DRADeviceBindingConditions": (
+        ("Device", "bindsToNode"),
+        ("Device", "bindingConditions"),
+        ("Device", "bindingFailureConditions"),
+    ),
+    "DRADeviceTaints": (
+        ("Device", "taints"),
+        ("ExactDeviceRequest", "tolerations"),
+        ("DeviceSubRequest", "tolerations"),
+    ),
+    "DRAExtendedResource": (("DeviceClassSpec", "extendedResourceName"), ("PodStatus", "extendedResourceClaimStatus")),
+    "DRAPartitionableDevices": (
+        ("ResourceSliceSpec", "sharedCounters"),
+        ("ResourceSliceSpec", "perDeviceNodeSelection"),
+        ("Device", "consumesCounters"),
+        ("Device", "nodeName"),
+        ("Device", "nodeSelector"),
+        ("Device", "allNodes"),
+    ),
+    "DRAPrioritizedList": (("DeviceRequest", "firstAvailable"),),
+    "DRAResourceClaimDeviceStatus": (("ResourceClaimStatus", "devices"),),
     "DynamicResourceAllocation": (
         ("PodSpec", "resourceClaims"),
         ("PodStatus", "resourceClaimStatuses"),
