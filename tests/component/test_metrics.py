@@ -73,3 +73,16 @@ def test_a_summary_tells_quantiles_of_what_was_lately() -> None:
     text = registry.exposition().decode()
     assert 's{verb="GET",quantile="0.5"} NaN' in text
     assert 's_count{verb="GET"} 1001' in text
+
+
+def test_what_is_started_again_is_shown_as_it_counts_now() -> None:
+    registry = Registry()
+    registry.counter("own", "O.").inc()
+    first = registry.part("scheduler")
+    first.counter("scheduled", "S.").inc(amount=7)
+    again = registry.part("scheduler")
+    scheduled = again.gauge("scheduled", "S.")
+    again.before_collection(lambda: scheduled.set(2))
+    registry.part("controllers").counter("own", "O.")
+    text = registry.exposition().decode()
+    assert [line for line in text.splitlines() if not line.startswith("#")] == ["own 1", "scheduled 2"]

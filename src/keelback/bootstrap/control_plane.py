@@ -124,6 +124,7 @@ class ControlPlane:
         self._nodes = tuple(f"node-{index}" for index in range(settings.nodes))
         self._addresses = cluster_addresses(settings)
         self._fleet: Any = None
+        self._metrics: Any = None
         self._rarity = simulated_time.rarity(settings.pace, settings.nodes)
         self.reporter = Reporter(place)
 
@@ -191,6 +192,7 @@ class ControlPlane:
             extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
             registry = Registry()
             process_metrics.add(registry)
+            self._metrics = registry
             with event_loop.taking_in():
                 config = self._api_config(keys)
                 api = await assembly.start(store, config, self._clock, self._chance, registry, (extension,))
@@ -300,7 +302,9 @@ class ControlPlane:
 
         config = scheduler_config(components.parse("kube-scheduler", self._arguments("kube-scheduler")))
         client = api.client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
-        await scheduler.run(client, config, self._clock, self._derived_chance(), host=socket.gethostname())
+        registry = self._metrics.part("scheduler")
+        chance = self._derived_chance()
+        await scheduler.run(client, config, self._clock, chance, registry=registry, host=socket.gethostname())
 
     async def _run_controllers(self, api: Any, keys: ClusterPKI) -> None:
         from keelback.auth.service_accounts import TokenIssuer
@@ -322,7 +326,8 @@ class ControlPlane:
             signer=CASigner(keys.ca.certificate_pem, keys.ca.key_pem),
             tokens=TokenIssuer(keys.service_account.key_pem),
         ).with_rare_heartbeats(self._rarity)
-        await manager.run(client_for, config, self._clock, self._derived_chance())
+        registry = self._metrics.part("controller-manager")
+        await manager.run(client_for, config, self._clock, self._derived_chance(), registry=registry)
 
     async def _follow_nodes(self, api: Any) -> None:
         """Note the nodes that the API says are Ready, until all are."""

@@ -289,6 +289,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._metrics: dict[str, Metric] = {}
+        self._parts: dict[str, Registry] = {}
         self._before: list[Callable[[], None]] = []
 
     def counter(self, name: str, description: str, labels: Sequence[str] = ()) -> Counter:
@@ -326,11 +327,24 @@ class Registry:
         """Have `refresh` called before each exposition: for gauges that are cheap to compute and costly to keep."""
         self._before.append(refresh)
 
+    def part(self, name: str) -> Registry:
+        """A new registry that is shown with this one, instead of the one that the part had before: a component that is
+        started again counts anew. Of metrics that several have, the first's are shown."""
+        made = self._parts[name] = Registry()
+        return made
+
     def exposition(self) -> bytes:
         """All metrics as text, by name: the body of `/metrics`."""
+        shown = self._collected()
+        return "".join(line for name in sorted(shown) for line in shown[name].lines()).encode()
+
+    def _collected(self) -> dict[str, Metric]:
         for refresh in self._before:
             refresh()
-        return "".join(line for name in sorted(self._metrics) for line in self._metrics[name].lines()).encode()
+        collected: dict[str, Metric] = {}
+        for part in reversed(self._parts.values()):
+            collected |= part._collected()
+        return collected | self._metrics
 
     def _add(self, metric: _M) -> _M:
         if metric.name in self._metrics:
