@@ -51,6 +51,7 @@ _UPSTREAM = re.compile(
             "error dialing backend",
             "no preferred addresses found; known addresses: ",
             "range is full",
+            "This pod has more than one PodDisruptionBudget",
             "Too large resource version",
             "no endpoints available for ",
             "error trying to reach service: ",
