@@ -72,7 +72,7 @@ LABEL = (
         ),
         (
             definition(version(schema=None)),
-            "spec.versions[0].schema.openAPIV3Schema: Required value",
+            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
         ),
         (
             definition(version("v1"), version("v2", schema={"openAPIV3Schema": {"type": "string"}})),

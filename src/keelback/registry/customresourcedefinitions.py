@@ -215,7 +215,7 @@ class _Spec:
         yield from parts.one_of(spec.scope, "spec.scope", ("Cluster", "Namespaced"))
         for at, one in enumerate(spec.versions):
             if one.schema is None or one.schema.open_api_v3_schema is None:
-                yield required(f"spec.versions[{at}].schema.openAPIV3Schema")
+                yield required(f"spec.versions[{at}].schema.openAPIV3Schema", "schemas are required")
         if spec.preserve_unknown_fields and any(structural_schema.has_defaults(one) for one in self._trees.values()):
             yield invalid("spec.preserveUnknownFields", True, "must be false in order to use defaults in the schema")
         yield from self._versions()
