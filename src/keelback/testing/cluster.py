@@ -29,7 +29,7 @@ from keelback.testing import cluster_report, webhook_functions
 from keelback.testing.cluster_objects import Check, Objects, Source, Tree, Trees, documents, satisfied
 from keelback.testing.cluster_parts import TEST_CLIENT, TOKEN, Options, Parts
 from keelback.testing.controller_functions import ControllerFunction
-from keelback.testing.faults import Asked, Fault
+from keelback.testing.faults import Asked, CrashPoint, Fault
 from keelback.testing.recording import Recording
 from keelback.testing.virtual_time import START, LoopClock, LoopThread
 from keelback.testing.webhook_functions import (
@@ -294,6 +294,10 @@ class Cluster:
     def start_component(self, name: str) -> None:
         """Start a component that was stopped. Raises NoSuchComponent."""
         self._run(lambda: self._parts.start_component(name))
+
+    def crash_at(self, name: str, point: CrashPoint, *, down_seconds: float = 1.0) -> None:
+        """Let a component crash at one of its writes, and start it again after a while. Raises NoSuchComponent."""
+        self._run_now(lambda: self._parts.crash_at(name, point, down_seconds))
 
     def disconnect(self, node: str) -> None:
         """Cut a node off: its kubelet runs on and reaches nobody. Raises NoSuchComponent."""

@@ -50,7 +50,7 @@ from keelback.storage.protocol import Store
 from keelback.testing.cluster_nodes import METRICS, Kubelets
 from keelback.testing.cluster_objects import Resource
 from keelback.testing.controller_functions import ControllerFunction, FunctionController
-from keelback.testing.faults import Faults
+from keelback.testing.faults import CrashPoint, Faults
 from keelback.testing.recording import Recording
 from keelback.testing.virtual_time import PATIENCE_SECONDS, VirtualTimeLoop
 from keelback.testing.webhook_functions import LocalWebhooks
@@ -159,6 +159,7 @@ class Parts:
         self._components = self._named() if options.controllers else {}
         self._front: Server | None = None
         self._recording: asyncio.Task[None] | None = None
+        self._crash: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin with what was kept in `state`, or with nothing."""
@@ -174,9 +175,10 @@ class Parts:
         """End all of it."""
         for name in reversed(self._components):
             await self.stop_component(name)
-        if self._recording is not None:
-            self._recording.cancel()
-            await asyncio.gather(self._recording, return_exceptions=True)
+        for task in (self._recording, self._crash):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._front is not None:
             await self._front.shutdown(0.1)
         await self.api.close()
@@ -233,6 +235,20 @@ class Parts:
         component = self._component(name)
         if component.task is None:
             component.task = asyncio.create_task(self._keep(name, component.work), name=name)
+
+    def crash_at(self, name: str, point: CrashPoint, down_seconds: float) -> None:
+        """Let a component crash where the point says, and come back. Raises NoSuchComponent."""
+        self._component(name)
+        self.faults.crash_point = point
+
+        async def crash() -> None:
+            await point.crashed.wait()
+            await self.stop_component(name)
+            await self.clock.sleep(down_seconds)
+            self.faults.crash_point = None
+            await self.start_component(name)
+
+        self._crash = asyncio.create_task(crash())
 
     def _component(self, name: str) -> _Component:
         if name not in self._components:

@@ -27,6 +27,7 @@ _REASONS: Final[Mapping[int, tuple[str, str]]] = {
     504: ("Timeout", "the request did not complete within the allotted timeout"),
 }
 _REMEMBERED: Final = 200
+_WRITES: Final = ("create", "update", "patch", "delete", "deletecollection")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +86,31 @@ class Asked:
     status: int = 0
 
 
+@dataclass(slots=True)
+class CrashPoint:
+    """A client that crashes at one of its writes: before the server has got it, or when it has carried it out.
+
+    Events and leases are not counted.
+    """
+
+    client: str  # how the user agent begins
+    write: int  # counted from 1 on; 0 never comes
+    is_carried_out: bool = False
+    writes: list[Asked] = field(default_factory=list, init=False)
+    crashed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def is_of(self, asked: Asked) -> bool:
+        """Whether this client has asked."""
+        return asked.client.startswith(self.client)
+
+    def is_reached(self, asked: Asked) -> bool:
+        """Count a request; whether it is the one."""
+        if asked.verb not in _WRITES or asked.resource in ("events", "leases") or not self.is_of(asked):
+            return False
+        self.writes.append(asked)
+        return len(self.writes) == self.write
+
+
 class Faults:
     """Stands before a server. The test's own requests pass unspoiled; everybody else's may not."""
 
@@ -101,6 +127,7 @@ class Faults:
         """Whether the server is stopped: nobody reaches it."""
         self.cut_off: set[str] = set()
         """User agents that do not reach the server."""
+        self.crash_point: CrashPoint | None = None
 
     def add(self, fault: Fault) -> Fault:
         """From now on."""
@@ -152,7 +179,9 @@ class Faults:
                 self.witness(asked)
 
     def _reach(self, asked: Asked) -> None:
-        if self.is_down or asked.client in self.cut_off:
+        point = self.crash_point
+        has_crashed = point is not None and point.crashed.is_set() and point.is_of(asked)
+        if self.is_down or asked.client in self.cut_off or has_crashed:
             raise ConnectionRefusedError("the API server cannot be reached")
 
     async def _answer(
@@ -166,6 +195,12 @@ class Faults:
                 self._reach(asked)
             if fault.status:
                 return _failure(fault)
+        if self.crash_point is not None and self.crash_point.is_reached(asked):
+            # From now on: what else it does at this instant nobody gets.
+            self.crash_point.crashed.set()
+            if self.crash_point.is_carried_out:
+                self._remember(asked, await handler()(request))
+            raise ConnectionResetError("the client crashed")
         response = await handler()(request)
         if any(fault.lost for fault in spoiling):
             self._remember(asked, response)  # it has been carried out
