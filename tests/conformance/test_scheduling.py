@@ -74,17 +74,33 @@ def test_what_is_requested_beyond_the_capacity_is_not_placed(cluster: Cluster) -
         pod(cluster, f"fills-{number}", container={"resources": {"requests": {"cpu": "2500m"}}})
     assert {node_of(cluster, f"fills-{number}") for number in range(2)} == {"node-0", "node-1"}
     pod(cluster, "more", container={"resources": {"requests": {"cpu": "2"}}})
-    assert "2 Insufficient cpu" in unschedulable(cluster, "more")
+    assert unschedulable(cluster, "more") == (
+        "0/2 nodes are available: 2 Insufficient cpu. "
+        "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+    )
+    assert [one["message"] for one in cluster.events("pod/more")] == [unschedulable(cluster, "more")]
+    freed = node_of(cluster, "fills-0")
+    cluster.advance(120)
+    assert node_of(cluster, "more") == ""
     cluster.request("DELETE", "/api/v1/namespaces/default/pods/fills-0", query="gracePeriodSeconds=0")
-    cluster.wait("pod/more", "PodScheduled")
+    assert cluster.wait("pod/more", "PodScheduled")["spec"]["nodeName"] == freed
 
 
 def test_a_node_selector_is_respected(cluster: Cluster) -> None:
     pod(cluster, "nowhere", nodeSelector={"place": "here"})
-    assert "didn't match Pod's node affinity/selector" in unschedulable(cluster, "nowhere")
+    assert unschedulable(cluster, "nowhere") == (
+        "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. "
+        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    )
+    pod(cluster, "elsewhere", nodeSelector={"place": "there"})
     cluster.patch("node/node-1", {"metadata": {"labels": {"place": "here"}}})
-    pod(cluster, "here", nodeSelector={"place": "here"})
-    assert node_of(cluster, "here") == "node-1"
+    for name in ("here", "also-here"):
+        pod(cluster, name, nodeSelector={"place": "here"})
+        assert node_of(cluster, name) == "node-1"
+    # The label is what the first had waited for; the wrong value is not.
+    assert cluster.wait("pod/nowhere", "PodScheduled")["spec"]["nodeName"] == "node-1"
+    cluster.advance(30)
+    assert node_of(cluster, "elsewhere") == ""
     cluster.patch("node/node-1", {"metadata": {"labels": {"place": None}}})
 
 
@@ -109,27 +125,40 @@ def test_a_host_port_of_all_addresses_conflicts_with_each(cluster: Cluster) -> N
     host_port(cluster, "every", "0.0.0.0", port=54322)
     assert node_of(cluster, "every") == "node-0"
     host_port(cluster, "one", "127.0.0.1", port=54322)
-    assert "didn't have free ports" in unschedulable(cluster, "one")
+    assert "1 node(s) didn't have free ports for the requested pod ports" in unschedulable(cluster, "one")
+    # Another protocol, another port and another node are free.
+    host_port(cluster, "datagrams", "127.0.0.1", "UDP", port=54322)
+    host_port(cluster, "another", "0.0.0.0", port=54323)
+    assert {node_of(cluster, name) for name in ("datagrams", "another")} == {"node-0"}
+    ports = [{"containerPort": 8080, "hostPort": 54322, "hostIP": "127.0.0.1"}]
+    pod(cluster, "anywhere", container={"ports": ports})
+    assert node_of(cluster, "anywhere") == "node-1"
 
 
 def test_a_pod_of_lower_priority_makes_room(cluster: Cluster) -> None:
     for number, of in enumerate(("low", "middle", "middle", "middle")):
         pod(cluster, f"{of}-{number}", ask="5", priorityClassName=of)
+    full = node_of(cluster, "low-0")
+    pod(cluster, "equal", ask="5", priorityClassName="low")
+    assert "No preemption victims found" in unschedulable(cluster, "equal")
+    cluster.delete("pod/equal")
     pod(cluster, "wins", ask="5", priorityClassName="high")
-    assert cluster.wait("pod/wins", "Ready")["spec"]["nodeName"]
+    assert cluster.wait("pod/wins", "Ready")["spec"]["nodeName"] == full
     with pytest.raises(errors.NotFound):
         cluster.get("pod/low-0")
     for number in range(1, 4):
         assert "deletionTimestamp" not in cluster.get(f"pod/middle-{number}")["metadata"]
-    said = {one["reason"] for one in cluster.events("pod/low-0")}
-    assert "Preempted" in said
+    (said,) = [one["message"] for one in cluster.events("pod/low-0") if one["reason"] == "Preempted"]
+    assert said == f"Preempted by pod {cluster.get('pod/wins')['metadata']['uid']} on node {full}"
 
 
 def test_a_critical_pod_takes_the_place_of_a_lower_one(cluster: Cluster) -> None:
     for number, of in enumerate(("low", "middle")):
         pod(cluster, f"{of}-{number}", ask="10", priorityClassName=of)
+    freed = node_of(cluster, "low-0")
     pod(cluster, "critical", "kube-system", ask="10", priorityClassName="system-cluster-critical")
-    assert cluster.wait("pod/critical", "Ready", namespace="kube-system")["spec"]["priority"] == 2_000_000_000
+    critical = cluster.wait("pod/critical", "Ready", namespace="kube-system")["spec"]
+    assert (critical["priority"], critical["nodeName"]) == (2_000_000_000, freed)
     with pytest.raises(errors.NotFound):
         cluster.get("pod/low-0")
     assert node_of(cluster, "middle-1")
@@ -145,6 +174,7 @@ def test_who_is_preempted_says_so(cluster: Cluster) -> None:
     assert victim["metadata"]["deletionTimestamp"]
     (told,) = [one for one in victim["status"]["conditions"] if one["type"] == "DisruptionTarget"]
     assert (told["status"], told["reason"]) == ("True", "PreemptionByScheduler")
+    assert told["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
     cluster.patch("pod/victim", {"metadata": {"finalizers": None}})
     cluster.wait("pod/victim", "deleted")
     cluster.wait("pod/preemptor", "Ready")
