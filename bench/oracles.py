@@ -22,6 +22,7 @@ PROPERTIES = {
     "test_evaluation": (
         "test_columns_decide_as_the_plain_scheduler_does",
         "test_columns_spread_as_the_plain_scheduler_does",
+        "test_columns_of_a_configured_profile_decide_as_the_plain_scheduler_does",
     ),
     "test_node_resources_scoring": ("test_columns_score_as_one_node_at_a_time",),
     "test_volume_plugins": ("test_columns_say_what_the_plain_scheduler_says",),

@@ -232,7 +232,7 @@ def test_adding_and_subtracting_finds_the_victims_that_asking_every_plugin_finds
     assert world.plan(incoming, nominated=promised) == quick
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32))
 def test_victims_and_their_node_are_those_of_the_plain_scheduler(seed: int) -> None:
     """Every plugin has its say: ports, spread and affinity as well as room."""

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from keelback.api import nodes as api_nodes
 from keelback.api import taints
-from keelback.api.core_v1 import PodAffinity, PodAffinityTerm, PodAntiAffinity, Taint, TopologySpreadConstraint
+from keelback.api.core_v1 import (
+    NodeAffinity,
+    PodAffinity,
+    PodAffinityTerm,
+    PodAntiAffinity,
+    Taint,
+    TopologySpreadConstraint,
+)
 from keelback.api.pods import amount
 from keelback.apimachinery.meta import LabelSelector
 from keelback.scheduling.node_info import NodeInfo
@@ -63,11 +71,24 @@ def ports_of(pod: PodToPlace) -> list[tuple[str, int]]:
     return [(port.host_ip or ANY_IP, port.host_port) for one in containers for port in one.ports if port.host_port]
 
 
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What a profile may change of the plugins; the defaults are upstream's."""
+
+    added_affinity: NodeAffinity | None = None
+    hard_pod_affinity_weight: int = 1
+    default_spread: tuple[tuple[str, int], ...] | None = None
+    """Topology keys and skews in place of the system's."""
+
+
+_DEFAULTS: Final = Arguments()
+
+
 class Oracle:
     """Upstream's algorithms, written out for one node at a time."""
 
-    def __init__(self, world: World, pod: PodToPlace) -> None:
-        self.world, self.pod = world, pod
+    def __init__(self, world: World, pod: PodToPlace, arguments: Arguments = _DEFAULTS) -> None:
+        self.world, self.pod, self.arguments = world, pod, arguments
         affinity = pod.spec.affinity
         self.together = affinity.pod_affinity if affinity and affinity.pod_affinity else PodAffinity()
         self.apart = affinity.pod_anti_affinity if affinity and affinity.pod_anti_affinity else PodAntiAffinity()
@@ -126,6 +147,10 @@ class Oracle:
 
     def node_affinity(self, node: NodeInfo) -> list[str]:
         """Node selector and required node affinity."""
+        added = self.arguments.added_affinity
+        enforced = added.required_during_scheduling_ignored_during_execution if added is not None else None
+        if enforced is not None and not api_nodes.matches(node.name, node.labels, enforced):
+            return ["node(s) didn't match scheduler-enforced node affinity"]
         return [] if self.selected(node) else ["node(s) didn't match Pod's node affinity/selector"]
 
     def node_ports(self, node: NodeInfo) -> list[str]:
@@ -292,6 +317,8 @@ class Oracle:
         """The weights of the preferred node terms that hold."""
         affinity = self.pod.spec.affinity.node_affinity if self.pod.spec.affinity else None
         preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
+        if self.arguments.added_affinity is not None:
+            preferred += self.arguments.added_affinity.preferred_during_scheduling_ignored_during_execution
         return sum(one.weight for one in preferred if api_nodes.matches_term(node.name, node.labels, one.preference))
 
     def least_allocated(self, node: NodeInfo) -> int:
@@ -341,6 +368,7 @@ class Oracle:
         """Soft constraints, or those that Services have by default."""
         own = self.pod.spec.topology_spread_constraints
         constraints = [one for one in own if one.when_unsatisfiable == "ScheduleAnyway"]
+        defaults = self.arguments.default_spread
         if not own:
             labels: dict[str, str] = {}
             for namespace, selector in self.world.services:
@@ -353,13 +381,13 @@ class Oracle:
                     TopologySpreadConstraint(
                         topology_key=key, max_skew=skew, label_selector=LabelSelector(match_labels=labels)
                     )
-                    for key, skew in ((HOSTNAME, 3), (ZONE, 5))
+                    for key, skew in defaults or ((HOSTNAME, 3), (ZONE, 5))
                 ]
         if not constraints:
             return [0] * len(feasible)
 
         def complete(node: NodeInfo) -> bool:
-            return not own or all(one.topology_key in node.labels for one in constraints)
+            return (not own and defaults is None) or all(one.topology_key in node.labels for one in constraints)
 
         scored = [node for node in feasible if complete(node)]
         raw = {}
@@ -417,8 +445,9 @@ class Oracle:
         affinity = pod.spec.affinity
         if affinity is None or affinity.pod_affinity is None or affinity.pod_anti_affinity is None:
             return 0
+        hard = self.arguments.hard_pod_affinity_weight
         terms = [
-            *((1, term) for term in affinity.pod_affinity.required_during_scheduling_ignored_during_execution),
+            *((hard, term) for term in affinity.pod_affinity.required_during_scheduling_ignored_during_execution),
             *(
                 (one.weight, one.pod_affinity_term)
                 for one in affinity.pod_affinity.preferred_during_scheduling_ignored_during_execution

@@ -184,6 +184,18 @@ def _node_term(chance: random.Random) -> NodeSelectorTerm:
     return NodeSelectorTerm(match_expressions=(requirement,))
 
 
+def random_node_affinity(chance: random.Random) -> NodeAffinity:
+    """Wishes and demands that a profile may have of nodes beside those of its pods."""
+    required = tuple(_node_term(chance) for _ in range(chance.randint(0, 2)))
+    weighed = PreferredSchedulingTerm(weight=chance.randint(1, 100), preference=_node_term(chance))
+    return NodeAffinity(
+        required_during_scheduling_ignored_during_execution=(
+            NodeSelector(node_selector_terms=required) if required else None
+        ),
+        preferred_during_scheduling_ignored_during_execution=(weighed,) if chance.random() < 0.5 else (),
+    )
+
+
 def _affinity(chance: random.Random) -> Affinity | None:
     def some(of: Callable[[random.Random], T], most: int = 2, share: float = 0.2) -> tuple[T, ...]:
         return tuple(of(chance) for _ in range(chance.randint(1, most))) if chance.random() < share else ()
