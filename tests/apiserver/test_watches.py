@@ -384,6 +384,12 @@ def test_one_object_is_watched_by_its_name(path: str) -> None:
 
 
 @in_world
+async def test_a_namespace_is_watched_by_its_legacy_path(world: World) -> None:
+    watch = await world.watch("/api/v1/watch/namespaces/default")
+    assert await watch.told() == ["ADDED default"]
+
+
+@in_world
 async def test_the_name_in_a_path_does_not_make_a_watch(world: World) -> None:
     await world.put("a")
     answer = await world.refused_or_watch(f"{CONFIG_MAPS}/a?watch=true")

@@ -164,7 +164,8 @@ def watch_options(context: RequestContext, strategy: Strategy[Any]) -> WatchOpti
     initial = query.get("sendInitialEvents")
     _check_watch(query, match, initial)
     return WatchOptions(
-        namespace=context.info.namespace,
+        # A path that goes on from /watch/namespaces/NAME is below that namespace, but this one does not.
+        namespace=context.info.namespace if strategy.kind.__kind__.namespaced else "",
         labels=label_selection(query.get("labelSelector", "")),
         fields=field_selection(_named(context, query.get("fieldSelector", "")), strategy),
         resource_version=version_number(version) if version else None,
