@@ -281,6 +281,19 @@ async def a_daemon_that_fails_is_replaced_later_each_time(cluster: Any) -> None:
         assert second in cluster.server.objects
 
 
+async def a_daemon_that_has_ended_well_is_replaced_too(cluster: Any) -> None:
+    await cluster.client.create(Node(metadata=ObjectMeta(name="a")))
+    async with cluster.running(DaemonSetReconciler):
+        spec = DaemonSetSpec(selector=SELECTOR, template=TEMPLATE)
+        await cluster.client.create(DaemonSet(metadata=ObjectMeta(name="log", namespace="default"), spec=spec))
+        await cluster.until(lambda: unended(cluster))
+        first = unended(cluster)[0]
+        await cluster.set_status(first, {"phase": "Succeeded"})
+        await cluster.until(lambda: unended(cluster) and unended(cluster)[0] != first)
+    [said] = [message for _, reason, message in cluster.events.said if reason == "SucceededDaemonPod"]
+    assert said.startswith(f"Found succeeded daemon pod default/{first.rpartition('/')[2]} on node ")
+
+
 async def endpoints_follow_ready_pods(cluster: Any) -> None:
     await cluster.client.create(Node(metadata=ObjectMeta(name="a", labels={"topology.kubernetes.io/zone": "z1"})))
     async with cluster.running(ReplicaSetReconciler, EndpointSliceReconciler, EndpointsReconciler):
@@ -347,6 +360,7 @@ async def every_namespace_gets_its_default_account(cluster: Any) -> None:
         a_failing_job_stops_at_its_backoff_limit,
         a_daemon_set_runs_on_each_node_and_rolls,
         a_daemon_that_fails_is_replaced_later_each_time,
+        a_daemon_that_has_ended_well_is_replaced_too,
         endpoints_follow_ready_pods,
         the_garbage_collector_deletes_pods_after_their_replica_set,
         every_namespace_gets_its_default_account,

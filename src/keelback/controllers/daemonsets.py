@@ -178,6 +178,10 @@ class DaemonSetReconciler:
             where = f"{pod.metadata.namespace}/{pod.metadata.name} on node {pod.spec.node_name}"
             message = f"Found failed daemon pod {where}, will try to kill it"
             await self.context.events.event(daemon_set, "Warning", "FailedDaemonPod", message)
+        for pod in (one for one in decided.delete if one.status.phase == "Succeeded"):
+            where = f"{pod.metadata.namespace}/{pod.metadata.name} on node {pod.spec.node_name}"
+            message = f"Found succeeded daemon pod {where}, will try to delete it"
+            await self.context.events.event(daemon_set, "Normal", "SucceededDaemonPod", message)
         wanted = [make_pod(daemon_set, name, history.hash) for name in decided.create[:_BURST]]
         made = await create_pods(self.context, daemon_set, wanted)
         deleted = await delete_pods(self.context, daemon_set, [*decided.failed, *decided.delete][:_BURST])
