@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduler.binding import Jobs
@@ -11,6 +12,7 @@ from keelback.scheduler.queue import QueuedPod
 from keelback.scheduler.refusals import Refusals
 from keelback.scheduling.pod_info import PodShapes
 from keelback.scheduling.pod_to_place import PodToPlace
+from keelback.testing.clock import HandClock
 
 SHAPES = PodShapes()
 
@@ -27,20 +29,28 @@ def test_the_last_word_on_each_pod_is_told_and_nothing_of_those_that_got_a_node(
         told.append((one.queued.uid, one.message, one.nominated_node_name))
         if one.message == "wrong":
             raise RuntimeError("a defect stops no other")
+        if one.message == "later" and told.count(told[-1]) == 1:
+            raise ConnectionResetError("the API server is away")
 
     async def play() -> None:
         jobs = Jobs(2)
-        refusals = Refusals(tell, jobs.leisure)
+        clock = HandClock(datetime(2026, 1, 1, tzinfo=UTC))
+        refusals = Refusals(tell, jobs.leisure, lambda uid: uid != "gone", clock)
         running = asyncio.ensure_future(refusals.run())
         refusals.put(refused("a", "first", ""))
         refusals.put(refused("b", "wrong"))
         refusals.put(refused("c", "placed meanwhile"))
         refusals.put(refused("a", "last"))
         refusals.forget("c")
-        assert len(refusals) == 2
+        refusals.put(refused("gone", "bound meanwhile"))
+        assert len(refusals) == 3
         for _ in range(10):
             await asyncio.sleep(0)
         refusals.put(refused("d", "later"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        # What could not be told is told again.
+        clock.advance(1)
         for _ in range(10):
             await asyncio.sleep(0)
         assert len(refusals) == 0
@@ -48,7 +58,7 @@ def test_the_last_word_on_each_pod_is_told_and_nothing_of_those_that_got_a_node(
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(play())
-    assert told == [("a", "last", ""), ("b", "wrong", None), ("d", "later", None)]
+    assert told == [("a", "last", ""), ("b", "wrong", None), ("d", "later", None), ("d", "later", None)]
 
 
 def test_a_refusal_waits_for_bindings_but_not_for_ever() -> None:
@@ -59,7 +69,8 @@ def test_a_refusal_waits_for_bindings_but_not_for_ever() -> None:
 
     async def play() -> None:
         jobs = Jobs(1)
-        refusals = Refusals(tell, jobs.leisure)
+        clock = HandClock(datetime(2026, 1, 1, tzinfo=UTC))
+        refusals = Refusals(tell, jobs.leisure, lambda uid: True, clock)
         for number in range(4):
             await jobs.put(lambda number=number: note(f"bind {number}"))  # type: ignore[misc]
         refusals.put(refused("a", "no room"))

@@ -105,8 +105,8 @@ class Jobs:
         self._at_leisure = later
 
 
-async def attempt(job: Job) -> None:
-    """Carry out a write; what comes of it is looked at by nobody but the log."""
+async def attempt(job: Job) -> bool:
+    """Carry out a write; False where it failed and might not fail again."""
     try:
         await job()
     except errors.NotFound:
@@ -114,8 +114,10 @@ async def attempt(job: Job) -> None:
         pass
     except (errors.StatusError, OSError, TimeoutError) as error:
         _log.warning("Failed to write", error=error)
+        return False
     except Exception as error:
         _log.error("A write failed unexpectedly", error=error)
+    return True
 
 
 async def bind(client: Client, clock: Clock, pod: PodToPlace, node_name: str) -> None:

@@ -12,19 +12,29 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from keelback.concurrency.clock import Clock
 from keelback.scheduler import binding
 from keelback.scheduler.cycle import Refused
 
 _WORKERS: Final = 4
+_AGAIN_SECONDS: Final = 1.0
 
 
 class Refusals:
     """What is still to be told."""
 
-    def __init__(self, tell: Callable[[Refused], Awaitable[None]], leisure: Callable[[], Awaitable[None]]) -> None:
-        """`leisure` returns when there is time for one more."""
+    def __init__(
+        self,
+        tell: Callable[[Refused], Awaitable[None]],
+        leisure: Callable[[], Awaitable[None]],
+        is_waiting: Callable[[str], bool],
+        clock: Clock,
+    ) -> None:
+        """`leisure` returns when there is time for one more; `is_waiting` says of a uid whether its pod still is."""
         self._tell = tell
         self._leisure = leisure
+        self._is_waiting = is_waiting
+        self._clock = clock
         self._waiting: dict[str, Refused] = {}
         self._work = asyncio.Event()
 
@@ -58,6 +68,10 @@ class Refusals:
                     break
                 uid = next(iter(self._waiting))
                 refused = self._waiting.pop(uid)
-                await binding.attempt(partial(self._tell, refused))
+                if not self._is_waiting(uid) or await binding.attempt(partial(self._tell, refused)):
+                    continue
+                # Nobody else would tell of it: unless the pod is tried again, this is the last word on it.
+                await self._clock.sleep(_AGAIN_SECONDS)
+                self._waiting.setdefault(uid, refused)
             self._work.clear()
             await self._work.wait()

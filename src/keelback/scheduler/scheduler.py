@@ -86,7 +86,7 @@ class Scheduler:
         self._work = asyncio.Event()
         self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
-        self._refusals = Refusals(self._tell_refused, self._jobs.leisure)
+        self._refusals = Refusals(self._tell_refused, self._jobs.leisure, lambda uid: uid in self.queue, clock)
         self.metrics = SchedulerMetrics(registry or Registry())
         groups = PodGroups(gangs=config.gang_scheduling) if config.pod_groups else None
         used = (plugins, *(profile.plugins for profile in config.profiles.values()))
