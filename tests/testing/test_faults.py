@@ -124,3 +124,10 @@ def test_a_slow_request_meets_the_server_that_is_there_by_then(cluster: Cluster)
         cluster.advance(10)
     cluster.apply(deployment("web"))
     cluster.wait("deployment/web", "Available", timeout=30)
+
+
+def test_many_nodes_stay_ready_while_a_server_answers_late() -> None:
+    with Cluster(nodes=100) as cluster:
+        with cluster.inject(verb="patch", resource="leases", latency=2):
+            cluster.advance(minutes=3)
+        assert not [event for event in cluster.events() if event["reason"] == "NodeNotReady"]

@@ -35,6 +35,7 @@ from keelback.kubelet.simulated_pods import SimulatedMeta, micro_time, wire_time
 
 LEASE_NAMESPACE = "kube-node-lease"
 AT_ONCE = 32
+_SLOTS_AT_ONCE: Final = 8
 """How many nodes are written to at the same time."""
 _RETRY_SECONDS = 1.0
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -256,12 +257,28 @@ class NodeKeeper:
         await self._spread(self._write_status, self._config.status_seconds)
 
     async def _spread(self, verb: Callable[[SimulatedNode], Awaitable[None]], period_seconds: float) -> None:
-        """Do `verb` to each node once per period, spread evenly over it."""
+        """Do `verb` to each node once per period, spread evenly over it.
+
+        A server that answers late is asked on: were each slot waited for, a period would take as long as all of them
+        together, and nodes would be declared lost because the server has much to do.
+        """
         every = list(self._nodes.values())
         slots = max(1, min(len(every), 100))
-        for slot in itertools.cycle(range(slots)):
-            await self._clock.sleep(period_seconds / slots)
-            await self._for_each(every[slot::slots], verb)
+        room = asyncio.Semaphore(_SLOTS_AT_ONCE)
+
+        async def do(some: Sequence[SimulatedNode]) -> None:
+            try:
+                await self._for_each(some, verb)
+            finally:
+                room.release()
+
+        due = self._clock.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for slot in itertools.cycle(range(slots)):
+                due = max(due + period_seconds / slots, self._clock.monotonic())
+                await self._clock.sleep(due - self._clock.monotonic())
+                await room.acquire()
+                tasks.create_task(do(every[slot::slots]))
 
     async def _for_each(
         self, some: Sequence[SimulatedNode], verb: Callable[[SimulatedNode], Awaitable[None]]
