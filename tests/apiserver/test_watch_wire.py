@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from keelback.apimachinery.errors import BadRequest
+from keelback.apiserver.shared_parts import SharedParts
 from keelback.apiserver.watch_index import Entry
 from keelback.apiserver.watch_paging import decode_continue, encode_continue
 from keelback.apiserver.watch_wire import CachedResource, WatchRecord, WireForm
@@ -26,15 +27,19 @@ PODS = WireForm(
 )
 
 
+def item_of(wire: WireForm, value: bytes, revision: int) -> bytes:
+    return b"".join(wire.pieces(value, revision, SharedParts()))
+
+
 def test_a_built_in_item_has_its_version_first_and_no_type() -> None:
-    item = SECRETS.item(b'{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a"}}', 7)
+    item = item_of(SECRETS, b'{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a"}}', 7)
     assert item == b'{"metadata":{"resourceVersion":"7","name":"a"}}'
     assert SECRETS.object(item) == b'{"kind":"Secret","apiVersion":"v1","metadata":{"resourceVersion":"7","name":"a"}}'
     assert SECRETS.at_revision(item, 7, 1234) == b'{"metadata":{"resourceVersion":"1234","name":"a"}}'
 
 
 def test_a_custom_item_is_the_whole_object() -> None:
-    item = WIDGETS.item(b'{"kind":"Widget","apiVersion":"x.io/v1","metadata":{"name":"a"},"spec":1}', 99)
+    item = item_of(WIDGETS, b'{"kind":"Widget","apiVersion":"x.io/v1","metadata":{"name":"a"},"spec":1}', 99)
     whole = b'{"kind":"Widget","apiVersion":"x.io/v1","metadata":{"resourceVersion":"99","name":"a"},"spec":1}'
     assert item == WIDGETS.object(item) == whole
     assert WIDGETS.at_revision(item, 99, 100) == whole.replace(b"99", b"100")
@@ -42,7 +47,7 @@ def test_a_custom_item_is_the_whole_object() -> None:
 
 def test_a_value_of_another_type_is_refused() -> None:
     with pytest.raises(ValueError, match="not a stored Secret"):
-        SECRETS.item(b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}', 7)
+        item_of(SECRETS, b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}', 7)
 
 
 @pytest.mark.parametrize(

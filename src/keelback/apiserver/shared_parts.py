@@ -21,19 +21,22 @@ class SharedParts:
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, bytes] = OrderedDict()
 
-    def split(self, item: bytes) -> tuple[bytes, bytes, bytes]:
-        """Three pieces that joined are the item, whatever it is; the middle one may be shared, or be empty.
+    def split(self, item: bytes, begin: int = 0) -> tuple[bytes, bytes, bytes]:
+        """Three pieces that joined are the item from `begin` on, whatever it is; the middle one may be shared, or be
+        empty.
 
         The marks are looked for as text: one that stands in a value cuts at another place, which costs memory only.
         """
-        start = item.find(_SET_OF_FIELDS)
+        start = item.find(_SET_OF_FIELDS, begin)
         if start < 0:
-            return item, b"", b""
-        end = item.find(_NEXT_OWNER, start)
+            return item[begin:], b"", b""
+        # There are no lists in a set of fields. To look for another owner in all that follows would take longest of all.
+        last = item.find(_END_OF_OWNERS, start)
+        end = item.find(_NEXT_OWNER, start, last)
         if end < 0:
-            end = item.find(_END_OF_OWNERS, start)
+            end = last
         if end - start < _LEAST_BYTES:
-            return item, b"", b""
+            return item[begin:], b"", b""
         part = item[start:end]
         known = self._known.get(part)
         if known is None:
@@ -42,4 +45,4 @@ class SharedParts:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(known)
-        return item[:start], known, item[end:]
+        return item[begin:start], known, item[end:]

@@ -406,11 +406,11 @@ class WatchCache:
         if kv.unreadable:
             return None
         try:
-            item = self.wire.item(kv.value, kv.mod_revision)
+            pieces = self.wire.pieces(kv.value, kv.mod_revision, self._shared_parts)
         except ValueError as error:
             log.error("An object in the store cannot be served", key=kv.key, error=str(error))
             return None
-        return Entry(kv.key, self._shared_parts.split(item), kv.mod_revision)
+        return Entry(kv.key, pieces, kv.mod_revision)
 
     def _keep(self, change: Change) -> None:
         self._window.append(change)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from keelback.apimachinery import protobuf_encoding
+from keelback.apiserver.shared_parts import SharedParts
 from keelback.apiserver.watch_index import Entry
 from keelback.component.http import Pieces
 
@@ -22,11 +23,10 @@ _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"%d",'
 
 
-def with_version(value: bytes, head: bytes, revision: int, served_head: bytes = b"") -> bytes:
-    """A stored value, which begins with `head`, as it is served: with the revision in its fixed place, and with
-    `served_head` instead of the head if that is given."""
+def with_version(value: bytes, head: bytes, revision: int) -> bytes:
+    """A stored value, which begins with `head`, as it is served: with the revision in its fixed place."""
     # Two sums copy the value once less than a format would.
-    return (served_head or head) + _VERSION % revision + value[len(head) :]
+    return head + _VERSION % revision + value[len(head) :]
 
 
 class NoFields(msgspec.Struct):
@@ -77,13 +77,20 @@ class WireForm:
             resource.api_version.encode(),
         )
 
-    def item(self, value: bytes, revision: int) -> bytes:
-        """A stored value as an item. Raises ValueError when it is not in the stored form and cannot be converted."""
+    def pieces(self, value: bytes, revision: int, parts: SharedParts) -> tuple[bytes, bytes, bytes]:
+        """A stored value as an item, cut: it is long, and to make it whole first would take as long as the rest.
+
+        Raises ValueError when it is not in the stored form and cannot be converted.
+        """
+        before, shared, after = parts.split(self._stored(value), len(self._stored_head))
+        return self._item_head + _VERSION % revision + before, shared, after
+
+    def _stored(self, value: bytes) -> bytes:
         if self._resource.converts_all or not value.startswith(self._stored_head):
             value = self._resource.convert(value) if self._resource.convert else value
             if not value.startswith(self._stored_head):
                 raise ValueError(f"not a stored {self._resource.kind}: {value[:80]!r}")
-        return with_version(value, self._stored_head, revision, self._item_head)
+        return value
 
     def object(self, item: bytes) -> bytes:
         """An item as the object that GET answers and watch events carry."""
