@@ -30,7 +30,7 @@ class SharedParts:
         start = item.find(_SET_OF_FIELDS, begin)
         if start < 0:
             return item[begin:], b"", b""
-        # There are no lists in a set of fields. To look for another owner in all that follows would take longest of all.
+        # There are no lists in a set of fields. To look for another owner in all that follows would take longest.
         last = item.find(_END_OF_OWNERS, start)
         end = item.find(_NEXT_OWNER, start, last)
         if end < 0:
