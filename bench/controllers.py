@@ -9,10 +9,12 @@ API server, store, controllers, scheduler and simulated nodes are.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,12 +24,13 @@ from typing import Any, TypeVar
 import uvloop
 from cluster import CREATORS, Cluster, cpu_seconds, resident_mb
 
-from keelback.api.apps_v1 import Deployment
+from keelback.api.apps_v1 import Deployment, ReplicaSet
 from keelback.api.core_v1 import ConfigMap, Namespace, Pod, Service
 from keelback.api.discovery_v1 import EndpointSlice
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object
 from keelback.client import Client, MergePatch
+from keelback.controllers.observed import NodeView, PodView
 
 T = TypeVar("T", bound=Object)
 
@@ -218,7 +221,7 @@ async def counted(client: Client) -> AsyncIterator[Counter[str]]:
 
     async def count() -> None:
         async for event in client.watch(EndpointSlice, "default", resource_version=listed.resource_version):
-            found[event.type] += 1
+            found[event.type] += event.type != "BOOKMARK"
 
     counting = asyncio.create_task(count())
     try:
@@ -240,7 +243,26 @@ async def idle(client: Client, meter: Meter) -> None:
     print(f"{f'idle with 5,000 objects and {NODES} nodes, all of it':52} {share:7.2%} of a core")
 
 
-PARTS = {one.__name__: one for one in (scale, roll, namespace, garbage, slices, idle)}
+async def caches(client: Client, meter: Meter) -> None:
+    """What the controllers' caches need for an object, of the types that they hold."""
+    await client.create(deployment("cached", PODS))
+    await until_available(client, "cached")
+    for cls in (PodView, ReplicaSet, ConfigMap, NodeView):
+        await client.list(cls, "default" if cls.__kind__.namespaced else "")  # what is made once for a type is made
+        gc.collect()
+        tracemalloc.start()
+        listed = await client.list(cls, "default" if cls.__kind__.namespaced else "")
+        kept = {one.metadata.name: one for one in listed.items}
+        del listed
+        gc.collect()
+        size, number = tracemalloc.get_traced_memory()[0], len(kept)
+        tracemalloc.stop()
+        print(f"{f'cache of {number} {cls.__kind__.kind}s':52} {size / 1024 / max(number, 1):7.2f} KB an object, aim 4")
+    await client.delete(Deployment, "cached", "default")
+    await until_no_pods(client)
+
+
+PARTS = {one.__name__: one for one in (scale, roll, namespace, garbage, slices, caches, idle)}
 
 
 async def measure(cluster: Cluster, asked: list[str]) -> None:

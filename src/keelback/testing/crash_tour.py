@@ -14,12 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from keelback.testing.cluster import Cluster
+from keelback.testing.convergence_trees import has_ended
 
 Action: TypeAlias = Callable[[Cluster], object]
 
 SETTLE_SECONDS: Final = 420.0
 """After the last action: long enough for a pod to be given up with its node."""
 _PAUSE_SECONDS: Final = 3.0
+_NO_COUNTS: Final = ("collisionCount", "observedGeneration")
 _LABELS: Final = "{metadata: {labels: {app: %s}}, spec: {containers: [{name: c, image: 'one:1'}]}}"
 
 _FIRST: Final = f"""
@@ -208,20 +210,22 @@ def facts(cluster: Cluster) -> dict[str, Any]:
         found[f"{kind}, how they are"] = Counter(f"{_name(one)} {_state(one)}" for one in cluster.list(kind))
     for kind in ("validatingadmissionpolicies", "clusterroles"):
         found[kind] = {_name(one): _size(one) for one in cluster.list(kind, namespace="")}
-    for kind in ("pods", "endpointslices", "volumeattachments", "persistentvolumes", "controllerrevisions"):
+    for kind in ("endpointslices", "volumeattachments", "persistentvolumes", "controllerrevisions"):
         found[kind] = Counter(_owner(one) + _state(one) for one in cluster.list(kind))
+    # How many pods have ended is chance: where nobody heard of a creation, or a node was given up, more are made.
+    found["pods"] = Counter(_owner(one) + _state(one) for one in cluster.list("pods") if not has_ended(one))
     return found
 
 
 def _counts(one: dict[str, Any]) -> Any:
     status = one.get("status", {})
-    counts = {key: value for key, value in status.items() if isinstance(value, int) and key != "collisionCount"}
-    return [_owner(one), {key: value for key, value in counts.items() if value}, status.get("used")]
+    counts = {key: value for key, value in status.items() if isinstance(value, int) and key not in _NO_COUNTS}
+    is_observed = status.get("observedGeneration") == one["metadata"].get("generation")
+    return [_owner(one), {key: value for key, value in counts.items() if value}, is_observed, status.get("used")]
 
 
 def _state(one: dict[str, Any]) -> str:
     status = one.get("status", {})
-    # Of a pod whose creation nobody heard of another is made: how many have ended is not said.
     true = sorted(each["type"] for each in status.get("conditions") or () if each["status"] == "True")
     said = [str(status.get("phase", "")), str(status.get("succeeded", "")), str(bool(status.get("certificate")))]
     addresses = sum(len(each["addresses"]) for each in one.get("endpoints") or ())
