@@ -90,7 +90,7 @@ def test_a_continue_token_is_upstreams() -> None:
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b"{", "malformed"),
+        (b"{", "unexpected end of JSON input"),
         (b'{"v":"v2","rv":1,"start":"a"}', "does not recognize"),
         (b'{"v":"meta.k8s.io/v1","start":"a"}', "resourceVersion"),
         (b'{"v":"meta.k8s.io/v1","rv":1}', "start key empty"),
