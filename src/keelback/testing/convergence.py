@@ -104,6 +104,9 @@ def summary(cluster: Cluster) -> dict[str, Any]:
             found[f"{kind}/{one['metadata']['name']}"] = _facts(kind, one)
     for kind in ("namespaces", "services", "horizontalpodautoscalers"):
         found[kind] = sorted(one["metadata"]["name"] for one in cluster.list(kind, namespace=""))
+    found["shared"] = [
+        one["metadata"]["name"] for one in cluster.list("configmaps", field_selector="metadata.name=shared")
+    ]
     images = Counter(
         (_owner(pod).rpartition("-")[0] or _owner(pod), pod["spec"]["containers"][0]["image"], pod["status"]["phase"])
         for pod in cluster.list("pods")
@@ -155,6 +158,10 @@ def _carry_out(cluster: Cluster, step: Step) -> None:
             cluster.apply(step.tree, namespace=step.namespace)
         case "patch":
             cluster.patch(step.target, step.tree, namespace=step.namespace)
+        case "share":
+            owners = [cluster.get(f"configmap/{name}") for name in step.tree["owners"]]
+            metadata = {"name": step.target.partition("/")[2], "ownerReferences": [_reference(one) for one in owners]}
+            cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
         case "delete":
             try:
                 cluster.delete(step.target, propagation_policy=step.tree["policy"], namespace=step.namespace)
@@ -172,6 +179,11 @@ def _carry_out(cluster: Cluster, step: Step) -> None:
                 _evict(cluster, name)
         case _:
             cluster.patch(step.target, {"spec": {"unschedulable": None}})
+
+
+def _reference(owner: Mapping[str, Any]) -> dict[str, Any]:
+    named = {key: owner["metadata"][key] for key in ("name", "uid")}
+    return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], **named}
 
 
 def _until_it_may_be_made(cluster: Cluster, step: Step) -> None:

@@ -37,7 +37,8 @@ _KINDS: Final = (
 class Step:
     """Something people do, and how many seconds pass before the next.
 
-    Verbs: apply and delete an object, patch it; evict so many of the guarded pods; drain a node, uncordon it.
+    Verbs: apply and delete an object, patch it; share it among owners of its kind; evict so many of the guarded pods;
+    drain a node, uncordon it.
     """
 
     verb: str
@@ -62,7 +63,9 @@ def preparations() -> list[Step]:
         *(_volume(f"given-{number}", "given") for number in range(30)),
     ]
     limits = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "pods"}, "spec": quota}
+    trees += [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in ("stays", "goes")]
     made = [Step("apply", f"{tree['kind'].lower()}/{tree['metadata']['name']}", tree) for tree in trees]
+    made.append(Step("share", "configmap/shared", {"owners": ["stays", "goes"]}))
     return [*made, Step("apply", "resourcequota/pods", limits, 30.0, "limited")]
 
 
@@ -80,6 +83,8 @@ def steps(seed: int) -> list[Step]:
             result.append(Step("delete", target, {"policy": policy}, pause, namespace))
         else:
             result += _chosen(chance.choice(_KINDS), made, pause, chance)
+    # In the midst of it one of the two owners of an object goes: it must stay with the other.
+    result.insert(len(result) // 2, Step("delete", "configmap/goes", {"policy": "Background"}))
     result += [Step("uncordon", f"node/node-{number}") for number in range(NODES)]
     # A Job that waits would never end.
     result += [_resumed(step) for step in made.values() if step.tree["spec"].get("suspend") is True]
