@@ -46,14 +46,17 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     yield from _started("clients-real", folder)
 
 
+_NUMBERS = itertools.count()
+"""Of namespaces: one that is going must not be in the way of the next test's."""
+
+
 @pytest.fixture
 def new_namespace() -> Iterator[Callable[[Cluster, str], str]]:
     """Makes a namespace with a name of that beginning, until the end of the test."""
-    numbers = itertools.count()
     made: list[tuple[Cluster, str]] = []
 
     def make(cluster: Cluster, beginning: str) -> str:
-        name = f"{beginning}-{os.getpid()}-{next(numbers)}"
+        name = f"{beginning}-{os.getpid()}-{next(_NUMBERS)}"
         cluster.kubectl("create", "namespace", name)
         made.append((cluster, name))
         return name

@@ -40,6 +40,8 @@ class FakeServer:
         query = {key: values[0] for key, values in parse_qs(request.query).items()}
         parts = request.path.strip("/").split("/")
         head = 3 if parts[0] == "apis" else 2
+        if len(parts) == head:
+            return answer({"resources": []})  # every group is served
         namespace = ""
         if parts[head] == "namespaces" and len(parts) > head + 2:
             namespace, head = parts[head + 1], head + 2

@@ -5,15 +5,11 @@ Everything is decoded and written anew: what one server says wrong must not spoi
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 Tree: TypeAlias = dict[str, Any]
-
-ACCEPT: Final = ",".join(
-    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
-)
 
 
 class _ResponseKind(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from keelback.apiserver.api_service_proxy import APIServiceProxy
 from keelback.apiserver.api_service_routing import CertificateProblem, NoRouteError
 from keelback.apiserver.openapi import RemoteDocuments
 from keelback.auth.users import AUTHENTICATED_GROUP, UserInfo
+from keelback.client.discovery import AGGREGATED
 from keelback.component.http import Response
 from keelback.component.logs import logger
 
@@ -81,7 +82,7 @@ class DocumentReader:
         return True
 
     async def _read_discovery(self) -> None:
-        headers = {"accept": aggregated_discovery.ACCEPT}
+        headers = {"accept": AGGREGATED}
         if self._discovery_tag:
             headers["if-none-match"] = self._discovery_tag
         root = "/apis" if self._group else "/api"

@@ -12,8 +12,7 @@ import msgspec
 
 from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, ObjectMeta, make_kind, written
 from keelback.client import Client
-
-_ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+from keelback.client.discovery import AGGREGATED
 
 
 class _KindName(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,7 +66,7 @@ async def discover(client: Client) -> Discovered:
     found: dict[tuple[str, str], ResourceKind] = {}
     stale: list[str] = []
     for path in ("/api", "/apis"):
-        response = await client.request("GET", path, headers={"accept": _ACCEPT})
+        response = await client.request("GET", path, headers={"accept": AGGREGATED})
         said = _said(response.content())
         found |= said.resources
         stale += said.stale

@@ -1,4 +1,4 @@
-"""When a device was tainted: from then on the seconds count for which claims tolerate it. Who says nothing means now."""
+"""When a device was tainted: from then on the seconds count for which claims tolerate it. None said means now."""
 
 from __future__ import annotations
 

@@ -60,6 +60,8 @@ _log = logs.logger("scheduler")
 
 _FLUSH_SECONDS: Final = 1.0
 _SHORTEST_SLEEP_SECONDS: Final = 0.01
+_DEVICES_PATH: Final = "/apis/resource.k8s.io/v1"
+_ASK_AGAIN_SECONDS: Final = 1.0
 
 
 class Scheduler:
@@ -181,14 +183,14 @@ class Scheduler:
 
     async def _offers_devices(self) -> bool:
         """Whether the cluster has the kinds of devices at all: those before 1.34 have not."""
-        try:
-            await self._client.list(ResourceSlice, limit=1)
-        except errors.NotFound:
-            return False
-        except (errors.StatusError, OSError, TimeoutError):
-            # It is not up yet, or busy: informers try again.
-            return True
-        return True
+        while True:
+            try:
+                await self._client.request("GET", _DEVICES_PATH)
+                return True
+            except errors.NotFound:
+                return False
+            except (errors.StatusError, OSError, TimeoutError):
+                await self._clock.sleep(_ASK_AGAIN_SECONDS)
 
     def _subscribe(self, chance: random.Random) -> None:
         observation = self.observation

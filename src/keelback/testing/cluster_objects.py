@@ -16,6 +16,7 @@ import yaml
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Status
 from keelback.client import Client
+from keelback.client.discovery import AGGREGATED
 from keelback.component.http import Request
 
 Tree: TypeAlias = dict[str, Any]
@@ -26,7 +27,6 @@ Check: TypeAlias = Callable[[Tree], bool]
 _FIRST: Final = {"Namespace": 0, "CustomResourceDefinition": 1}
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _ESTABLISH_SECONDS: Final = 30.0
-_DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _RETRY_SECONDS: Final = 0.05
 
 
@@ -255,7 +255,7 @@ class Objects:
     async def _discover(self) -> None:
         self._known = {}
         for path in ("/api", "/apis"):
-            response = await self._client.request("GET", path, headers={"accept": _DISCOVERY})
+            response = await self._client.request("GET", path, headers={"accept": AGGREGATED})
             for group in json.loads(response.content())["items"]:
                 name = group.get("metadata", {}).get("name", "")
                 for version in group["versions"]:

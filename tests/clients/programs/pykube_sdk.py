@@ -67,7 +67,8 @@ def workloads():
 
     def is_ready():
         deployment.reload()
-        return "observedGeneration" in deployment.obj["status"] and deployment.ready
+        # pykube reads fields that a status leaves out while they are 0.
+        return {"observedGeneration", "updatedReplicas"} <= deployment.obj["status"].keys() and deployment.ready
 
     # Writes with the resourceVersion it read: not while the controller writes its first status.
     eventually(is_ready)
