@@ -65,6 +65,7 @@ def preparations() -> list[Step]:
     limits = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "pods"}, "spec": quota}
     trees += [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in ("stays", "goes")]
     made = [Step("apply", f"{tree['kind'].lower()}/{tree['metadata']['name']}", tree) for tree in trees]
+    made.append(Step("apply", "daemonset/surging", _surging("one:0")))
     made.append(Step("share", "configmap/shared", {"owners": ["stays", "goes"]}))
     return [*made, Step("apply", "resourcequota/pods", limits, 30.0, "limited")]
 
@@ -83,8 +84,9 @@ def steps(seed: int) -> list[Step]:
             result.append(Step("delete", target, {"policy": policy}, pause, namespace))
         else:
             result += _chosen(chance.choice(_KINDS), made, pause, chance)
-    # In the midst of it one of the two owners of an object goes: it must stay with the other.
+    # In the midst of it a DaemonSet surges, and one of the two owners of an object goes: it must stay with the other.
     result.insert(len(result) // 2, Step("delete", "configmap/goes", {"policy": "Background"}))
+    result.insert(len(result) // 2, Step("apply", "daemonset/surging", _surging("one:1"), 2.0))
     result += [Step("uncordon", f"node/node-{number}") for number in range(NODES)]
     # A Job that waits would never end.
     result += [_resumed(step) for step in made.values() if step.tree["spec"].get("suspend") is True]
@@ -181,6 +183,13 @@ def _deployment(name: str, replicas: int, image: str, labels: Mapping[str, str])
         "template": _template(image, labels),
     }
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def _surging(image: str) -> dict[str, Any]:
+    labels = {"surging": "yes"}
+    update = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    spec = {"selector": {"matchLabels": labels}, "template": _template(image, labels), "updateStrategy": update}
+    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "surging"}, "spec": spec}
 
 
 def _statefulset(name: str, chance: random.Random, image: str, labels: Mapping[str, str]) -> dict[str, Any]:
