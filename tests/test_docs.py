@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import re
 import shlex
@@ -65,9 +66,12 @@ def test_commands_of_the_docs_are_taken_by_the_parser(page: str, command: str) -
             arguments = arguments[: arguments.index(end)]
     if arguments[0] in main.COMPONENTS:
         return
+    known = main.parser
+    if arguments[0] in main.TESTING:
+        known = importlib.import_module(f"keelback.testing.{main.TESTING[arguments.pop(0)]}").parser
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            main.parser().parse_args(arguments)
+            known().parse_args(arguments)
         except SystemExit as refused:
             if refused.code:
                 pytest.fail(f"{page}: {command}: {said.getvalue()}")

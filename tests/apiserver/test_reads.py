@@ -418,12 +418,18 @@ def test_an_answer_for_people_is_indented(query: str, headers: dict[str, str], i
         json.loads(content)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api", "/apis/apps", "/version"])
+PATHS_OF_ROUTES = ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api", "/apis/apps/v1", "/version"]
+
+
+@pytest.mark.parametrize("path", PATHS_OF_ROUTES)
+    "path", ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api", "/apis/apps/v1", "/version"]
+)
 def test_resources_and_discovery_know_no_head(path: str) -> None:
     status, content = asyncio.run(bytes_of("HEAD", path, SystemClock()))
     assert status == 405
     assert json.loads(content)["message"] == "the server does not allow this method on the requested resource"
 
 
-def test_health_knows_head() -> None:
-    assert asyncio.run(bytes_of("HEAD", "/livez", SystemClock()))[0] == 200
+@pytest.mark.parametrize("path", ["/livez", "/apis", "/apis/apps"])
+def test_what_is_served_without_routes_knows_head(path: str) -> None:
+    assert asyncio.run(bytes_of("HEAD", path, SystemClock()))[0] == 200

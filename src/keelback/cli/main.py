@@ -25,8 +25,8 @@ COMPONENT_ARGUMENTS = (
     "kube-proxy",
     "metrics-server",
 )
-_TESTING = {"sim": "sim", "test": "with_cluster"}
-"""Commands that are programs of `keelback.testing`."""
+TESTING = {"sim": "sim", "test": "with_cluster"}
+"""Commands that are programs of `keelback.testing`, with a parser each, and where they are there."""
 COMPONENTS = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns")
 
 
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from keelback.cli import components
 
         return components.run(component, arguments[1:])
-    if component in _TESTING:
-        return _of_testing(_TESTING[component], arguments[1:])
+    if component in TESTING:
+        return _of_testing(TESTING[component], arguments[1:])
     given = parser().parse_args(arguments)
     try:
         return int(given.run(given) or 0)

@@ -15,17 +15,17 @@ from keelback.testing import scenario, scenario_report, scenario_run
 from keelback.testing.cluster import Cluster
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one scenario; its exit status."""
-    parser = argparse.ArgumentParser(prog="keelback sim", description=__doc__)
-    parser.add_argument("file", type=Path, help="the scenario (docs/simulations.md)")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report as HTML")
-    parser.add_argument("--svg", type=Path, metavar="FOLDER", help="write each chart as SVG")
-    parser.add_argument("--seed", type=int, help="another one than the scenario's")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The scenario, and what becomes of it."""
+    made = argparse.ArgumentParser(prog="keelback sim", description=__doc__)
+    made.add_argument("file", type=Path, help="the scenario (docs/simulations.md)")
+    made.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report as HTML")
+    made.add_argument("--svg", type=Path, metavar="FOLDER", help="write each chart as SVG")
+    made.add_argument("--seed", type=int, help="another one than the scenario's")
+    made.add_argument(
         "--stages", type=Path, action="append", default=[], metavar="FILE", help="KWOK's Stages, a file or folder"
     )
-    parser.add_argument(
+    made.add_argument(
         "--speed",
         type=_speed,
         default=0.0,
@@ -33,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="let time pass so many times as fast as the machine's, such as 100x, and let others look at the cluster "
         "meanwhile (default: as fast as it goes, and for itself)",
     )
-    given = parser.parse_args(argv)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one scenario; its exit status."""
+    given = parser().parse_args(argv)
     # What components say of a node that is cut off, again and again, is no news to who cut it off.
     logs.configure(level=logging.ERROR)
     try:

@@ -22,19 +22,23 @@ from keelback.testing.cluster_parts import Options
 _NOT_FOUND = 127
 
 
+def parser() -> argparse.ArgumentParser:
+    """The flags, and the command after them."""
+    made = argparse.ArgumentParser(prog="keelback test", description=__doc__, usage="%(prog)s [flags] -- COMMAND ...")
+    made.add_argument("--nodes", type=int, default=Options().nodes, metavar="N", help="how many (default %(default)s)")
+    made.add_argument("--api-only", action="store_true", help="an API server alone: nothing happens by itself")
+    made.add_argument("--metrics", action="store_true", help="serve metrics.k8s.io, which autoscalers read")
+    made.add_argument("--kubernetes-version", default="", metavar="VERSION", help="the minor version to be")
+    made.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="objects to begin with")
+    made.add_argument("--stages", default="", metavar="FILE", help="KWOK's Stages, a file or folder")
+    made.add_argument("command", nargs="+", metavar="COMMAND", help="what runs the suite")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
-    parser = argparse.ArgumentParser(prog="keelback test", description=__doc__, usage="%(prog)s [flags] -- COMMAND ...")
-    parser.add_argument(
-        "--nodes", type=int, default=Options().nodes, metavar="N", help="how many (default %(default)s)"
-    )
-    parser.add_argument("--api-only", action="store_true", help="an API server alone: nothing happens by itself")
-    parser.add_argument("--metrics", action="store_true", help="serve metrics.k8s.io, which autoscalers read")
-    parser.add_argument("--kubernetes-version", default="", metavar="VERSION", help="the minor version to be")
-    parser.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="objects to begin with")
-    parser.add_argument("--stages", default="", metavar="FILE", help="KWOK's Stages, a file or folder")
-    parser.add_argument("command", nargs="+", metavar="COMMAND", help="what runs the suite")
-    given = parser.parse_args(argv)
+    known = parser()
+    given = known.parse_args(argv)
     # A suite's own words are what is read; what components say of its faults is not asked for.
     logs.configure(level=logging.ERROR)
     try:
@@ -47,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             real_time=True,
         )
     except (StageError, ValueError, OSError) as error:
-        parser.error(str(error))
+        known.error(str(error))
     with made as cluster:
         for path in given.apply:
             cluster.apply(path)
