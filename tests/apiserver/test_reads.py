@@ -418,10 +418,7 @@ def test_an_answer_for_people_is_indented(query: str, headers: dict[str, str], i
         json.loads(content)
 
 
-PATHS_OF_ROUTES = ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api", "/apis/apps/v1", "/version"]
-
-
-@pytest.mark.parametrize("path", PATHS_OF_ROUTES)
+@pytest.mark.parametrize(
     "path", ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api", "/apis/apps/v1", "/version"]
 )
 def test_resources_and_discovery_know_no_head(path: str) -> None:
