@@ -28,7 +28,7 @@ from keelback.apimachinery.meta import Object
 from keelback.client import Client
 from keelback.client.patches import MergePatch
 from keelback.component import logs
-from keelback.kubelet.simulated_config import SimulatedNode, nodes
+from keelback.simulation.config import SimulatedNode, nodes
 from keelback.testing.cluster import Cluster
 
 CREATORS = 16

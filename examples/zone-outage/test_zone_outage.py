@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keelback.kubelet.simulated import nodes
+from keelback.simulation.fleets import nodes
 
 HERE = Path(__file__).parent
 ZONES = {node.name: f"zone-{index % 3}" for index, node in enumerate(nodes(9))}

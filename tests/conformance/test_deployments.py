@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keelback.kubelet.simulated_pods import READY
+from keelback.simulation.pods import READY
 from keelback.testing.cluster import Cluster
 
 SETS = {

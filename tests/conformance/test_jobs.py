@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keelback.apimachinery import errors
-from keelback.kubelet.simulated_manners import EXIT_CODE, RUN_SECONDS
+from keelback.simulation.manners import EXIT_CODE, RUN_SECONDS
 from keelback.testing.cluster import Cluster
 
 INDEX = "batch.kubernetes.io/job-completion-index"

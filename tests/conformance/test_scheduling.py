@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keelback.apimachinery import errors
-from keelback.kubelet.simulated_config import nodes
+from keelback.simulation.config import nodes
 from keelback.testing.cluster import Cluster
 
 DONGLE = "example.com/dongle"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from keelback.kubelet.simulated_manners import EXIT_CODE
-from keelback.kubelet.simulated_pods import READY
+from keelback.simulation.manners import EXIT_CODE
+from keelback.simulation.pods import READY
 from keelback.testing.cluster import Cluster
 
 FAILS_INDEX = {"rules": [{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [5]}}]}

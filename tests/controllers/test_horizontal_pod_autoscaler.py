@@ -25,12 +25,12 @@ from keelback.client import Client, StrategicMergePatch
 from keelback.component.http import Request, Response, query_values
 from keelback.controllers import manager
 from keelback.controllers.config import Config
-from keelback.kubelet import simulated
-from keelback.kubelet.simulated_usage import CPU_USAGE
 from keelback.metrics import access, answers
 from keelback.metrics.server import ResourceMetrics
 from keelback.scheduler import run as scheduler
 from keelback.scheduler.config import SchedulerConfig
+from keelback.simulation import fleets
+from keelback.simulation.usage import CPU_USAGE
 from keelback.testing.api import ADMINISTRATOR, api_server
 from keelback.testing.clock import HandClock
 
@@ -117,7 +117,7 @@ async def cluster(*more: Extension) -> AsyncIterator[Cluster]:
         await made.client.create(Namespace(metadata=ObjectMeta(name="shop")))
         await access.ensure(made.client)
         await clock.pass_time(1)
-        fleet = simulated.Fleet(simulated.SimulatedConfig(nodes=simulated.nodes(2)), made.client, clock)
+        fleet = fleets.Fleet(fleets.SimulatedConfig(nodes=fleets.nodes(2)), made.client, clock)
 
         def client_for(name: str) -> Client:
             return made.client if name == manager.COMPONENT else made.account(name)

@@ -11,10 +11,10 @@ import pytest
 
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.cli import explain, simulate
-from keelback.kubelet.simulated_config import nodes
 from keelback.scheduler import simulation
 from keelback.scheduler.snapshot import Snapshot
 from keelback.scheduling.node_info import NodeStatusToPlaceOn, NodeToPlaceOn
+from keelback.simulation.config import nodes
 from keelback.testing.cluster import Cluster
 
 DONGLE = "example.com/dongle"

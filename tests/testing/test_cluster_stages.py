@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keelback.kubelet.stage_files import StageError
+from keelback.simulation.stage_files import StageError
 from keelback.testing.cluster import Cluster
 
 HEAD = "---\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: Stage\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keelback.apimachinery.errors import BadRequest
-from keelback.kubelet.simulated_scripts import Ran
+from keelback.simulation.scripts import Ran
 
 PREFIX = "simulated.keelback.dev/"
 KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

@@ -268,22 +268,22 @@ class ControlPlane:
     async def _run_fleet(self, api: Any, usage: Any) -> None:
         """The simulated nodes, and the metrics API that reads their usage in this process: they have no server."""
         from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
-        from keelback.kubelet import simulated, stage_files
         from keelback.metrics import access
+        from keelback.simulation import fleets, stage_files
 
         nodes = tuple(
             replace(node, pod_cidr=self._addresses.node_pods(index))
-            for index, node in enumerate(simulated.nodes(self._settings.nodes))
+            for index, node in enumerate(fleets.nodes(self._settings.nodes))
         )
         identity = UserInfo("system:simulated-nodes", groups=(MASTERS_GROUP, AUTHENTICATED_GROUP))
         client = api.client(identity, "kubelet")
         options: KubeletOptions = components.parse("kubelet", self._arguments("kubelet"))
-        config = simulated.SimulatedConfig(
+        config = fleets.SimulatedConfig(
             nodes=nodes,
             kubelet_version=options.version.git_version,
             stages=stage_files.read_all(self._settings.stages),
         ).reporting_rarely(self._rarity)
-        fleet = self._fleet = simulated.Fleet(config, client, self._clock)
+        fleet = self._fleet = fleets.Fleet(config, client, self._clock)
         await access.ensure(client)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run())

@@ -312,8 +312,8 @@ async def _kubelet(options: StandaloneKubeletOptions) -> None:
 
 
 async def _simulated_kubelet(options: StandaloneKubeletOptions) -> None:
-    from keelback.kubelet import simulated
-    from keelback.kubelet.simulated_config import SimulatedConfig, SimulatedNode
+    from keelback.simulation import fleets
+    from keelback.simulation.config import SimulatedConfig, SimulatedNode
 
     try:
         pods = IPv4Network(options.pod_cidr)
@@ -332,7 +332,7 @@ async def _simulated_kubelet(options: StandaloneKubeletOptions) -> None:
     clock = SystemClock()
     client = await _client(options, clock, must_answer=True)
     config = SimulatedConfig(nodes=(node,), kubelet_version=options.version.git_version)
-    await simulated.run(config, client, clock)
+    await fleets.run(config, client, clock)
 
 
 async def _proxy(options: StandaloneProxyOptions) -> None:

@@ -292,7 +292,7 @@ async def _must_simulate(place: Place, progress: Progress) -> bool:
 
 def _stages(paths: Sequence[Path]) -> str:
     """The Stages of files and folders as one text. Raises ClusterError."""
-    from keelback.kubelet import stage_files
+    from keelback.simulation import stage_files
 
     texts = []
     for path in paths:

@@ -1,1 +1,1 @@
-"""The node's agent: pods bound to the node become containers of the runtime. `simulated` does so without a runtime."""
+"""The node's agent: pods bound to the node become containers of the runtime."""

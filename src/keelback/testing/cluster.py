@@ -22,9 +22,9 @@ from keelback.bootstrap import kubeconfigs
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.client import kubeconfig as kubeconfig_files
 from keelback.concurrency.clock import Clock, SystemClock
-from keelback.kubelet import stage_files
-from keelback.kubelet import stages as kwok
-from keelback.kubelet.simulated_scripts import ExecFunction, LogFunction, PortFunction
+from keelback.simulation import stage_files
+from keelback.simulation import stages as kwok
+from keelback.simulation.scripts import ExecFunction, LogFunction, PortFunction
 from keelback.testing import cluster_report, webhook_functions
 from keelback.testing.cluster_objects import Check, Objects, Source, Tree, Trees, documents, satisfied
 from keelback.testing.cluster_parts import TEST_CLIENT, TOKEN, Options, Parts
@@ -62,7 +62,7 @@ class Snapshot:
 class Cluster:
     """Use it as a context manager, or take pytest's fixture `cluster`. Names are as kubectl takes them.
 
-    `nodes` is how many, or which (`keelback.kubelet.simulated.SimulatedNode`); `controllers=False` leaves an API server
+    `nodes` is how many, or which (`keelback.simulation.fleets.SimulatedNode`); `controllers=False` leaves an API server
     alone; `kubernetes_version` is the minor version whose API is served; `heartbeat_seconds` is how often nodes report:
     weeks pass faster when they do so more rarely.
     """

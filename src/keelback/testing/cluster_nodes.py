@@ -13,12 +13,12 @@ from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from keelback.client import Client
 from keelback.component.http import AnyResponse, Request
 from keelback.concurrency.clock import Clock
-from keelback.kubelet.simulated import Fleet
-from keelback.kubelet.simulated_pods import SimulatedPod
-from keelback.kubelet.simulated_scripts import Scripts
 from keelback.metrics import access, answers
 from keelback.metrics.observed import MeasuredNode
 from keelback.metrics.server import RESOLUTION_SECONDS, ResourceMetrics
+from keelback.simulation.fleets import Fleet
+from keelback.simulation.pods import SimulatedPod
+from keelback.simulation.scripts import Scripts
 
 METRICS: Final = "metrics-server"
 

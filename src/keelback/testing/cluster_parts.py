@@ -38,13 +38,13 @@ from keelback.concurrency.paced_clock import PacedClock
 from keelback.controllers import manager
 from keelback.controllers.certificate_signer import CASigner
 from keelback.controllers.config import Config
-from keelback.kubelet import simulated
-from keelback.kubelet import stages as kwok
-from keelback.kubelet.simulated_config import SimulatedNode
-from keelback.kubelet.stages import Stage
 from keelback.scheduler import configuration
 from keelback.scheduler import run as scheduler
 from keelback.scheduler.config import SchedulerConfig
+from keelback.simulation import fleets
+from keelback.simulation import stages as kwok
+from keelback.simulation.config import SimulatedNode
+from keelback.simulation.stages import Stage
 from keelback.storage import memory
 from keelback.storage.protocol import Store
 from keelback.testing.cluster_nodes import METRICS, Kubelets
@@ -105,7 +105,7 @@ class Options:
     @property
     def simulated_nodes(self) -> tuple[SimulatedNode, ...]:
         """The nodes, by their number or as they were given."""
-        return simulated.nodes(self.nodes) if isinstance(self.nodes, int) else self.nodes
+        return fleets.nodes(self.nodes) if isinstance(self.nodes, int) else self.nodes
 
 
 @functools.cache
@@ -357,7 +357,7 @@ class Parts:
         await manager.run(client_for, config, self._clock_of("controller-manager"), self._derived_chance())
 
     async def _run_fleet(self, nodes: tuple[SimulatedNode, ...], user_agent: str) -> None:
-        config = simulated.SimulatedConfig(
+        config = fleets.SimulatedConfig(
             nodes=nodes,
             kubelet_version=self.options.kubernetes_version.git_version,
             seed=self.options.seed,
@@ -370,9 +370,9 @@ class Parts:
         client = self._client(identity, user_agent)
         chance, scripts = self._derived_chance(), self.kubelets.scripts
         if len(nodes) > 1:
-            fleet = simulated.Fleet(config, client, self.clock, chance, scripts, _Links(self))
+            fleet = fleets.Fleet(config, client, self.clock, chance, scripts, _Links(self))
         else:
-            fleet = simulated.Fleet(config, client, self._clock_of(user_agent), chance, scripts)
+            fleet = fleets.Fleet(config, client, self._clock_of(user_agent), chance, scripts)
         await self.kubelets.run(fleet, tuple(node.name for node in nodes))
 
     async def use_stages(self, wanted: tuple[Stage, ...]) -> None:

@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from keelback.apimachinery import errors
-from keelback.kubelet.simulated_config import SimulatedNode, nodes
 from keelback.scheduling.node_info import NodeInfo, NodeToPlaceOn, compile_node
 from keelback.scheduling.pod_to_place import PodToPlace
+from keelback.simulation.config import SimulatedNode, nodes
 from keelback.testing.cluster import Cluster
 from keelback.testing.faults import Asked
 from keelback.testing.plain_preemption import PlainPreemption, Victims

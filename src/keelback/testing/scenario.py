@@ -12,9 +12,9 @@ import yaml
 
 from keelback.apimachinery import quantity
 from keelback.component.flags import parse_duration
-from keelback.kubelet import simulated, stage_files
-from keelback.kubelet.simulated_config import SimulatedNode
-from keelback.kubelet.stages import Stage
+from keelback.simulation import fleets, stage_files
+from keelback.simulation.config import SimulatedNode
+from keelback.simulation.stages import Stage
 from keelback.testing.cluster_objects import documents
 
 _VERBS: Final = ("apply", "create", "scale", "patch", "delete", "disconnect", "connect", "cordon", "uncordon", "drain")
@@ -129,10 +129,10 @@ def _stages(files: Sequence[Path]) -> tuple[Stage, ...]:
 
 def _nodes(given: int | list[NodeGroup]) -> Iterator[SimulatedNode]:
     if isinstance(given, int):
-        yield from simulated.nodes(given)
+        yield from fleets.nodes(given)
         return
     # Addresses are given to all of them together.
-    plain = iter(simulated.nodes(sum(group.count for group in given)))
+    plain = iter(fleets.nodes(sum(group.count for group in given)))
     for place, group in enumerate(given):
         for name, amount in group.capacity.items():
             try:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keelback.component import logs
-from keelback.kubelet.stage_files import StageError
+from keelback.simulation.stage_files import StageError
 from keelback.testing.cluster import Cluster
 from keelback.testing.cluster_parts import Options
 

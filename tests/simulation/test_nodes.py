@@ -12,8 +12,8 @@ from keelback.api import conditions
 from keelback.api.coordination_v1 import Lease
 from keelback.api.core_v1 import Node
 from keelback.client import Client, InProcessTransport, StrategicMergePatch
-from keelback.kubelet.simulated_config import SimulatedConfig, nodes
-from keelback.kubelet.simulated_nodes import LEASE_NAMESPACE, NodeKeeper
+from keelback.simulation.config import SimulatedConfig, nodes
+from keelback.simulation.nodes import LEASE_NAMESPACE, NodeKeeper
 from keelback.testing.api import ADMINISTRATOR, api_server
 from keelback.testing.clock import HandClock
 

@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery.meta import ManagedFieldsEntry, Object, ObjectMeta, Value, named, narrow, written
-from keelback.kubelet import simulated_manners
-from keelback.kubelet.simulated_config import SimulatedConfig
-from keelback.kubelet.simulated_manners import EXIT_CODE, KILLED, PREFIX, RUN_SECONDS, START_SECONDS, chance_of
+from keelback.simulation import manners
+from keelback.simulation.config import SimulatedConfig
+from keelback.simulation.manners import EXIT_CODE, KILLED, PREFIX, RUN_SECONDS, START_SECONDS, chance_of
 
 READY = PREFIX + "ready"  # "false" keeps the pod from being Ready; may change at any time
 _ENDED = ("Succeeded", "Failed")
@@ -144,7 +144,7 @@ def start_seconds(pod: SimulatedPod, config: SimulatedConfig) -> float:
     """How long until a pod that was bound to its node runs."""
     told = pod.metadata.annotations.get(START_SECONDS)
     try:
-        length = simulated_manners.span(told or "")
+        length = manners.span(told or "")
     except ValueError:
         return config.start_seconds
     return length.draw(chance_of(config.seed, pod.metadata.uid, "", 0, "start"))
@@ -153,14 +153,14 @@ def start_seconds(pod: SimulatedPod, config: SimulatedConfig) -> float:
 def is_eventful(pod: SimulatedPod) -> bool:
     """Whether more can become of the pod's containers than that they all run, and end together."""
     annotations = pod.metadata.annotations
-    if simulated_manners.has_manners(annotations) and not _is_plain(pod):
+    if manners.has_manners(annotations) and not _is_plain(pod):
         return True
     return any(one.restart_count or one.state.waiting is not None for one in pod.status.container_statuses)
 
 
 def _is_plain(pod: SimulatedPod) -> bool:
     """Whether what is said is only how long all containers run, and how they end for good."""
-    said = [name for name in pod.metadata.annotations if name in simulated_manners.PER_CONTAINER]
+    said = [name for name in pod.metadata.annotations if name in manners.PER_CONTAINER]
     values = [pod.metadata.annotations[name] for name in said]
     return (
         pod.spec.restart_policy == "Never"

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from keelback.apimachinery.meta import OwnerReference
-from keelback.kubelet.simulated import AddressPool
-from keelback.kubelet.simulated_config import SimulatedConfig, nodes
-from keelback.kubelet.simulated_manners import EXIT_CODE, RUN_SECONDS, START_SECONDS
-from keelback.kubelet.simulated_nodes import node_object
-from keelback.kubelet.simulated_pods import (
+from keelback.simulation.config import SimulatedConfig, nodes
+from keelback.simulation.fleets import AddressPool
+from keelback.simulation.manners import EXIT_CODE, RUN_SECONDS, START_SECONDS
+from keelback.simulation.nodes import node_object
+from keelback.simulation.pods import (
     READY,
     SimulatedContainer,
     SimulatedMeta,

@@ -23,12 +23,12 @@ from keelback.client.events import EventRecorder, reference_to
 from keelback.client.patches import Patch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.kubelet import stages
-from keelback.kubelet.due_steps import DueSteps
-from keelback.kubelet.go_templates import Functions, Template
-from keelback.kubelet.simulated_pods import SimulatedMeta
-from keelback.kubelet.stages import Stage, Tree
-from keelback.kubelet.template_functions import TemplateFailure
+from keelback.simulation import stages
+from keelback.simulation.due_steps import DueSteps
+from keelback.simulation.go_templates import Functions, Template
+from keelback.simulation.pods import SimulatedMeta
+from keelback.simulation.stages import Stage, Tree
+from keelback.simulation.template_functions import TemplateFailure
 
 _log = logger("kubelet.simulated")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from keelback.kubelet.template_functions import TemplateFailure, is_true, text_of
+from keelback.simulation.template_functions import TemplateFailure, is_true, text_of
 
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 

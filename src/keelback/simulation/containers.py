@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from keelback.kubelet import simulated_manners, simulated_pods
 from keelback.kubelet.crash_loop import CAP, INITIAL, CrashLoop, after_start, go_duration, waits_until
-from keelback.kubelet.simulated_config import SimulatedConfig
-from keelback.kubelet.simulated_manners import KILLED, Manners, Span, chance_of, end_of
-from keelback.kubelet.simulated_pods import (
+from keelback.simulation import manners, pods
+from keelback.simulation.config import SimulatedConfig
+from keelback.simulation.manners import KILLED, Manners, Span, chance_of, end_of
+from keelback.simulation.pods import (
     SimulatedContainer,
     SimulatedContainerStatus,
     SimulatedPod,
@@ -94,11 +94,11 @@ def manners_of(
         owned_by_job = any(owner.kind == "Job" for owner in pod.metadata.owner_references)
         ends = owned_by_job and pod.spec.restart_policy != "Always"
         is_said_to_end = any(
-            simulated_manners.value_for(annotations, name, one.name) is not None
-            for name in (simulated_manners.EXIT_CODE, simulated_manners.FAILURE_RATE)
+            manners.value_for(annotations, name, one.name) is not None
+            for name in (manners.EXIT_CODE, manners.FAILURE_RATE)
         )
         run = Span(config.job_seconds, config.job_seconds) if ends or is_said_to_end else None
-    return simulated_manners.manners(annotations, one.name, is_init=is_init, run=run)
+    return manners.manners(annotations, one.name, is_init=is_init, run=run)
 
 
 def problems_of(pod: SimulatedPod, config: SimulatedConfig) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def plan(pod: SimulatedPod, config: SimulatedConfig, back_offs: BackOffs = _FORG
     """The next step of any pod, whether anything is said of its containers or not."""
     has_ended = pod.status.phase in ("Succeeded", "Failed")
     if not is_eventful(pod) or has_ended or pod.metadata.deletion_timestamp is not None:
-        return simulated_pods.plan(pod, config)
+        return pods.plan(pod, config)
     if pod.status.start_time is None:
         return Step("start", start_seconds(pod, config))
     is_stale = condition(pod, "Ready") != truth(is_ready(pod, condition(pod, "ContainersReady") == "True"))

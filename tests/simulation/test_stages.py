@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.kubelet import stage_files, stages
-from keelback.kubelet.stage_files import StageError
-from keelback.kubelet.stages import Finalizers
+from keelback.simulation import stage_files, stages
+from keelback.simulation.stage_files import StageError
+from keelback.simulation.stages import Finalizers
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 POD = {

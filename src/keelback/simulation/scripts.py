@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from keelback.kubelet.logs import LogOptions
-from keelback.kubelet.simulated_manners import PREFIX
-from keelback.kubelet.simulated_pods import SimulatedPod
+from keelback.simulation.manners import PREFIX
+from keelback.simulation.pods import SimulatedPod
 
 LOG: Final = PREFIX + "log"  # the text of each life's log, written at its start; `log.NAME` is one container's
 EXEC: Final = PREFIX + "exec"  # YAML: by command, what it prints, or {stdout, stderr, exitCode}; `exec.NAME` likewise

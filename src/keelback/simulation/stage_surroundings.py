@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from keelback import __version__
 from keelback.concurrency.clock import Clock
-from keelback.kubelet.simulated_pods import wire_time
-from keelback.kubelet.template_functions import PLAIN
+from keelback.simulation.pods import wire_time
+from keelback.simulation.template_functions import PLAIN
 
 PodAddress = Callable[[str, str], str]
 """The address of a pod, by its node's name and its uid; empty where its node is none of ours."""

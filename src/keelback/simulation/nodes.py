@@ -30,8 +30,8 @@ from keelback.apimachinery.meta import Object, Value, narrow, replace, written
 from keelback.client import Change, Client, Informer, MergePatch, StrategicMergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
-from keelback.kubelet.simulated_config import SIMULATED_LABEL, Connected, Links, SimulatedConfig, SimulatedNode, cut_off
-from keelback.kubelet.simulated_pods import SimulatedMeta, micro_time, wire_time
+from keelback.simulation.config import SIMULATED_LABEL, Connected, Links, SimulatedConfig, SimulatedNode, cut_off
+from keelback.simulation.pods import SimulatedMeta, micro_time, wire_time
 
 LEASE_NAMESPACE = "kube-node-lease"
 AT_ONCE = 32

@@ -24,10 +24,10 @@ from keelback.component.http import (
 )
 from keelback.component.remotecommand import CommandStreams, Stream, Wanted
 from keelback.concurrency.clock import Clock
-from keelback.kubelet import simulated_scripts
 from keelback.kubelet.logs import options_of
-from keelback.kubelet.simulated_pods import SimulatedContainerStatus, SimulatedPod, SimulatedState
-from keelback.kubelet.simulated_scripts import ContainerAsked, Scripts
+from keelback.simulation import scripts
+from keelback.simulation.pods import SimulatedContainerStatus, SimulatedPod, SimulatedState
+from keelback.simulation.scripts import ContainerAsked, Scripts
 
 _LOOK_SECONDS: Final = 1.0
 _FIRST_BYTES_SECONDS: Final = 1.0
@@ -80,8 +80,8 @@ class SimulatedStreams:
         written_at = _began(state)
         if written_at is None:
             raise BadRequest(_no_log(pod, life, is_previous=is_previous))
-        text = simulated_scripts.log_text(self._scripts, _asked(pod, container, attempt), pod.metadata.annotations)
-        wanted = simulated_scripts.selected(text, written_at, options)
+        text = scripts.log_text(self._scripts, _asked(pod, container, attempt), pod.metadata.annotations)
+        wanted = scripts.selected(text, written_at, options)
 
         async def serve(writer: Writer) -> None:
             writer.write(wanted)
@@ -114,7 +114,7 @@ class SimulatedStreams:
             reads = bool(self._scripts.commands) and streams.stdin is not None and not wanted.tty
             stdin = await _all_of(streams.stdin) if reads and streams.stdin is not None else b""
             try:
-                ended = simulated_scripts.ran(self._scripts, asked, pod.metadata.annotations, command, stdin)
+                ended = scripts.ran(self._scripts, asked, pod.metadata.annotations, command, stdin)
             except ValueError as error:
                 return remotecommand.failure(str(error))
             errors = streams.stderr or streams.stdout
@@ -129,7 +129,7 @@ class SimulatedStreams:
         life = _running(pod, container)
         wanted = Wanted.of(request)
         asked = _asked(pod, container, life.restart_count)
-        text = simulated_scripts.log_text(self._scripts, asked, pod.metadata.annotations)
+        text = scripts.log_text(self._scripts, asked, pod.metadata.annotations)
 
         async def serve(streams: CommandStreams) -> Status | None:
             if streams.stdout is not None and text:
@@ -150,7 +150,7 @@ class SimulatedStreams:
             except TimeoutError:
                 sent = b""  # a protocol in which the server speaks first
             try:
-                answer = simulated_scripts.answered(self._scripts, asked, pod.metadata.annotations, port, sent)
+                answer = scripts.answered(self._scripts, asked, pod.metadata.annotations, port, sent)
             except ValueError as wrong:
                 await error.write(str(wrong).encode())
                 return

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from keelback.component.flags import parse_duration
-from keelback.kubelet.go_templates import Template
-from keelback.kubelet.stage_queries import Query
+from keelback.simulation.go_templates import Template
+from keelback.simulation.stage_queries import Query
 
 Operator: TypeAlias = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 PatchType: TypeAlias = Literal["json", "merge", "strategic"]

@@ -9,12 +9,12 @@ from typing import Final
 
 from keelback.client import Client, EventRecorder
 from keelback.concurrency.clock import Clock
-from keelback.kubelet import stages
-from keelback.kubelet.go_templates import Functions
-from keelback.kubelet.simulated_config import SIMULATED_LABEL, Links, SimulatedConfig
-from keelback.kubelet.stage_surroundings import PodAddress, Surroundings
-from keelback.kubelet.staged_objects import StagedNode, StagedObjects, StagedPod
-from keelback.kubelet.stages import Stage
+from keelback.simulation import stages
+from keelback.simulation.config import SIMULATED_LABEL, Links, SimulatedConfig
+from keelback.simulation.go_templates import Functions
+from keelback.simulation.stage_surroundings import PodAddress, Surroundings
+from keelback.simulation.staged_objects import StagedNode, StagedObjects, StagedPod
+from keelback.simulation.stages import Stage
 
 _LABEL: Final = f"{SIMULATED_LABEL}=true"
 

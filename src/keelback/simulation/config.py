@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from keelback.api.core_v1 import Taint
 from keelback.concurrency.clock import Clock
-from keelback.kubelet.stages import Stage
+from keelback.simulation.stages import Stage
 
 SIMULATED_LABEL: Final = "node.keelback.dev/simulated"
 

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keelback.kubelet.simulated_config import nodes
-from keelback.kubelet.simulated_pods import (
+from keelback.simulation.config import nodes
+from keelback.simulation.pods import (
     SimulatedContainer,
     SimulatedMeta,
     SimulatedPod,
     SimulatedPodSpec,
     SimulatedPodStatus,
 )
-from keelback.kubelet.simulated_usage import CPU_USAGE, MEMORY_USAGE, SimulatedUsage, usage_of
+from keelback.simulation.usage import CPU_USAGE, MEMORY_USAGE, SimulatedUsage, usage_of
 
 NODE = nodes(1)[0]
 START = 1_000_000.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from keelback.apimachinery import quantity
-from keelback.kubelet.simulated_config import SimulatedNode
-from keelback.kubelet.simulated_manners import PREFIX
-from keelback.kubelet.simulated_pods import SimulatedPod
-from keelback.kubelet.simulated_scripts import UsageFunction
+from keelback.simulation.config import SimulatedNode
+from keelback.simulation.manners import PREFIX
+from keelback.simulation.pods import SimulatedPod
+from keelback.simulation.scripts import UsageFunction
 
 CPU_USAGE: Final = PREFIX + "cpu-usage"  # a quantity for each container, or container=quantity with commas between
 MEMORY_USAGE: Final = PREFIX + "memory-usage"  # the same; both may change at any time

@@ -22,11 +22,11 @@ from keelback.client.events import EventRecorder, reference_to
 from keelback.component.http import AnyResponse, Request
 from keelback.concurrency.clock import Clock
 from keelback.kubelet.crash_loop import CrashLoop
-from keelback.kubelet.due_steps import DueSteps
-from keelback.kubelet.simulated_config import Connected, Links, SimulatedConfig, SimulatedNode, cut_off, nodes
-from keelback.kubelet.simulated_containers import Told, plan, problems_of, settled
-from keelback.kubelet.simulated_nodes import NodeKeeper, node_object
-from keelback.kubelet.simulated_pods import (
+from keelback.simulation.config import Connected, Links, SimulatedConfig, SimulatedNode, cut_off, nodes
+from keelback.simulation.containers import Told, plan, problems_of, settled
+from keelback.simulation.due_steps import DueSteps
+from keelback.simulation.nodes import NodeKeeper, node_object
+from keelback.simulation.pods import (
     SimulatedPod,
     Step,
     addresses,
@@ -34,11 +34,11 @@ from keelback.kubelet.simulated_pods import (
     is_eventful,
     running_status,
 )
-from keelback.kubelet.simulated_scripts import Scripts
-from keelback.kubelet.simulated_streams import SimulatedStreams
-from keelback.kubelet.simulated_usage import SimulatedUsage
-from keelback.kubelet.stages import Stage
-from keelback.kubelet.staging import Staging
+from keelback.simulation.scripts import Scripts
+from keelback.simulation.stages import Stage
+from keelback.simulation.staging import Staging
+from keelback.simulation.streams import SimulatedStreams
+from keelback.simulation.usage import SimulatedUsage
 
 __all__ = ["Fleet", "SimulatedConfig", "SimulatedNode", "node_object", "nodes", "run"]
 

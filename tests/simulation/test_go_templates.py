@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.kubelet import go_templates
-from keelback.kubelet.go_templates import TemplateError
-from keelback.kubelet.template_functions import PLAIN, TemplateFailure
+from keelback.simulation import go_templates
+from keelback.simulation.go_templates import TemplateError
+from keelback.simulation.template_functions import PLAIN, TemplateFailure
 
 DATA = {
     "name": "web",

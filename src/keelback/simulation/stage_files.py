@@ -11,10 +11,10 @@ from typing import Final, Literal
 import msgspec
 import yaml
 
-from keelback.kubelet import go_templates, stage_queries
-from keelback.kubelet.go_templates import Template, TemplateError
-from keelback.kubelet.stage_queries import Query, QueryError
-from keelback.kubelet.stages import (
+from keelback.simulation import go_templates, stage_queries
+from keelback.simulation.go_templates import Template, TemplateError
+from keelback.simulation.stage_queries import Query, QueryError
+from keelback.simulation.stages import (
     Amount,
     Event,
     Finalizers,
@@ -26,7 +26,7 @@ from keelback.kubelet.stages import (
     Step,
     Tree,
 )
-from keelback.kubelet.template_functions import PLAIN
+from keelback.simulation.template_functions import PLAIN
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 GROUP: Final = "kwok.x-k8s.io"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.kubelet import stage_queries
-from keelback.kubelet.stage_queries import QueryError
+from keelback.simulation import stage_queries
+from keelback.simulation.stage_queries import QueryError
 
 POD = {
     "metadata": {
