@@ -10,6 +10,7 @@ from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.apiserver.cache_follower import CacheFollower
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.watch_cache import Loading
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.concurrency.clock import SystemClock
@@ -77,8 +78,10 @@ def test_it_forgets_what_went_while_the_cache_did_not_follow() -> None:
         cache = follower.cache
         await store.delete(f"{PREFIX}n/b")
         await write(store, "c", "1")
-        result = await store.range(PREFIX)
-        cache.load(result.kvs, result.revision)
+        loading = Loading()
+        async for page in store.pages(PREFIX):
+            cache.read(page, loading)
+        cache.load(loading)
         await write(store, "d", "1")
         await feed.catch_up()
         while known.names.keys() != {"a", "c", "d"}:

@@ -96,7 +96,7 @@ def test_the_command_writes_a_report(trace: Path, tmp_path: Path, capsys: pytest
         ("stages: wrong.yaml", "stages: not an object of Kubernetes"),
         ("nodes: many", "Expected `int | array`"),
         ("speed: 5", "unknown field `speed`"),
-        ("duration: 1y", 'duration: time: invalid duration "1y"'),
+        ("duration: 1y", 'duration: time: unknown unit "y" in duration "1y"'),
         ("sample: 2h", "sample: 2h is not above 0 and at most the duration, 1h"),
         ("events: [{at: 1m}]", "events[0]: needs one of apply, create"),
         ("events: [{at: 1m, delete: pod/a, cordon: node-0}]", "and has delete, cordon"),

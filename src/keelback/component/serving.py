@@ -79,6 +79,7 @@ class Server:
         # Those whose handshake fails are never heard of again.
         self._shaking_hands: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._arrived = asyncio.Event()
+        self._is_over = False
         self._emptied = asyncio.Event()
         self._emptied.set()
         self._server: asyncio.Server | None = None
@@ -146,6 +147,7 @@ class Server:
         deadline = self._loop.time() + grace_seconds
         for connection in tuple(self._connections):
             connection.stop()
+        await asyncio.sleep(0)  # those that were accepted just now begin to shake hands
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(grace_seconds, FIRST_REQUEST_SECONDS)):
                 while self._shaking_hands:
@@ -162,6 +164,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(min(deadline, self._loop.time() + _FLUSH_SECONDS)):
                 await self._emptied.wait()
+        self._is_over = True
         for connection in tuple(self._connections):
             connection.abort()
         if self._server is not None:
@@ -203,7 +206,9 @@ class Server:
         """Count a connection; False where there are too many."""
         self._shaking_hands.discard(connection)
         self._arrived.set()
-        if (self.closing and not connection.is_new) or len(self._connections) >= self.limits.connections:
+        if self._is_over or (self.closing and not connection.is_new):
+            return False
+        if len(self._connections) >= self.limits.connections:
             return False
         if self.closing:
             self._loop.call_soon(connection.stop)
