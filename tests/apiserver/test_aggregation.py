@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import gzip
 import json
 import socket
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -227,6 +229,10 @@ def run(test: Callable[[Setting], Awaitable[None]], folder: Path) -> None:
             await test(given)
 
     asyncio.run(main())
+    # aiohttp's server forgets who is shaking hands with it when it ends, as the prober may be at any time.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_who_asks_is_told_in_headers_that_no_client_can_write(tmp_path: Path) -> None:
