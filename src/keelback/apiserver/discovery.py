@@ -92,7 +92,6 @@ class RemoteVersion:
 Priorities: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
 """By group and version: the least priority of the group, and that of the version in it."""
 
-# A group that nobody has given a priority; so upstream registers those of custom resources.
 _AGGREGATED_AS_ASKED = (negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF)
 _AGGREGATED_MEDIA_TYPES = frozenset((*_AGGREGATED_AS_ASKED, "*/*", "application/*"))
 _AGGREGATED_SINCE_MINOR = 30
@@ -105,6 +104,7 @@ def aggregated_versions(version: KubernetesVersion) -> tuple[str, ...]:
     return ("v2", *beta) if version.minor >= _AGGREGATED_SINCE_MINOR else beta
 
 
+# A group that nobody has given a priority; so upstream registers those of custom resources.
 _PRIORITY = (1000, 100)
 _FIRST_GROUP = "apiregistration.k8s.io"
 

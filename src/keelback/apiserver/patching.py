@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,10 @@ def _parsed(context: RequestContext, strategy: Strategy[Any], field_validation: 
     raise errors.UnsupportedMediaType("415: Unsupported Media Type", details=StatusDetails())
 
 
-_KINDS = {dict: "object", codecs.Duplicated: "object", list: "array"} | {
+_KINDS: Mapping[type, str] = {
+    dict: "object",
+    codecs.Duplicated: "object",
+    list: "array",
     str: "string",
     bool: "bool",
     int: "number",

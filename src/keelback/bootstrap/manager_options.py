@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from keelback.bootstrap.cluster_state import ClusterError
 from keelback.component.flags import Duration, FlagError
+
+if TYPE_CHECKING:
+    from keelback.controllers.certificate_signer import CASigner
+    from keelback.controllers.config import Config, LeaderElection
 
 _SIGNERS: Mapping[str, str] = {
     "kube_apiserver_client": "kubernetes.io/kube-apiserver-client",
@@ -41,7 +45,7 @@ class SigningOptions:
     ] = ""
     cluster_signing_legacy_unknown_key_file: Annotated[str, "Its key."] = ""
 
-    def with_signers(self, config: Any) -> Any:
+    def with_signers(self, config: Config) -> Config:
         """The controllers' config with the authority for all built-in signers, or those for each.
 
         Raises FlagError, and ClusterError for a file that cannot be read.
@@ -55,7 +59,7 @@ class SigningOptions:
             )
         return replace(config, signer=general or config.signer, signers=single)
 
-    def _signer(self, prefix: str) -> Any:
+    def _signer(self, prefix: str) -> CASigner | None:
         from keelback.controllers.certificate_signer import CASigner
 
         names = (f"{prefix}_cert_file", f"{prefix}_key_file")
@@ -81,7 +85,7 @@ class LeaderElectionOptions:
     leader_elect_resource_name: Annotated[str, "The Lease's name."] = "kube-controller-manager"
     leader_elect_resource_namespace: Annotated[str, "The Lease's namespace."] = "kube-system"
 
-    def leader_election(self) -> Any:
+    def leader_election(self) -> LeaderElection:
         """What the flags say. Raises FlagError."""
         from keelback.controllers.config import LeaderElection
 

@@ -53,11 +53,6 @@ class Plugins:
     has_default_binder: bool = True
     post_binds: tuple[PostBindPlugin, ...] = ()
 
-    @property
-    def looks_after_bindings(self) -> bool:
-        """Whether a plugin has a say between a pod's decision and its binding."""
-        return bool(self.reserves or self.permits or self.pre_binds or self.binds or self.post_binds)
-
     def without_filter(self, name: str) -> Plugins:
         """The same, but for a plugin that does nothing but filter."""
         return replace(self, filters=tuple(plugin for plugin in self.filters if plugin.name != name))
