@@ -34,15 +34,12 @@ from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.mutations import MutationError
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, Rules
 from keelback.admission.policies import (
-    Binding,
     Bound,
-    ConfigurationError,
+    Invocation,
     Policies,
-    check_param_kind,
     in_version,
-    is_met,
+    invocations,
     namespace_of,
-    parameters,
 )
 from keelback.admission.resources import Resources
 from keelback.api.admissionregistration_v1 import (
@@ -68,21 +65,6 @@ class _Evaluator:
     variables: Variables
     mutations: tuple[tuple[bool, Compiled], ...]
     fails_closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Invocation:
-    """A policy to be applied with a binding and a parameter."""
-
-    bound: Bound[_Evaluator]
-    binding: Binding
-    kind: Kind
-    params: Tree | None
-
-    @property
-    def key(self) -> tuple[str, str, str, str]:
-        metadata = (self.params or {}).get("metadata") or {}
-        return self.bound.name, self.binding.name, metadata.get("namespace", ""), metadata.get("name", "")
 
 
 class _Failures:
@@ -145,37 +127,18 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         if not policies:
             return request.obj
         failures = _Failures()
-        invocations = [one for bound in policies for one in await self._invocations(bound, request, failures)]
-        if invocations:
-            request = await self._apply(invocations, request, failures)
+        due = [
+            one
+            for bound in policies
+            async for one in invocations(bound, request, self._matcher, self._resources, failures.add)
+        ]
+        if due:
+            request = await self._apply(due, request, failures)
         failures.check(request)
         return request.obj
 
-    async def _invocations(
-        self, bound: Bound[_Evaluator], request: AdmissionRequest, failures: _Failures
-    ) -> list[_Invocation]:
-        kind = await is_met(self._matcher, bound.criteria, request)
-        if kind is None:
-            return []
-        try:
-            param_kind = check_param_kind(self._resources, bound.spec.param_kind)
-        except ConfigurationError as error:
-            failures.add(bound, "", f"failed to configure policy: {error}")
-            return []
-        found: list[_Invocation] = []
-        for binding in bound.bindings:
-            if await is_met(self._matcher, binding.criteria, request) is None:
-                continue
-            try:
-                given = await parameters(self._resources, param_kind, binding.param_ref, request.namespace_seen)
-            except ConfigurationError as error:
-                failures.add(bound, binding.name, f"failed to configure binding: {error}")
-                continue
-            found.extend(_Invocation(bound, binding, kind, params) for params in given)
-        return found
-
     async def _apply(
-        self, invocations: list[_Invocation], request: AdmissionRequest, failures: _Failures
+        self, due: list[Invocation[_Evaluator]], request: AdmissionRequest, failures: _Failures
     ) -> AdmissionRequest:
         reinvocation = request.reinvocation
         kept = reinvocations.of(reinvocation, self.name)
@@ -183,7 +146,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         checks = AccessChecks(request, self._rules, self._evaluations)
         namespace = namespace_tree(await namespace_of(self._reader, request))
         first = request.obj
-        for one in invocations:
+        for one in due:
             values = {**checks.values, "params": one.params}
             conditions_of_policy = one.bound.evaluator.conditions
             if conditions_of_policy is not None:
@@ -201,7 +164,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
                     continue
                 finally:
                     self._metrics.condition_seconds.observe(time.perf_counter() - started, *labels)
-            if kept.is_skipped(reinvocation, one.key):
+            if kept.is_skipped(reinvocation, _key(one)):
                 continue
             before = request.obj
             if before is not None:
@@ -210,7 +173,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
             if request.obj != before:
                 kept.changed(reinvocation)
             if one.bound.policy.spec.reinvocation_policy == _IF_NEEDED:
-                kept.may_ask_again(one.key)
+                kept.may_ask_again(_key(one))
         if request.obj is not first:
             kept.changed(reinvocation)
         kept.output = request.obj
@@ -223,7 +186,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
 
     async def _mutate(
         self,
-        one: _Invocation,
+        one: Invocation[_Evaluator],
         values: Mapping[str, Value],
         checks: AccessChecks,
         request: AdmissionRequest,
@@ -251,7 +214,7 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
 
     async def _mutated(
         self,
-        one: _Invocation,
+        one: Invocation[_Evaluator],
         is_json_patch: bool,
         expression: Compiled,
         values: Mapping[str, Value],
@@ -286,6 +249,12 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         except codecs.DecodeError as error:
             raise errors.InternalError.of(str(error)) from error
         return await self._resources.convert(changed, request.kind) if shown is not request.obj else changed
+
+
+def _key(one: Invocation[_Evaluator]) -> tuple[str, str, str, str]:
+    """What tells an application of a policy from others when the plugins are gone through once more."""
+    metadata = (one.params or {}).get("metadata") or {}
+    return one.bound.name, one.binding.name, metadata.get("namespace", ""), metadata.get("name", "")
 
 
 def _compile_policy(policy: MutatingAdmissionPolicy) -> _Evaluator:

@@ -6,7 +6,7 @@ are never seen in part, and a burst of writes compiles nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -73,6 +73,16 @@ class Bound(Generic[EvaluatorT]):
     def spec(self) -> _PolicySpec:
         spec: _PolicySpec = self.policy.spec
         return spec
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation(Generic[EvaluatorT]):
+    """A policy to be applied with a binding and a parameter, to objects in the version `kind`."""
+
+    bound: Bound[EvaluatorT]
+    binding: Binding
+    kind: Kind
+    params: Tree | None
 
 
 class Policies(Generic[EvaluatorT]):
@@ -163,12 +173,43 @@ async def namespace_of(reader: Reader, request: AdmissionRequest) -> Namespace |
     return await reader.get(Namespace, request.namespace)
 
 
-async def is_met(matcher: Matcher, asked: Criteria | None, request: AdmissionRequest) -> Kind | None:
+async def invocations(
+    bound: Bound[EvaluatorT],
+    request: AdmissionRequest,
+    matcher: Matcher,
+    resources: Resources,
+    failed: Callable[[Bound[EvaluatorT], str, str], None],
+) -> AsyncIterator[Invocation[EvaluatorT]]:
+    """How a policy is to be applied to a request: with each of its bindings, and each parameter of those.
+
+    `failed` is told the policy, the binding's name (none where it is the policy) and what keeps it from being applied.
+    """
+    kind = await _version_met(matcher, bound.criteria, request)
+    if kind is None:
+        return
+    try:
+        param_kind = _param_kind(resources, bound.spec.param_kind)
+    except ConfigurationError as error:
+        failed(bound, "", f"failed to configure policy: {error}")
+        return
+    for binding in bound.bindings:
+        if await _version_met(matcher, binding.criteria, request) is None:
+            continue
+        try:
+            given = await _parameters(resources, param_kind, binding.param_ref, request.namespace_seen)
+        except ConfigurationError as error:
+            failed(bound, binding.name, f"failed to configure binding: {error}")
+            continue
+        for params in given:
+            yield Invocation(bound, binding, kind, params)
+
+
+async def _version_met(matcher: Matcher, asked: Criteria | None, request: AdmissionRequest) -> Kind | None:
     """The version of the resource in which a request meets criteria; without any criteria the request's own."""
     return request.kind if asked is None else await matcher.matched(asked, request)
 
 
-def check_param_kind(resources: Resources, given: ParamKind | None) -> Kind | None:
+def _param_kind(resources: Resources, given: ParamKind | None) -> Kind | None:
     """The resource that parameters are of. Raises ConfigurationError where it is not served."""
     if given is None:
         return None
@@ -179,7 +220,7 @@ def check_param_kind(resources: Resources, given: ParamKind | None) -> Kind | No
     return kind
 
 
-async def parameters(
+async def _parameters(
     resources: Resources, kind: Kind | None, ref: ParamRef | None, namespace: str
 ) -> Sequence[Tree | None]:
     """The parameters with which a binding applies its policy, one after the other; None where it has none.

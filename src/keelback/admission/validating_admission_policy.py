@@ -37,13 +37,10 @@ from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operati
 from keelback.admission.policies import (
     Binding,
     Bound,
-    ConfigurationError,
     Policies,
-    check_param_kind,
     in_version,
-    is_met,
+    invocations,
     namespace_of,
-    parameters,
 )
 from keelback.admission.resources import Resources
 from keelback.api.admissionregistration_v1 import (
@@ -161,31 +158,17 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
 
     async def _apply(self, bound: Bound[_Evaluator], given: _Given, refusals: list[_Refusal]) -> None:
         request = given.request
-        kind = await is_met(self._matcher, bound.criteria, request)
-        if kind is None:
-            return
-        try:
-            param_kind = check_param_kind(self._resources, bound.spec.param_kind)
-        except ConfigurationError as error:
+
+        def failed(bound: Bound[_Evaluator], binding: str, problem: str) -> None:
             if bound.evaluator.fails_closed:
-                refusals.append(_Refusal(bound.name, "", f"failed to configure policy: {error}"))
-            return
+                refusals.append(_Refusal(bound.name, binding, problem))
+
         annotations: dict[str, list[str]] = {}
-        for binding in bound.bindings:
-            if await is_met(self._matcher, binding.criteria, request) is None:
-                continue
-            try:
-                found = await parameters(self._resources, param_kind, binding.param_ref, request.namespace_seen)
-            except ConfigurationError as error:
-                if bound.evaluator.fails_closed:
-                    refusals.append(_Refusal(bound.name, binding.name, f"failed to configure binding: {error}"))
-                continue
+        async for one in invocations(bound, request, self._matcher, self._resources, failed):
             namespace = await given.namespace(self._reader)
-            for params in found:
-                values = await given.values(kind, params)
-                evaluate = partial(_evaluate, bound.evaluator, values, namespace)
-                evaluated = await given.checks.answering(evaluate, values)
-                self._decide(bound, binding, evaluated, request, refusals, annotations)
+            values = await given.values(one.kind, one.params)
+            evaluated = await given.checks.answering(partial(_evaluate, bound.evaluator, values, namespace), values)
+            self._decide(bound, one.binding, evaluated, request, refusals, annotations)
         for key, texts in annotations.items():
             request.audit_annotations[f"{bound.name}/{key}"] = ", ".join(texts)
 

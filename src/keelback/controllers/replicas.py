@@ -6,13 +6,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from keelback.api import pods
+from keelback.api import conditions, pods
+from keelback.api.apps_v1 import ReplicaSetCondition
+from keelback.api.core_v1 import ReplicationControllerCondition
+from keelback.apimachinery import errors
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import BURST
 
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_FAILURE = "ReplicaFailure"
+
+ConditionT = TypeVar("ConditionT", ReplicaSetCondition, ReplicationControllerCondition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,26 @@ def count(mine: Sequence[PodView], template_labels: dict[str, str], min_ready_se
         available=sum(pods.is_available(pod, min_ready_seconds, now) for pod in active),
         terminating=sum(pods.is_terminating(pod) and not pods.is_terminal(pod) for pod in mine),
     )
+
+
+def failure_conditions(
+    found: tuple[ConditionT, ...],
+    condition: type[ConditionT],
+    failure: errors.StatusError | None,
+    attempted: int,
+    now: datetime,
+) -> tuple[ConditionT, ...]:
+    """The conditions with ReplicaFailure for as long as something fails, in the words of what failed first.
+
+    `attempted` is how many pods were wanted more (or, negative, fewer).
+    """
+    if failure is None:
+        return conditions.without(found, _FAILURE)
+    if conditions.find(found, _FAILURE) is not None:
+        return found
+    reason = "FailedCreate" if attempted > 0 else "FailedDelete"
+    new = condition(type=_FAILURE, status="True", reason=reason, message=str(failure), last_transition_time=now)
+    return conditions.changed_to(found, new)
 
 
 def seconds_until_available(mine: Sequence[PodView], min_ready_seconds: int, now: datetime) -> float | None:

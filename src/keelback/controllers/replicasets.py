@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from keelback.api import conditions, owners
+from keelback.api import owners
 from keelback.api.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, replace
@@ -25,20 +25,6 @@ def compute_status(
 ) -> ReplicaSetStatus:
     """The status that these counts make; `attempted` is how many pods were wanted more (or, negative, fewer)."""
     status = replica_set.status
-    found = status.conditions
-    if failure is None:
-        found = conditions.without(found, "ReplicaFailure")
-    elif conditions.find(found, "ReplicaFailure") is None:
-        found = conditions.changed_to(
-            found,
-            ReplicaSetCondition(
-                type="ReplicaFailure",
-                status="True",
-                reason="FailedCreate" if attempted > 0 else "FailedDelete",
-                message=str(failure),
-                last_transition_time=now,
-            ),
-        )
     return replace(
         status,
         replicas=counts.replicas,
@@ -47,7 +33,7 @@ def compute_status(
         available_replicas=counts.available,
         terminating_replicas=counts.terminating,
         observed_generation=replica_set.metadata.generation,
-        conditions=found,
+        conditions=replicas.failure_conditions(status.conditions, ReplicaSetCondition, failure, attempted, now),
     )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from keelback.api import conditions
 from keelback.api.core_v1 import (
     PodTemplateSpec,
     ReplicationController,
@@ -32,20 +31,6 @@ def compute_status(
     now: datetime,
 ) -> ReplicationControllerStatus:
     """The status that these counts make; `attempted` is how many pods were wanted more (or, negative, fewer)."""
-    found = controller.status.conditions
-    if failure is None:
-        found = conditions.without(found, "ReplicaFailure")
-    elif conditions.find(found, "ReplicaFailure") is None:
-        found = conditions.changed_to(
-            found,
-            ReplicationControllerCondition(
-                type="ReplicaFailure",
-                status="True",
-                reason="FailedCreate" if attempted > 0 else "FailedDelete",
-                message=str(failure),
-                last_transition_time=now,
-            ),
-        )
     return replace(
         controller.status,
         replicas=counts.replicas,
@@ -53,7 +38,9 @@ def compute_status(
         ready_replicas=counts.ready,
         available_replicas=counts.available,
         observed_generation=controller.metadata.generation,
-        conditions=found,
+        conditions=replicas.failure_conditions(
+            controller.status.conditions, ReplicationControllerCondition, failure, attempted, now
+        ),
     )
 
 
