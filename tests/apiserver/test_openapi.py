@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import zlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 
 from keelback.api import apps_v1, authorization_v1, core_v1
 from keelback.apimachinery.meta import make_kind
-from keelback.apiserver import openapi_protobuf
+from keelback.apiserver import openapi_protobuf, openapi_v3_protobuf
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.discovery import Served
-from keelback.apiserver.openapi import OpenAPI
+from keelback.apiserver.openapi import OpenAPI, RemoteDocuments
 from keelback.apiserver.openapi_schemas import V3_PREFIX, custom_resource_schemas
 from keelback.apiserver.request_info import parse
 from keelback.auth.users import UserInfo
@@ -30,6 +31,7 @@ SERVED = [
     Served(authorization_v1.SubjectAccessReview.__kind__, ("create",), is_stored=False),
 ]
 PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
 
 
 def make(served: list[Served] | None = None) -> OpenAPI:
@@ -347,6 +349,77 @@ def test_the_protobuf_form_of_a_schema() -> None:
     assert (made[11], made[16]) == (3, 1)
     assert dict(fields_of(made[21])) == {2: 0}
     assert dict(fields_of(made[22])) == {1: b"number"}
+
+
+def test_the_protobuf_form_of_version_3_says_the_same(apps: Any) -> None:
+    openapi = make()
+    url = ask(openapi, "/openapi/v3/apis/apps/v1").headers["etag"].strip('"')
+    answer = ask(openapi, f"/openapi/v3/apis/apps/v1?hash={url}", accept=f"{PROTOBUF_V3}, application/json")
+    assert (answer.headers["content-type"], answer.headers["etag"]) == (PROTOBUF_V3, f'"{url}"')
+    assert answer.headers["cache-control"] == "public, immutable"
+    again = ask(openapi, "/openapi/v3/apis/apps/v1", accept=PROTOBUF_V3, if_none_match=f'"{url}"')
+    assert (again.status, again.content()) == (304, b"")
+    old_name = PROTOBUF_V3.replace(".v1.0", "@v1.0")
+    assert ask(openapi, "/openapi/v3/apis/apps/v1", accept=old_name).content() == answer.content()
+    whole = dict(fields_of(answer.content()))
+    assert whole[1] == b"3.0.0"
+    paths = named(whole[4])
+    assert paths.keys() == apps["paths"].keys()
+    path = "/apis/apps/v1/namespaces/{namespace}/deployments"
+    operations = dict(fields_of(paths[path]))
+    assert operations.keys() == {4, 6, 7, 13}
+    create = dict(fields_of(operations[6]))
+    assert create[5].decode() == apps["paths"][path]["post"]["operationId"]
+    assert named(create[8], 2).keys() == apps["paths"][path]["post"]["responses"].keys()
+    body = dict(fields_of(dict(fields_of(create[7]))[1]))
+    reference = f"{V3_PREFIX}io.k8s.api.apps.v1.Deployment".encode()
+    [content] = named(body[2]).values()
+    assert dict(fields_of(dict(fields_of(dict(fields_of(content))[1]))[2])) == {1: reference}
+    components = dict(fields_of(whole[5]))
+    schemas = named(components[1])
+    assert schemas.keys() == apps["components"]["schemas"].keys()
+    assert named(components[7]).keys() == {"BearerToken"}
+    deployment = dict(fields_of(schemas["io.k8s.api.apps.v1.Deployment"]))
+    kind = dict(fields_of(deployment[1]))
+    assert list(named(kind[31])) == list(apps["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]["properties"])
+
+
+def test_the_protobuf_form_of_a_schema_of_version_3() -> None:
+    schema = {
+        "nullable": True,
+        "minimum": 0.5,
+        "minLength": 2,
+        "default": {},
+        "enum": ["a"],
+        "oneOf": [{"type": "string"}, {"$ref": "#/x"}],
+        "not": {"type": "boolean"},
+        "additionalProperties": {"type": "integer", "default": 4},
+        "x-kubernetes-list-type": "atomic",
+    }
+    tree = {"openapi": "3.0.0", "info": {"title": "t", "version": "v"}, "components": {"schemas": {"one": schema}}}
+    components = dict(fields_of(openapi_v3_protobuf.encode(tree)))[5]
+    made = dict(fields_of(dict(fields_of(named(dict(fields_of(components))[1])["one"]))[1]))
+    assert (made[1], made[13], made[16], made[33]) == (1, b"\x00\x00\x00\x00\x00\x00\xe0\x3f", 2, b"")
+    assert dict(fields_of(made[24])) == {2: b'"a"\n'}
+    assert dict(fields_of(made[27])) == {2: b"\x0a\x03#/x"}
+    assert dict(fields_of(made[29])) == {25: b"boolean"}
+    more = dict(fields_of(dict(fields_of(dict(fields_of(made[32]))[1]))[1]))
+    assert (more[25], more[33]) == (b"integer", b"\x09\x00\x00\x00\x00\x00\x00\x10\x40")
+    assert made[36].startswith(b"\x0a\x16x-kubernetes-list-type")
+
+
+def test_another_servers_document_is_given_in_protobuf_as_far_as_it_can_be_said() -> None:
+    openapi = make()
+    good = {"openapi": "3.0.0", "info": {"title": "t", "version": "v"}, "paths": {"/apis/a/v1/": {}}}
+    documents = {
+        place: zlib.compress(json.dumps(one).encode())
+        for place, one in {"apis/a/v1": good, "apis/a/v2": {**good, "paths": [1]}}.items()
+    }
+    openapi.set_remote("v1.a", RemoteDocuments(documents=documents))
+    answer = ask(openapi, "/openapi/v3/apis/a/v1", accept=PROTOBUF_V3)
+    assert list(named(dict(fields_of(answer.content()))[4])) == ["/apis/a/v1/"]
+    assert ask(openapi, "/openapi/v3/apis/a/v2", accept=PROTOBUF_V3).status == 406
+    assert ask(openapi, "/openapi/v3/apis/a/v2").status == 200
 
 
 def test_who_asks_for_a_document_in_the_making_gets_that_one() -> None:

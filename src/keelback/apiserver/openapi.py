@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from keelback.component.http import AnyResponse, Response
 _JSON: Final = "application/json"
 _YEAR: Final = timedelta(days=365)
 _PROTOBUF_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_PROTOBUF_V3: Final = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+_PROTOBUF: Final = " protobuf"
+"""After a place: its document in that form."""
 
 
 class _Described(NamedTuple):
@@ -91,9 +95,7 @@ class OpenAPI:
         headers = {"content-type": form, "etag": f'"{tag}"', "vary": "Accept"}
         if _has(context, tag):
             return Response(http.HTTPStatus.NOT_MODIFIED, headers)
-        return Response(
-            http.HTTPStatus.OK, headers, await self._document("v2" if form == _JSON else "v2 protobuf", tag)
-        )
+        return Response(http.HTTPStatus.OK, headers, await self._document("v2", form, tag))
 
     async def v3(self, context: RequestContext) -> AnyResponse:
         """/openapi/v3 and all below it; nothing is said of a document that there is not, or not in that form."""
@@ -103,7 +105,7 @@ class OpenAPI:
             return Response(http.HTTPStatus.OK, {"content-type": "text/plain; charset=utf-8"}, self._index())
         if place not in self._places():
             return Response(http.HTTPStatus.NOT_FOUND, {})
-        form = _form(context, (_JSON,))
+        form = _form(context, (_JSON, _PROTOBUF_V3))
         if not form:
             return Response(http.HTTPStatus.NOT_ACCEPTABLE, {"vary": "Accept"})
         tag = self._hash(place)
@@ -117,7 +119,10 @@ class OpenAPI:
             headers["expires"] = format_datetime(context.now + _YEAR, usegmt=True)
         if _has(context, tag):
             return Response(http.HTTPStatus.NOT_MODIFIED, headers)
-        return Response(http.HTTPStatus.OK, headers, await self._document(place, tag))
+        try:
+            return Response(http.HTTPStatus.OK, headers, await self._document(place, form, tag))
+        except _NotAsOpenAPI:
+            return Response(http.HTTPStatus.NOT_ACCEPTABLE, {"vary": "Accept"})
 
     def _served(self) -> tuple[Served, ...]:
         """What is served now. When that has changed, documents are made anew as far as they are about it."""
@@ -130,8 +135,10 @@ class OpenAPI:
                 group, version = one.kind.group, one.kind.version
                 place = f"apis/{group}/{version}" if group else f"api/{version}"
                 self._by_place.setdefault(place, []).append(one)
-            kept = {"v2", "v2 protobuf", *self._places()}
-            self._documents = {place: made for place, made in self._documents.items() if place in kept}
+            kept = {"v2", *self._places()}
+            self._documents = {
+                place: made for place, made in self._documents.items() if place.removesuffix(_PROTOBUF) in kept
+            }
         return served
 
     def _index(self) -> bytes:
@@ -158,11 +165,11 @@ class OpenAPI:
 
     def _of(self, place: str) -> list[Served]:
         """What the document at a place describes."""
-        return list(self._served()) if place.startswith("v2") else self._by_place.get(place, [])
+        return list(self._served()) if place == "v2" else self._by_place.get(place, [])
 
     def _described(self, place: str) -> list[_Described]:
         """The custom resources in the document at a place."""
-        if place.startswith("v2"):
+        if place == "v2":
             return [one for resources in self._extra.values() for one in resources.values()]
         parts = place.split("/")
         return list(self._extra.get((parts[1], parts[2]), {}).values()) if len(parts) == 3 else []
@@ -195,32 +202,40 @@ class OpenAPI:
         # A server of several versions of a group says the same for each.
         return list(dict.fromkeys(one.part for _, one in sorted(self._remote.items()) if one.part))
 
-    async def _document(self, place: str, tag: str) -> bytes:
+    async def _document(self, place: str, form: str, tag: str) -> bytes:
         remote = self._remote_document(place)
-        if remote is not None:
+        if remote is not None and form == _JSON:
             return zlib.decompress(remote)
-        made = self._documents.get(place)
+        name = place if form == _JSON else place + _PROTOBUF
+        made = self._documents.get(name)
         if made is not None and made[0] == tag:
             return made[1]
-        making = self._making.get((place, tag))
+        making = self._making.get((name, tag))
         if making is None:
-            making = self._making[place, tag] = asyncio.create_task(self._make(place, tag))
+            making = self._making[name, tag] = asyncio.create_task(self._make(place, name, tag, remote))
         # Others may wait for the same document: who leaves does not end it.
         return await asyncio.shield(making)
 
-    async def _make(self, place: str, tag: str) -> bytes:
+    async def _make(self, place: str, name: str, tag: str, remote: bytes | None) -> bytes:
+        in_protobuf = name != place
         described, extra, served = self._of(place), self._extra_of(place), self._served()
+        parts = self._parts() if place == "v2" else []
         try:
-            parts = self._parts() if place.startswith("v2") else []
-            made = await asyncio.to_thread(_rendered, place, described, self._version, extra, served, parts)
+            if remote is not None:
+                made = await asyncio.to_thread(_translated, remote)
+            else:
+                made = await asyncio.to_thread(
+                    _rendered, place, in_protobuf, described, self._version, extra, served, parts
+                )
         finally:
-            del self._making[place, tag]
-        self._documents[place] = (tag, made)
+            del self._making[name, tag]
+        self._documents[name] = (tag, made)
         return made
 
 
 def _rendered(
     place: str,
+    in_protobuf: bool,
     described: list[Served],
     version: str,
     extra: Mapping[str, Schema],
@@ -229,21 +244,31 @@ def _rendered(
 ) -> bytes:
     # What makes documents is large and seldom needed; a server that nobody asks does not load it.
     from keelback.apiserver import openapi_documents as documents
+    from keelback.apiserver import openapi_protobuf, openapi_v3_protobuf
 
-    if place.startswith("v2"):
-        document = documents.v2_document(described, version, extra)
-        if parts:
-            from keelback.apiserver import openapi_merge
+    if place != "v2":
+        document = documents.v3_document(place, described, version, extra, documents.groups_of(served))
+        return openapi_v3_protobuf.encode(document) if in_protobuf else _encoded(document)
+    document = documents.v2_document(described, version, extra)
+    if parts:
+        from keelback.apiserver import openapi_merge
 
-            for part in parts:
-                openapi_merge.merge(document, msgspec.json.decode(zlib.decompress(part)))
-        if place == "v2":
-            return _encoded(document)
-        from keelback.apiserver import openapi_protobuf
+        for part in parts:
+            openapi_merge.merge(document, msgspec.json.decode(zlib.decompress(part)))
+    return openapi_protobuf.encode(document) if in_protobuf else _encoded(document)
 
-        return openapi_protobuf.encode(document)
-    groups = documents.groups_of(served)
-    return _encoded(documents.v3_document(place, described, version, extra, groups))
+
+class _NotAsOpenAPI(Exception):
+    """Another server's document cannot be said in protobuf."""
+
+
+def _translated(remote: bytes) -> bytes:
+    from keelback.apiserver import openapi_v3_protobuf
+
+    try:
+        return openapi_v3_protobuf.encode(msgspec.json.decode(zlib.decompress(remote)))
+    except (LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
+        raise _NotAsOpenAPI from error
 
 
 def _encoded(tree: Any, levels: int = 3) -> bytes:
