@@ -179,8 +179,12 @@ def build(
     disable: Iterable[str] = (),
     version: KubernetesVersion = DEFAULT,
     gates: Mapping[str, bool] = MappingProxyType({}),
+    always: Sequence[AdmissionPlugin] = (),
 ) -> AdmissionChain:
-    """The chain of the plugins that are on. Raises ValueError for a name that is none, or that is in both lists."""
+    """The chain of the plugins that are on, and of those that nobody can turn off.
+
+    Raises ValueError for a name that is none, or that is in both lists.
+    """
     enabled, disabled = frozenset(enable), frozenset(disable)
     unknown = sorted((enabled | disabled) - {one.name for one in PLUGINS})
     if unknown:
@@ -189,7 +193,7 @@ def build(
     if both:
         raise ValueError(f"[{', '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
     # Upstream, these rights are asked for where objects are checked, before anything looks at what will be stored.
-    chosen: list[AdmissionPlugin] = [ParamAccess(given.reader, given.is_allowed, given.resources)]
+    chosen: list[AdmissionPlugin] = [ParamAccess(given.reader, given.is_allowed, given.resources), *always]
     chosen += [
         one.make(given)
         for one in PLUGINS

@@ -67,12 +67,14 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `kind` is the resource in the path. `obj` is the new object (None for a deletion; of another kind for subresources
     such as `binding`), `old_obj` the stored one (None for a creation). `options` gives the tree of the CreateOptions or
-    their like, for those few who ask. `warnings` and `audit_annotations` are added to.
+    their like, for those few who ask. `verb` is the API's (`update`, `patch`), where the request has one. `warnings`
+    and `audit_annotations` are added to.
     """
 
     operation: Operation
     kind: Kind
     user: User
+    verb: str = ""
     subresource: str = ""
     namespace: str = ""
     name: str = ""

@@ -37,6 +37,7 @@ class BoundAdmission:
             operation=Operation(operation),
             kind=self._kind,
             user=self._context.user,
+            verb=info.verb,
             subresource=self._subresource,
             namespace=(metadata.namespace if metadata is not None else "") or info.namespace,
             name=(metadata.name if metadata is not None else "") or info.name,

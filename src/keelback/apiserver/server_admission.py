@@ -8,10 +8,11 @@ from typing import Any
 
 from keelback.admission import builtin as admission_plugins
 from keelback.admission.metrics import AdmissionMetrics
-from keelback.admission.plugin import Question, Ruling
+from keelback.admission.plugin import AdmissionPlugin, Question, Ruling
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.api.core_v1 import ResourceQuota
 from keelback.apiserver.built_in_resources import BuiltInResources
+from keelback.apiserver.claim_access import GRANULAR_STATUS, ClaimStatusAccess, DeviceAdminAccess
 from keelback.apiserver.config import APIServerConfig
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.resource_store import ResourceStore
@@ -83,7 +84,14 @@ class ServerAdmission:
             disable=disabled,
             version=self._config.kubernetes_version,
             gates=self._config.feature_gates,
+            always=self._claim_access(),
         )
+
+    def _claim_access(self) -> list[AdmissionPlugin]:
+        found: list[AdmissionPlugin] = [DeviceAdminAccess(self._lookup)]
+        if GRANULAR_STATUS.is_on(self._config.kubernetes_version, self._config.feature_gates):
+            found.append(ClaimStatusAccess(self._authorizer))
+        return found
 
     async def _is_allowed(self, question: Question) -> bool:
         return (await self._rule(question)).is_allowed

@@ -103,6 +103,7 @@ _RULES: Mapping[str, tuple[PolicyRule, ...]] = {
         rule("update", "core", "pods/finalizers"),
         rule("get list watch create delete", _RESOURCE, "resourceclaims"),
         rule("update patch", _RESOURCE, "resourceclaims resourceclaims/status"),
+        rule("update patch", _RESOURCE, "resourceclaims/binding"),
         rule("update patch", "core", "pods/status"),
         EVENTS,
     ),

@@ -16,6 +16,7 @@ from keelback.api.resource_v1 import (
     NetworkDeviceData,
     ResourceClaim,
     ResourceClaimConsumerReference,
+    ResourceClaimStatus,
 )
 from keelback.apimachinery import addresses
 from keelback.apimachinery.errors import (
@@ -29,6 +30,7 @@ from keelback.apimachinery.errors import (
     too_many,
 )
 from keelback.apimachinery.go_text import go_quoted
+from keelback.apimachinery.meta import replace
 from keelback.registry import condition_lists, device_claims, device_rules
 from keelback.registry.placement import validate_node_selector
 from keelback.registry.volume_sources import validate_driver
@@ -40,13 +42,27 @@ _SOURCES: Final = ("FromClaim", "FromClass")
 _IMMUTABLE: Final = "field is immutable"
 
 
+def without_lost_devices(new: ResourceClaimStatus, old: ResourceClaimStatus) -> ResourceClaimStatus:
+    """The status without what drivers tell of devices that were allocated and no longer are."""
+    lost = _allocated(old) - _allocated(new)
+    if not lost:
+        return new
+    return replace(new, devices=tuple(one for one in new.devices if _identity(one) not in lost))
+
+
+def _allocated(status: ResourceClaimStatus) -> frozenset[str]:
+    return (
+        frozenset(map(_identity, status.allocation.devices.results)) if status.allocation is not None else frozenset()
+    )
+
+
 def validate(new: ResourceClaim, old: ResourceClaim) -> Iterator[FieldError]:
     """Everything wrong with an update of a claim's status."""
     status, before = new.status, old.status
     yield from device_rules.each_once(
         status.reserved_for, "status.reservedFor", _consumer, lambda one: one.uid, _MOST_CONSUMERS
     )
-    yield from _devices(status.devices, status.allocation, "status.devices")
+    yield from _devices(status.devices, _allocated(status), "status.devices")
     if status.reserved_for and status.allocation is None:
         yield forbidden("status.reservedFor", "may not be specified when `allocated` is not set")
     elif new.metadata.deletion_timestamp is not None and any(
@@ -104,10 +120,7 @@ def _result(result: DeviceRequestAllocationResult, known: frozenset[str], path: 
         yield from device_rules.share_id(result.share_id, f"{path}.shareID")
 
 
-def _devices(
-    devices: tuple[AllocatedDeviceStatus, ...], allocation: AllocationResult | None, path: str
-) -> Iterator[FieldError]:
-    allocated = frozenset(map(_identity, allocation.devices.results)) if allocation is not None else frozenset()
+def _devices(devices: tuple[AllocatedDeviceStatus, ...], allocated: frozenset[str], path: str) -> Iterator[FieldError]:
     for index, device in enumerate(devices):
         yield from _device(device, allocated, f"{path}[{index}]")
     seen: set[str] = set()

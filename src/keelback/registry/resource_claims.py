@@ -49,6 +49,11 @@ class ResourceClaimStrategy(Strategy[ResourceClaim]):
     def default(self, new: ResourceClaim, old: ResourceClaim | None = None) -> ResourceClaim:
         return replace(new, spec=_with_defaults(new.spec))
 
+    def prepare_for_status_update(self, new: ResourceClaim, old: ResourceClaim) -> ResourceClaim:
+        """Of devices that the claim no longer has, their drivers' news go with them."""
+        new = super().prepare_for_status_update(new, old)
+        return replace(new, status=device_allocations.without_lost_devices(new.status, old.status))
+
     def validate(self, new: ResourceClaim) -> Iterator[FieldError]:
         yield from device_claims.validate(new.spec.devices, "spec.devices")
 
