@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,6 @@ from keelback.scheduling.node_info import NodeInfo, NodeToPlaceOn, compile_node
 from keelback.scheduling.pod_to_place import PodToPlace
 from keelback.simulation.config import SimulatedNode, nodes
 from keelback.testing.cluster import Cluster
-from keelback.testing.faults import Asked
 from keelback.testing.plain_preemption import PlainPreemption, Victims
 from keelback.testing.plain_scheduler import Oracle
 from keelback.testing.random_clusters import HOSTNAME, ZONE, World
@@ -32,6 +31,8 @@ PRIORITIES: Final = {"low": 1, "middle": 5, "high": 9}
 _STEPS: Final = 25
 _QUIET_SECONDS: Final = 40
 """Longer than any back-off, and shorter than it takes until rejected pods are tried whatever happens."""
+_LATELY: Final = timedelta(seconds=5)
+"""Longer than any write may take."""
 _FINISHED: Final = ("Succeeded", "Failed")
 
 
@@ -58,17 +59,18 @@ def play(seed: int) -> list[str]:
 
 
 def broken_on_the_way(recording: Recording) -> Iterator[str]:
-    """Rules that were broken when a pod got its node, or had to leave it."""
+    """Rules that were broken when a pod got its node, or was told to leave it."""
     promised = _promises(recording.writes)
-    deletions = [one for one in recording.asked if one.client.startswith("kube-scheduler") and one.verb == "delete"]
+    gone = [(one.at, one.before) for one in recording.writes if one.resource == "pods" and one.is_deletion]
     for write, held in replayed(recording.writes):
         if write.resource != "pods":
             continue
         before = write.before["spec"].get("nodeName") if write.before is not None else None
         if write.after is not None and write.after["spec"].get("nodeName") and not before:
             yield from _badly_placed(write.after, held)
-        if write.is_deletion and _by_scheduler(write, deletions):
-            yield from _in_vain(write, held, promised)
+        if write.after is not None and _is_preempted(write.after) and not _is_preempted(write.before):
+            lately = [tree for at, tree in gone if tree is not None and write.at - _LATELY <= at <= write.at]
+            yield from _in_vain(write.at, write.after, held, promised, lately)
 
 
 def forgotten(recording: Recording) -> Iterator[str]:
@@ -167,23 +169,28 @@ def _badly_placed(tree: Tree, held: Mapping[str, Tree]) -> Iterator[str]:
                 yield from (f"{pod.metadata.name} on {node.name}: {reason}" for reason in check(node))
 
 
-def _in_vain(write: Write, held: Mapping[str, Tree], promised: Sequence[tuple[Any, str, str]]) -> Iterator[str]:
-    tree = write.before
-    assert tree is not None
+def _in_vain(
+    at: datetime,
+    tree: Tree,
+    held: Mapping[str, Tree],
+    promised: Sequence[tuple[datetime, str, str]],
+    lately: Sequence[Tree],
+) -> Iterator[str]:
+    """`lately` gone pods may be those that it was decided for."""
     victim = _pod(tree)
     name, node_name = victim.metadata.name, victim.spec.node_name
     if not node_name:
         # It was on its way to a node: decided, and not yet bound.
         return
-    soon = write.at + timedelta(seconds=10)
+    soon = at + timedelta(seconds=10)
     wanting = {uid for at, uid, where in promised if where == node_name and at <= soon}
-    waiting = [_pod(one) for one in _pods(held) if not one["spec"].get("nodeName")]
+    waiting = [_pod(one) for one in (*_pods(held), *lately) if not one["spec"].get("nodeName")]
     preemptors = [one for one in waiting if one.metadata.uid in wanting and _priority(one) > _priority(victim)]
     if not preemptors:
         yield f"{name} was preempted on {node_name} for nobody of higher priority"
         return
     # Where those stay that stay, and he with them, there must be no room.
-    stays = _world(held, also=tree)
+    stays = _world(held)
     stays.placed = [one for one in stays.placed if not one[2] or one[1].metadata.uid == victim.metadata.uid]
     stays.placed += [(node_name, other, False) for other in preemptors[1:]]
     for node in stays.nodes:
@@ -191,7 +198,7 @@ def _in_vain(write: Write, held: Mapping[str, Tree], promised: Sequence[tuple[An
             yield f"{name} was preempted on {node_name} in vain: {preemptors[0].metadata.name} had room beside it"
 
 
-def _promises(writes: Sequence[Write]) -> list[tuple[Any, str, str]]:
+def _promises(writes: Sequence[Write]) -> list[tuple[datetime, str, str]]:
     """When, to which pod, and which node."""
     return [
         (write.at, write.after["metadata"]["uid"], node)
@@ -202,19 +209,18 @@ def _promises(writes: Sequence[Write]) -> list[tuple[Any, str, str]]:
     ]
 
 
-def _by_scheduler(write: Write, deletions: Sequence[Asked]) -> bool:
-    since = write.at - timedelta(seconds=3)
-    return any(since <= one.at <= write.at and write.key.endswith(f"/{one.name}") for one in deletions)
+def _is_preempted(tree: Tree | None) -> bool:
+    """Whether the scheduler has told the pod to go: whose deletion it is cannot be seen."""
+    conditions = (tree or {}).get("status", {}).get("conditions", ())
+    return any(one["type"] == "DisruptionTarget" and one["reason"] == "PreemptionByScheduler" for one in conditions)
 
 
-def _world(held: Mapping[str, Tree], *, without: str = "", also: Tree | None = None) -> World:
+def _world(held: Mapping[str, Tree], *, without: str = "") -> World:
     """All that is there, in the plain scheduler's form; a pod on its way out still is where it is."""
     found: list[NodeInfo] = [
         compile_node(_narrow(tree, NodeToPlaceOn)) for key, tree in held.items() if key.startswith("/registry/minions/")
     ]
-    trees = [
-        one for one in (*_pods(held, leaving=True), *(() if also is None else (also,))) if one["spec"].get("nodeName")
-    ]
+    trees = [one for one in _pods(held, leaving=True) if one["spec"].get("nodeName")]
     placed = {
         one["metadata"]["uid"]: (one["spec"]["nodeName"], _pod(one), bool(one["metadata"].get("deletionTimestamp")))
         for one in trees
