@@ -14,23 +14,26 @@ Make = Callable[..., Any]
 def test_the_last_victim_frees_its_preemptor() -> None:
     awaited = AwaitedVictims()
     awaited.add("high", ["a", "b"])
-    assert awaited.gone("x") == (False, "")
-    assert awaited.gone("a") == (True, "")
+    assert awaited.gone("x") == (False, ())
+    assert awaited.gone("a") == (True, ())
     assert "high" in awaited
-    assert awaited.gone("b") == (True, "high")
+    assert awaited.gone("b") == (True, ("high",))
     assert "high" not in awaited
-    assert awaited.gone("b") == (False, "")
+    assert awaited.gone("b") == (False, ())
 
 
-def test_a_victim_is_awaited_by_who_preempted_it_last() -> None:
+def test_a_victim_is_awaited_by_all_who_preempted_it() -> None:
     awaited = AwaitedVictims()
-    awaited.add("high", ["a", "b"])
-    awaited.add("higher", ["b"])
-    assert awaited.gone("b") == (True, "higher")
+    awaited.add("high", ["a"])
+    awaited.add("higher", ["a", "b"])
+    awaited.add("highest", ["a"])
+    assert awaited.gone("a") == (True, ("high", "highest"))
+    assert awaited.gone("b") == (True, ("higher",))
     awaited.add("high", ["c"])
-    assert awaited.gone("a") == (False, "")
+    awaited.add("high", ["d"])
+    assert awaited.gone("c") == (False, ())
     awaited.forget("high")
-    assert awaited.gone("c") == (False, "")
+    assert awaited.gone("d") == (False, ())
 
 
 def test_one_preemptor_is_not_tried_for_the_victims_of_another(make_world: Make) -> None:

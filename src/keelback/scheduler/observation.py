@@ -322,8 +322,8 @@ class Observation:
 
     def gone(self, uid: str) -> Event:
         """What it means for others that a pod is not on its node any more; who waited for its end is tried at once."""
-        was_victim, preemptor = self.awaited.gone(uid)
-        if preemptor and self._queue.activate((preemptor,), self._monotonic()):
+        was_victim, preemptors = self.awaited.gone(uid)
+        if preemptors and self._queue.activate(preemptors, self._monotonic()):
             self._wake()
         return Event.VICTIM_REMOVED if was_victim else Event.ASSIGNED_POD_REMOVED
 
