@@ -189,13 +189,21 @@ def _in_vain(
     if not preemptors:
         yield f"{name} was preempted on {node_name} for nobody of higher priority"
         return
-    # Where those stay that stay, and he with them, there must be no room.
+    # Where those stay that nobody has preempted, and he with them, there must be no room. Who leaves of his own accord
+    # still is there, as upstream has it.
     stays = _world(held)
-    stays.placed = [one for one in stays.placed if not one[2] or one[1].metadata.uid == victim.metadata.uid]
-    stays.placed += [(node_name, other, False) for other in preemptors[1:]]
-    for node in stays.nodes:
-        if node.name == node_name and not any(Oracle(stays, one).reasons(node) for one in preemptors[:1]):
-            yield f"{name} was preempted on {node_name} in vain: {preemptors[0].metadata.name} had room beside it"
+    told = {tree["metadata"]["uid"] for tree in _pods(held, leaving=True) if _is_preempted(tree)}
+    stays.placed = [one for one in stays.placed if one[1].metadata.uid not in told - {victim.metadata.uid}]
+    node = next((one for one in stays.nodes if one.name == node_name), None)
+    if node is not None and not any(_lacks_room(stays, node, one, preemptors) for one in preemptors):
+        names = ", ".join(one.metadata.name for one in preemptors)
+        yield f"{name} was preempted on {node_name} in vain: {names} had room beside it"
+
+
+def _lacks_room(world: World, node: NodeInfo, pod: PodToPlace, promised: Sequence[PodToPlace]) -> bool:
+    """Whether the pod has no room on the node when all that are promised it are there."""
+    others = [(node.name, one, False) for one in promised if one is not pod]
+    return bool(Oracle(replace(world, placed=[*world.placed, *others]), pod).reasons(node))
 
 
 def _promises(writes: Sequence[Write]) -> list[tuple[datetime, str, str]]:
