@@ -17,16 +17,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).parent.parent / "tests" / "scheduling"
+FOLDER = Path(__file__).parent.parent / "tests"
 PROPERTIES = {
-    "test_evaluation": (
+    "scheduling/test_evaluation": (
         "test_columns_decide_as_the_plain_scheduler_does",
         "test_columns_spread_as_the_plain_scheduler_does",
-        "test_columns_of_a_configured_profile_decide_as_the_plain_scheduler_does",
     ),
-    "test_node_resources_scoring": ("test_columns_score_as_one_node_at_a_time",),
-    "test_volume_plugins": ("test_columns_say_what_the_plain_scheduler_says",),
-    "test_default_preemption": (
+    "scheduler/test_configured_profiles": ("test_a_configured_profile_decides_as_the_plain_scheduler_does",),
+    "scheduling/test_node_resources_scoring": ("test_columns_score_as_one_node_at_a_time",),
+    "scheduling/test_volume_plugins": ("test_columns_say_what_the_plain_scheduler_says",),
+    "scheduling/test_default_preemption": (
         "test_victims_and_their_node_are_those_of_the_plain_scheduler",
         "test_adding_and_subtracting_finds_the_victims_that_asking_every_plugin_finds",
     ),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,48 +12,17 @@ from hypothesis import strategies as st
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import builtin, explanation
 from keelback.scheduling.framework import CycleState
-from keelback.scheduling.inter_pod_affinity import InterPodAffinity
-from keelback.scheduling.node_affinity import NodeAffinity
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import PlacedPod
 from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace
-from keelback.scheduling.pod_topology_spread import PodTopologySpread
-from keelback.testing.plain_scheduler import Arguments, Oracle
+from keelback.testing.plain_scheduler import Oracle, agree
 from keelback.testing.random_clusters import (
-    HOSTNAME,
-    ZONE,
     Columns,
     World,
     random_node,
-    random_node_affinity,
     random_pod,
     random_world,
 )
-
-UPSTREAM = Arguments()
-
-
-def agree(world: World, columns: Columns, pod: PodToPlace, arguments: Arguments = UPSTREAM) -> None:
-    """The same nodes, the same reasons, the same order of preference."""
-    oracle = Oracle(world, pod, arguments)
-    info = columns.shapes.of(pod)
-    refusals = {node.name: oracle.reasons(node) for node in world.nodes}
-    feasible = [node for node in world.nodes if not refusals[node.name]]
-    mask = columns.evaluator.feasible(info)
-    got = {node.name for node, fits in zip(columns.table.nodes, mask, strict=True) if fits}
-    assert got == {node.name for node in feasible}
-    for row, node in enumerate(columns.table.nodes):
-        answer = columns.evaluator.fits(info, row)
-        assert list(answer.reasons if answer else ()) == refusals[node.name]
-    if not feasible:
-        return
-    totals, rows = columns.evaluator.totals(info, mask)
-    indexes = range(len(columns.table)) if isinstance(rows, slice) else rows
-    by_name = {columns.table.nodes[row].name: int(total) for row, total in zip(indexes, totals, strict=True)}
-    expected = oracle.totals(feasible)
-    # What is the same for all nodes may be left out of a sum.
-    offset = expected[0] - by_name[feasible[0].name]
-    assert {node.name: total - offset for node, total in zip(feasible, expected, strict=True)} == by_name
 
 
 @settings(max_examples=600, deadline=None)
@@ -72,32 +39,6 @@ def test_columns_spread_as_the_plain_scheduler_does(seed: int) -> None:
     chance = random.Random(seed)
     world = random_world(chance, spread=True)
     agree(world, Columns(world), random_pod(chance, "incoming", spread=True))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32))
-def test_columns_of_a_configured_profile_decide_as_the_plain_scheduler_does(seed: int) -> None:
-    chance = random.Random(seed)
-    world = random_world(chance)
-    arguments = Arguments(
-        random_node_affinity(chance) if chance.random() < 0.7 else None,
-        chance.choice((0, 1, 50, 100)),
-        chance.choice((None, ((ZONE, 1),), (("disk", 2), (HOSTNAME, 3)))),
-    )
-    spread = PodTopologySpread() if arguments.default_spread is None else PodTopologySpread(arguments.default_spread)
-    configured: dict[str, Any] = {
-        "NodeAffinity": NodeAffinity(arguments.added_affinity),
-        "InterPodAffinity": InterPodAffinity(arguments.hard_pod_affinity_weight),
-        "PodTopologySpread": spread,
-    }
-    usual = builtin.DEFAULT
-    plugins = replace(
-        usual,
-        pre_filters=tuple(configured.get(one.name, one) for one in usual.pre_filters),
-        filters=tuple(configured.get(one.name, one) for one in usual.filters),
-        scores=tuple((configured.get(one.name, one), weight) for one, weight in usual.scores),
-    )
-    agree(world, Columns(world, plugins), random_pod(chance, "incoming"), arguments)
 
 
 @settings(max_examples=200, deadline=None)

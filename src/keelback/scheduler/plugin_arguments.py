@@ -18,6 +18,7 @@ from keelback.scheduling.dynamic_resources import (
 )
 from keelback.scheduling.inter_pod_affinity import InterPodAffinity
 from keelback.scheduling.node_affinity import NodeAffinity
+from keelback.scheduling.node_resources_balanced_allocation import DEFAULT_RESOURCES, NodeResourcesBalancedAllocation
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_resources_scoring import Strategy, StrategyType
 from keelback.scheduling.plugins import PreemptionLimits
@@ -66,6 +67,11 @@ class _SpreadArguments(Strict, frozen=True):
 
 class _InterPodAffinityArguments(Strict, frozen=True):
     hard_pod_affinity_weight: int = 1
+    ignore_preferred_terms_of_existing_pods: bool = False
+
+
+class _BalancedAllocationArguments(Strict, frozen=True):
+    resources: tuple[_Resource, ...] = (_Resource("cpu"), _Resource("memory"))
 
 
 class _DynamicResourcesArguments(Strict, frozen=True):
@@ -83,7 +89,8 @@ def _fit(tree: Mapping[str, Any], path: str) -> NodeResourcesFit:
     strategy = given.scoring_strategy
     where = f"{path}.scoringStrategy"
     for one in strategy.resources:
-        _between(one.weight, 1, 100, f"{where}.resources: the weight of {one.name}")
+        # As upstream: 0 stands for 1.
+        _between(one.weight, 0, 100, f"{where}.resources: the weight of {one.name}")
     shape = strategy.requested_to_capacity_ratio.shape if strategy.requested_to_capacity_ratio else ()
     if strategy.type == "RequestedToCapacityRatio" and not shape:
         raise ConfigurationError(f"{where}.requestedToCapacityRatio.shape: at least one point must be specified")
@@ -95,7 +102,7 @@ def _fit(tree: Mapping[str, Any], path: str) -> NodeResourcesFit:
     return NodeResourcesFit(
         Strategy(
             strategy.type,
-            tuple((one.name, one.weight) for one in strategy.resources),
+            tuple((one.name, one.weight or 1) for one in strategy.resources),
             tuple((point.utilization, point.score * _SHAPE_SCALE) for point in shape),
         ),
         frozenset(given.ignored_resources),
@@ -125,7 +132,21 @@ def _spread(tree: Mapping[str, Any], path: str) -> PodTopologySpread:
 
 def _inter_pod_affinity(tree: Mapping[str, Any], path: str) -> InterPodAffinity:
     given = _decoded(tree, _InterPodAffinityArguments, "InterPodAffinity", path)
-    return InterPodAffinity(_between(given.hard_pod_affinity_weight, 0, 100, f"{path}.hardPodAffinityWeight"))
+    return InterPodAffinity(
+        _between(given.hard_pod_affinity_weight, 0, 100, f"{path}.hardPodAffinityWeight"),
+        ignore_preferred_terms_of_existing_pods=given.ignore_preferred_terms_of_existing_pods,
+    )
+
+
+def _balanced_allocation(tree: Mapping[str, Any], path: str) -> NodeResourcesBalancedAllocation:
+    given = _decoded(tree, _BalancedAllocationArguments, "NodeResourcesBalancedAllocation", path)
+    names = [one.name for one in given.resources]
+    for one in given.resources:
+        if one.weight not in (0, 1):
+            raise ConfigurationError(f"{path}.resources: the weight of {one.name} is {one.weight}, not 1")
+        if names.count(one.name) > 1:
+            raise ConfigurationError(f"{path}.resources: {one.name} is there twice")
+    return NodeResourcesBalancedAllocation(tuple(names) or DEFAULT_RESOURCES)
 
 
 def _preemption(tree: Mapping[str, Any], path: str) -> PreemptionLimits:
@@ -157,6 +178,7 @@ ARGUMENTS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
     "NodeAffinity": _node_affinity,
     "PodTopologySpread": _spread,
     "InterPodAffinity": _inter_pod_affinity,
+    "NodeResourcesBalancedAllocation": _balanced_allocation,
     "DefaultPreemption": _preemption,
     "DynamicResources": _dynamic_resources,
 }

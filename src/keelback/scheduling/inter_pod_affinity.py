@@ -33,9 +33,13 @@ _Counts = npt.NDArray[np.float64]
 
 
 class InterPodAffinity:
-    def __init__(self, hard_weight: int = HARD_POD_AFFINITY_WEIGHT) -> None:
+    def __init__(
+        self, hard_weight: int = HARD_POD_AFFINITY_WEIGHT, *, ignore_preferred_terms_of_existing_pods: bool = False
+    ) -> None:
         self._hard_weight = hard_weight
         """What a required affinity term of a running pod counts, of 100."""
+        self._only_own_wishes = ignore_preferred_terms_of_existing_pods
+        """Whether running pods' wishes count only for pods that have wishes of that sort themselves."""
 
     name = "InterPodAffinity"
     scope = Scope.CLUSTER
@@ -72,6 +76,8 @@ class InterPodAffinity:
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The weights of the terms that hold in the node's domains, the pod's own and those of running pods."""
+        if self._only_own_wishes and not pod.affinity_preferred:
+            return None
         score: _Counts | None = None
         for weight, term in pod.affinity_preferred:
             found = _in_domain(nodes, term.topology_key, _matching(nodes, (term,)))

@@ -1,6 +1,8 @@
-"""NodeResourcesBalancedAllocation: prefer the node on which the pod makes cpu and memory more evenly used."""
+"""NodeResourcesBalancedAllocation: prefer the node on which the pod makes resources more evenly used."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +12,27 @@ from keelback.scheduling.framework import EVERY, MAX_NODE_SCORE, CycleState, Row
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
-_Fractions = npt.NDArray[np.float64]
+DEFAULT_RESOURCES: Final = (resources.CPU, resources.MEMORY)
+
+_Numbers = npt.NDArray[np.float64]
 
 
 class NodeResourcesBalancedAllocation:
+    def __init__(self, balanced: tuple[str, ...] = DEFAULT_RESOURCES) -> None:
+        self._balanced = balanced
+
     name = "NodeResourcesBalancedAllocation"
     scope = Scope.NODE_PODS
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """100 minus the deviation, with the pod against without it, brought into 50..100."""
-        cpu, memory = pod.requests.get(resources.CPU, 0), pod.requests.get(resources.MEMORY, 0)
-        if not cpu and not memory:
+        wanted = {name: pod.requests.get(name, 0) for name in self._balanced}
+        if not any(wanted.values()):
             # A pod that requests nothing cannot change the balance.
             return None
-        with_pod = _balance(nodes, rows, cpu, memory)
-        without_pod = _balance(nodes, rows, 0, 0)
+        counted = [name for name in self._balanced if wanted[name] or name in resources.NATIVE]
+        with_pod = _balance(nodes, rows, {name: wanted[name] for name in counted})
+        without_pod = _balance(nodes, rows, dict.fromkeys(counted, 0))
         half = MAX_NODE_SCORE // 2
         return half + (half + with_pod - without_pod) // 2
 
@@ -32,17 +40,38 @@ class NodeResourcesBalancedAllocation:
         return scores
 
 
-def _balance(nodes: NodeTable, rows: Rows, cpu: int, memory: int) -> Scores:
-    cpu_used, memory_used = _fraction(nodes, rows, resources.CPU, cpu), _fraction(nodes, rows, resources.MEMORY, memory)
-    # The deviation of two numbers is half their distance; of one it is nothing.
-    deviation = np.abs((cpu_used - memory_used) / 2)
-    for name in (resources.CPU, resources.MEMORY):
-        offered = nodes.capacity(name).offered
-        if offered is not None:
-            deviation = deviation * offered[rows]
+def _balance(nodes: NodeTable, rows: Rows, more: dict[str, int]) -> Scores:
+    used = [_fraction(nodes, rows, name, amount) for name, amount in more.items()]
+    offered = [nodes.capacity(name).offered for name in more]
+    if len(used) == 2:
+        # The deviation of two numbers is half their distance; of one it is nothing.
+        deviation = np.abs((used[0] - used[1]) / 2)
+        for one in offered:
+            if one is not None:
+                deviation = deviation * one[rows]
+    else:
+        deviation = _deviation(
+            used, [np.ones(len(nodes), np.bool_)[rows] if one is None else one[rows] for one in offered]
+        )
     return ((1 - deviation) * MAX_NODE_SCORE).astype(np.int64)
 
 
-def _fraction(nodes: NodeTable, rows: Rows, name: str, more: int) -> _Fractions:
-    fraction: _Fractions = np.minimum((nodes.requested(name)[rows] + more) / nodes.capacity(name).divisor[rows], 1.0)
+def _deviation(used: list[_Numbers], offered: list[npt.NDArray[np.bool_]]) -> _Numbers:
+    """The standard deviation of the fractions that each row offers at all, added up in the order of the resources."""
+    number = np.maximum(sum(one.astype(float) for one in offered), 1.0)
+    total: _Numbers = sum((fraction * one for fraction, one in zip(used, offered, strict=True)), np.zeros(len(number)))
+    mean = total / number
+    squares: _Numbers = sum(
+        ((fraction - mean) ** 2 * one for fraction, one in zip(used, offered, strict=True)), np.zeros(len(number))
+    )
+    # Of two, the shorter way that upstream takes rounds as it does.
+    halves: _Numbers = np.zeros(len(number))
+    for index, first in enumerate(used):
+        for other in range(index + 1, len(used)):
+            halves += np.abs((first - used[other]) / 2) * offered[index] * offered[other]
+    return np.where(number == 2, halves, np.sqrt(squares / number))
+
+
+def _fraction(nodes: NodeTable, rows: Rows, name: str, more: int) -> _Numbers:
+    fraction: _Numbers = np.minimum((nodes.requested(name)[rows] + more) / nodes.capacity(name).divisor[rows], 1.0)
     return fraction

@@ -15,8 +15,6 @@ from keelback.scheduling.pod_info import PodInfo
 
 StrategyType: TypeAlias = Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"]
 
-_NATIVE: Final = (resources.CPU, resources.MEMORY, resources.EPHEMERAL_STORAGE)
-
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
@@ -37,7 +35,7 @@ def score(strategy: Strategy, pod: PodInfo, nodes: NodeTable, rows: Rows) -> Sco
     total = np.zeros(len(nodes), np.int64)[rows]
     weights = total.copy()
     for name, weight in strategy.resources:
-        if name not in _NATIVE and name not in pod.requests:
+        if name not in resources.NATIVE and name not in pod.requests:
             continue
         offered = nodes.allocatable(name)[rows]
         scores = _one(strategy, offered, _taken(name, pod, nodes)[rows])

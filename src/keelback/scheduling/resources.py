@@ -13,6 +13,8 @@ CPU: Final = "cpu"
 MEMORY: Final = "memory"
 EPHEMERAL_STORAGE: Final = "ephemeral-storage"
 PODS: Final = "pods"
+NATIVE: Final = (CPU, MEMORY, EPHEMERAL_STORAGE)
+"""Those that are scored whether a pod asks for them or not."""
 
 # What scoring takes a container to use that does not say: otherwise all such pods would land on one node.
 NOMINAL: Final[Mapping[str, int]] = {CPU: 100, MEMORY: 200 * 1024 * 1024}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from keelback.api import nodes as api_nodes
@@ -24,7 +24,7 @@ from keelback.api.pods import amount
 from keelback.apimachinery.meta import LabelSelector
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace
-from keelback.testing.random_clusters import GPU, HOSTNAME, ZONE, World
+from keelback.testing.random_clusters import GPU, HOSTNAME, ZONE, Columns, World
 
 ANY_IP: Final = "0.0.0.0"  # noqa: S104 - the API's word for any
 
@@ -71,14 +71,38 @@ def ports_of(pod: PodToPlace) -> list[tuple[str, int]]:
     return [(port.host_ip or ANY_IP, port.host_port) for one in containers for port in one.ports if port.host_port]
 
 
+WEIGHTS: Final[Mapping[str, int]] = {
+    "TaintToleration": 3,
+    "NodeAffinity": 2,
+    "NodeResourcesFit": 1,
+    "PodTopologySpread": 2,
+    "InterPodAffinity": 2,
+    "NodeResourcesBalancedAllocation": 1,
+    "ImageLocality": 1,
+}
+"""The plugins that score, in upstream's order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """What a profile may change of the plugins; the defaults are upstream's."""
 
     added_affinity: NodeAffinity | None = None
     hard_pod_affinity_weight: int = 1
+    ignore_preferred_terms_of_existing_pods: bool = False
     default_spread: tuple[tuple[str, int], ...] | None = None
     """Topology keys and skews in place of the system's."""
+    without_filter: frozenset[str] = frozenset()
+    """Plugins that do not filter."""
+    weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
+    """Of the plugins that score; those that are not here do not."""
+    strategy: str = "LeastAllocated"
+    strategy_resources: tuple[tuple[str, int], ...] = (("cpu", 1), ("memory", 1))
+    strategy_shape: tuple[tuple[int, int], ...] = ()
+    """Utilization in percent and the score for it, of 100."""
+    balanced: tuple[str, ...] = ("cpu", "memory")
+    ignored: frozenset[str] = frozenset()
+    """Resources that nobody is asked to have."""
 
 
 _DEFAULTS: Final = Arguments()
@@ -99,16 +123,16 @@ class Oracle:
 
     def all_reasons(self, node: NodeInfo) -> list[list[str]]:
         """Those of each plugin."""
-        checks = (
-            self.node_unschedulable,
-            self.taint_toleration,
-            self.node_affinity,
-            self.node_ports,
-            self.fit,
-            self.spread,
-            self.inter_pod_affinity,
-        )
-        return [check(node) for check in checks]
+        checks = {
+            "NodeUnschedulable": self.node_unschedulable,
+            "TaintToleration": self.taint_toleration,
+            "NodeAffinity": self.node_affinity,
+            "NodePorts": self.node_ports,
+            "NodeResourcesFit": self.fit,
+            "PodTopologySpread": self.spread,
+            "InterPodAffinity": self.inter_pod_affinity,
+        }
+        return [check(node) for name, check in checks.items() if name not in self.arguments.without_filter]
 
     def is_hopeless(self, node: NodeInfo) -> bool:
         """Whether the first plugin that refuses the node says that no pod's going would help."""
@@ -168,6 +192,8 @@ class Oracle:
         wanted = requests_of(self.pod, {})
         for name in ("cpu", "memory", GPU):
             used = sum(requests_of(pod, {})[name] for pod, _ in pods)
+            if name in self.arguments.ignored:
+                continue
             if wanted[name] and wanted[name] > node.allocatable.get(name, 0) - used:
                 reasons.append(f"Insufficient {name}")
         return reasons
@@ -285,16 +311,17 @@ class Oracle:
     # Scores
 
     def totals(self, feasible: list[NodeInfo]) -> list[int]:
-        """What each feasible node scores, with the default weights."""
-        columns = (
-            (3, self.normalized([self.soft_taints(node) for node in feasible], reverse=True)),
-            (2, self.normalized([self.preferred_nodes(node) for node in feasible], reverse=False)),
-            (1, [self.least_allocated(node) for node in feasible]),
-            (2, self.spread_scores(feasible)),
-            (2, self.affinity_scores(feasible)),
-            (1, [self.balanced(node) for node in feasible]),
-            (1, [self.images(node) for node in feasible]),
-        )
+        """What each feasible node scores."""
+        scores = {
+            "TaintToleration": lambda: self.normalized([self.soft_taints(node) for node in feasible], reverse=True),
+            "NodeAffinity": lambda: self.normalized([self.preferred_nodes(node) for node in feasible], reverse=False),
+            "NodeResourcesFit": lambda: [self.allocated(node) for node in feasible],
+            "PodTopologySpread": lambda: self.spread_scores(feasible),
+            "InterPodAffinity": lambda: self.affinity_scores(feasible),
+            "NodeResourcesBalancedAllocation": lambda: [self.balanced(node) for node in feasible],
+            "ImageLocality": lambda: [self.images(node) for node in feasible],
+        }
+        columns = [(weight, scores[name]()) for name, weight in self.arguments.weights.items()]
         return [sum(weight * column[index] for weight, column in columns) for index in range(len(feasible))]
 
     def normalized(self, scores: list[int], *, reverse: bool) -> list[int]:
@@ -321,33 +348,64 @@ class Oracle:
             preferred += self.arguments.added_affinity.preferred_during_scheduling_ignored_during_execution
         return sum(one.weight for one in preferred if api_nodes.matches_term(node.name, node.labels, one.preference))
 
-    def least_allocated(self, node: NodeInfo) -> int:
-        """How much is left free."""
+    def allocated(self, node: NodeInfo) -> int:
+        """How good it is that so much of each resource will be taken: a weighted mean."""
         nominal = {"cpu": 100, "memory": 200 << 20}
-        shares = []
-        for name in ("cpu", "memory"):
+        wanted = requests_of(self.pod, nominal)
+        total = weights = 0
+        for name, weight in self.arguments.strategy_resources:
             capacity = node.allocatable.get(name, 0)
-            if not capacity:
+            if not capacity or (name == GPU and not wanted[name]):
                 continue
-            used = sum(requests_of(pod, nominal)[name] for pod, _ in self.world.pods_on(node))
-            free = capacity - used - requests_of(self.pod, nominal)[name]
-            shares.append(free * 100 // capacity if free > 0 else 0)
-        return sum(shares) // len(shares) if shares else 0
+            used = sum(requests_of(pod, nominal)[name] for pod, _ in self.world.pods_on(node)) + wanted[name]
+            score = self.score_of_share(used, capacity)
+            if self.arguments.strategy == "RequestedToCapacityRatio" and score <= 0:
+                continue
+            total += weight * score
+            weights += weight
+        if not weights:
+            return 0
+        if self.arguments.strategy == "RequestedToCapacityRatio":
+            return math.floor(total / weights + 0.5)
+        return total // weights
+
+    def score_of_share(self, used: int, capacity: int) -> int:
+        """What one resource scores of which so much will be taken."""
+        match self.arguments.strategy:
+            case "LeastAllocated":
+                return (capacity - used) * 100 // capacity if used <= capacity else 0
+            case "MostAllocated":
+                return min(used, capacity) * 100 // capacity
+            case _:
+                percent = 100 if used > capacity else used * 100 // capacity
+        shape = self.arguments.strategy_shape
+        for number, (utilization, score) in enumerate(shape):
+            if percent <= utilization:
+                if number == 0:
+                    return score
+                left, low = shape[number - 1]
+                return low + math.trunc((score - low) * (percent - left) / (utilization - left))
+        return shape[-1][1]
 
     def balanced(self, node: NodeInfo) -> int:
-        """How even cpu and memory are used, and whether the pod makes it more so."""
+        """How even resources are used, and whether the pod makes it more so."""
         wanted = requests_of(self.pod, {})
-        if not wanted["cpu"] and not wanted["memory"]:
+        if not any(wanted[name] for name in self.arguments.balanced):
             return 0
 
         def balance(more: dict[str, int]) -> int:
             fractions = []
-            for name in ("cpu", "memory"):
+            for name in self.arguments.balanced:
                 capacity = node.allocatable.get(name, 0)
-                if capacity:
+                if capacity and (name != GPU or wanted[name]):
                     used = sum(requests_of(pod, {})[name] for pod, _ in self.world.pods_on(node))
                     fractions.append(min((used + more.get(name, 0)) / capacity, 1.0))
-            deviation = abs(fractions[0] - fractions[1]) / 2 if len(fractions) == 2 else 0.0
+            deviation = 0.0
+            if len(fractions) == 2:
+                deviation = abs((fractions[0] - fractions[1]) / 2)
+            elif fractions:
+                mean = sum(fractions) / len(fractions)
+                deviation = math.sqrt(sum((one - mean) * (one - mean) for one in fractions) / len(fractions))
             return int((1 - deviation) * 100)
 
         return 50 + (50 + balance(wanted) - balance({})) // 2
@@ -381,7 +439,7 @@ class Oracle:
                     TopologySpreadConstraint(
                         topology_key=key, max_skew=skew, label_selector=LabelSelector(match_labels=labels)
                     )
-                    for key, skew in defaults or ((HOSTNAME, 3), (ZONE, 5))
+                    for key, skew in (defaults if defaults is not None else ((HOSTNAME, 3), (ZONE, 5)))
                 ]
         if not constraints:
             return [0] * len(feasible)
@@ -420,6 +478,12 @@ class Oracle:
 
     def affinity_scores(self, feasible: list[NodeInfo]) -> list[int]:
         """Soft terms of the pod, and those of the pods that are there."""
+        own = (
+            *self.together.preferred_during_scheduling_ignored_during_execution,
+            *self.apart.preferred_during_scheduling_ignored_during_execution,
+        )
+        if self.arguments.ignore_preferred_terms_of_existing_pods and not own:
+            return [0] * len(feasible)
         raw = []
         for node in feasible:
             score = 0
@@ -464,3 +528,26 @@ class Oracle:
             and node.labels[term.topology_key] == its_node.labels.get(term.topology_key)
             and self.picks(term, pod, self.pod)
         )
+
+
+def agree(world: World, columns: Columns, pod: PodToPlace, arguments: Arguments = _DEFAULTS) -> None:
+    """Assert that columns find the same nodes, for the same reasons, and the same order of preference."""
+    oracle = Oracle(world, pod, arguments)
+    info = columns.shapes.of(pod)
+    refusals = {node.name: oracle.reasons(node) for node in world.nodes}
+    feasible = [node for node in world.nodes if not refusals[node.name]]
+    mask = columns.evaluator.feasible(info)
+    got = {node.name for node, fits in zip(columns.table.nodes, mask, strict=True) if fits}
+    assert got == {node.name for node in feasible}
+    for row, node in enumerate(columns.table.nodes):
+        answer = columns.evaluator.fits(info, row)
+        assert list(answer.reasons if answer else ()) == refusals[node.name]
+    if not feasible:
+        return
+    totals, rows = columns.evaluator.totals(info, mask)
+    indexes = range(len(columns.table)) if isinstance(rows, slice) else rows
+    by_name = {columns.table.nodes[row].name: int(total) for row, total in zip(indexes, totals, strict=True)}
+    expected = oracle.totals(feasible)
+    # What is the same for all nodes may be left out of a sum.
+    offset = expected[0] - by_name[feasible[0].name]
+    assert {node.name: total - offset for node, total in zip(feasible, expected, strict=True)} == by_name
