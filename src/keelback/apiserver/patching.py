@@ -12,7 +12,7 @@ from keelback.apimachinery import apply as server_side_apply
 from keelback.apimachinery import codecs, errors, json_patch, merge_patch, scalar_conversion, strategic_merge, yaml
 from keelback.apimachinery.meta import StatusDetails, make_kind, with_metadata
 from keelback.apimachinery.shapes import shape_of
-from keelback.apiserver import yaml_bodies
+from keelback.apiserver import touched_parts, yaml_bodies
 from keelback.apiserver.context import RequestContext
 from keelback.component.http import query_flag
 from keelback.registry.builtin import strategies
@@ -151,7 +151,7 @@ def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_v
         patched = merge_patch.merge(strategy.to_tree(old), patch)
         return _typed(context, strategy, patched, field_validation, patch, repeated)
 
-    return ParsedPatch(apply)
+    return ParsedPatch(lambda old: touched_parts.patched(old, patch, apply))
 
 
 def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
@@ -167,6 +167,7 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
         )
     unknown = strategy.strict_errors(patch) if field_validation != "Ignore" else []
     unknown = [one for one in unknown if "$" not in one]
+    is_exact = not _has_float(patch)
 
     def apply(old: Any) -> Any:
         if unknown and field_validation == "Strict":
@@ -179,15 +180,32 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
             raise errors.BadRequest(str(error)) from error
         except strategic_merge.StrategicMergeError as error:
             raise errors.StatusError(str(error), code=500) from error
-        problem = strategic_merge.conversion_error(patched, strategy.schema())
-        if problem:
-            raise _undecodable(strategic_merge.go_printed(patch), problem)
         try:
-            return strategy.from_tree(scalar_conversion.converted(patched, shape_of(strategy.kind)))
+            return _converted(strategy, patched, is_exact=is_exact)
         except (codecs.DecodeError, scalar_conversion.ConversionError) as error:
             raise _undecodable(strategic_merge.go_printed(patch), str(error)) from error
 
-    return ParsedPatch(apply)
+    return ParsedPatch(lambda old: apply(old) if unknown else touched_parts.patched(old, patch, apply))
+
+
+def _converted(strategy: Strategy[Any], patched: Any, *, is_exact: bool) -> Any:
+    """The object of a strategically merged tree. Raises DecodeError and ConversionError."""
+    if is_exact:
+        try:
+            # What JSON makes an object of without converting any number is made into the same by Go's converter.
+            return strategy.from_tree(patched)
+        except codecs.DecodeError:
+            pass
+    problem = strategic_merge.conversion_error(patched, strategy.schema())
+    if problem:
+        raise scalar_conversion.ConversionError(problem)
+    return strategy.from_tree(scalar_conversion.converted(patched, shape_of(strategy.kind)))
+
+
+def _has_float(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return any(map(_has_float, tree.values()))
+    return any(map(_has_float, tree)) if isinstance(tree, list) else isinstance(tree, float)
 
 
 def _typed(
