@@ -393,6 +393,65 @@ def test_a_daemon_rolling_update_keeps_enough_nodes_served_and_ends(
     raise AssertionError("the update does not end")
 
 
+# What upstream's controller does where some nodes take no daemons (daemon/update.go).
+NEW = {HASH_LABEL: "new"}
+LOST = node("lost", Taint(key="node.kubernetes.io/unreachable", effect="NoSchedule"))
+"""Keeps the daemon that it has, and takes no other."""
+
+
+def _rolled(nodes: list[NodeView], *mine: PodView, surge: int = 0) -> daemon_placement.Plan:
+    limits = RollingUpdateDaemonSet(max_surge=surge, max_unavailable=0 if surge else 1)
+    strategy = replace(DAEMON.spec.update_strategy, rolling_update=limits)
+    daemon_set = replace(DAEMON, spec=replace(DAEMON.spec, update_strategy=strategy))
+    by_node: dict[str, list[PodView]] = {}
+    for one in mine:
+        by_node.setdefault(one.spec.node_name, []).append(one)
+    return daemon_placement.rolling_update(daemon_set, nodes, by_node, "new", NOW)
+
+
+def _names(found: list[PodView]) -> list[str]:
+    return [one.metadata.name for one in found]
+
+
+def test_a_new_daemon_that_does_not_come_up_on_a_lost_node_counts_as_missing() -> None:
+    decided = _rolled(
+        [node("a"), node("b"), LOST],
+        pod("updated", node="a", labels=NEW),
+        pod("old", node="b"),
+        pod("starting", node="lost", labels=NEW, ready=False),
+    )
+    assert decided == daemon_placement.Plan()
+
+
+def test_an_old_daemon_that_no_longer_belongs_on_its_node_is_updated_away() -> None:
+    decided = _rolled([node("a"), LOST], pod("updated", node="a", labels=NEW), pod("old", node="lost"))
+    assert _names(decided.delete) == ["old"]
+
+
+def test_a_daemon_that_is_going_counts_as_missing() -> None:
+    decided = _rolled([node("a"), node("b")], pod("going", node="a", deleting=True), pod("old", node="b"))
+    assert decided == daemon_placement.Plan()
+
+
+def test_surge_waits_until_a_daemon_that_is_going_is_gone() -> None:
+    decided = _rolled([node("a")], pod("going", node="a", deleting=True), surge=1)
+    assert decided == daemon_placement.Plan()
+
+
+def test_surge_ends_daemons_where_none_belong_as_others_serve_in_their_place() -> None:
+    nodes = [node("a"), LOST]
+    served = _rolled(nodes, pod("updated", node="a", labels=NEW), pod("old", node="lost"), surge=1)
+    assert _names(served.delete) == ["old"]
+    starting = pod("updated", node="a", labels=NEW, ready=False)
+    assert _rolled(nodes, starting, pod("old", node="lost"), surge=1) == daemon_placement.Plan()
+    useless = _rolled(nodes, starting, pod("old", node="lost", ready=False), surge=1)
+    assert _names(useless.delete) == ["old"]
+
+
+def test_daemons_on_nodes_that_are_gone_are_left_to_the_pod_collector() -> None:
+    assert _rolled([node("a")], pod("old", node="gone", ready=False), surge=1) == daemon_placement.Plan()
+
+
 def test_a_daemon_is_meant_for_the_node_it_is_pinned_to() -> None:
     spec = daemon_placement.pinned(DAEMON.spec.template.spec, "n1")
     view = pod("p")

@@ -80,6 +80,9 @@ def test_an_eviction_that_leaves_fewer_than_the_budget_says() -> None:
     gone = [_write(f"pods/default/guarded-{number}", None, pods[number]) for number in range(2)]
     assert broken_on_the_way(_recording(*made, gone[0], asked=asked)) == []
     assert "2 are left" in broken_on_the_way(_recording(*made, *gone, asked=asked))[0]
+    waiting = _object("guarded-1", status={"phase": "Pending"})
+    never_ran = [_write("pods/default/guarded-1", waiting), _write("pods/default/guarded-1", None, waiting)]
+    assert broken_on_the_way(_recording(made[0], *never_ran, made[2], made[3], asked=asked)) == []
 
 
 def test_what_the_garbage_collector_takes_from_an_owner_that_stays() -> None:

@@ -77,6 +77,17 @@ def test_a_daemon_set_that_leaves_more_nodes_without_than_it_may() -> None:
     assert _broken(replaced, "daemon-set-controller") == []
 
 
+def test_a_lost_node_counts_for_a_daemon_set_as_long_as_it_has_a_pod() -> None:
+    taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
+    nodes = [{"metadata": {"name": name}} for name in ("a", "b")]
+    nodes.append({"metadata": {"name": "lost"}, "spec": {"taints": [taint]}})
+    pods = [_pod("s-a", "a"), _pod("s-b", "b")]
+    begun = [*_made("minions", *nodes), *_made("daemonsets", _set("DaemonSet")), *_made("pods", *pods)]
+    assert _broken([*begun, _gone(pods[0])], "daemon-set-controller") == []
+    starting = _made("pods", _pod("s-lost", "lost", ready=False))
+    assert "1 of 3 are left" in _broken([*begun, *starting, _gone(pods[0])], "daemon-set-controller")[0]
+
+
 def test_workloads_that_do_not_say_what_they_have_and_pods_of_nobody() -> None:
     workload = _set("StatefulSet", replicas=1) | {"status": {"replicas": 1, "readyReplicas": 1}}
     pods = [_pod("s-0"), _pod("s-1")]

@@ -128,30 +128,32 @@ def rolling_update(
     current_hash: str,
     now: datetime,
 ) -> Plan:
-    """The old pods to replace next, so that at most `maxUnavailable` nodes are without an available pod."""
-    desired = sum(should_run(daemon_set, node)[0] for node in all_nodes)
-    surge, unavailable = update_limits(daemon_set, desired)
+    """What to replace next: at most `maxUnavailable` nodes are without an available pod, or `maxSurge` have two.
+
+    Nodes that should have none count too, as long as they have one. Pods that are going are taken for gone.
+    """
+    runs = {node.metadata.name: should_run(daemon_set, node)[0] for node in all_nodes}
+    surge, unavailable = update_limits(daemon_set, sum(runs.values()))
+    found = {
+        name: _newest_of_each([pod for pod in mine if not pods.is_terminating(pod)], current_hash)
+        for name, mine in sorted(by_node.items())
+    }
     if surge > 0:
-        return _surge(daemon_set, all_nodes, by_node, current_hash, surge, unavailable, now)
+        return _surge(daemon_set, runs, found, surge, now)
     result = Plan()
     candidates: list[PodView] = []
     missing = 0
-    for node in all_nodes:
-        if not should_run(daemon_set, node)[0]:
-            continue
-        new, old = _newest_of_each(by_node.get(node.metadata.name, ()), current_hash)
-        if new is None and old is None:
+    for new, old in found.values():
+        if new is not None:
+            missing += old is not None or not _is_available(daemon_set, new, now)
+        elif old is None:
             missing += 1
-        elif new is not None:
-            missing += not _is_available(daemon_set, new, now)
-        elif old is not None and pods.is_terminating(old):
-            missing += 1
-        elif old is not None and not _is_available(daemon_set, old, now):
+        elif _is_available(daemon_set, old, now):
+            candidates.append(old)
+        else:
             # It is not available anyway: replacing it costs nothing.
             result.delete.append(old)
             missing += 1
-        elif old is not None:
-            candidates.append(old)
     result.delete.extend(candidates[: max(0, unavailable - missing)])
     return result
 
@@ -198,28 +200,35 @@ def _plan_node(
 
 def _surge(
     daemon_set: DaemonSet,
-    all_nodes: Sequence[NodeView],
-    by_node: Mapping[str, Sequence[PodView]],
-    current_hash: str,
+    runs: Mapping[str, bool],
+    found: Mapping[str, tuple[PodView | None, PodView | None]],
     surge: int,
-    unavailable: int,
     now: datetime,
 ) -> Plan:
+    """`runs` says of each node whether a pod belongs there, `found` has the new pod and the old one of each."""
     result = Plan()
     candidates: list[str] = []
-    surging = 0
-    for node in all_nodes:
-        if not should_run(daemon_set, node)[0]:
-            continue
-        new, old = _newest_of_each(by_node.get(node.metadata.name, ()), current_hash)
-        if old is None:
+    misplaced: list[PodView] = []
+    surging = available = 0
+    for name, (new, old) in found.items():
+        first = old or new
+        serves = first is not None and _is_available(daemon_set, first, now)
+        available += serves
+        if old is None or name not in runs:
             continue
         if new is not None:
-            surging += not _is_available(daemon_set, new, now)
-        elif not _is_available(daemon_set, old, now):
-            result.create.append(node.metadata.name)
+            if _is_available(daemon_set, new, now):
+                result.delete.append(old)
+            else:
+                surging += 1
+        elif not runs[name]:
+            (misplaced if serves else result.delete).append(old)
+        elif serves:
+            candidates.append(name)
         else:
-            candidates.append(node.metadata.name)
+            result.create.append(name)
+    # Those where none belong serve on until as many as are wanted do so elsewhere.
+    result.delete.extend(misplaced[: max(0, available - sum(runs.values()))])
     result.create.extend(candidates[: max(0, surge - surging)])
     return result
 

@@ -21,6 +21,8 @@ from keelback.testing.convergence_work import NODES, Step, preparations, steps
 from keelback.testing.recording import Recording
 
 _CALM_SECONDS: Final = 900.0
+_CRON_SECONDS: Final = 120.0
+"""How often each CronJob runs."""
 _SEEDS_OF_ONE_WORK: Final = 3
 _CONTROLLERS: Final = "kube-controller-manager"
 _UNDER_WAY: Final = (
@@ -87,7 +89,9 @@ def play(work: int, *, faults: int | None = None) -> Outcome:
             cluster.start_component(name)
         for number in range(NODES):
             cluster.connect(f"node-{number}")
-        cluster.advance(_CALM_SECONDS)
+        # It ends between two runs of CronJobs: faults may have set the clock to any second.
+        since_run = (cluster.now.timestamp() + _CALM_SECONDS) % _CRON_SECONDS
+        cluster.advance(_CALM_SECONDS + (_CRON_SECONDS * 1.5 - since_run) % _CRON_SECONDS)
         held = {key: json.loads(value) for _, _, key, value in map(json.loads, cluster.history().splitlines())}
         broken = (*broken_on_the_way(recording), *broken_at_rest(held))
         return Outcome(summary(cluster), broken, recording)

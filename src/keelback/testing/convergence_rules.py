@@ -198,6 +198,9 @@ class _Evictions:
         name = write.key.rpartition("/")[2]
         if not write.is_deletion or (name, write.at) not in self._granted or not name.startswith("guarded-"):
             return
+        # A pod that never ran may go whatever a budget says.
+        if write.before is not None and write.before["status"]["phase"] == "Pending":
+            return
         left = [
             pod
             for pod in _guarded(held)

@@ -21,6 +21,7 @@ _COUNTED: Final = {
     "daemonsets": "currentNumberScheduled",
 }
 """Which field of a workload's status says how many pods it has that have not ended."""
+_LOST: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _ALWAYS_OWNED: Final = ("pods", "replicasets", "controllerrevisions")
 
 
@@ -83,11 +84,10 @@ class Updates:
     def _too_many(self, write: Write, owner: Tree, held: Mapping[str, Tree]) -> Iterator[str]:
         assert write.before is not None
         place = _place(write.before, owner)
-        was_serving = place in self._serving(write, owner, held)
         # The controller's own doing it knows at once.
         self._served[owner["metadata"]["uid"]].pop(place, None)
         serving = self._serving(write, owner, held)
-        if not was_serving or place in serving:
+        if not is_ready(write.before) or place in serving:
             return
         if owner["kind"] == "StatefulSet":
             least = min(spec["replicas"] for spec in self._possible(owner))
@@ -95,7 +95,10 @@ class Updates:
                 return
             wanted, unavailable = {f"{owner['metadata']['name']}-{n}" for n in range(least)}, 1
         else:
-            wanted = {one["metadata"]["name"] for one in of(held, "minions")}
+            used = {
+                one["spec"].get("nodeName") for one in of(held, "pods") if owner_uid(one) == owner["metadata"]["uid"]
+            }
+            wanted = {name for one in of(held, "minions") if (name := one["metadata"]["name"]) in used or _is_free(one)}
             unavailable = max(map(_max_unavailable, self._possible(owner)))
         left = len(wanted & serving)
         if left < len(wanted) - unavailable:
@@ -139,6 +142,12 @@ def _ready_field(resource: str) -> str:
 
 def _place(pod: Tree, owner: Tree) -> str:
     return str(pod["metadata"]["name"] if owner["kind"] == "StatefulSet" else pod["spec"].get("nodeName", ""))
+
+
+def _is_free(node: Tree) -> bool:
+    """Whether a node takes daemons: one that is lost takes no new ones."""
+    taints = node.get("spec", {}).get("taints", ())
+    return not any(one["effect"] == "NoSchedule" and one["key"] in _LOST for one in taints)
 
 
 def _max_unavailable(spec: Tree) -> int:
