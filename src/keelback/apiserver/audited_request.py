@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -121,8 +121,8 @@ class RequestAudit:
         if removed := _REMOVED.search(warning):
             self._annotations["k8s.io/removed-release"] = removed[1]
 
-    def sent(self, obj: Object, json: bytes) -> None:
-        """Note the object that was sent."""
+    def sent(self, obj: Object, encode: Callable[[], bytes]) -> None:
+        """Note the object that was sent; `encode` makes JSON of it, where the policy wants more than its name."""
         reference, meta = self._event.object_ref, obj.metadata
         if reference is not None:
             named = msgspec.structs.replace(
@@ -133,7 +133,8 @@ class RequestAudit:
                 resource_version=reference.resource_version or meta.resource_version,
             )
             self._note(object_ref=named)
-        self.sent_text(json)
+        if self._keeps_request:
+            self.sent_text(encode())
 
     def sent_text(self, json: bytes) -> None:
         """Note a patch or options that were sent, in JSON."""

@@ -85,7 +85,8 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
         for one in found:
             context.warn(one)
     if context.audit is not None:
-        context.audit.sent(obj, body_json)
+        # As upstream, which notes what it has understood: with kind and defaults, without unknown fields.
+        context.audit.sent(obj, lambda: msgspec.json.encode(strategy.to_tree(strategy.default(obj))))
     return obj
 
 

@@ -132,7 +132,8 @@ def _decoded_delete_options(context: RequestContext) -> DeleteOptions:
     except msgspec.ValidationError as error:
         raise errors.BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
     if context.audit is not None:
-        context.audit.sent_text(body)
+        known = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+        context.audit.sent_text(msgspec.json.encode({**known, **(tree or {})}))
     return decoded
 
 
