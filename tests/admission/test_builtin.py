@@ -100,6 +100,7 @@ def test_what_is_on_is_what_kubernetes_has_on() -> None:
         "CertificateApproval",
         "CertificateSigning",
         "CertificateSubjectRestriction",
+        "ClusterTrustBundleAttest",
         "DefaultIngressClass",
         "PodTopologyLabels",
         "MutatingAdmissionPolicy",

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from keelback.admission.always_pull_images import AlwaysPullImages
-from keelback.admission.certificates import CertificateApproval, CertificateSubjectRestriction
+from keelback.admission.certificates import CertificateApproval, CertificateSubjectRestriction, ClusterTrustBundleAttest
 from keelback.admission.default_ingress_class import DefaultIngressClass
 from keelback.admission.default_storage_class import DefaultStorageClass
 from keelback.admission.default_toleration_seconds import DefaultTolerationSeconds
@@ -25,6 +25,7 @@ from keelback.admission.service_account import ServiceAccountPlugin
 from keelback.admission.storage_object_in_use_protection import StorageObjectInUseProtection
 from keelback.admission.taint_nodes_by_condition import TaintNodesByCondition
 from keelback.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestSpec
+from keelback.api.certificates_v1beta1 import ClusterTrustBundle, ClusterTrustBundleSpec
 from keelback.api.core_v1 import (
     Binding,
     ConfigMap,
@@ -408,6 +409,24 @@ def test_approving_needs_the_right_on_the_signer() -> None:
         'certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to approve requests'
         ' with signerName "example.com/s"'
     )
+
+
+def test_who_says_what_a_signer_s_authorities_are_may_attest_for_it() -> None:
+    bundle = ClusterTrustBundle(metadata=ObjectMeta(name="b"), spec=ClusterTrustBundleSpec("example.com/s", "pem"))
+
+    async def only_attests(question: Question) -> bool:
+        return (question.verb, question.resource, question.name) == ("attest", "signers", "example.com/s")
+
+    async def nobody(question: Question) -> bool:
+        return False
+
+    run(ClusterTrustBundleAttest(only_attests), request(bundle))
+    assert refusal(ClusterTrustBundleAttest(nobody), request(bundle)).message == (
+        'clustertrustbundles.certificates.k8s.io "b" is forbidden: user not permitted to attest for signerName'
+        ' "example.com/s"'
+    )
+    run(ClusterTrustBundleAttest(nobody), request(bundle, bundle))
+    run(ClusterTrustBundleAttest(nobody), request(replace(bundle, spec=ClusterTrustBundleSpec("", "pem"))))
 
 
 def test_a_request_that_does_not_parse_is_refused_for_clients() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation
-from keelback.admission.pod_security import PodSecurity
+from keelback.admission.pod_security import Exemptions, PodSecurity, PodSecuritySettings, Policy, Standard
 from keelback.admission.pod_security_levels import evaluate
 from keelback.api.apps_v1 import Deployment, DeploymentSpec
 from keelback.api.core_v1 import (
@@ -38,6 +38,10 @@ GOOD = SecurityContext(
     run_as_non_root=True,
     seccomp_profile=SeccompProfile(type="RuntimeDefault"),
 )
+
+
+UNTOLD = PodSecuritySettings()
+STRICT = Policy(enforce=Standard("restricted", "v1.30"))
 
 
 class Joe:
@@ -73,7 +77,9 @@ def _pod(name: str = "a", context: SecurityContext | None = None, **more: Any) -
     return Pod(metadata=ObjectMeta(name=name, namespace="x"), spec=_spec(context, **more))
 
 
-def _ask(cluster: Cluster, obj: Object, old: Object | None = None) -> AdmissionRequest:
+def _ask(
+    cluster: Cluster, obj: Object, old: Object | None = None, settings: PodSecuritySettings = UNTOLD
+) -> AdmissionRequest:
     request = AdmissionRequest(
         operation=Operation.CREATE if old is None else Operation.UPDATE,
         kind=obj.__kind__,
@@ -83,7 +89,7 @@ def _ask(cluster: Cluster, obj: Object, old: Object | None = None) -> AdmissionR
         obj=obj,
         old_obj=old,
     )
-    asyncio.run(AdmissionChain([PodSecurity(cluster)]).validate(request))
+    asyncio.run(AdmissionChain([PodSecurity(cluster, settings)]).validate(request))
     return request
 
 
@@ -102,6 +108,30 @@ def test_enforce_refuses_with_everything_that_is_wrong() -> None:
     assert refused.value.message == (
         f'pods "a" is forbidden: violates PodSecurity "restricted:latest": {RESTRICTED_TEXT}'
     )
+
+
+def test_a_namespace_that_asks_for_nothing_has_the_policy_of_the_cluster() -> None:
+    settings = PodSecuritySettings(STRICT)
+    with pytest.raises(errors.Forbidden, match=r'violates PodSecurity "restricted:v1\.30"'):
+        _ask(Cluster({}), _pod(), settings=settings)
+    # A label says what it says, and nothing of the version.
+    with pytest.raises(errors.Forbidden, match=r'violates PodSecurity "baseline:v1\.30"'):
+        _ask(Cluster({"enforce": "baseline"}), _pod(host_network=True), settings=settings)
+    _ask(Cluster({"enforce": "privileged"}), _pod(), settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("exemptions", "pod", "noted"),
+    [
+        (Exemptions(namespaces=frozenset({"x"})), _pod(), "namespace"),
+        (Exemptions(usernames=frozenset({"joe"})), _pod(), "user"),
+        (Exemptions(runtime_classes=frozenset({"vm"})), _pod(runtime_class_name="vm"), "runtimeClass"),
+    ],
+)
+def test_who_is_exempt_may_do_all_and_is_noted(exemptions: Exemptions, pod: Pod, noted: str) -> None:
+    told = _ask(Cluster({"warn": "restricted"}), pod, settings=PodSecuritySettings(STRICT, exemptions))
+    assert told.audit_annotations == {"pod-security.kubernetes.io/exempt": noted}
+    assert not told.warnings
 
 
 def test_a_pod_that_keeps_the_rules_passes_without_a_word() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from keelback.admission import admission_configuration
+from keelback.bootstrap.cluster_state import ClusterError
 from keelback.bootstrap.components import APIServerOptions
 from keelback.bootstrap.standalone_options import StandaloneAPIServerOptions
 from keelback.component import flags
@@ -23,6 +25,28 @@ def test_limits_are_upstream_s_unless_given() -> None:
     assert (given.request_limits().seats, given.request_limits().request_timeout_seconds) == (60, 90)
     off = flags.parse(APIServerOptions, ["--enable-priority-and-fairness=false", "--max-requests-inflight=0"])
     assert not off.request_limits().enable_priority_and_fairness
+
+
+def test_admission_plugins_are_such_as_there_are(tmp_path: Path) -> None:
+    for arguments, told in (
+        (["--enable-admission-plugins=Nope"], 'enable-admission-plugins plugin "Nope" is unknown'),
+        (["--disable-admission-plugins=Nope"], 'disable-admission-plugins plugin "Nope" is unknown'),
+        (
+            ["--enable-admission-plugins=PodSecurity", "--disable-admission-plugins=PodSecurity"],
+            r"\[PodSecurity\] in enable-admission-plugins and disable-admission-plugins overlapped",
+        ),
+    ):
+        with pytest.raises(FlagError, match=told):
+            flags.parse(APIServerOptions, arguments)
+    limited = flags.parse(APIServerOptions, ["--enable-admission-plugins=EventRateLimit"])
+    with pytest.raises(ClusterError, match="EventRateLimit needs limits"):
+        limited.admission()
+    path = tmp_path / "admission.yaml"
+    with pytest.raises(ClusterError, match=r"admission\.yaml: .*No such file"):
+        flags.parse(APIServerOptions, [f"--admission-control-config-file={path}"]).admission()
+    path.write_text("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []")
+    given = flags.parse(APIServerOptions, [f"--admission-control-config-file={path}"])
+    assert given.admission() == admission_configuration.DEFAULT
 
 
 def test_certificates_for_names_may_be_several() -> None:

@@ -1,7 +1,7 @@
 """All admission plugins in the order in which they act, and which of them are on.
 
-The order is upstream's: a plugin may rely on those before it. Missing are ClusterTrustBundleAttest, whose API is not
-served, and EventRateLimit, ImagePolicyWebhook and NamespaceAutoProvision, which are nothing without a configuration.
+The order is upstream's: a plugin may rely on those before it. Missing are ImagePolicyWebhook and
+NamespaceAutoProvision.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from keelback.admission import admission_configuration
+from keelback.admission.admission_configuration import AdmissionSettings
 from keelback.admission.always_pull_images import AlwaysPullImages
-from keelback.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from keelback.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    ClusterTrustBundleAttest,
+)
 from keelback.admission.default_ingress_class import DefaultIngressClass
 from keelback.admission.default_storage_class import DefaultStorageClass
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS, DefaultTolerationSeconds
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
+from keelback.admission.event_rate_limit import EventRateLimit
 from keelback.admission.grants import Grants, WhyNotGrant
 from keelback.admission.limit_ranger import LimitRanger
 from keelback.admission.metrics import AdmissionMetrics
@@ -75,6 +83,7 @@ class Dependencies:
     evaluations: Evaluations
     metrics: AdmissionMetrics
     why_not_grant: WhyNotGrant | None = None
+    settings: AdmissionSettings = admission_configuration.DEFAULT
     not_ready_seconds: int = DEFAULT_SECONDS
     unreachable_seconds: int = DEFAULT_SECONDS
 
@@ -117,8 +126,10 @@ PLUGINS: Sequence[Registration] = (
     Registration("NodeRestriction", False, lambda given: NodeRestriction(given.reader)),
     Registration("TaintNodesByCondition", True, lambda given: TaintNodesByCondition()),
     Registration("AlwaysPullImages", False, lambda given: AlwaysPullImages()),
-    Registration("PodSecurity", True, lambda given: PodSecurity(given.reader)),
-    Registration("PodNodeSelector", False, lambda given: PodNodeSelector(given.reader)),
+    Registration("PodSecurity", True, lambda given: PodSecurity(given.reader, given.settings.pod_security)),
+    Registration(
+        "PodNodeSelector", False, lambda given: PodNodeSelector(given.reader, given.settings.default_node_selector)
+    ),
     Registration("Priority", True, lambda given: Priority(given.reader)),
     Registration(
         "DefaultTolerationSeconds",
@@ -126,6 +137,7 @@ PLUGINS: Sequence[Registration] = (
         lambda given: DefaultTolerationSeconds(given.not_ready_seconds, given.unreachable_seconds),
     ),
     Registration("PodTolerationRestriction", False, lambda given: PodTolerationRestriction(given.reader)),
+    Registration("EventRateLimit", False, lambda given: EventRateLimit(given.settings.event_rate_limits, given.clock)),
     Registration("ExtendedResourceToleration", False, lambda given: ExtendedResourceToleration()),
     Registration("DefaultStorageClass", True, lambda given: DefaultStorageClass(given.reader)),
     Registration("StorageObjectInUseProtection", True, lambda given: StorageObjectInUseProtection()),
@@ -138,6 +150,7 @@ PLUGINS: Sequence[Registration] = (
     Registration("RuntimeClass", True, lambda given: RuntimeClassPlugin(given.reader)),
     Registration("CertificateApproval", True, lambda given: CertificateApproval(given.is_allowed)),
     Registration("CertificateSigning", True, lambda given: CertificateSigning(given.is_allowed)),
+    Registration("ClusterTrustBundleAttest", True, lambda given: ClusterTrustBundleAttest(given.is_allowed)),
     Registration("CertificateSubjectRestriction", True, lambda given: CertificateSubjectRestriction()),
     Registration("DefaultIngressClass", True, lambda given: DefaultIngressClass(given.reader)),
     Registration(

@@ -1,4 +1,4 @@
-"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may approve and sign for which signer."""
+"""Who may approve, sign and attest for which signer: the plugins of certificates.k8s.io."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from cryptography.x509.oid import NameOID
 
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, IsAllowed, Operation, Question
 from keelback.api.certificates_v1 import CertificateSigningRequest
+from keelback.api.certificates_v1beta1 import ClusterTrustBundle
 
 _GROUP = "certificates.k8s.io"
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
@@ -45,6 +46,26 @@ class CertificateSigning(AdmissionPlugin):
         signer = old.spec.signer_name
         if not await _may(self._is_allowed, request, "sign", signer):
             raise request.forbidden(f'user not permitted to sign requests with signerName "{signer}"')
+
+
+class ClusterTrustBundleAttest(AdmissionPlugin):
+    """To say which authorities a signer has needs the verb `attest` on it."""
+
+    name = "ClusterTrustBundleAttest"
+    resources = frozenset({f"{_GROUP}/clustertrustbundles"})
+    operations = frozenset({Operation.CREATE, Operation.UPDATE})
+
+    def __init__(self, is_allowed: IsAllowed) -> None:
+        self._is_allowed = is_allowed
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        spec = request.new(ClusterTrustBundle).spec
+        if not spec.signer_name:
+            return
+        if request.old_obj is not None and request.old(ClusterTrustBundle).spec == spec:
+            return
+        if not await _may(self._is_allowed, request, "attest", spec.signer_name):
+            raise request.forbidden(f'user not permitted to attest for signerName "{spec.signer_name}"')
 
 
 class CertificateSubjectRestriction(AdmissionPlugin):

@@ -20,7 +20,9 @@ from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
 _LABEL = "pod-security.kubernetes.io/"
 _ANNOTATION = _LABEL
 """Before the keys of what is noted for audits."""
-_VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]*)")
+_EXEMPT = f"{_ANNOTATION}exempt"
+VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]*)")
+"""How a version of the standards is written."""
 # As many pods of a namespace are looked at when its labels change.
 _MAX_PODS_TO_CHECK = 3000
 
@@ -64,14 +66,32 @@ class Policy:
     warn: Standard = Standard()
 
 
+@dataclass(frozen=True, slots=True)
+class Exemptions:
+    """What no policy is for: pods of some users, namespaces or runtime classes."""
+
+    usernames: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    runtime_classes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PodSecuritySettings:
+    """What the cluster's administrator decides: the policy of namespaces without labels, and who needs none."""
+
+    default: Policy = Policy()
+    exemptions: Exemptions = Exemptions()
+
+
 class PodSecurity(AdmissionPlugin):
     """Applies the policy of the namespace, or the cluster's default where it has none."""
 
     name = "PodSecurity"
 
-    def __init__(self, reader: Reader, default: Policy = Policy()) -> None:
+    def __init__(self, reader: Reader, settings: PodSecuritySettings = PodSecuritySettings()) -> None:
         self._reader = reader
-        self._default = default
+        self._default = settings.default
+        self._exempt = settings.exemptions
 
     def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
         if operation not in (Operation.CREATE, Operation.UPDATE):
@@ -82,6 +102,12 @@ class PodSecurity(AdmissionPlugin):
     async def validate(self, request: AdmissionRequest) -> None:
         if isinstance(request.obj, Namespace):
             await self._validate_namespace(request, request.obj)
+            return
+        if request.namespace in self._exempt.namespaces:
+            request.audit_annotations[_EXEMPT] = "namespace"
+            return
+        if request.user.name in self._exempt.usernames:
+            request.audit_annotations[_EXEMPT] = "user"
             return
         labels = (await self._reader.get(_NamespaceLabels, request.namespace)).metadata.labels
         policy, wrong = read_policy(labels, self._default)
@@ -95,6 +121,8 @@ class PodSecurity(AdmissionPlugin):
     ) -> None:
         if isinstance(request.old_obj, Pod) and not _is_significant(pod, request.old_obj):
             return
+        if self._is_exempt(request, pod.spec):
+            return
         if wrong:
             request.audit_annotations[f"{_ANNOTATION}error"] = "; ".join(one.body for one in wrong)
         request.audit_annotations[f"{_ANNOTATION}enforce-policy"] = str(policy.enforce)
@@ -105,8 +133,14 @@ class PodSecurity(AdmissionPlugin):
 
     def _validate_workload(self, request: AdmissionRequest, policy: Policy) -> None:
         template = _template(request.obj)
-        if template is not None:
+        if template is not None and not self._is_exempt(request, template.spec):
             self._tell(request, template.metadata or ObjectMeta(), template.spec, policy, warns=True)
+
+    def _is_exempt(self, request: AdmissionRequest, spec: PodSpec) -> bool:
+        is_exempt = spec.runtime_class_name in self._exempt.runtime_classes
+        if is_exempt:
+            request.audit_annotations[_EXEMPT] = "runtimeClass"
+        return is_exempt
 
     def _tell(
         self, request: AdmissionRequest, metadata: ObjectMeta, spec: PodSpec, policy: Policy, *, warns: bool
@@ -122,6 +156,7 @@ class PodSecurity(AdmissionPlugin):
 
     async def _validate_namespace(self, request: AdmissionRequest, namespace: Namespace) -> None:
         policy, wrong = read_policy(namespace.metadata.labels, self._default)
+        is_exempt = namespace.metadata.name in self._exempt.namespaces
         old_labels = request.old_obj.metadata.labels if isinstance(request.old_obj, Namespace) else {}
         if request.operation is Operation.CREATE:
             if wrong:
@@ -131,16 +166,18 @@ class PodSecurity(AdmissionPlugin):
         # Old mistakes may stay, so that the namespace can still be changed.
         if len(wrong) > 0 and not old_wrong:
             raise errors.Invalid.of(Namespace.__kind__, namespace.metadata.name, wrong)
-        if policy.enforce == old_policy.enforce or _is_laxer(policy.enforce, old_policy.enforce):
+        if is_exempt or policy.enforce == old_policy.enforce or _is_laxer(policy.enforce, old_policy.enforce):
             return
         for warning in await self._existing_violations(namespace.metadata.name, policy.enforce):
             request.warn(warning)
 
     async def _existing_violations(self, namespace: str, standard: Standard) -> list[str]:
-        """One line on the whole, then one for each way in which existing pods fail."""
+        """One line on the whole, then one for each way in which existing pods fail that are not exempt."""
         pods = sorted(await self._reader.list(Pod, namespace), key=lambda pod: pod.metadata.name)
         failing: dict[str, list[str]] = {}
         for pod in pods[:_MAX_PODS_TO_CHECK]:
+            if pod.spec.runtime_class_name in self._exempt.runtime_classes:
+                continue
             violations = evaluate(standard.level, pod.metadata, pod.spec)
             if violations:
                 reasons = ", ".join(violation.reason for violation in violations)
@@ -169,14 +206,14 @@ def _read(labels: Mapping[str, str], mode: str, default: Standard, wrong: list[e
     level, version = labels.get(f"{_LABEL}{mode}"), labels.get(f"{_LABEL}{mode}-version")
     chosen_level, chosen_version = default.level, default.version
     if level is not None:
-        chosen_level, chosen_version = level, "latest"
+        chosen_level = level
         if level not in LEVELS:
             wrong.append(
                 errors.invalid(f"metadata.labels[{_LABEL}{mode}]", level, f"must be one of {', '.join(LEVELS)}")
             )
             chosen_level = RESTRICTED if mode == "enforce" else PRIVILEGED
     if version is not None:
-        if _VERSION.fullmatch(version):
+        if VERSION.fullmatch(version):
             chosen_version = version
         else:
             wrong.append(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from keelback.admission import admission_configuration
+from keelback.admission.admission_configuration import AdmissionSettings
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
 from keelback.admission.webhook_client import LocalWebhook
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
@@ -41,6 +43,7 @@ class APIServerConfig:
     token_file_text: str = ""
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
+    admission: AdmissionSettings = admission_configuration.DEFAULT
     default_not_ready_toleration_seconds: int = DEFAULT_SECONDS
     default_unreachable_toleration_seconds: int = DEFAULT_SECONDS
     kubelet_socket: Callable[[], socket.socket] | None = None

@@ -72,6 +72,7 @@ class ServerAdmission:
             evaluations=self._evaluations,
             metrics=AdmissionMetrics(self._metrics),
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
+            settings=self._config.admission,
             not_ready_seconds=self._config.default_not_ready_toleration_seconds,
             unreachable_seconds=self._config.default_unreachable_toleration_seconds,
         )

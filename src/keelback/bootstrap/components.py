@@ -9,8 +9,16 @@ from typing import Annotated, Any, Final
 
 from keelback.audit import options as audit_options
 from keelback.audit.options import AuditOptions
-from keelback.bootstrap import access_options, aggregation_options, config_files, encryption_options, tracing_options
+from keelback.bootstrap import (
+    access_options,
+    admission_flags,
+    aggregation_options,
+    config_files,
+    encryption_options,
+    tracing_options,
+)
 from keelback.bootstrap.access_options import AccessOptions
+from keelback.bootstrap.admission_flags import AdmissionFlags
 from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
@@ -32,10 +40,15 @@ _LEAST_METRIC_RESOLUTION = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class APIServerOptions(
-    VersionOptions, AccessOptions, AuditOptions, EncryptionOptions, AggregationOptions, RequestOptions, TracingOptions
+    VersionOptions,
+    AccessOptions,
+    AdmissionFlags,
+    AuditOptions,
+    EncryptionOptions,
+    AggregationOptions,
+    RequestOptions,
+    TracingOptions,
 ):
-    enable_admission_plugins: Annotated[tuple[str, ...], "Admission plugins to run besides the default ones."] = ()
-    disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
     default_unreachable_toleration_seconds: Annotated[int, "How long pods stay on a node that is cut off."] = 300
     service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
@@ -51,6 +64,7 @@ class APIServerOptions(
         AccessOptions.__post_init__(self)
         AggregationOptions.__post_init__(self)
         RequestOptions.__post_init__(self)
+        self.check_admission()
         self.check_audit()
         self.check_encryption()
         self.optional_versions()
@@ -162,6 +176,7 @@ def arguments(settings: Settings, component: str) -> tuple[str, ...]:
 FILE_FLAGS = (
     frozenset({"config", "token-auth-file"})
     | access_options.FILE_FLAGS
+    | admission_flags.FILE_FLAGS
     | aggregation_options.FILE_FLAGS
     | audit_options.FILE_FLAGS
     | encryption_options.FILE_FLAGS

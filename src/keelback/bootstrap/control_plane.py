@@ -361,6 +361,7 @@ class ControlPlane:
             token_file_text=Path(options.token_auth_file).read_text() if options.token_auth_file else "",
             enable_admission_plugins=options.enable_admission_plugins,
             disable_admission_plugins=options.disable_admission_plugins,
+            admission=options.admission(),
             default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
             default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
             optional_versions=options.optional_versions(),

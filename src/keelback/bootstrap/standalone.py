@@ -109,6 +109,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         token_file_text=_text(options.token_auth_file),
         enable_admission_plugins=options.enable_admission_plugins,
         disable_admission_plugins=options.disable_admission_plugins,
+        admission=options.admission(),
         default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
         default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
         optional_versions=options.optional_versions(),

@@ -1,0 +1,109 @@
+"""What the file of admission's configuration says, and what it may not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+
+from keelback.admission import admission_configuration
+from keelback.admission.admission_configuration import AdmissionSettings
+from keelback.admission.event_rate_limit import Limit
+from keelback.admission.pod_security import Exemptions, PodSecuritySettings, Policy, Standard
+from keelback.apimachinery.configuration_files import ConfigurationError
+
+# As in Kubernetes' tutorial on standards of a whole cluster.
+STANDARDS = """
+apiVersion: pod-security.admission.config.k8s.io/v1
+kind: PodSecurityConfiguration
+defaults:
+  enforce: "baseline"
+  enforce-version: "latest"
+  audit: "restricted"
+  audit-version: "v1.30"
+  warn: "restricted"
+  warn-version: "latest"
+exemptions:
+  usernames: []
+  runtimeClasses: [gvisor]
+  namespaces: [kube-system]
+"""
+
+
+def configured(plugin: str, configuration: str) -> str:
+    return (
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+        f"- name: {plugin}\n  configuration:\n{indent(configuration, '    ')}"
+    )
+
+
+def limits(*given: str) -> str:
+    listed = "".join(f"- {one}\n" for one in given)
+    return configured(
+        "EventRateLimit",
+        f"apiVersion: eventratelimit.admission.k8s.io/v1alpha1\nkind: Configuration\nlimits:\n{listed}",
+    )
+
+
+def test_the_standards_of_a_cluster_and_who_is_exempt() -> None:
+    settings = admission_configuration.read(configured("PodSecurity", STANDARDS), Path())
+    assert settings == AdmissionSettings(
+        pod_security=PodSecuritySettings(
+            Policy(Standard("baseline"), Standard("restricted", "v1.30"), Standard("restricted")),
+            Exemptions(namespaces=frozenset({"kube-system"}), runtime_classes=frozenset({"gvisor"})),
+        )
+    )
+
+
+def test_a_plugin_may_have_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "standards.yaml").write_text(STANDARDS)
+    text = (
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\n"
+        "plugins: [{name: PodSecurity, path: standards.yaml}, {name: EventRateLimit}]"
+    )
+    assert admission_configuration.read(text, tmp_path).pod_security.default.enforce == Standard("baseline")
+
+
+def test_limits_of_events_and_the_nodes_of_a_cluster() -> None:
+    text = limits("{type: Server, qps: 50, burst: 100}", "{type: User, qps: 1, burst: 2, cacheSize: 3}")
+    assert admission_configuration.read(text, Path()).event_rate_limits == (
+        Limit("Server", 50, 100),
+        Limit("User", 1, 2, 3),
+    )
+    text = configured("PodNodeSelector", 'podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: "a=b, c=d"}')
+    assert admission_configuration.read(text, Path()).default_node_selector == {"a": "b", "c": "d"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "empty config data"),
+        ("apiVersion: v1\nkind: Pod", 'no kind "Pod" is registered for version "v1"'),
+        (configured("Priority", "a: 1"), "plugins[0].name: Priority takes no configuration here"),
+        (configured("PodSecurity", "kind: X"), 'no kind "X" is registered'),
+        (
+            configured("PodSecurity", STANDARDS.replace('"baseline"', "strict")),
+            'defaults.enforce: Invalid value: "strict": must be one of privileged, baseline, restricted',
+        ),
+        (
+            configured("PodSecurity", STANDARDS.replace("v1.30", "1.30")),
+            'defaults.audit-version: Invalid value: "1.30": must be "latest" or "v1.x"',
+        ),
+        (
+            configured("PodSecurity", STANDARDS.replace("[kube-system]", "[a, a]")),
+            'exemptions.namespaces[1]: Duplicate value: "a"',
+        ),
+        (
+            configured("PodSecurity", STANDARDS.replace("usernames: []", 'usernames: [""]')),
+            'exemptions.usernames[0]: Invalid value: "": username must not be empty',
+        ),
+        (limits("{type: Odd, qps: 0, burst: 1}"), 'limits[0].type: Unsupported value: "Odd"'),
+        (limits("{type: Server, qps: 0, burst: 1}"), "limits[0].qps: Invalid value: 0: must be positive"),
+        (limits(), "limits: Invalid value: []: must not be empty"),
+    ],
+)
+def test_what_it_may_not_say(text: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        admission_configuration.read(text, Path())
+    assert told in str(refused.value)
