@@ -146,3 +146,15 @@ def test_a_selector_survives_its_text(terms: list[Requirement], some: dict[str, 
 @given(maps)
 def test_a_set_selects_itself(some: dict[str, str]) -> None:
     assert labels.from_set(some).matches(some)
+
+
+def test_a_selector_is_printed_as_go_prints_it() -> None:
+    assert labels.go_printed(None) == "nil"
+    selector = LabelSelector(
+        match_labels={"a": "b"},
+        match_expressions=(LabelSelectorRequirement(key="c", operator="In", values=("d", "e")),),
+    )
+    assert labels.go_printed(selector) == (
+        "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{"
+        "LabelSelectorRequirement{Key:c,Operator:In,Values:[d e],},},}"
+    )

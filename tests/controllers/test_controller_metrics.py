@@ -19,15 +19,16 @@ from keelback.component.metrics import Registry
 from keelback.controllers import slice_metrics
 from keelback.controllers.endpointslices import Plan
 from keelback.controllers.jobs import JobReconciler
-from keelback.reconcile.controller_metrics import ControllerMetrics, Count, Level, Spread, powers
+from keelback.reconcile.controller_metrics import ControllerMetrics, Count, Level, Spread, Work, powers
 
 
 def declared() -> dict[str, Count | Level | Spread]:
-    found = {}
+    found: dict[str, Count | Level | Spread] = {}
     for module in pkgutil.iter_modules(controllers.__path__):
         for value in vars(importlib.import_module(f"keelback.controllers.{module.name}")).values():
-            if isinstance(value, Count | Level | Spread):
-                found[value.name] = value
+            for one in (value.count, value.duration) if isinstance(value, Work) else (value,):
+                if isinstance(one, Count | Level | Spread):
+                    found[one.name] = one
     return found
 
 

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.api.autoscaling_v2 import HorizontalPodAutoscalerBehavior, HPAScalingPolicy, HPAScalingRules
-from keelback.controllers.horizontal_pod_autoscaler_limits import History, Moment, Range, normalized
+from keelback.api.autoscaling_v2 import (
+    HorizontalPodAutoscalerBehavior,
+    HorizontalPodAutoscalerSpec,
+    HPAScalingPolicy,
+    HPAScalingRules,
+)
+from keelback.controllers.horizontal_pod_autoscaler_limits import History, Moment, normalized
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -22,6 +27,10 @@ def ago(seconds: float, count: int) -> Moment:
 def rules(*policies: tuple[str, int, int], select: str = "Max", window: int | None = 0) -> HPAScalingRules:
     made = tuple(HPAScalingPolicy(type=kind, value=value, period_seconds=seconds) for kind, value, seconds in policies)
     return HPAScalingRules(policies=made, select_policy=select, stabilization_window_seconds=window)
+
+
+def bounds(least: int, most: int, behavior: HorizontalPodAutoscalerBehavior | None) -> HorizontalPodAutoscalerSpec:
+    return HorizontalPodAutoscalerSpec(min_replicas=least, max_replicas=most, behavior=behavior)
 
 
 DEFAULT_UP = rules(("Pods", 4, 15), ("Percent", 100, 15))
@@ -39,7 +48,7 @@ def going(
     history: History = History(),  # noqa: B008  a frozen value
 ) -> tuple[int, str, str]:
     behavior = HorizontalPodAutoscalerBehavior(scale_up=up, scale_down=down)
-    found = normalized(wanted, Range(current, least, most), behavior, history, NOW, FIVE_MINUTES)
+    found = normalized(wanted, current, bounds(least, most, behavior), history, NOW, FIVE_MINUTES)
     return found.replicas, found.able[0], found.limited[0]
 
 
@@ -55,16 +64,16 @@ def going(
     ],
 )
 def test_without_behaviors_it_doubles_at_most(wanted: int, current: int, replicas: int, limited: str) -> None:
-    found = normalized(wanted, Range(current, 2, 40), None, History(), NOW, FIVE_MINUTES)
-    assert (found.replicas, found.limited[0], found.is_limited) == (replicas, limited, replicas != wanted)
+    found = normalized(wanted, current, bounds(2, 40, None), History(), NOW, FIVE_MINUTES)
+    assert (found.replicas, found.limited[0]) == (replicas, limited)
 
 
 def test_without_behaviors_the_highest_of_five_minutes_counts() -> None:
     history = History((ago(400, 12), ago(299, 9), ago(15, 4)))
-    found = normalized(3, Range(9, 1, 20), None, history, NOW, FIVE_MINUTES)
+    found = normalized(3, 9, bounds(1, 20, None), history, NOW, FIVE_MINUTES)
     assert (found.replicas, found.able[0]) == (9, "ScaleDownStabilized")
     assert [one.count for one in found.history.recommendations] == [9, 4, 3]
-    later = normalized(3, Range(9, 1, 20), None, found.history, NOW + timedelta(seconds=2), FIVE_MINUTES)
+    later = normalized(3, 9, bounds(1, 20, None), found.history, NOW + timedelta(seconds=2), FIVE_MINUTES)
     assert later.replicas == 4
 
 
@@ -147,10 +156,10 @@ def test_a_window_that_is_not_given_is_the_controllers() -> None:
 
 def test_changes_are_remembered_as_long_as_a_policy_asks_for_them() -> None:
     behavior = HorizontalPodAutoscalerBehavior(scale_up=rules(("Pods", 4, 60)), scale_down=rules(("Pods", 1, 120)))
-    history = History(ups=(ago(100, 7), ago(50, 2)))
-    assert history.rescaled(3, 5, NOW, behavior).ups == (ago(50, 2), Moment(NOW, 2))
-    assert history.rescaled(5, 3, NOW, behavior).downs == (Moment(NOW, 2),)
-    assert history.rescaled(5, 3, NOW, None) == History()
+    spec, history = bounds(1, 9, behavior), History(ups=(ago(100, 7), ago(50, 2)))
+    assert history.rescaled(3, 5, NOW, spec).ups == (ago(50, 2), Moment(NOW, 2))
+    assert history.rescaled(5, 3, NOW, spec).downs == (Moment(NOW, 2),)
+    assert history.rescaled(5, 3, NOW, bounds(1, 9, None)) == History()
 
 
 moments = st.lists(st.builds(ago, st.floats(0, 600), st.integers(0, 50)), max_size=6).map(tuple)
@@ -183,7 +192,7 @@ def test_the_size_stays_within_the_bounds_and_never_goes_against_what_is_wanted(
 ) -> None:
     behavior = None if both is None else HorizontalPodAutoscalerBehavior(scale_up=both[0], scale_down=both[1])
     history = History(known, ups, downs)
-    found = normalized(wanted, Range(current, 2, 40), behavior, history, NOW, FIVE_MINUTES)
+    found = normalized(wanted, current, bounds(2, 40, behavior), history, NOW, FIVE_MINUTES)
     assert 2 <= found.replicas <= 40
     assert found.history.recommendations[-1] == Moment(NOW, wanted)
     if behavior is not None:

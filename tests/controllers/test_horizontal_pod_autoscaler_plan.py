@@ -10,34 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keelback.api import conditions
+from keelback.api.autoscaling_v1 import Scale, ScaleSpec, ScaleStatus
 from keelback.api.autoscaling_v2 import HorizontalPodAutoscaler, MetricSpec, MetricStatus, MetricValueStatus
-from keelback.api.core_v1 import PodCondition, ResourceRequirements
+from keelback.api.core_v1 import Container, Pod, PodCondition, PodSpec, PodStatus, ResourceRequirements
 from keelback.apimachinery import codecs
-from keelback.apimachinery.meta import LabelSelector
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.client.metric_values import Figures, MetricError, Sample
 from keelback.controllers import horizontal_pod_autoscaler_plan as planning
+from keelback.controllers.config import HorizontalPodAutoscaling
 from keelback.controllers.horizontal_pod_autoscaler_limits import History
-from keelback.controllers.horizontal_pod_autoscaler_plan import Settings
-from keelback.controllers.horizontal_pod_autoscaler_proposals import (
+from keelback.controllers.horizontal_pod_autoscaler_metrics import (
     Failure,
-    Figures,
     Proposal,
-    Target,
-    evaluate,
-    go_selector,
-)
-from keelback.controllers.horizontal_pod_autoscaler_replicas import (
-    MetricError,
     Rules,
-    Sample,
-    ScaledContainer,
-    ScaledMeta,
-    ScaledPod,
-    ScaledPodSpec,
-    ScaledPodStatus,
+    evaluate,
 )
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-SETTINGS = Settings()
+SETTINGS = HorizontalPodAutoscaling()
 
 
 def autoscaler(**spec: Any) -> HorizontalPodAutoscaler:
@@ -48,21 +38,24 @@ def autoscaler(**spec: Any) -> HorizontalPodAutoscaler:
     return codecs.convert(HorizontalPodAutoscaler, tree)
 
 
-def pods(count: int) -> list[ScaledPod]:
+def pods(count: int) -> list[Pod]:
     ready = PodCondition(type="Ready", status="True", last_transition_time=NOW - timedelta(hours=1))
-    container = ScaledContainer(name="app", resources=ResourceRequirements(requests={"cpu": "1", "memory": "1"}))
+    container = Container(name="app", resources=ResourceRequirements(requests={"cpu": "1", "memory": "1"}))
     return [
-        ScaledPod(
-            metadata=ScaledMeta(name=f"p{index}"),
-            spec=ScaledPodSpec(containers=(container,)),
-            status=ScaledPodStatus(phase="Running", start_time=NOW - timedelta(hours=1), conditions=(ready,)),
+        Pod(
+            metadata=ObjectMeta(name=f"p{index}"),
+            spec=PodSpec(containers=(container,)),
+            status=PodStatus(phase="Running", start_time=NOW - timedelta(hours=1), conditions=(ready,)),
         )
         for index in range(count)
     ]
 
 
 def judged(metric: dict[str, Any], figures: Figures, count: int = 3) -> Proposal | Failure:
-    return evaluate(codecs.convert(MetricSpec, metric), figures, Target(count, count, "shop", pods(count)), Rules(NOW))
+    scale = Scale(
+        metadata=ObjectMeta(namespace="shop"), spec=ScaleSpec(replicas=count), status=ScaleStatus(replicas=count)
+    )
+    return evaluate(codecs.convert(MetricSpec, metric), figures, scale, pods(count), Rules(NOW))
 
 
 def each(*values: int) -> dict[str, Sample]:
@@ -140,35 +133,32 @@ def test_each_kind_of_metric(
         (
             CPU,
             "FailedGetResourceMetric",
-            "failed to get cpu utilization: unable to get metrics for resource cpu: why",
-            "failed to get cpu resource metric value: failed to get cpu utilization: "
-            "unable to get metrics for resource cpu: why",
+            "failed to get cpu utilization: why",
+            "failed to get cpu resource metric value: failed to get cpu utilization: why",
         ),
         (
             CONTAINER,
             "FailedGetContainerResourceMetric",
-            "failed to get cpu utilization: unable to get metrics for resource cpu: why",
-            "failed to get cpu container metric value: failed to get cpu utilization: "
-            "unable to get metrics for resource cpu: why",
+            "failed to get cpu utilization: why",
+            "failed to get cpu container metric value: failed to get cpu utilization: why",
         ),
         (
             PODS,
             "FailedGetPodsMetric",
-            "unable to get metric qps: why",
-            "failed to get pods metric value: unable to get metric qps: why",
+            "why",
+            "failed to get pods metric value: why",
         ),
         (
             OBJECT,
             "FailedGetObjectMetric",
-            "unable to get metric qps: Service on shop front/why",
-            "failed to get object metric value: unable to get metric qps: Service on shop front/why",
+            "why",
+            "failed to get object metric value: why",
         ),
         (
             EXTERNAL,
             "FailedGetExternalMetric",
-            "failed to get external metric queue: unable to get external metric shop/queue/nil: why",
-            "failed to get queue external metric value: failed to get external metric queue: "
-            "unable to get external metric shop/queue/nil: why",
+            "failed to get external metric queue: why",
+            "failed to get queue external metric value: failed to get external metric queue: why",
         ),
         (
             {"type": "Odd"},
@@ -256,14 +246,6 @@ def test_the_time_of_a_condition_is_that_of_its_last_change_of_truth() -> None:
     told = conditions.find(again.conditions, "AbleToScale")
     assert told is not None
     assert (told.reason, told.last_transition_time) == ("Other", NOW)
-
-
-def test_selectors_are_written_as_go_writes_them() -> None:
-    assert go_selector(None) == "nil"
-    assert (
-        go_selector(LabelSelector(match_labels={"a": "b"}))
-        == "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
-    )
 
 
 answers_of_all_sorts = st.lists(st.one_of(st.integers(0, 60).map(wants), st.just(FAILED)), min_size=1, max_size=4)

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keelback.api import job_indexes
 from keelback.api.apps_v1 import (
     DaemonSet,
     DaemonSetSpec,
@@ -55,7 +56,6 @@ from keelback.controllers import (
     disruptions,
     endpointslices,
     job_accounting,
-    job_indexes,
     jobs,
     node_ipam,
     node_lifecycle,

@@ -165,6 +165,21 @@ def from_label_selector(selector: LabelSelectorLike | None) -> Selector:
     )
 
 
+def go_printed(selector: LabelSelectorLike | None) -> str:
+    """A LabelSelector as Go prints it with %+v: upstream quotes it so in messages."""
+    if selector is None:
+        return "nil"
+    matched = "".join(f"{key}: {value}," for key, value in sorted(selector.match_labels.items()))
+    expressions = "".join(
+        f"LabelSelectorRequirement{{Key:{one.key},Operator:{one.operator},Values:[{' '.join(one.values)}],}},"
+        for one in selector.match_expressions
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{matched}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+
+
 @lru_cache(maxsize=4096)
 def _from_parts(
     match_labels: tuple[tuple[str, str], ...], expressions: tuple[tuple[str, str, tuple[str, ...]], ...]

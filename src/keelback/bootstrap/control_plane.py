@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -426,7 +427,7 @@ def scheduler_config(options: SchedulerOptions, *, leader_elect: bool = False) -
 
 def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:
     """The controllers' config that kube-controller-manager's flags say."""
-    from keelback.controllers.config import Config
+    from keelback.controllers.config import Config, HorizontalPodAutoscaling
 
     return Config(
         controllers=options.controllers,
@@ -450,16 +451,12 @@ def controller_config(options: ControllerManagerOptions, root_ca: str) -> Any:
         enable_dynamic_provisioning=options.enable_dynamic_provisioning,
         disable_force_detach_on_timeout=options.disable_force_detach_on_timeout,
         resource_quota_sync_period_seconds=options.resource_quota_sync_period,
-        horizontal_pod_autoscaler_sync_period_seconds=options.horizontal_pod_autoscaler_sync_period,
-        horizontal_pod_autoscaler_downscale_stabilization_seconds=(
-            options.horizontal_pod_autoscaler_downscale_stabilization
-        ),
-        horizontal_pod_autoscaler_tolerance=options.horizontal_pod_autoscaler_tolerance,
-        horizontal_pod_autoscaler_cpu_initialization_period_seconds=(
-            options.horizontal_pod_autoscaler_cpu_initialization_period
-        ),
-        horizontal_pod_autoscaler_initial_readiness_delay_seconds=(
-            options.horizontal_pod_autoscaler_initial_readiness_delay
+        horizontal_pod_autoscaling=HorizontalPodAutoscaling(
+            timedelta(seconds=options.horizontal_pod_autoscaler_sync_period),
+            timedelta(seconds=options.horizontal_pod_autoscaler_downscale_stabilization),
+            options.horizontal_pod_autoscaler_tolerance,
+            timedelta(seconds=options.horizontal_pod_autoscaler_cpu_initialization_period),
+            timedelta(seconds=options.horizontal_pod_autoscaler_initial_readiness_delay),
         ),
         cluster_signing_duration_seconds=int(options.cluster_signing_duration),
         host=socket.gethostname(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeAlias
 
 from keelback.controllers.attach_detach import AttachDetachReconciler
@@ -24,7 +23,6 @@ from keelback.controllers.endpointslices import EndpointSliceReconciler
 from keelback.controllers.ephemeral_volumes import EphemeralVolumeReconciler
 from keelback.controllers.garbage_collector import GarbageCollector
 from keelback.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscalerReconciler
-from keelback.controllers.horizontal_pod_autoscaler_plan import Settings
 from keelback.controllers.jobs import JobReconciler
 from keelback.controllers.legacy_token_cleaner import LegacyTokenCleaner
 from keelback.controllers.namespaces import NamespaceReconciler
@@ -124,26 +122,11 @@ def _signing(context: Context, config: Config) -> Any:
     return SigningReconciler(context, config) if config.signer is not None or config.signers else None
 
 
-def _horizontal_pod_autoscaler(context: Context, config: Config) -> Any:
-    settings = Settings(
-        timedelta(seconds=config.horizontal_pod_autoscaler_sync_period_seconds),
-        timedelta(seconds=config.horizontal_pod_autoscaler_downscale_stabilization_seconds),
-        config.horizontal_pod_autoscaler_tolerance,
-        timedelta(seconds=config.horizontal_pod_autoscaler_cpu_initialization_period_seconds),
-        timedelta(seconds=config.horizontal_pod_autoscaler_initial_readiness_delay_seconds),
-    )
-    return HorizontalPodAutoscalerReconciler(context, settings)
-
-
 def _device_taint_eviction(context: Context, config: Config) -> Any:
     if RULES not in config.served:
         return DeviceTaintEvictionReconciler(context)
     eviction = DeviceTaintEvictionReconciler(context, has_rules=True)
     return eviction, DeviceTaintRuleReconciler(context, eviction.evicted)
-
-
-def _node_lifecycle(context: Context, config: Config) -> Any:
-    return NodeLifecycleReconciler(context, config)
 
 
 BUILTIN: tuple[Entry, ...] = (
@@ -176,10 +159,13 @@ BUILTIN: tuple[Entry, ...] = (
     _plain(DaemonSetReconciler, 2),
     _plain(StatefulSetReconciler),
     _plain(CronJobReconciler),
-    _configured(HorizontalPodAutoscalerReconciler, _horizontal_pod_autoscaler),
+    _configured(
+        HorizontalPodAutoscalerReconciler,
+        lambda context, config: HorizontalPodAutoscalerReconciler(context, config.horizontal_pod_autoscaling),
+    ),
     _plain(DisruptionReconciler, 2),
     _plain(ClusterRoleAggregationReconciler),
-    _configured(NodeLifecycleReconciler, _node_lifecycle, 8),
+    _configured(NodeLifecycleReconciler, NodeLifecycleReconciler, 8),
     _plain(TaintEvictionReconciler, 8),
     _configured(
         PodGarbageCollector, lambda context, config: PodGarbageCollector(context, config.terminated_pod_gc_threshold)

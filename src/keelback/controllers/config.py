@@ -38,6 +38,20 @@ class LeaderElection:
 
 
 @dataclass(frozen=True, slots=True)
+class HorizontalPodAutoscaling:
+    """How autoscalers measure and when they act: the flags `--horizontal-pod-autoscaler-*`."""
+
+    sync_period: timedelta = timedelta(seconds=15)
+    downscale_stabilization: timedelta = timedelta(minutes=5)
+    tolerance: float = 0.1
+    cpu_initialization_period: timedelta = timedelta(minutes=5)
+    initial_readiness_delay: timedelta = timedelta(seconds=30)
+
+
+HPA_DEFAULTS = HorizontalPodAutoscaling()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Flags by their upstream names; durations are in seconds."""
 
@@ -88,11 +102,7 @@ class Config:
 
     terminated_pod_gc_threshold: int = 12500
 
-    horizontal_pod_autoscaler_sync_period_seconds: float = 15.0
-    horizontal_pod_autoscaler_downscale_stabilization_seconds: float = 300.0
-    horizontal_pod_autoscaler_tolerance: float = 0.1
-    horizontal_pod_autoscaler_cpu_initialization_period_seconds: float = 300.0
-    horizontal_pod_autoscaler_initial_readiness_delay_seconds: float = 30.0
+    horizontal_pod_autoscaling: HorizontalPodAutoscaling = HPA_DEFAULTS
 
     def with_rare_heartbeats(self, rarity: float) -> Config:
         """The same, for nodes that report so many times more rarely."""

@@ -199,7 +199,7 @@ class DisruptionReconciler:
             if top is not None:
                 scales[top.metadata.uid] = top.spec.replicas
                 continue
-            scale = await self.scales.read(pod.metadata.namespace, reference)
+            scale = await self.scales.of_owner(pod.metadata.namespace, reference)
             if scale is None:
                 raise _NoScale(f'found no controllers for pod "{pod.metadata.name}"')
             scales[reference.uid] = scale

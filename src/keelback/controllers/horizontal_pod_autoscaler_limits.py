@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from keelback.api.autoscaling_v2 import HorizontalPodAutoscalerBehavior, HPAScalingPolicy, HPAScalingRules
+from keelback.api import autoscaling_v2 as v2
 
 WITHIN: Final = ("DesiredWithinRange", "the desired count is within the acceptable range")
-_TOO_MANY: Final = ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
-_TOO_FEW: Final = ("TooFewReplicas", "the desired replica count is less than the minimum replica count")
-_UP_LIMIT: Final = ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate")
-_DOWN_LIMIT: Final = ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
 _READY: Final = ("ReadyForNewScale", "recommended size matches current size")
-_UP_STABLE: Final = (
-    "ScaleUpStabilized",
-    "recent recommendations were lower than current one, applying the lowest recent recommendation",
+_UNLIMITED: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Upwards or downwards, each the other in a mirror: its sign, and a condition's reason and message for what is in
+    the way (what was recommended of late, the rate, the autoscaler's own bound).
+    """
+
+    sign: int
+    stabilized: tuple[str, str]
+    too_fast: tuple[str, str]
+    too_far: tuple[str, str]
+
+
+_UP: Final = _Way(
+    1,
+    (
+        "ScaleUpStabilized",
+        "recent recommendations were lower than current one, applying the lowest recent recommendation",
+    ),
+    ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate"),
+    ("TooManyReplicas", "the desired replica count is more than the maximum replica count"),
 )
-_DOWN_STABLE: Final = (
-    "ScaleDownStabilized",
-    "recent recommendations were higher than current one, applying the highest recent recommendation",
+_DOWN: Final = _Way(
+    -1,
+    (
+        "ScaleDownStabilized",
+        "recent recommendations were higher than current one, applying the highest recent recommendation",
+    ),
+    ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate"),
+    ("TooFewReplicas", "the desired replica count is less than the minimum replica count"),
 )
-_MANY: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,164 +66,101 @@ class History:
         """With the present size as the first recommendation, where there is none yet."""
         return self if self.recommendations else replace(self, recommendations=(Moment(now, current),))
 
-    def rescaled(
-        self, before: int, after: int, now: datetime, behavior: HorizontalPodAutoscalerBehavior | None
-    ) -> History:
+    def rescaled(self, before: int, after: int, now: datetime, spec: v2.HorizontalPodAutoscalerSpec) -> History:
         """With a change that was made; only behaviours ask for these."""
-        if behavior is None:
+        if spec.behavior is None:
             return replace(self, ups=(), downs=())
         if after > before:
-            kept = _since(self.ups, now, _longest_period(behavior.scale_up))
-            return replace(self, ups=(*kept, Moment(now, after - before)))
-        kept = _since(self.downs, now, _longest_period(behavior.scale_down))
-        return replace(self, downs=(*kept, Moment(now, before - after)))
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Between how many and how many replicas, and how many there are."""
-
-    current: int
-    least: int
-    most: int
+            return replace(self, ups=_remembered(self.ups, Moment(now, after - before), spec.behavior.scale_up))
+        return replace(self, downs=_remembered(self.downs, Moment(now, before - after), spec.behavior.scale_down))
 
 
 @dataclass(frozen=True, slots=True)
 class Normalized:
-    """The size to have, and the reasons and messages of the conditions AbleToScale and ScalingLimited."""
+    """The size to have, and the reasons and messages of the conditions AbleToScale and ScalingLimited: `WITHIN`, or by
+    what it is limited."""
 
     replicas: int
     able: tuple[str, str]
     limited: tuple[str, str]
-    is_limited: bool
     history: History
 
 
 def normalized(
-    wanted: int,
-    sizes: Range,
-    behavior: HorizontalPodAutoscalerBehavior | None,
-    history: History,
-    now: datetime,
-    downscale_stabilization: timedelta,
+    wanted: int, current: int, spec: v2.HorizontalPodAutoscalerSpec, history: History, now: datetime, window: timedelta
 ) -> Normalized:
-    """What becomes of a size that the metrics want."""
+    """What becomes of a size that the metrics want; `window` is for going down where the autoscaler names none."""
+    known, behavior = history.recommendations, spec.behavior
     if behavior is None:
-        stable, able, kept = _stabilized_down(wanted, history, now, downscale_stabilization)
-        replicas, limited = _limited(stable, sizes)
+        way = _DOWN
+        stable = max([wanted, *(one.count for one in known if one.at >= now - window)])
+        replicas, limited = _doubled_at_most(stable, current, spec)
     else:
-        stable, able, kept = _stabilized(wanted, sizes.current, behavior, history, now, downscale_stabilization)
-        replicas, limited = _rated(stable, sizes, behavior, history, now)
-    recommendations = (*kept, Moment(now, wanted))
-    return Normalized(
-        replicas,
-        _READY if stable == wanted else able,
-        limited,
-        replicas != stable,
-        replace(history, recommendations=recommendations),
-    )
+        up, down = _window(behavior.scale_up, timedelta(0)), _window(behavior.scale_down, window)
+        window, way = max(up, down), _UP if wanted >= current else _DOWN
+        # Up to what all have wanted of late, down to what any has.
+        lowest = min([wanted, *(one.count for one in known if one.at > now - up)])
+        highest = max([wanted, *(one.count for one in known if one.at > now - down)])
+        stable = min(max(current, lowest), highest)
+        to, rules, bound = _DOWN, behavior.scale_down, spec.min_replicas
+        if stable > current:
+            to, rules, bound = _UP, behavior.scale_up, spec.max_replicas
+        # What was done the other way of late may put the limit behind where it is now.
+        ahead = max(to.sign * current, to.sign * _limit(current, rules, to, history, now))
+        replicas, limited = _held(stable, to.sign * ahead, bound, to)
+    able = _READY if stable == wanted else way.stabilized
+    kept = (*(one for one in known if one.at >= now - window), Moment(now, wanted))
+    return Normalized(replicas, able, limited, replace(history, recommendations=kept))
 
 
-def _stabilized_down(
-    wanted: int, history: History, now: datetime, window: timedelta
-) -> tuple[int, tuple[str, str], tuple[Moment, ...]]:
-    kept = tuple(one for one in history.recommendations if one.at >= now - window)
-    return max([wanted, *(one.count for one in kept)]), _DOWN_STABLE, kept
-
-
-def _limited(wanted: int, sizes: Range) -> tuple[int, tuple[str, str]]:
-    """Without behaviours: at most twice as many at once, or four."""
-    if wanted < sizes.least:
-        return sizes.least, _TOO_FEW
-    limit = max(2 * sizes.current, 4)
-    most, reason = (limit, _UP_LIMIT) if sizes.most > limit else (sizes.most, _TOO_MANY)
-    return (most, reason) if wanted > most else (wanted, WITHIN)
-
-
-def _stabilized(
-    wanted: int,
-    current: int,
-    behavior: HorizontalPodAutoscalerBehavior,
-    history: History,
-    now: datetime,
-    downscale_stabilization: timedelta,
-) -> tuple[int, tuple[str, str], tuple[Moment, ...]]:
-    up_window, down_window = (
-        _window(behavior.scale_up, timedelta(0)),
-        _window(behavior.scale_down, downscale_stabilization),
-    )
-    known = history.recommendations
-    lowest = min([wanted, *(one.count for one in known if one.at > now - up_window)])
-    highest = max([wanted, *(one.count for one in known if one.at > now - down_window)])
-    # Up to what all have wanted of late, down to what any has.
-    stable = min(max(current, lowest), highest)
-    kept = tuple(one for one in known if one.at >= now - max(up_window, down_window))
-    return stable, _UP_STABLE if wanted >= current else _DOWN_STABLE, kept
-
-
-def _rated(
-    wanted: int, sizes: Range, behavior: HorizontalPodAutoscalerBehavior, history: History, now: datetime
-) -> tuple[int, tuple[str, str]]:
-    if wanted > sizes.current:
-        limit = max(_up_limit(sizes.current, behavior.scale_up, history, now), sizes.current)
-        most, reason = (limit, _UP_LIMIT) if sizes.most > limit else (sizes.most, _TOO_MANY)
-        return (most, reason) if wanted > most else (wanted, WITHIN)
-    if wanted < sizes.current:
-        limit = min(_down_limit(sizes.current, behavior.scale_down, history, now), sizes.current)
-        least, reason = (limit, _DOWN_LIMIT) if sizes.least < limit else (sizes.least, _TOO_FEW)
-        return (least, reason) if wanted < least else (wanted, WITHIN)
-    return wanted, WITHIN
-
-
-def _up_limit(current: int, rules: HPAScalingRules | None, history: History, now: datetime) -> int:
-    if rules is None or not rules.policies:
-        return _MANY
-    if rules.select_policy == "Disabled":
-        return current
-    limits = []
-    for policy in rules.policies:
-        start = _at_period_start(current, policy, history, now)
-        if policy.type == "Pods":
-            limits.append(start + policy.value)
-        else:
-            # In whole hundredths: 1.1 times ten must not be eleven and a bit.
-            limits.append(-(-start * (100 + policy.value) // 100))
-    return min(limits) if rules.select_policy == "Min" else max(limits)
-
-
-def _down_limit(current: int, rules: HPAScalingRules | None, history: History, now: datetime) -> int:
-    if rules is None or not rules.policies:
-        return -_MANY
-    if rules.select_policy == "Disabled":
-        return current
-    limits = []
-    for policy in rules.policies:
-        start = _at_period_start(current, policy, history, now)
-        if policy.type == "Pods":
-            limits.append(start - policy.value)
-        else:
-            limits.append(math.trunc(start * (100 - policy.value) / 100))
-    return max(limits) if rules.select_policy == "Min" else min(limits)
-
-
-def _at_period_start(current: int, policy: HPAScalingPolicy, history: History, now: datetime) -> int:
-    """How many there were when the policy's period began, by the changes that this autoscaler has made since."""
-    return (
-        current
-        - sum(one.count for one in _since(history.ups, now, policy.period_seconds))
-        + sum(one.count for one in _since(history.downs, now, policy.period_seconds))
-    )
-
-
-def _since(moments: Sequence[Moment], now: datetime, seconds: float) -> tuple[Moment, ...]:
-    return tuple(one for one in moments if one.at > now - timedelta(seconds=seconds))
-
-
-def _window(rules: HPAScalingRules | None, default: timedelta) -> timedelta:
+def _window(rules: v2.HPAScalingRules | None, default: timedelta) -> timedelta:
     if rules is None or rules.stabilization_window_seconds is None:
         return default
     return timedelta(seconds=rules.stabilization_window_seconds)
 
 
-def _longest_period(rules: HPAScalingRules | None) -> float:
-    return max((one.period_seconds for one in rules.policies), default=0) if rules is not None else 0
+def _doubled_at_most(wanted: int, current: int, spec: v2.HorizontalPodAutoscalerSpec) -> tuple[int, tuple[str, str]]:
+    """Without behaviours: at most twice as many at once, or four."""
+    if wanted < spec.min_replicas:
+        return spec.min_replicas, _DOWN.too_far
+    return _held(wanted, max(2 * current, 4), spec.max_replicas, _UP)
+
+
+def _held(wanted: int, limit: int, bound: int, way: _Way) -> tuple[int, tuple[str, str]]:
+    """The size as far as the rate's limit and the autoscaler's bound let it go, and which of them stopped it."""
+    furthest, reason = (limit, way.too_fast) if way.sign * (bound - limit) > 0 else (bound, way.too_far)
+    return (furthest, reason) if way.sign * (wanted - furthest) > 0 else (wanted, WITHIN)
+
+
+def _limit(current: int, rules: v2.HPAScalingRules | None, way: _Way, history: History, now: datetime) -> int:
+    """How many there may be at most, or at least, by the policies."""
+    if rules is None or not rules.policies:
+        return way.sign * _UNLIMITED
+    if rules.select_policy == "Disabled":
+        return current
+    limits = [_allowed(_at_period_start(current, one, history, now), one, way) for one in rules.policies]
+    return (min if rules.select_policy == "Min" else max)(limits, key=lambda limit: way.sign * limit)
+
+
+def _allowed(start: int, policy: v2.HPAScalingPolicy, way: _Way) -> int:
+    if policy.type == "Pods":
+        return start + way.sign * policy.value
+    # In whole hundredths, for 1.1 times ten must not be eleven and a bit; what is left over is in favour of the change.
+    hundredths = start * (100 + way.sign * policy.value)
+    return -(-hundredths // 100) if way is _UP else hundredths // 100
+
+
+def _at_period_start(current: int, policy: v2.HPAScalingPolicy, history: History, now: datetime) -> int:
+    """How many there were when the policy's period began, by the changes that this autoscaler has made since."""
+    made, taken = (_since(moments, now, policy.period_seconds) for moments in (history.ups, history.downs))
+    return current - sum(one.count for one in made) + sum(one.count for one in taken)
+
+
+def _remembered(changes: Sequence[Moment], new: Moment, rules: v2.HPAScalingRules | None) -> tuple[Moment, ...]:
+    """The changes with a new one, as far back as some policy asks for them."""
+    longest = max((one.period_seconds for one in (rules.policies if rules is not None else ())), default=0)
+    return (*_since(changes, new.at, longest), new)
+
+
+def _since(moments: Sequence[Moment], now: datetime, seconds: float) -> tuple[Moment, ...]:
+    return tuple(one for one in moments if one.at > now - timedelta(seconds=seconds))

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from keelback.api import pods
+from keelback.api import job_indexes, pods
 from keelback.api.batch_v1 import Job, PodFailurePolicyRule
-from keelback.controllers import job_indexes
 from keelback.controllers.observed import PodView
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -30,13 +29,15 @@ class Ended:
 
     pod: PodView
     succeeded: bool
-    ignored: bool = False
-    """Whether the failure policy says that this failure does not count."""
-    fails_index: bool = False
     action: str = ""
     """What the failure policy's rule says to do, where one matched."""
-    fails_job: str = ""
-    """Why the failure policy says that the whole Job has failed; empty if it does not."""
+    why: str = ""
+    """Why that rule matched."""
+
+    @property
+    def counts_as_failed(self) -> bool:
+        """Whether the Job is a failure nearer to its end by this."""
+        return not self.succeeded and self.action != "Ignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +118,29 @@ def backoff_left(job: Job, mine: Iterable[PodView], now: datetime) -> float:
     for when, pod in ended:
         failures = 0 if pod.status.phase == "Succeeded" else failures + 1
         last = when
-    if failures == 0:
-        return 0.0
-    delay = min(_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16), _MAX_BACKOFF_SECONDS)
-    return max(0.0, (last + timedelta(seconds=delay) - now).total_seconds())
+    return _backoff_left(failures - 1, last, now) if failures else 0.0
+
+
+def last_failures(job: Job, mine: Iterable[PodView]) -> dict[int, PodView]:
+    """The failed pod of each index that has one: of several that with the most failures before it."""
+    found: dict[int, PodView] = {}
+    for pod in mine:
+        index = index_of(pod)
+        if index is not None and is_failed(pod, job):
+            found[index] = max(found.get(index, pod), pod, key=index_failures)
+    return found
 
 
 def index_backoffs(job: Job, mine: Iterable[PodView], now: datetime) -> dict[int, float]:
     """Where each index has failures of its own to use up: seconds until its next pod, for those that must wait."""
-    by_index: dict[int, list[PodView]] = {}
-    for pod in mine:
-        index = index_of(pod)
-        if index is not None and is_failed(pod, job):
-            by_index.setdefault(index, []).append(pod)
-    waits = {}
-    for index, failed in by_index.items():
-        last = max(failed, key=index_failures)
-        delay = min(_BACKOFF_SECONDS * 2.0 ** min(index_failures(last), 16), _MAX_BACKOFF_SECONDS)
-        left = (finish_time(last, now) + timedelta(seconds=delay) - now).total_seconds()
-        if left > 0:
-            waits[index] = left
-    return waits
+    failed = last_failures(job, mine).items()
+    waits = {index: _backoff_left(index_failures(pod), finish_time(pod, now), now) for index, pod in failed}
+    return {index: seconds for index, seconds in waits.items() if seconds > 0}
+
+
+def _backoff_left(failures_before: int, last: datetime, now: datetime) -> float:
+    delay = min(_BACKOFF_SECONDS * 2.0 ** min(failures_before, 16), _MAX_BACKOFF_SECONDS)
+    return max(0.0, (last + timedelta(seconds=delay) - now).total_seconds())
 
 
 def find_failure(
@@ -145,12 +148,13 @@ def find_failure(
 ) -> Failure | None:
     """Whether, and why, the Job has failed with so many failed pods."""
     spec = job.spec
-    by_policy = next((one.fails_job for one in ended if one.fails_job), "")
+    by_policy = next((one.why for one in ended if one.action == "FailJob"), "")
     if by_policy:
         return Failure("PodFailurePolicy", by_policy)
     if failed > _backoff_limit(job) or _restarts_exceed_limit(job, mine):
         return Failure("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-    if deadline_left(job, now) is not None and (deadline_left(job, now) or 0) <= 0:
+    left = deadline_left(job, now)
+    if left is not None and left <= 0:
         return Failure("DeadlineExceeded", "Job was active longer than specified deadline")
     if spec.max_failed_indexes is not None and len(failed_indexes) > spec.max_failed_indexes:
         return Failure("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes")
@@ -168,16 +172,12 @@ def deadline_left(job: Job, now: datetime) -> float | None:
 def newly_failed_indexes(job: Job, ended: Iterable[Ended]) -> set[int]:
     """The indexes that have used up their own failures."""
     limit = job.spec.backoff_limit_per_index
-    if limit is None:
-        return set()
-    found = set()
-    for one in ended:
-        index = index_of(one.pod)
-        if one.succeeded or one.ignored or index is None:
-            continue
-        if one.fails_index or index_failures(one.pod) >= limit:
-            found.add(index)
-    return found
+    return {
+        index
+        for one in ended
+        if limit is not None and one.counts_as_failed and (index := index_of(one.pod)) is not None
+        if one.action == "FailIndex" or index_failures(one.pod) >= limit
+    }
 
 
 def index_failures(pod: PodView) -> int:
@@ -225,17 +225,8 @@ def _judged(job: Job, pod: PodView) -> Ended:
     policy = job.spec.pod_failure_policy
     for number, rule in enumerate(policy.rules if policy is not None else ()):
         why = _match(rule, pod, number)
-        if not why:
-            continue
-        match rule.action:
-            case "Ignore":
-                return Ended(pod, succeeded=False, ignored=True, action=rule.action)
-            case "FailJob":
-                return Ended(pod, succeeded=False, fails_job=why, action=rule.action)
-            case "FailIndex":
-                return Ended(pod, succeeded=False, fails_index=True, action=rule.action)
-            case _:
-                return Ended(pod, succeeded=False, action=rule.action)
+        if why:
+            return Ended(pod, succeeded=False, action=rule.action, why=why)
     return Ended(pod, succeeded=False)
 
 

@@ -8,16 +8,17 @@ from keelback.api.batch_v1 import Job, JobCondition
 from keelback.api.jobs import COMPLETE
 from keelback.controllers import job_accounting
 from keelback.controllers.job_accounting import Ended
-from keelback.reconcile.controller_metrics import ControllerMetrics, Count, Spread, powers
+from keelback.reconcile.controller_metrics import ControllerMetrics, Count, Work, powers
 
 _MODE = "completion_mode"
-SYNC_DURATION = Spread(
+SYNCS = Work(
+    "job_controller_job_syncs_total",
+    "The number of job syncs",
     "job_controller_job_sync_duration_seconds",
     "The time it took to sync a job",
     (_MODE, "result", "action"),
     powers(0.004, 2, 15),
 )
-SYNCS = Count("job_controller_job_syncs_total", "The number of job syncs", (_MODE, "result", "action"))
 FINISHED = Count("job_controller_jobs_finished_total", "The number of finished jobs", (_MODE, "result", "reason"))
 PODS_FINISHED = Count(
     "job_controller_job_pods_finished_total", "The number of finished Pods that are fully tracked", (_MODE, "result")

@@ -8,14 +8,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
 
-from keelback.api import conditions, owners, pods
+from keelback.api import conditions, job_indexes, owners, pods
 from keelback.api.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
 from keelback.api.core_v1 import EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 from keelback.api.jobs import COMPLETE, FAILED, is_finished
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, replace
 from keelback.client import MergePatch
-from keelback.controllers import adoption, job_accounting, job_indexes, job_metrics, replicas
+from keelback.controllers import adoption, job_accounting, job_metrics, replicas
 from keelback.controllers.job_accounting import FINALIZER, INDEX, INDEX_FAILURES, Ended, Failure
 from keelback.controllers.observed import PodView
 from keelback.controllers.pod_control import BURST, create_pods, delete_pods, pod_from_template
@@ -146,15 +146,15 @@ class JobReconciler:
     async def reconcile(self, job: Job) -> Result:
         if is_foreign(job):
             return DONE
-        metrics, started = self.context.metrics, self.context.clock.monotonic()
+        metrics, clock = self.context.metrics, self.context.clock
+        started = clock.monotonic()
         labels = (job_metrics.mode(job), "error", "reconciling")
         try:
             result, action = await self._sync(job)
             labels = (labels[0], "success", action)
             return result
         finally:
-            metrics.inc(job_metrics.SYNCS, *labels)
-            metrics.observe(job_metrics.SYNC_DURATION, self.context.clock.monotonic() - started, *labels)
+            metrics.done(job_metrics.SYNCS, clock.monotonic() - started, *labels)
 
     async def _sync(self, job: Job) -> tuple[Result, str]:
         """What is to be done next, and what was done now, as metrics name it."""
@@ -191,7 +191,7 @@ class JobReconciler:
             ready=sum(pods.is_ready(pod) for pod in active if pod not in decided.delete),
             terminating=len(terminating) + len(decided.delete),
         )
-        await self._report(job, current, status, ended, mine, verdict)
+        await self._report(job, current, status, tally, ended, mine, verdict)
         if failure is not None:
             raise failure
         did = "pods_created" if made else "pods_deleted" if decided.delete else "tracking" if ended else "reconciling"
@@ -199,15 +199,14 @@ class JobReconciler:
 
     async def reconcile_absence(self, namespace: str, name: str) -> Result:
         """Pods of a Job that was deleted wait for nobody to count them."""
-        store = self.context.caches.store(PodView)
-        left = []
-        for pod in store.list(namespace):
+
+        def is_left(pod: PodView) -> bool:
             reference = owners.controller_of(pod)
-            is_its = reference is not None and reference.kind == "Job" and reference.name == name
             # One that was orphaned with the Job has no reference any more, and would wait for ever.
-            if is_its or reference is None:
-                left.append(pod)
-        await self._untrack([pod for pod in left if job_accounting.is_tracked(pod)])
+            return reference is None or (reference.kind == "Job" and reference.name == name)
+
+        tracked = filter(job_accounting.is_tracked, self.context.caches.store(PodView).list(namespace))
+        await self._untrack([pod for pod in tracked if is_left(pod)])
         return DONE
 
     def _of_namesakes(self, job: Job) -> list[PodView]:
@@ -227,17 +226,14 @@ class JobReconciler:
 
     def _started(self, job: Job) -> Job:
         """The Job with its start time and its being suspended or resumed noted."""
-        now = self.context.now()
-        status = job.status
-        held = conditions.find(status.conditions, SUSPENDED)
-        if job.spec.suspend:
-            if held is None or held.status != "True":
-                found = _condition(SUSPENDED, "True", "JobSuspended", "Job suspended", now)
-                status = replace(status, conditions=conditions.set_in_place(status.conditions, found), start_time=None)
-        elif held is not None and held.status == "True":
-            found = _condition(SUSPENDED, "False", "JobResumed", "Job resumed", now)
-            status = replace(status, conditions=conditions.set_in_place(status.conditions, found), start_time=now)
-        elif status.start_time is None:
+        now, status = self.context.now(), job.status
+        is_suspended = bool(job.spec.suspend)
+        if is_suspended != conditions.is_true(status.conditions, SUSPENDED):
+            word = "Suspended" if is_suspended else "Resumed"
+            said = _condition(SUSPENDED, str(is_suspended), f"Job{word}", f"Job {word.lower()}", now)
+            found = conditions.set_in_place(status.conditions, said)
+            status = replace(status, conditions=found, start_time=None if is_suspended else now)
+        elif not is_suspended and status.start_time is None:
             status = replace(status, start_time=now)
         return replace(job, status=status)
 
@@ -268,11 +264,8 @@ class JobReconciler:
     async def _carry_out(
         self, job: Job, decided: Plan, mine: Sequence[PodView]
     ) -> tuple[int, errors.StatusError | None]:
-        failures: dict[int, int] = {}
-        for pod in mine:
-            index = job_accounting.index_of(pod)
-            if index is not None and job_accounting.is_failed(pod, job):
-                failures[index] = max(failures.get(index, 0), job_accounting.index_failures(pod) + 1)
+        failed = job_accounting.last_failures(job, mine).items()
+        failures = {index: job_accounting.index_failures(pod) + 1 for index, pod in failed}
         if job_accounting.is_indexed(job):
             wanted = [make_pod(job, index, failures.get(index, 0)) for index in decided.indexes]
         else:
@@ -287,7 +280,7 @@ class JobReconciler:
     def _counted(self, job: Job, tally: Tally, verdict: JobCondition | None, ended: Sequence[Ended]) -> JobStatus:
         """The status with the ends noted as uncounted: they count once no finalizer shows them again."""
         held = job.status.uncounted_terminated_pods or UncountedTerminatedPods()
-        failed = [one.pod.metadata.uid for one in ended if not one.succeeded and not one.ignored]
+        failed = [one.pod.metadata.uid for one in ended if one.counts_as_failed]
         # The indexes of an Indexed Job are a set: nothing in it can be counted twice.
         is_indexed = job_accounting.is_indexed(job)
         succeeded = [one.pod.metadata.uid for one in ended if one.succeeded and not is_indexed]
@@ -316,6 +309,7 @@ class JobReconciler:
         original: Job,
         current: Job,
         status: JobStatus,
+        tally: Tally,
         ended: Sequence[Ended],
         mine: Sequence[PodView],
         verdict: JobCondition | None,
@@ -343,21 +337,15 @@ class JobReconciler:
             outcome, final = _finished(current, final, verdict, self.context.now())
         before = status if noted else original.status
         await patches.write_status(self.context.client, original, before, final, resource_version=version)
-        self._count(original, final, ended, outcome)
+        self._count(original, tally, ended, outcome)
         await self._say(original, final, outcome)
 
-    def _count(self, job: Job, final: JobStatus, ended: Sequence[Ended], outcome: JobCondition | None) -> None:
-        metrics, completions = self.context.metrics, job.spec.completions or 0
+    def _count(self, job: Job, tally: Tally, ended: Sequence[Ended], outcome: JobCondition | None) -> None:
+        metrics, before = self.context.metrics, _tally(job, ())
         job_metrics.count_ends(metrics, job, ended)
-        if job_accounting.is_indexed(job):
-            done, failed = (
-                len(job_indexes.parse(now, completions)) - len(job_indexes.parse(before, completions))
-                for now, before in (
-                    (final.completed_indexes, job.status.completed_indexes),
-                    (final.failed_indexes, job.status.failed_indexes),
-                )
-            )
-            job_metrics.count_indexes(metrics, job, done, failed)
+        done = len(tally.succeeded_indexes) - len(before.succeeded_indexes)
+        failed = len(tally.failed_indexes) - len(before.failed_indexes)
+        job_metrics.count_indexes(metrics, job, done, failed)
         if outcome is not None:
             job_metrics.count_finish(metrics, job, outcome)
 
@@ -376,12 +364,10 @@ class JobReconciler:
                 self.context.metrics.inc(job_metrics.TRACKED, "delete")
 
     async def _say(self, job: Job, status: JobStatus, outcome: JobCondition | None) -> None:
-        was = conditions.is_true(job.status.conditions, SUSPENDED)
-        now = conditions.is_true(status.conditions, SUSPENDED)
-        if now and not was:
-            await self.context.events.event(job, "Normal", "Suspended", "Job suspended")
-        elif was and not now:
-            await self.context.events.event(job, "Normal", "Resumed", "Job resumed")
+        is_suspended = conditions.is_true(status.conditions, SUSPENDED)
+        if is_suspended != conditions.is_true(job.status.conditions, SUSPENDED):
+            word = "Suspended" if is_suspended else "Resumed"
+            await self.context.events.event(job, "Normal", word, f"Job {word.lower()}")
         if outcome is not None and outcome.type == COMPLETE:
             await self.context.events.event(job, "Normal", "Completed", "Job completed")
         elif outcome is not None:
@@ -397,7 +383,7 @@ class JobReconciler:
 
 def _tally(job: Job, ended: Sequence[Ended]) -> Tally:
     uncounted = job.status.uncounted_terminated_pods or UncountedTerminatedPods()
-    failed = job.status.failed + len(uncounted.failed) + sum(not one.succeeded and not one.ignored for one in ended)
+    failed = job.status.failed + len(uncounted.failed) + sum(one.counts_as_failed for one in ended)
     if not job_accounting.is_indexed(job):
         succeeded = job.status.succeeded + len(uncounted.succeeded) + sum(one.succeeded for one in ended)
         return Tally(succeeded, failed, frozenset(), frozenset())

@@ -12,14 +12,13 @@ from keelback.apimachinery.meta import ObjectMeta
 from keelback.controllers.observed import ConfigMapName
 from keelback.controllers.pod_control import is_namespace_terminating
 from keelback.reconcile.context import Context
-from keelback.reconcile.controller_metrics import Count, Spread, powers
+from keelback.reconcile.controller_metrics import Work, powers
 from keelback.reconcile.loop import Source
 from keelback.reconcile.result import DONE, Result
 
-SYNCS = Count(
-    "root_ca_cert_publisher_sync_total", "Number of namespace syncs happened in root ca cert publisher.", ("code",)
-)
-SYNC_DURATION = Spread(
+SYNCS = Work(
+    "root_ca_cert_publisher_sync_total",
+    "Number of namespace syncs happened in root ca cert publisher.",
     "root_ca_cert_publisher_sync_duration_seconds",
     "Number of namespace syncs happened in root ca cert publisher.",
     ("code",),
@@ -58,8 +57,7 @@ class RootCAReconciler:
             code = str(error.code)
             raise
         finally:
-            self.context.metrics.inc(SYNCS, code)
-            self.context.metrics.observe(SYNC_DURATION, self.context.clock.monotonic() - started, code)
+            self.context.metrics.done(SYNCS, self.context.clock.monotonic() - started, code)
         return result
 
     async def _publish(self, namespace: Namespace) -> Result:

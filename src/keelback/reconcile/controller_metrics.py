@@ -36,6 +36,26 @@ class Spread:
     buckets: tuple[float, ...] = DEFAULT_BUCKETS
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something that is done again and again: how often, and how long it takes each time, by the same labels."""
+
+    count_name: str
+    count_description: str
+    duration_name: str
+    duration_description: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = DEFAULT_BUCKETS
+
+    @property
+    def count(self) -> Count:
+        return Count(self.count_name, self.count_description, self.labels)
+
+    @property
+    def duration(self) -> Spread:
+        return Spread(self.duration_name, self.duration_description, self.labels, self.buckets)
+
+
 class ControllerMetrics:
     """What the controllers of one process count. A metric is there from its first use on, as upstream's are."""
 
@@ -52,6 +72,11 @@ class ControllerMetrics:
             made = self._registry.counter(metric.name, metric.description, metric.labels)
             counter = self._counters[metric] = made
         counter.inc(*label_values, amount=amount)
+
+    def done(self, work: Work, seconds: float, *label_values: str) -> None:
+        """Count one more, which took so long."""
+        self.inc(work.count, *label_values)
+        self.observe(work.duration, seconds, *label_values)
 
     def set(self, metric: Level, value: float, *label_values: str) -> None:
         """Say how much it is now."""

@@ -30,3 +30,11 @@ class ResourceMapping:
             found = await discover(self.client)
             self._kinds = {(one.kind.group, one.kind.kind): one.kind for one in reversed(found.resources)}
         return self._kinds.get((group, kind))
+
+    async def named(self, api_version: str, kind: str) -> Kind:
+        """The kind that a reference means, whatever version it asks for. Raises LookupError with upstream's text."""
+        group = api_version.rpartition("/")[0]
+        found = await self.of(group, kind)
+        if found is None:
+            raise LookupError(f'no matches for kind "{kind}" in group "{group}"')
+        return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from keelback.api import job_indexes
 from keelback.api.batch_v1 import (
     JobSpec,
     PodFailurePolicyOnExitCodesRequirement,
@@ -23,7 +24,6 @@ from keelback.apimachinery.errors import (
     too_long,
     too_many,
 )
-from keelback.registry import job_indexes
 
 _ACTIONS: Final = ("Count", "FailIndex", "FailJob", "Ignore")
 _STATUSES: Final = ("False", "True", "Unknown")

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from keelback.api import conditions
+from keelback.api import conditions, job_indexes
 from keelback.api.batch_v1 import Job, JobStatus, UncountedTerminatedPods
 from keelback.apimachinery.errors import OMITTED, FieldError, duplicate, invalid, required
-from keelback.registry import job_indexes
 from keelback.registry.internal_forms import internal
 from keelback.registry.workloads import validate_counts
 

@@ -11,17 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.api.core_v1 import PodCondition, ResourceRequirements
-from keelback.controllers.horizontal_pod_autoscaler_replicas import (
+from keelback.api.core_v1 import Container, Pod, PodCondition, PodSpec, PodStatus, ResourceRequirements
+from keelback.apimachinery.meta import ObjectMeta
+from keelback.client.metric_values import MetricError, Sample
+from keelback.controllers.horizontal_pod_autoscaler_metrics import (
     Count,
-    MetricError,
     Rules,
-    Sample,
-    ScaledContainer,
-    ScaledMeta,
-    ScaledPod,
-    ScaledPodSpec,
-    ScaledPodStatus,
     Tolerances,
     by_average,
     by_utilization,
@@ -36,7 +31,7 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Pod:
+class Case:
     """One pod of a case: its usage (None: no figure), request, phase, readiness and age."""
 
     usage: int | None
@@ -48,13 +43,13 @@ class Pod:
     deleted: bool = False
 
 
-def built(pods: Sequence[Pod]) -> tuple[list[ScaledPod], dict[str, Sample]]:
+def built(pods: Sequence[Case]) -> tuple[list[Pod], dict[str, Sample]]:
     made = [
-        ScaledPod(
-            metadata=ScaledMeta(name=f"p{index}", deletion_timestamp=NOW if one.deleted else None),
-            spec=ScaledPodSpec(
+        Pod(
+            metadata=ObjectMeta(name=f"p{index}", deletion_timestamp=NOW if one.deleted else None),
+            spec=PodSpec(
                 containers=(
-                    ScaledContainer(
+                    Container(
                         name="c",
                         resources=ResourceRequirements(
                             requests={} if one.request is None else {"cpu": f"{one.request}m"}
@@ -62,7 +57,7 @@ def built(pods: Sequence[Pod]) -> tuple[list[ScaledPod], dict[str, Sample]]:
                     ),
                 )
             ),
-            status=ScaledPodStatus(
+            status=PodStatus(
                 phase=one.phase,
                 start_time=NOW - one.started,
                 conditions=(
@@ -85,63 +80,63 @@ def built(pods: Sequence[Pod]) -> tuple[list[ScaledPod], dict[str, Sample]]:
 UNREADY: dict[str, Any] = {"ready": False, "started": timedelta(minutes=1), "since": timedelta(minutes=1)}
 CASES = {
     # replica_calculator_test.go, by its names.
-    "scale up": (30, 3, [Pod(300), Pod(500), Pod(700)], Count(5, 500, 50)),
-    "scale up unready lessens": (30, 3, [Pod(300, **UNREADY), Pod(500), Pod(700)], Count(4, 600, 60)),
+    "scale up": (30, 3, [Case(300), Case(500), Case(700)], Count(5, 500, 50)),
+    "scale up unready lessens": (30, 3, [Case(300, **UNREADY), Case(500), Case(700)], Count(4, 600, 60)),
     "scale up hot CPU lessens": (
         30,
         3,
-        [Pod(300, started=timedelta(minutes=1), since=timedelta(seconds=30)), Pod(500), Pod(700)],
+        [Case(300, started=timedelta(minutes=1), since=timedelta(seconds=30)), Case(500), Case(700)],
         Count(4, 600, 60),
     ),
-    "scale up unready no scale": (30, 3, [Pod(400), Pod(500, **UNREADY), Pod(700, **UNREADY)], Count(3, 400, 40)),
+    "scale up unready no scale": (30, 3, [Case(400), Case(500, **UNREADY), Case(700, **UNREADY)], Count(3, 400, 40)),
     "scale up ignores failed pods": (
         30,
         2,
-        [Pod(500), Pod(700), Pod(None, phase="Failed"), Pod(None, phase="Failed")],
+        [Case(500), Case(700), Case(None, phase="Failed"), Case(None, phase="Failed")],
         Count(4, 600, 60),
     ),
-    "scale up ignores deletion pods": (30, 2, [Pod(500), Pod(700), Pod(900, deleted=True)], Count(4, 600, 60)),
-    "scale down": (50, 5, [Pod(100), Pod(300), Pod(500), Pod(250), Pod(250)], Count(3, 280, 28)),
+    "scale up ignores deletion pods": (30, 2, [Case(500), Case(700), Case(900, deleted=True)], Count(4, 600, 60)),
+    "scale down": (50, 5, [Case(100), Case(300), Case(500), Case(250), Case(250)], Count(3, 280, 28)),
     "scale down ignores unready pods": (
         50,
         5,
-        [Pod(100), Pod(300), Pod(500), Pod(250, **UNREADY), Pod(250, **UNREADY)],
+        [Case(100), Case(300), Case(500), Case(250, **UNREADY), Case(250, **UNREADY)],
         Count(2, 300, 30),
     ),
-    "tolerance": (100, 3, [Pod(1010, 900), Pod(1030, 1000), Pod(1020, 1100)], Count(3, 1020, 102)),
-    "missing metrics no change eq": (100, 2, [Pod(1000), Pod(None)], Count(2, 1000, 100)),
-    "missing metrics no change gt": (100, 2, [Pod(1900), Pod(None)], Count(2, 1900, 190)),
-    "missing metrics no change lt": (100, 2, [Pod(600), Pod(None)], Count(2, 600, 60)),
+    "tolerance": (100, 3, [Case(1010, 900), Case(1030, 1000), Case(1020, 1100)], Count(3, 1020, 102)),
+    "missing metrics no change eq": (100, 2, [Case(1000), Case(None)], Count(2, 1000, 100)),
+    "missing metrics no change gt": (100, 2, [Case(1900), Case(None)], Count(2, 1900, 190)),
+    "missing metrics no change lt": (100, 2, [Case(600), Case(None)], Count(2, 600, 60)),
     "missing metrics unready no change": (
         50,
         3,
-        [Pod(100, **UNREADY), Pod(450), Pod(None)],
+        [Case(100, **UNREADY), Case(450), Case(None)],
         Count(3, 450, 45),
     ),
-    "missing metrics unready scale up": (50, 4, [Pod(100, **UNREADY), Pod(2000), Pod(None)], Count(4, 2000, 200)),
-    "missing metrics scale down": (100, 4, [Pod(100), Pod(100), Pod(100), Pod(None)], Count(2, 100, 10)),
+    "missing metrics unready scale up": (50, 4, [Case(100, **UNREADY), Case(2000), Case(None)], Count(4, 2000, 200)),
+    "missing metrics scale down": (100, 4, [Case(100), Case(100), Case(100), Case(None)], Count(2, 100, 10)),
     "pending pods count as using nothing": (
         30,
         2,
-        [Pod(None, phase="Pending"), Pod(900)],
+        [Case(None, phase="Pending"), Case(900)],
         Count(3, 900, 90),
     ),
     "long unready pods count": (
         30,
         3,
-        [Pod(300, ready=False, started=2 * HOUR, since=HOUR), Pod(500), Pod(700)],
+        [Case(300, ready=False, started=2 * HOUR, since=HOUR), Case(500), Case(700)],
         Count(5, 500, 50),
     ),
     "never ready pods do not": (
         30,
         3,
-        [Pod(300, ready=False, started=HOUR, since=HOUR - timedelta(seconds=10)), Pod(500), Pod(700)],
+        [Case(300, ready=False, started=HOUR, since=HOUR - timedelta(seconds=10)), Case(500), Case(700)],
         Count(4, 600, 60),
     ),
     "targets beyond the requests count missing as at the target": (
         300,
         4,
-        [Pod(100), Pod(100), Pod(100), Pod(None)],
+        [Case(100), Case(100), Case(100), Case(None)],
         Count(2, 100, 10),
     ),
 }
@@ -155,11 +150,11 @@ def test_utilization(name: str) -> None:
 
 
 PLAIN = {
-    "scale up": (15000, 3, [Pod(20000), Pod(10000), Pod(30000)], Count(4, 20000)),
-    "scale down": (20000, 5, [Pod(12000)] * 5, Count(3, 12000)),
-    "tolerance": (20666, 3, [Pod(20733), Pod(21000), Pod(20333)], Count(3, 20688)),
-    "missing lessens a rise": (15000, 3, [Pod(50000), Pod(None), Pod(None)], Count(4, 50000)),
-    "missing holds": (20000, 2, [Pod(10000), Pod(None)], Count(2, 10000)),
+    "scale up": (15000, 3, [Case(20000), Case(10000), Case(30000)], Count(4, 20000)),
+    "scale down": (20000, 5, [Case(12000)] * 5, Count(3, 12000)),
+    "tolerance": (20666, 3, [Case(20733), Case(21000), Case(20333)], Count(3, 20688)),
+    "missing lessens a rise": (15000, 3, [Case(50000), Case(None), Case(None)], Count(4, 50000)),
+    "missing holds": (20000, 2, [Case(10000), Case(None)], Count(2, 10000)),
 }
 
 
@@ -174,12 +169,12 @@ def test_averages(name: str) -> None:
     ("pods", "text"),
     [
         ([], "no pods returned by selector while calculating replica count"),
-        ([Pod(5, **UNREADY)], "did not receive metrics for targeted pods (pods might be unready)"),
-        ([Pod(5, request=None)], "missing request for cpu in container c of Pod p0"),
-        ([Pod(5, request=0)], "no metrics returned matched known pods"),
+        ([Case(5, **UNREADY)], "did not receive metrics for targeted pods (pods might be unready)"),
+        ([Case(5, request=None)], "missing request for cpu in container c of Pod p0"),
+        ([Case(5, request=0)], "no metrics returned matched known pods"),
     ],
 )
-def test_what_cannot_be_counted_says_why(pods: list[Pod], text: str) -> None:
+def test_what_cannot_be_counted_says_why(pods: list[Case], text: str) -> None:
     made, samples = built(pods)
     with pytest.raises(MetricError) as caught:
         by_utilization(1, 50, made, samples, "cpu", "", RULES)
@@ -190,29 +185,27 @@ def test_one_container_or_the_whole_pod() -> None:
     def asking(amount: str) -> ResourceRequirements:
         return ResourceRequirements(requests={"cpu": amount})
 
-    spec = ScaledPodSpec(
+    spec = PodSpec(
         containers=(
-            ScaledContainer(name="a", resources=asking("1")),
-            ScaledContainer(name="b", resources=asking("500m")),
+            Container(name="a", resources=asking("1")),
+            Container(name="b", resources=asking("500m")),
         ),
         init_containers=(
-            ScaledContainer(name="setup", resources=asking("8")),
-            ScaledContainer(name="proxy", restart_policy="Always", resources=asking("250m")),
+            Container(name="setup", resources=asking("8")),
+            Container(name="proxy", restart_policy="Always", resources=asking("250m")),
         ),
     )
-    pod = ScaledPod(metadata=ScaledMeta(name="p"), spec=spec)
+    pod = Pod(metadata=ObjectMeta(name="p"), spec=spec)
     assert requests_of([pod], "", "cpu") == {"p": 1750}
     assert requests_of([pod], "b", "cpu") == {"p": 500}
     assert requests_of([pod], "proxy", "cpu") == {"p": 250}
-    whole = ScaledPod(
-        metadata=ScaledMeta(name="p"), spec=ScaledPodSpec(containers=spec.containers, resources=asking("4"))
-    )
+    whole = Pod(metadata=ObjectMeta(name="p"), spec=PodSpec(containers=spec.containers, resources=asking("4")))
     assert requests_of([whole], "", "cpu") == {"p": 4000}
     assert requests_of([whole], "a", "cpu") == {"p": 1000}
 
 
 def test_one_figure_for_all_pods() -> None:
-    made, _ = built([Pod(None), Pod(None), Pod(None, ready=False)])
+    made, _ = built([Case(None), Case(None), Case(None, ready=False)])
     assert by_value(3, 20000, 15000, made, Tolerances()) == Count(3, 20000)
     assert by_value(3, 16000, 15000, made, Tolerances()) == Count(3, 16000)
     assert by_value(0, 10000, 6666, [], Tolerances()) == Count(2, 10000)
@@ -226,7 +219,7 @@ def test_one_figure_for_all_pods() -> None:
 figures = st.one_of(st.none(), st.integers(0, 5000))
 pods_of_all_sorts = st.lists(
     st.builds(
-        Pod,
+        Case,
         usage=figures,
         request=st.integers(1, 3000),
         phase=st.sampled_from(["Running", "Pending", "Failed"]),
@@ -241,7 +234,7 @@ pods_of_all_sorts = st.lists(
 
 
 @given(pods_of_all_sorts, st.integers(1, 20), st.integers(1, 300))
-def test_unready_and_missing_pods_never_turn_the_direction(pods: list[Pod], current: int, target: int) -> None:
+def test_unready_and_missing_pods_never_turn_the_direction(pods: list[Case], current: int, target: int) -> None:
     made, samples = built(pods)
     try:
         count = by_utilization(current, target, made, samples, "cpu", "", RULES)
@@ -262,7 +255,7 @@ def test_unready_and_missing_pods_never_turn_the_direction(pods: list[Pod], curr
 
 @given(pods_of_all_sorts, st.integers(1, 20), st.integers(1, 5000), st.floats(0, 1), st.floats(0, 1))
 def test_a_wider_tolerance_holds_where_a_narrow_one_does(
-    pods: list[Pod], current: int, target: int, narrow: float, more: float
+    pods: list[Case], current: int, target: int, narrow: float, more: float
 ) -> None:
     made, samples = built(pods)
     counts = []
