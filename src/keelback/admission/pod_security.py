@@ -26,7 +26,7 @@ VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]*)")
 # As many pods of a namespace are looked at when its labels change.
 _MAX_PODS_TO_CHECK = 3000
 
-_WORKLOADS: Mapping[str, type[Object]] = {
+WORKLOADS: Mapping[str, type[Object]] = {
     resource_key(kind.__kind__): kind
     for kind in (
         PodTemplate,
@@ -39,6 +39,7 @@ _WORKLOADS: Mapping[str, type[Object]] = {
         CronJob,
     )
 }
+"""What makes pods, by resource."""
 
 
 @narrow(Namespace)
@@ -97,7 +98,7 @@ class PodSecurity(AdmissionPlugin):
         if operation not in (Operation.CREATE, Operation.UPDATE):
             return False
         key = resource_key(kind, subresource)
-        return key in ("pods", "pods/ephemeralcontainers", "namespaces") or key in _WORKLOADS
+        return key in ("pods", "pods/ephemeralcontainers", "namespaces") or key in WORKLOADS
 
     async def validate(self, request: AdmissionRequest) -> None:
         if isinstance(request.obj, Namespace):
@@ -132,7 +133,7 @@ class PodSecurity(AdmissionPlugin):
             raise request.forbidden(f'violates PodSecurity "{policy.enforce}": {_joined(violations)}')
 
     def _validate_workload(self, request: AdmissionRequest, policy: Policy) -> None:
-        template = _template(request.obj)
+        template = template_of(request.obj)
         if template is not None and not self._is_exempt(request, template.spec):
             self._tell(request, template.metadata or ObjectMeta(), template.spec, policy, warns=True)
 
@@ -245,7 +246,8 @@ def _annotations(pod: Pod) -> dict[str, str]:
     return {key: value for key, value in pod.metadata.annotations.items() if key.startswith(prefixes)}
 
 
-def _template(obj: object) -> PodTemplateSpec | None:
+def template_of(obj: object) -> PodTemplateSpec | None:
+    """What such an object makes its pods of; None for any other."""
     match obj:
         case PodTemplate():
             return obj.template

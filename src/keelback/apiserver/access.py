@@ -30,7 +30,7 @@ from keelback.auth.oidc import JWTAuthenticators
 from keelback.auth.rbac import Policy
 from keelback.auth.request_header import RequestHeaderAuthenticator
 from keelback.auth.review_webhook import ReviewWebhook
-from keelback.auth.service_accounts import DEFAULT_ISSUER
+from keelback.auth.service_account_settings import ServiceAccountSettings
 from keelback.auth.settings import AuthenticationSettings
 from keelback.auth.static_tokens import TokenFileAuthenticator
 from keelback.auth.token_uses import TokenUses
@@ -42,7 +42,6 @@ from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 
 Work = Callable[[], Any]
-_ISSUERS = (DEFAULT_ISSUER,)
 
 
 class Authentication:
@@ -53,7 +52,8 @@ class Authentication:
         settings: AuthenticationSettings,
         *,
         client_ca_pem: bytes,
-        service_account_key_pem: bytes,
+        service_account_keys: Sequence[VerifyingKey],
+        service_accounts: ServiceAccountSettings,
         token_file_text: str,
         lookup: CacheLookup,
         clock: Clock,
@@ -66,18 +66,22 @@ class Authentication:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._clock = clock
         self._settings = settings
+        self._own_issuers = service_accounts.issuers
         self._anonymous = _Anonymous(settings.anonymous_auth)
         others: list[TokenAuthenticator] = []
         jwt = self._jwt(settings, metrics)
         if jwt is not None:
             others.append(jwt)
         if settings.token_webhook is not None:
-            webhook = _token_webhook(settings.token_webhook, clock, chance)
+            webhook = _token_webhook(settings.token_webhook, clock, chance, service_accounts.audiences())
             self._closers.append(webhook.close)
             others.append(webhook)
         self.token_uses = TokenUses(metrics, clock)
         self.tokens = builtin.token_authenticator(
-            service_account_keys=(VerifyingKey.load(service_account_key_pem),),
+            service_account_keys=service_account_keys,
+            issuers=service_accounts.issuers,
+            api_audiences=service_accounts.audiences(),
+            allows_bootstrap_tokens=settings.allows_bootstrap_tokens,
             reader=lookup,
             clock=clock,
             token_file=TokenFileAuthenticator.parse(token_file_text) if token_file_text else None,
@@ -123,7 +127,7 @@ class Authentication:
         return jwt
 
     def _read(self, text: str) -> AuthenticationConfiguration:
-        configuration = authentication_configuration.read(text, _ISSUERS)
+        configuration = authentication_configuration.read(text, self._own_issuers)
         if configuration.anonymous is not None and not self._settings.configures_anonymous:
             raise ConfigurationError(
                 "--anonymous-auth flag cannot be set when anonymous field is configured in authentication "
@@ -206,13 +210,15 @@ class Authorization:
         return [CacheFollower(kind, lookup, self._clock, put, remove) for kind, put, remove in kinds]
 
 
-def _token_webhook(settings: TokenWebhookSettings, clock: Clock, chance: random.Random) -> WebhookTokenAuthenticator:
+def _token_webhook(
+    settings: TokenWebhookSettings, clock: Clock, chance: random.Random, api_audiences: Sequence[str]
+) -> WebhookTokenAuthenticator:
     try:
         access = kubeconfig.load(settings.config_file)
         webhook = ReviewWebhook(access, f"authentication.k8s.io/{settings.version}", "TokenReview", clock, chance)
     except KubeconfigError as error:
         raise ConfigurationError(str(error)) from error
-    return WebhookTokenAuthenticator(webhook, clock, settings.cache_seconds, _ISSUERS)
+    return WebhookTokenAuthenticator(webhook, clock, settings.cache_seconds, api_audiences)
 
 
 def _text(path: Path) -> str:

@@ -19,6 +19,7 @@ from keelback.apiserver.service_addresses import ServiceAddresses, held_by, inte
 from keelback.apiserver.watch_cache import WatchCache
 from keelback.registry.service_specs import address_problems, needs_health_check
 
+NODE_PORTS = (30000, 32767)
 _ATTEMPTS = 64
 
 
@@ -31,7 +32,7 @@ class ServiceAllocator:
         addresses: ServiceAddresses,
         claims: PortClaims,
         chance: random.Random,
-        node_ports: tuple[int, int] = (30000, 32767),
+        node_ports: tuple[int, int] = NODE_PORTS,
     ) -> None:
         self._lookup = lookup
         self._addresses = addresses

@@ -51,7 +51,7 @@ from keelback.apiserver.store_metrics import MeteredStore
 from keelback.apiserver.termination import Termination
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.webhook_services import WebhookServices
-from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer
+from keelback.auth.service_accounts import discovery_documents
 from keelback.client import Client
 from keelback.component import feature_gates
 from keelback.component.evaluations import Evaluations
@@ -117,11 +117,14 @@ class _Assembly:
         self._authorizer = self._authorization.authorizer
         if self._shared is not None:
             self._authorizer = self._shared.authorizer(self._authorizer)
-        self._issuer = TokenIssuer(config.service_account_key_pem, DEFAULT_ISSUER)
+        accounts = config.service_accounts
+        self._issuer = accounts.issuer(config.service_account_key_pem)
+        self._account_keys = accounts.all_keys(self._issuer.public_key)
         self._authentication = Authentication(
             config.authentication,
             client_ca_pem=config.client_ca_pem,
-            service_account_key_pem=config.service_account_key_pem,
+            service_account_keys=self._account_keys,
+            service_accounts=accounts,
             token_file_text=config.token_file_text,
             lookup=self._lookup,
             clock=clock,
@@ -159,6 +162,8 @@ class _Assembly:
             clock=clock,
             chance=chance,
             new_uid=self._new_uid,
+            node_ports=config.node_ports,
+            event_ttl_seconds=config.event_ttl_seconds,
         )
         self._handlers = self._resources.handlers
 
@@ -181,7 +186,7 @@ class _Assembly:
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
         system_paths.add(
-            self._server, self._discovery, openapi, self._issuer, health, version, self._clock, config.flags
+            self._server, self._discovery, openapi, self._issuer_documents(), health, version, self._clock, config.flags
         )
         system_paths.publish_build(self._metrics, version)
         system_paths.add_metrics(self._server, self._metrics, results.metrics, self._metered.measure_size)
@@ -284,6 +289,11 @@ class _Assembly:
             from keelback.apiserver import profiling  # what only few servers need
 
             profiling.add(self._server)
+
+    def _issuer_documents(self) -> tuple[bytes, bytes]:
+        issuer = self._issuer.issuer
+        jwks_uri = self._config.service_accounts.jwks_uri or f"{issuer}/openid/v1/jwks"
+        return discovery_documents(issuer, jwks_uri, self._account_keys)
 
     def _identity(self, client: Client) -> IdentityLease:
         hostname = self._config.hostname

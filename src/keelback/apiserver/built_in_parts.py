@@ -17,7 +17,7 @@ from keelback.apiserver.routes import Routes
 from keelback.auth.attributes import Authorizer
 from keelback.auth.authentication import TokenAuthenticator
 from keelback.auth.authorizers import RuleSource
-from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer
+from keelback.auth.service_accounts import TokenIssuer
 from keelback.auth.token_requests import TokenRequests
 from keelback.concurrency.clock import Clock
 from keelback.registry import feature_fields, served_kinds
@@ -74,7 +74,7 @@ class BuiltInParts:
         statuses = ComponentStatuses(self._lookup, self._store, self._in_process)
         route("", "v1", "componentstatuses", "", statuses.handle)
         self._discovery.add(Served(core_v1.ComponentStatus.__kind__, statuses.strategy.verbs, is_stored=False))
-        tokens = TokenRequests(self._issuer, self._lookup)
+        tokens = TokenRequests(self._issuer, self._lookup, self._config.service_accounts.max_token_seconds)
         accounts = self._handlers["", "serviceaccounts"]
         route("", "v1", "serviceaccounts", "token", subresources.token_route(tokens.create, self._new_uid, accounts))
         proxy = kubelet_proxy.KubeletProxy(
@@ -84,6 +84,7 @@ class BuiltInParts:
             certificate=self._config.kubelet_client_certificate,
             key=self._config.kubelet_client_key,
             ca_pem=self._config.kubelet_ca_pem,
+            address_types=self._config.kubelet_address_types,
             make_socket=self._config.kubelet_socket,
             clock=self._clock,
             simulated=self._config.simulated_kubelets,
@@ -95,7 +96,7 @@ class BuiltInParts:
 
     def add_reviews(self) -> None:
         """What answers questions about access, and is not stored."""
-        audiences = (DEFAULT_ISSUER,)
+        audiences = self._config.service_accounts.audiences()
         version = self._config.kubernetes_version
         adapted = served_kinds.adapter(version, feature_fields.off(version, self._config.feature_gates))
         for kind, route in reviews.routes(

@@ -41,6 +41,8 @@ class BuiltInResources:
         clock: Clock,
         chance: random.Random,
         new_uid: Callable[[], str],
+        node_ports: tuple[int, int],
+        event_ttl_seconds: float,
     ) -> None:
         self.handlers: dict[tuple[str, str], ResourceHandler] = {}
         """By group, and by group version, and plural. Custom resources are put here too."""
@@ -55,6 +57,8 @@ class BuiltInResources:
         self._clock = clock
         self._chance = chance
         self._new_uid = new_uid
+        self._node_ports = node_ports
+        self._event_ttl_seconds = event_ttl_seconds
 
     def handler(self, group: str, plural: str) -> ResourceHandler:
         """The handler of a resource, whether it is served or not. Raises KeyError."""
@@ -65,7 +69,7 @@ class BuiltInResources:
         """Follow a resource in the store and serve it; what is not served is there for the server itself."""
         kind = strategy.kind.__kind__
         allocator = (
-            ServiceAllocator(self._lookup, self._addresses, PortClaims(self._store), self._chance)
+            ServiceAllocator(self._lookup, self._addresses, PortClaims(self._store), self._chance, self._node_ports)
             if strategy.kind is Service
             else None
         )
@@ -76,6 +80,8 @@ class BuiltInResources:
             new_uid=self._new_uid,
             chance=self._chance,
             allocator=allocator,
+            # Nothing else than events goes by itself.
+            ttl_seconds=None if strategy.ttl_seconds is None else self._event_ttl_seconds,
         )
         cache = await self._feed.add(
             CachedResource(

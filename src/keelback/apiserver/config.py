@@ -13,16 +13,18 @@ from keelback.admission.admission_configuration import AdmissionSettings
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
 from keelback.admission.webhook_client import LocalWebhook
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
-from keelback.apiserver import request_limits
+from keelback.apiserver import allocators, kubelet_proxy, request_limits
 from keelback.apiserver.aggregation_config import NO_CERTIFICATE, AggregationConfig
 from keelback.apiserver.kubelet_proxy import AskSimulated
 from keelback.apiserver.request_limits import RequestLimits
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
-from keelback.auth import authorizers, settings
+from keelback.auth import authorizers, service_account_settings, settings
 from keelback.auth.authorizers import AuthorizationSettings
+from keelback.auth.service_account_settings import ServiceAccountSettings
 from keelback.auth.settings import AuthenticationSettings
 from keelback.concurrency.clock import Clock
 from keelback.encryption.options import PLAIN, EncryptionSettings
+from keelback.registry import events
 from keelback.storage import compaction
 
 
@@ -36,6 +38,12 @@ class APIServerConfig:
     kubelet_client_certificate: Path
     kubelet_client_key: Path
     kubelet_ca_pem: bytes
+    kubelet_address_types: tuple[str, ...] = kubelet_proxy.ADDRESS_TYPES
+    """Which of a node's addresses its kubelet is asked at, the best first."""
+    service_accounts: ServiceAccountSettings = service_account_settings.DEFAULT
+    node_ports: tuple[int, int] = allocators.NODE_PORTS
+    event_ttl_seconds: float = events.TTL_SECONDS
+    allows_privileged_containers: bool = True
     endpoint: tuple[str, int]
     service_cidr: str = "10.96.0.0/16"
     service_ip: str = "10.96.0.1"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
@@ -36,6 +36,8 @@ AskSimulated: TypeAlias = Callable[[str, Request], Awaitable[AnyResponse]]
 """Has the kubelet of a simulated node answer a request. Raises StatusError as it refuses, OSError where it is gone."""
 
 KUBELET_PORT = 10250
+ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
+"""By which of its addresses a node is best reached, as kubeadm has it."""
 _DIAL_SECONDS = 30.0
 _SIMULATED_LABEL = "node.keelback.dev/simulated"
 _HOP_HEADERS = frozenset(
@@ -58,6 +60,7 @@ class KubeletProxy:
         certificate: Path,
         key: Path,
         ca_pem: bytes,
+        address_types: Sequence[str] = ADDRESS_TYPES,
         make_socket: Callable[[], socket.socket] | None,
         clock: Clock,
         chance: random.Random | None = None,
@@ -69,6 +72,7 @@ class KubeletProxy:
         self._certificate = certificate
         self._key = key
         self._ca_pem = ca_pem
+        self._address_types = address_types
         self._make_socket = make_socket
         self._clock = clock
         self._chance = chance or random.Random(0)
@@ -308,7 +312,7 @@ class KubeletProxy:
             raise errors.BadRequest(
                 f"containers on node {node_name} are simulated: there is nothing to read or to enter"
             )
-        address = _address(node)
+        address = _address(node, self._address_types)
         port = node.status.daemon_endpoints.kubelet_endpoint
         server = f"https://{address}:{(port.port if port else 0) or KUBELET_PORT}"
         known = self._kubelets.get(server)
@@ -353,10 +357,10 @@ class KubeletProxy:
         raise errors.BadRequest(problem)
 
 
-def _address(node: Node) -> str:
-    """Where to reach the kubelet: as kubeadm has the API server prefer."""
+def _address(node: Node, types: Sequence[str]) -> str:
+    """Where to reach the kubelet, by the best type of address that the node has."""
     known = node.status.addresses
-    for wanted in ("InternalIP", "ExternalIP", "Hostname"):
+    for wanted in types:
         for one in known:
             if one.type == wanted:
                 return one.address

@@ -125,8 +125,10 @@ class ResourceStore(Generic[T]):
         chance: random.Random,
         allocator: Allocator | None = None,
         evaluations: Evaluations | None = None,
+        ttl_seconds: float | None = None,
     ) -> None:
-        """`evaluations` runs the rules of custom resources."""
+        """`evaluations` runs the rules of custom resources; objects are gone `ttl_seconds` after they were written."""
+        self._ttl_seconds = ttl_seconds
         self._allocator = allocator
         self._evaluations = evaluations
         self.strategy = strategy
@@ -222,7 +224,7 @@ class ResourceStore(Generic[T]):
             return Written(obj, stored, is_created=True)
         try:
             revision = await self._store.put(
-                key, self._kept(stored), expected_revision=0, ttl_seconds=self.strategy.ttl_seconds
+                key, self._kept(stored), expected_revision=0, ttl_seconds=self._ttl_seconds
             )
         except CompareFailed as failed:
             raise self._already_exists(failed.current, obj.metadata.name) from None
@@ -387,7 +389,7 @@ class ResourceStore(Generic[T]):
     async def _swap(self, key: str, current: KeyValue, new: T, old: T, write: Write) -> Written[T]:
         stored = self.strategy.encode(new)
         kept = self.strategy.to_storage(stored)
-        if kept == current.value and not current.is_stale and self.strategy.ttl_seconds is None:
+        if kept == current.value and not current.is_stale and self._ttl_seconds is None:
             return Written(new, self.wire(stored, current.mod_revision), old=old)
         if self._is_finished(new):
             if not write.dry_run:
@@ -398,7 +400,7 @@ class ResourceStore(Generic[T]):
             return Written(new, self.wire(stored, current.mod_revision), old=old)
         _check_size(kept)
         revision = await self._store.put(
-            key, kept, expected_revision=current.mod_revision, ttl_seconds=self.strategy.ttl_seconds
+            key, kept, expected_revision=current.mod_revision, ttl_seconds=self._ttl_seconds
         )
         return Written(self._versioned(new, revision), self.wire(stored, revision), old=old)
 

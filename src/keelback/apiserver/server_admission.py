@@ -9,6 +9,7 @@ from typing import Any
 from keelback.admission import builtin as admission_plugins
 from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionPlugin, Question, Ruling
+from keelback.admission.privileged_containers import PrivilegedContainers
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.api.core_v1 import ResourceQuota
 from keelback.apiserver.built_in_resources import BuiltInResources
@@ -85,11 +86,13 @@ class ServerAdmission:
             disable=disabled,
             version=self._config.kubernetes_version,
             gates=self._config.feature_gates,
-            always=self._claim_access(),
+            always=self._unconditional(),
         )
 
-    def _claim_access(self) -> list[AdmissionPlugin]:
+    def _unconditional(self) -> list[AdmissionPlugin]:
         found: list[AdmissionPlugin] = [DeviceAdminAccess(self._lookup)]
+        if not self._config.allows_privileged_containers:
+            found.append(PrivilegedContainers())
         if GRANULAR_STATUS.is_on(self._config.kubernetes_version, self._config.feature_gates):
             found.append(ClaimStatusAccess(self._authorizer))
         return found

@@ -239,7 +239,9 @@ def token_route(create: Any, new_token_id: Callable[[], str], accounts: Resource
         token_id = new_token_id()
         # What ties a token's later use to the one who had it made.
         context.audit_annotations["authentication.kubernetes.io/issued-credential-id"] = f"JTI={token_id}"
-        answered = await create(context.info.namespace, context.info.name, request, now=context.now, token_id=token_id)
+        answered = await create(
+            context.info.namespace, context.info.name, request, now=context.now, token_id=token_id, warn=context.warn
+        )
         accepted = negotiation.negotiate(context.request.headers.get("accept", ""), has_table=False)
         return negotiation.respond(201, codecs.encode(answered), accepted, warnings=context.warnings)
 

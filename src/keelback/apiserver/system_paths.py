@@ -16,7 +16,6 @@ from keelback.apiserver.discovery import Discovery
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.routes import Route
 from keelback.apiserver.server import APIServer
-from keelback.auth.service_accounts import DEFAULT_ISSUER, TokenIssuer, discovery_documents
 from keelback.component.health import HealthChecks
 from keelback.component.http import AnyResponse, Response, text_response
 from keelback.component.metrics import CONTENT_TYPE, Registry
@@ -63,7 +62,7 @@ def add(
     server: APIServer,
     discovery: Discovery,
     openapi: OpenAPI,
-    issuer: TokenIssuer,
+    issuer_documents: tuple[bytes, bytes],
     health: Sequence[HealthChecks],
     kubernetes_version: KubernetesVersion,
     clock: Clock,
@@ -91,7 +90,7 @@ def add(
     server.routes.add_path("/apis", discovery.apis)
     server.routes.add_path("/api/", _or_not_found(discovery.resources))
     server.routes.add_path("/apis/", _discovered(discovery, server))
-    _add_issuer(server, issuer)
+    _add_issuer(server, issuer_documents)
 
     checked = {path for one in health for path in one.paths()}
 
@@ -155,8 +154,8 @@ def publish_build(metrics: Registry, kubernetes_version: KubernetesVersion) -> N
     gauge.set(1, *(told[name] for name in labels.values()))
 
 
-def _add_issuer(server: APIServer, issuer: TokenIssuer) -> None:
-    configuration, keys = discovery_documents(DEFAULT_ISSUER, f"{DEFAULT_ISSUER}/openid/v1/jwks", (issuer.public_key,))
+def _add_issuer(server: APIServer, documents: tuple[bytes, bytes]) -> None:
+    configuration, keys = documents
 
     async def answer_configuration(context: RequestContext) -> AnyResponse:
         _require_accepted(context, "application/json")

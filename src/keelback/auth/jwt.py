@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -37,8 +38,10 @@ class VerifyingKey:
     @classmethod
     def load(cls, pem: bytes) -> VerifyingKey:
         """From a public or private key or a certificate's key in PEM. Raises ValueError for other kinds of key."""
-        if b"PRIVATE KEY" in pem:
-            key: object = serialization.load_pem_private_key(pem, None).public_key()
+        if b"BEGIN CERTIFICATE" in pem:
+            key: object = x509.load_pem_x509_certificate(pem).public_key()
+        elif b"PRIVATE KEY" in pem:
+            key = serialization.load_pem_private_key(pem, None).public_key()
         else:
             key = serialization.load_pem_public_key(pem)
         if isinstance(key, rsa.RSAPublicKey):

@@ -116,8 +116,17 @@ class IssuedToken:
 class TokenIssuer:
     """Signs tokens for service accounts in the name of one issuer."""
 
-    def __init__(self, key_pem: bytes, issuer: str = DEFAULT_ISSUER, api_audiences: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        key_pem: bytes,
+        issuer: str = DEFAULT_ISSUER,
+        api_audiences: Sequence[str] = (),
+        *,
+        extends_expiration: bool = True,
+    ) -> None:
+        """Unless it extends them, pods' tokens for the API server are good for as long as was asked for, not a year."""
         self._signer = Signer(key_pem)
+        self._extends_expiration = extends_expiration
         self.issuer = issuer
         self.api_audiences = tuple(api_audiences) or (issuer,)
 
@@ -145,7 +154,8 @@ class TokenIssuer:
         expires = issued_at + lifetime_seconds
         warn_after = None
         if (
-            lifetime_seconds == WARN_AFTER_SECONDS
+            self._extends_expiration
+            and lifetime_seconds == WARN_AFTER_SECONDS
             and binding.pod is not None
             and set(intended) <= set(self.api_audiences)
         ):

@@ -17,6 +17,7 @@ class AuthenticationSettings:
     """`jwt` are the issuers that flags name; a configuration file names its own, and is read again when it changes."""
 
     anonymous_auth: bool = True
+    allows_bootstrap_tokens: bool = True
     token_webhook: TokenWebhookSettings | None = None
     request_header: RequestHeaderSettings | None = None
     jwt: tuple[JWTAuthenticatorConfiguration, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from keelback.api.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestStatus
@@ -35,12 +36,21 @@ class _BoundSecret(Object):
 class TokenRequests:
     """Answers requests for tokens."""
 
-    def __init__(self, issuer: TokenIssuer, reader: Reader) -> None:
+    def __init__(self, issuer: TokenIssuer, reader: Reader, max_seconds: int = 0) -> None:
+        """`max_seconds` is how long a token is good at most; 0 for as long as is asked for."""
         self._issuer = issuer
         self._reader = reader
+        self._max_seconds = max_seconds
 
     async def create(
-        self, namespace: str, name: str, request: TokenRequest, *, now: datetime, token_id: str
+        self,
+        namespace: str,
+        name: str,
+        request: TokenRequest,
+        *,
+        now: datetime,
+        token_id: str,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> TokenRequest:
         """The request with a token for the service account. Raises NotFound, Invalid, BadRequest or Conflict.
 
@@ -49,6 +59,10 @@ class TokenRequests:
         _check_names(request, namespace, name)
         account = await self._reader.get(ServiceAccount, name, namespace)
         _validate(request)
+        wanted = request.spec.expiration_seconds
+        if 0 < self._max_seconds < wanted:
+            warn(f"requested expiration of {wanted} seconds shortened to {self._max_seconds} seconds")
+            request = replace(request, spec=replace(request.spec, expiration_seconds=self._max_seconds))
         bound = request.spec.bound_object_ref
         binding = Binding() if bound is None else await self._binding(account.metadata, bound)
         audiences = request.spec.audiences or self._issuer.api_audiences

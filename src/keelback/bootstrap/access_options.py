@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from keelback.bootstrap.cluster_state import ClusterError
+from keelback.bootstrap.service_account_options import ServiceAccountOptions
 from keelback.component.flags import Duration, FlagError
 
 if TYPE_CHECKING:
@@ -38,10 +39,13 @@ _DEFAULT_MODES: Final = ("Node", "RBAC")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccessOptions:
+class AccessOptions(ServiceAccountOptions):
     anonymous_auth: Annotated[
         bool | None, "Let requests without credentials be those of system:anonymous. True if not given."
     ] = None
+    enable_bootstrap_token_auth: Annotated[
+        bool, "Believe tokens of Secrets of type bootstrap.kubernetes.io/token. Upstream's default is false."
+    ] = True
     authentication_config: Annotated[
         str, "An AuthenticationConfiguration file (apiserver.config.k8s.io), read again when it changes."
     ] = ""
@@ -92,6 +96,7 @@ class AccessOptions:
     authorization_webhook_cache_unauthorized_ttl: Annotated[Duration, "How long it counts that it does not."] = 30.0
 
     def __post_init__(self) -> None:
+        self.check_service_accounts()
         for problem in (self._authentication_problem(), self._authorization_problem()):
             if problem:
                 raise FlagError(problem)
@@ -101,14 +106,15 @@ class AccessOptions:
         believed, as kubeadm has it. Raises ClusterError for files that cannot be used."""
         from keelback.auth import authentication_configuration
         from keelback.auth.json_web_keys import ALGORITHMS
-        from keelback.auth.service_accounts import DEFAULT_ISSUER
         from keelback.auth.settings import AuthenticationSettings
 
         if self.authentication_config:
             read = authentication_configuration.read
-            _check("--authentication-config", self.authentication_config, lambda text: read(text, (DEFAULT_ISSUER,)))
+            issuers = self.own_issuers()
+            _check("--authentication-config", self.authentication_config, lambda text: read(text, issuers))
         return AuthenticationSettings(
             anonymous_auth=self.anonymous_auth is not False,
+            allows_bootstrap_tokens=self.enable_bootstrap_token_auth,
             configures_anonymous=self.anonymous_auth is None,
             token_webhook=self._token_webhook(),
             request_header=self._request_header(front_proxy_ca_pem),
@@ -223,7 +229,6 @@ class AccessOptions:
         if not self.oidc_issuer_url:
             return ()
         from keelback.auth import authentication_configuration as configuration
-        from keelback.auth.service_accounts import DEFAULT_ISSUER
 
         prefix: str = self.oidc_username_prefix
         if not prefix and self.oidc_username_claim != "email":
@@ -250,7 +255,7 @@ class AccessOptions:
             claim_mappings=configuration.ClaimMappings(username=username, groups=groups),
         )
         whole = configuration.AuthenticationConfiguration(jwt=(made,))
-        problems = list(configuration.validate(whole, (DEFAULT_ISSUER,)))
+        problems = list(configuration.validate(whole, self.own_issuers()))
         if problems:
             raise ClusterError(f"--oidc-*: {problems[0].field}: {problems[0].body}")
         return (made,)

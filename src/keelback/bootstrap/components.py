@@ -15,6 +15,7 @@ from keelback.bootstrap import (
     aggregation_options,
     config_files,
     encryption_options,
+    service_account_options,
     tracing_options,
 )
 from keelback.bootstrap.access_options import AccessOptions
@@ -24,6 +25,7 @@ from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.bootstrap.encryption_options import EncryptionOptions
 from keelback.bootstrap.request_options import RequestOptions
+from keelback.bootstrap.resource_options import ResourceOptions
 from keelback.bootstrap.tracing_options import TracingOptions
 from keelback.bootstrap.version_options import VersionOptions
 from keelback.component import flags
@@ -47,6 +49,7 @@ class APIServerOptions(
     EncryptionOptions,
     AggregationOptions,
     RequestOptions,
+    ResourceOptions,
     TracingOptions,
 ):
     default_not_ready_toleration_seconds: Annotated[int, "How long pods stay on a node that is not ready."] = 300
@@ -65,6 +68,7 @@ class APIServerOptions(
         AggregationOptions.__post_init__(self)
         RequestOptions.__post_init__(self)
         self.check_admission()
+        self.check_resources()
         self.check_audit()
         self.check_encryption()
         self.optional_versions()
@@ -180,6 +184,7 @@ FILE_FLAGS = (
     | aggregation_options.FILE_FLAGS
     | audit_options.FILE_FLAGS
     | encryption_options.FILE_FLAGS
+    | service_account_options.FILE_FLAGS
     | tracing_options.FILE_FLAGS
 )
 """Flags whose values are files, named from where the command was typed."""

@@ -350,7 +350,12 @@ class ControlPlane:
         fabric = self._fabric
         return APIServerConfig(
             client_ca_pem=keys.ca.certificate_pem,
-            service_account_key_pem=keys.service_account.key_pem,
+            service_account_key_pem=options.signing_key(keys.service_account.key_pem),
+            # The controllers' own tokens, those of Secrets, are signed by the cluster's key.
+            service_accounts=options.service_accounts(keys.service_account.key_pem),
+            node_ports=options.node_ports(),
+            event_ttl_seconds=options.event_ttl,
+            allows_privileged_containers=options.allow_privileged,
             kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
             kubelet_client_key=keys.apiserver_kubelet_client.key_path,
             kubelet_ca_pem=keys.ca.certificate_pem,

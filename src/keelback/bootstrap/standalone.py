@@ -44,6 +44,8 @@ from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import EncryptionError
 from keelback.storage.protocol import StorageError
 
+_CERTIFICATES = "/var/run/kubernetes"
+"""Where what no file was named for is made, as upstream makes it."""
 SERVER_SECONDS = 10.0
 """How long an API server that is away is waited for at the start, as kube-controller-manager does."""
 _POLL_SECONDS = 0.2
@@ -85,7 +87,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.metrics import answers
     from keelback.metrics.server import ResourceMetrics
 
-    _need(cert_dir=options.cert_dir)
+    if not options.brings_certificates:
+        _need(cert_dir=options.cert_dir)
     if not options.etcd_servers:
         _need(storage_file=options.storage_file)
     services = service_range(options.service_cluster_ip_range)
@@ -93,15 +96,21 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     address = _advertised(options)
     local = address if IPv4Address(options.bind_address).is_unspecified else options.bind_address
     addresses = (address, local, str(services[1]))
-    keys = pki.ensure_cluster_pki(Path(options.cert_dir), clock.now(), addresses=addresses)
+    keys = pki.ensure_cluster_pki(Path(options.cert_dir or _CERTIFICATES), clock.now(), addresses=addresses)
+    kubelet_certificate, kubelet_key = options.kubelet_client(keys.apiserver_kubelet_client)
     client_ca = Path(options.client_ca_file) if options.client_ca_file else keys.ca.certificate_path
     certificates = _certificates(options, keys, client_ca)
     config = APIServerConfig(
         client_ca_pem=client_ca.read_bytes(),
-        service_account_key_pem=keys.service_account.key_pem,
-        kubelet_client_certificate=keys.apiserver_kubelet_client.certificate_path,
-        kubelet_client_key=keys.apiserver_kubelet_client.key_path,
-        kubelet_ca_pem=keys.ca.certificate_pem,
+        service_account_key_pem=options.signing_key(keys.service_account.key_pem),
+        service_accounts=options.service_accounts(options.signing_key(keys.service_account.key_pem)),
+        kubelet_client_certificate=kubelet_certificate,
+        kubelet_client_key=kubelet_key,
+        kubelet_ca_pem=options.kubelet_authority(keys.ca.certificate_pem),
+        kubelet_address_types=options.kubelet_preferred_address_types,
+        node_ports=options.node_ports(),
+        event_ttl_seconds=options.event_ttl,
+        allows_privileged_containers=options.allow_privileged,
         endpoint=(address, options.secure_port),
         service_cidr=str(services),
         service_ip=str(services[1]),
@@ -145,11 +154,12 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
             too_large=too_large,
         )
         await server.start()
-        _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
+        if not options.client_ca_file:
+            _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")
         _log.info("The API server answers", address=local, port=options.secure_port)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(api.run())
-            tasks.create_task(resource_metrics.run(usage, api.client, keys.ca.certificate_pem, None, clock))
+            tasks.create_task(resource_metrics.run(usage, api.client, config.kubelet_ca_pem, None, clock))
             tasks.create_task(certificates.run(clock, lambda: api.trust_clients(client_ca.read_bytes())))
             try:
                 await asyncio.get_running_loop().create_future()

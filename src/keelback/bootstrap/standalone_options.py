@@ -13,22 +13,25 @@ from keelback.bootstrap.components import (
     ProxyOptions,
     SchedulerOptions,
 )
+from keelback.bootstrap.kubelet_client_options import KubeletClientOptions
+from keelback.bootstrap.log_options import LogOptions
 from keelback.bootstrap.manager_options import LeaderElectionOptions, SigningOptions
 from keelback.bootstrap.serving_options import ServingOptions
 from keelback.bootstrap.stores import StoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClientOptions:
+class ClientOptions(LogOptions):
     kubeconfig: Annotated[str, "The file that says where the API server is and who this is. Needed."] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneAPIServerOptions(StoreOptions, ServingOptions, APIServerOptions):
+class StandaloneAPIServerOptions(LogOptions, StoreOptions, ServingOptions, KubeletClientOptions, APIServerOptions):
     cert_dir: Annotated[
         str,
         "The cluster's certificates, and kubeconfigs for the administrator (admin.conf) and the components; "
-        "what is missing is made. Needed.",
+        "what is missing is made. Needed, unless --tls-cert-file, --client-ca-file and "
+        "--service-account-signing-key-file are given.",
     ] = ""
     bind_address: Annotated[str, "The address to serve on."] = "127.0.0.1"
     secure_port: Annotated[int, "The port to serve on."] = 6443
@@ -38,6 +41,12 @@ class StandaloneAPIServerOptions(StoreOptions, ServingOptions, APIServerOptions)
         StoreOptions.__post_init__(self)
         ServingOptions.__post_init__(self)
         APIServerOptions.__post_init__(self)
+        self.check_kubelet_client()
+
+    @property
+    def brings_certificates(self) -> bool:
+        """Whether files are named for all that clients and tokens are verified with, as kubeadm does."""
+        return bool(self.tls_cert_file and self.client_ca_file and self.service_account_signing_key_file)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ def run(component: str, arguments: Sequence[str]) -> int:
         return 0
     logs.configure()
     try:
-        given = config_files.parse(component, options, arguments)
+        given = config_files.parse(component, options, [_spelt_out(one) for one in arguments])
+        given.begin_logs()
         _serve(standalone.run(component, given))
     except flags.FlagError as error:
         print(f"keelback {component}: {error}", file=sys.stderr)
@@ -37,6 +38,11 @@ def run(component: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _spelt_out(argument: str) -> str:
+    """The only flag that is written with one dash."""
+    return f"-{argument}" if argument == "-v" or argument.startswith("-v=") else argument
 
 
 def run_node(path: Path) -> int:

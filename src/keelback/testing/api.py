@@ -60,11 +60,13 @@ async def api_server(
     kubernetes_version: KubernetesVersion = DEFAULT,
     feature_gates: Mapping[str, bool] | None = None,
     compact: Callable[[Any, Clock], Awaitable[NoReturn]] = compaction.run,
+    decided: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[RunningAPIServer]:
     """A server that is ready. Without controllers nobody makes service accounts, so their admission is off.
 
     Who gives the key that tokens are signed with can sign some, too. With a hostname it keeps an identity Lease: it
     writes every ten seconds. `make_socket` makes the sockets that reach kubelets and aggregated servers.
+    `decided` are further fields of the server's configuration.
     """
     used = clock or SystemClock()
     store = store or memory.open_store(used)
@@ -103,6 +105,7 @@ async def api_server(
             feature_gates=feature_gates or {},
             compact=compact,
         )
+        config = replace(config, **(decided or {}))
         running = await assembly.start(store, config, used, random.Random(seed), Registry(), others)
         try:
             yield running
