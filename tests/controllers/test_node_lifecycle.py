@@ -12,6 +12,7 @@ from keelback.client import MergePatch
 from keelback.controllers.config import Config
 from keelback.controllers.node_lifecycle import NodeLifecycleReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
+from keelback.testing.cluster import Cluster
 
 TOLERATION = Toleration(
     key="node.kubernetes.io/unreachable", operator="Exists", effect="NoExecute", toleration_seconds=300
@@ -71,3 +72,29 @@ async def _renewing(cluster: Any, clock: Any, names: list[str], seconds: int) ->
 
 def readiness(cluster: Any, name: str) -> str:
     return cluster.server.objects[f"/api/v1/nodes/{name}"]["status"]["conditions"][0]["status"]
+
+
+def test_pods_of_a_lost_node_are_marked_though_the_first_writes_fail_and_the_controllers_start_anew() -> None:
+    with Cluster(seed=1, nodes=2) as cluster:
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "one"}]}}
+        spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+        cluster.apply({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": spec})
+        cluster.advance(10)
+        cluster.disconnect("node-0")
+        with cluster.inject(client="kube-controller-manager/node-controller", resource="pods/status", status=503):
+            cluster.advance(60)
+        assert _ready_of(cluster) == {"node-0": "True", "node-1": "True"}
+        cluster.stop_component("controller-manager")
+        cluster.start_component("controller-manager")
+        cluster.advance(60)
+        assert _ready_of(cluster) == {"node-0": "False", "node-1": "True"}
+
+
+def _ready_of(cluster: Cluster) -> dict[str, str]:
+    """By node, what the Ready condition of its pod says."""
+    return {
+        pod["spec"]["nodeName"]: one["status"]
+        for pod in cluster.list("pods")
+        for one in pod["status"]["conditions"]
+        if one["type"] == "Ready"
+    }

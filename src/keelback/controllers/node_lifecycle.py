@@ -199,12 +199,18 @@ class NodeLifecycleReconciler:
         config = self.config
         grace = config.node_startup_grace_period_seconds if ready is None else config.node_monitor_grace_period_seconds
         left = self._probed[name] + grace - now
+        failure = None
         if left <= 0:
+            # Each time: writes may have failed, or their answers been lost with whoever made them.
             node = await self._mark_unknown(node)
+            failure = await self._mark_pods_not_ready(node)
         elif ready is not None and ready.status == "False" and self._heartbeats.get(f"{name}/marked") != heartbeat:
-            self._heartbeats[f"{name}/marked"] = heartbeat
-            await self._mark_pods_not_ready(node)
+            failure = await self._mark_pods_not_ready(node)
+            if failure is None:
+                self._heartbeats[f"{name}/marked"] = heartbeat
         await self._taint(node)
+        if failure is not None:
+            raise failure
         is_well = not no_execute_taint(node) and left > 0
         return again_after(left if is_well else config.node_monitor_period_seconds)
 
@@ -231,11 +237,14 @@ class NodeLifecycleReconciler:
         if was_ready:
             name = node.metadata.name
             await self._say(node, "NodeNotReady", f"Node {name} status is now: NodeNotReady")
-            await self._mark_pods_not_ready(node)
         return marked
 
-    async def _mark_pods_not_ready(self, node: NodeView) -> None:
-        """Services must not send to pods of a node that is gone, and nobody else will say that they are not ready."""
+    async def _mark_pods_not_ready(self, node: NodeView) -> errors.StatusError | None:
+        """Services must not send to pods of a node that is gone, and nobody else will say that they are not ready.
+
+        What failed last is the answer: one pod's failure keeps no other from being marked.
+        """
+        failure = None
         store = self.context.caches.store(PodView)
         now = self.context.now()
         for pod in store.by_index("by-node", node.metadata.name):
@@ -247,7 +256,11 @@ class NodeLifecycleReconciler:
                 await self.context.client.patch(Pod, pod.metadata.name, pod.metadata.namespace, patch, "status")
             except (errors.NotFound, errors.Conflict):
                 continue
+            except errors.StatusError as error:
+                failure = error
+                continue
             await self.context.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+        return failure
 
     async def _taint(self, node: NodeView) -> None:
         held = tuple(node.spec.taints)

@@ -95,9 +95,8 @@ class Updates:
                 return
             wanted, unavailable = {f"{owner['metadata']['name']}-{n}" for n in range(least)}, 1
         else:
-            used = {
-                one["spec"].get("nodeName") for one in of(held, "pods") if owner_uid(one) == owner["metadata"]["uid"]
-            }
+            mine = [one for one in of(held, "pods") if owner_uid(one) == owner["metadata"]["uid"]]
+            used = {_place(one, owner) for one in mine if not one["metadata"].get("deletionTimestamp")}
             wanted = {name for one in of(held, "minions") if (name := one["metadata"]["name"]) in used or _is_free(one)}
             unavailable = max(map(_max_unavailable, self._possible(owner)))
         left = len(wanted & serving)
