@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from keelback.api.core_v1 import PodSchedulingGate
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.concurrency.backoff import Backoff
-from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduling.events import Event
 from keelback.scheduling.pod_info import PodShapes
 from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace

@@ -18,7 +18,8 @@ from keelback.scheduler.device_binding import DeviceBinding, DevicesNotBound
 from keelback.scheduler.event_queue import QueueingRecorder
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
-from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduler.waiting_pods import WaitingPod, WaitingPods
 from keelback.scheduling import device_reservations
 from keelback.scheduling.device_reservations import DeviceReservation

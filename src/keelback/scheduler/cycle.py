@@ -13,7 +13,7 @@ from uuid import UUID
 from keelback.api.resource_v1 import ResourceClaim
 from keelback.scheduler.config import Profile
 from keelback.scheduler.observation import Observation
-from keelback.scheduler.queue import QueuedPod
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduling import default_preemption, device_reservations, dynamic_resources
 from keelback.scheduling.default_preemption import Candidate, Preemption
 from keelback.scheduling.device_reservations import DeviceReservation

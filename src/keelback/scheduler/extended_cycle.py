@@ -26,7 +26,7 @@ from keelback.scheduler.configuration_types import ExtenderConfiguration
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
 from keelback.scheduler.extenders import NAME, Asked, Extender, ExtenderError, Victims
 from keelback.scheduler.observation import Observation
-from keelback.scheduler.queue import QueuedPod
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduling import default_preemption
 from keelback.scheduling.default_preemption import Candidate, Preemption
 from keelback.scheduling.evaluation import Evaluator

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from keelback.scheduler.cycle import Assigned, Cycle, Refused
 from keelback.scheduler.observation import Observation
-from keelback.scheduler.queue import QueuedPod
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduling import pod_groups
 from keelback.scheduling.node_table import PlacedPod
 from keelback.scheduling.pod_groups import GroupKey, PodGroups

@@ -228,6 +228,7 @@ class Observation:
         """Promise a waiting pod a node; an empty name takes the promise back."""
         if node_name:
             self.nominated[pod.metadata.uid] = self.placed(pod, node_name)
+            self._queue.single_out(pod.metadata.uid)
         else:
             self.nominated.pop(pod.metadata.uid, None)
 

@@ -15,7 +15,8 @@ from keelback.scheduler.group_cycle import GroupDecision
 from keelback.scheduler.metrics import SchedulerMetrics
 from keelback.scheduler.observation import Observation
 from keelback.scheduler.observed_types import PodGroupToPlace
-from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduling import pod_groups
 
 

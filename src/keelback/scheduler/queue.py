@@ -9,16 +9,16 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from keelback.concurrency.backoff import Backoff
+from keelback.scheduler.queued_pod import Alike, QueuedPod
+from keelback.scheduler.rejected_pods import RejectedPods
 from keelback.scheduling import priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace
 
-_VICTIM: Final = frozenset((Event.VICTIM_REMOVED,))
 _FAILED: Final = "ScheduleAttemptFailure"
 _POD_ADDED: Final = "UnschedulablePodAdd"
 
@@ -28,34 +28,6 @@ PreEnqueue: TypeAlias = Callable[[PodToPlace, PodInfo], str]
 
 def _gates_alone(pod: PodToPlace, info: PodInfo) -> str:
     return scheduling_gates.NAME if scheduling_gates.holds_back(info) else ""
-
-
-@dataclass(slots=True)
-class QueuedPod:
-    """One waiting pod and its history of attempts."""
-
-    pod: PodToPlace
-    info: PodInfo
-    queued_at: float
-    """When it last became ready to be tried."""
-    arrived_at: float
-    """When it was first seen."""
-    attempts: int = 0
-    plugins: frozenset[str] = frozenset()
-    """Those that rejected it the last time."""
-    rejected_at: float = 0.0
-    tried_at: int = 0
-    """How many changes the queue had heard of when it was last tried."""
-    awaits_victims: bool = False
-    """Whether pods that it preempted are still to go."""
-    failed: bool = False
-    """Whether its last attempt failed, rather than finding no node."""
-    place: str = ""
-    """Which part of the queue holds it; empty while it is being tried."""
-
-    @property
-    def uid(self) -> str:
-        return self.pod.metadata.uid
 
 
 class SchedulingQueue:
@@ -91,8 +63,7 @@ class SchedulingQueue:
         self._failing: list[tuple[float, int, str]] = []
         self._tickets: dict[str, int] = {}
         self._next_ticket = itertools.count()
-        self._rejected: dict[tuple[frozenset[str], bool], dict[str, QueuedPod]] = {}
-        """By the plugins that rejected them, and by whether they wait for victims of theirs."""
+        self._rejected = RejectedPods(wakes_on)
         self._gated: dict[str, dict[str, QueuedPod]] = {}
         """By the plugin that holds them back."""
         self._changes = 0
@@ -139,8 +110,10 @@ class SchedulingQueue:
             self._leave(queued)
             queued.info = info
             self._admit(queued, queued.queued_at, Event.POD_CHANGED.label)
+            self._send_next(queued)
         else:
             queued.info = info
+            self._send_next(queued)
 
     def remove(self, uid: str) -> QueuedPod | None:
         """Forget a pod: it has a node, or is gone."""
@@ -148,6 +121,7 @@ class SchedulingQueue:
         if queued is not None:
             self._leave(queued)
             self._tickets.pop(uid, None)
+            self._send_next(queued)
         return queued
 
     def pop(self, now: float) -> QueuedPod | None:
@@ -167,18 +141,40 @@ class SchedulingQueue:
                     return self._start(self._pods[uid])
         return None
 
-    def reject(self, queued: QueuedPod, plugins: frozenset[str], now: float, *, awaits_victims: bool = False) -> None:
+    def reject(
+        self,
+        queued: QueuedPod,
+        plugins: frozenset[str],
+        now: float,
+        *,
+        awaits_victims: bool = False,
+        speaks_for_alike: bool = False,
+    ) -> Alike | None:
         """Put a pod that was tried where it waits for something to change; where that has happened already since it was
-        taken out, for its back-off alone."""
+        taken out, for its back-off alone.
+
+        Where it `speaks_for_alike`, any other pod of its shape would have been rejected as well: so they wait on, those
+        that it was tried for. They are returned, itself among them; None where it was tried for itself alone.
+        """
         if self._pods.get(queued.uid) is not queued:
-            return
+            return None
+        led, queued.leads = queued.leads, None
         queued.plugins = plugins
         queued.awaits_victims = awaits_victims
         queued.rejected_at = now
-        if self._changed_since(queued):
+        queued.is_single = not speaks_for_alike
+        changed = self._changed_since(queued)
+        if led is not None:
+            led.leader = None
+            if speaks_for_alike and not changed:
+                self._rejected.move(led, (plugins, awaits_victims))
+            else:
+                self._send(led, *led.woken)
+        if changed:
             self._retry(queued, now, _FAILED)
         else:
             self._enter(queued, "unschedulable", now, _FAILED)
+        return queued.among if led is not None and speaks_for_alike else None
 
     def take_back(self, queued: QueuedPod) -> None:
         """Know a pod again that had a node and lost it: to be rejected, or to back off."""
@@ -190,6 +186,7 @@ class SchedulingQueue:
         queued.rejected_at = now
         queued.failed = True
         self._enter(queued, "backoff", now, _FAILED)
+        self._send_next(queued)
 
     def fail(self, uid: str, now: float) -> None:
         """Have a rejected pod back off: what was to follow from its rejection failed."""
@@ -198,28 +195,31 @@ class SchedulingQueue:
             self._leave(queued)
             self.back_off(queued, now)
 
+    def single_out(self, uid: str) -> None:
+        """What others of its shape are told does not hold for this pod any more."""
+        queued = self._pods.get(uid)
+        if queued is None or queued.is_single:
+            return
+        queued.is_single = True
+        alike = queued.among
+        if alike is not None:
+            self._leave(queued)
+            if alike.leader is not None:
+                self._retry(queued, *alike.woken)
+            else:
+                self._enter(queued, "unschedulable", queued.rejected_at, _FAILED)
+
     def happened(self, events: Iterable[Event], now: float, *, sparing: str = "") -> int:
-        """Give another try to the pods whose rejecting plugins care about an event, but to one uid; how many."""
+        """Give another try to the pods whose rejecting plugins care about an event, but to one uid: of those that are
+        alike to one, and to the next when that has found a node. How many are given one now."""
         self._changes += 1
         events = frozenset(events)
         for event in events:
             self._last_change[event] = self._changes
         freed = self._ask_gated(events, now) if self._gated.keys() - {scheduling_gates.NAME} else 0
-        if not self._rejected:
-            return freed
-        woken = [
-            queued
-            for (plugins, awaits), pods in self._rejected.items()
-            if not (awaits and events == _VICTIM)
-            if not plugins or any(self._wakes_on.get(plugin, frozenset()) & events for plugin in plugins)
-            for queued in pods.values()
-            if queued.uid != sparing
-        ]
+        woken = self._rejected.whom_it_may_help(events)
         cause = min(event.label for event in events) if woken else ""
-        for queued in woken:
-            self._leave(queued)
-            self._retry(queued, now, cause)
-        return freed + len(woken)
+        return freed + sum(self._send(alike, now, cause, sparing) for alike in woken)
 
     def flush_backoff(self, now: float) -> None:
         """Make ready the pods whose back-off is over."""
@@ -234,14 +234,12 @@ class SchedulingQueue:
     def flush_rejected(self, now: float) -> None:
         """Make ready the pods that have been rejected for too long."""
         due = [
-            queued
-            for pods in self._rejected.values()
-            for queued in pods.values()
-            if now - queued.rejected_at >= self._max_rejected_seconds
+            alike
+            for alike in self._rejected
+            if alike.leader is None and now - alike.rejected_at >= self._max_rejected_seconds
         ]
-        for queued in due:
-            self._leave(queued)
-            self._retry(queued, now, "UnschedulableTimeout")
+        for alike in due:
+            self._send(alike, now, "UnschedulableTimeout")
 
     def retry(self, uids: Iterable[str], now: float, cause: str) -> bool:
         """Give another try to certain pods that were rejected or held back; whether there is one to try now."""
@@ -275,12 +273,12 @@ class SchedulingQueue:
 
     def rejected_by(self) -> Mapping[tuple[str, str], int]:
         """How many rejected pods wait, by the plugin that rejected them and their scheduler's name."""
-        return Counter(
-            (plugin, queued.info.scheduler_name)
-            for (plugins, _), pods in self._rejected.items()
-            for queued in pods.values()
-            for plugin in plugins
-        )
+        found: Counter[tuple[str, str]] = Counter()
+        for alike in self._rejected:
+            some = next(iter(alike.pods.values()))
+            for plugin in alike.reason[0]:
+                found[plugin, some.info.scheduler_name] += len(alike.pods)
+        return found
 
     def next_ready(self) -> float | None:
         """When the first back-off ends; None when no pod backs off."""
@@ -322,6 +320,25 @@ class SchedulingQueue:
         else:
             self._enter(queued, "backoff", now, cause)
 
+    def _send(self, alike: Alike, now: float, cause: str, sparing: str = "") -> bool:
+        """Have the one tried that waits longest, for all that are alike; whether there is one."""
+        alike.woken = now, cause
+        while (queued := next((one for uid, one in alike.pods.items() if uid != sparing), None)) is not None:
+            self._leave(queued)
+            self._retry(queued, now, cause)
+            if queued.place != "gated":
+                if alike.pods:
+                    alike.leader, queued.leads = queued, alike
+                return True
+        return False
+
+    def _send_next(self, queued: QueuedPod) -> None:
+        """The pod is not tried for others any more: another one is."""
+        alike, queued.leads = queued.leads, None
+        if alike is not None:
+            alike.leader = None
+            self._send(alike, *alike.woken)
+
     def _backoff_ends(self, queued: QueuedPod) -> float:
         return queued.rejected_at + (self._backoff.delay(queued.attempts) if queued.attempts else 0.0)
 
@@ -356,9 +373,10 @@ class SchedulingQueue:
                 heapq.heappush(heap, (self._backoff_ends(queued), ticket, uid))
                 self._on_held()
             case "unschedulable":
-                self._rejected.setdefault((queued.plugins, queued.awaits_victims), {})[uid] = queued
+                self._rejected.add(queued)
                 self._on_held()
             case _:
+                self._send_next(queued)
                 for plugin in queued.plugins:
                     self._gated.setdefault(plugin, {})[uid] = queued
 
@@ -367,11 +385,7 @@ class SchedulingQueue:
             return
         self._sizes[queued.place] -= 1
         if queued.place == "unschedulable":
-            key = (queued.plugins, queued.awaits_victims)
-            pods = self._rejected[key]
-            del pods[queued.uid]
-            if not pods:
-                del self._rejected[key]
+            self._rejected.remove(queued)
         elif queued.place == "gated":
             for plugin in queued.plugins:
                 del self._gated[plugin][queued.uid]

@@ -44,7 +44,8 @@ from keelback.scheduler.observed_types import (
     VolumeClass,
 )
 from keelback.scheduler.pod_group_scheduling import PodGroupScheduling
-from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduler.refusals import Refusals
 from keelback.scheduler.waiting_pods import WaitingPods
 from keelback.scheduling import builtin, pod_groups, priority_sort, scheduling_gates
@@ -88,7 +89,9 @@ class Scheduler:
         self._work = asyncio.Event()
         self._held = asyncio.Event()
         self._jobs = Jobs(config.binding_workers)
-        self._refusals = Refusals(self._tell_refused, self._jobs.leisure, lambda uid: uid in self.queue, clock)
+        self._refusals = Refusals(
+            self._tell_refused, self._jobs.leisure, lambda uid: self.queue.get(uid), self._is_told, clock
+        )
         self.metrics = SchedulerMetrics(registry or Registry())
         groups = PodGroups(gangs=config.gang_scheduling) if config.pod_groups else None
         used = (plugins, *(profile.plugins for profile in config.profiles.values()))
@@ -340,7 +343,13 @@ class Scheduler:
         awaited = self.observation.awaited
         if refused.candidate is not None:
             awaited.add(queued.uid, (victim.uid for victim in refused.candidate.victims))
-        self.queue.reject(queued, refused.plugins, started, awaits_victims=queued.uid in awaited)
+        alike = self.queue.reject(
+            queued,
+            refused.plugins,
+            started,
+            awaits_victims=queued.uid in awaited,
+            speaks_for_alike=self._holds_for_all_alike(refused),
+        )
         if refused.nominated_node_name is not None:
             self.observation.nominate(queued.pod, refused.nominated_node_name)
         self.metrics.preemption_attempts.inc()
@@ -353,7 +362,24 @@ class Scheduler:
             self._refusals.forget(queued.uid)
             await self._jobs.put(partial(self._make_room, refused))
         else:
-            self._refusals.put(refused)
+            self._refusals.put(refused, alike)
+
+    def _holds_for_all_alike(self, refused: Refused) -> bool:
+        """Whether every other pod of its shape would have been refused in the same words just now."""
+        info, uid = refused.queued.info, refused.queued.uid
+        if refused.candidate is not None or refused.frees is not None or refused.nominated_node_name:
+            return False
+        if uid in self.observation.nominated or uid in self.observation.awaited:
+            return False
+        if info.pod_group or info.devices is not None or info.extended or self._plugins_of(info).post_filters:
+            return False
+        return self._extended is None or not self._extended.concerns(refused.queued.pod)
+
+    def _is_told(self, refused: Refused) -> bool:
+        patch = status_patches.pod_scheduled_false(
+            refused.queued.pod, "Unschedulable", refused.message, self._clock.now(), refused.nominated_node_name
+        )
+        return patch is None
 
     async def _tell_refused(self, refused: Refused) -> None:
         if refused.frees is not None:

@@ -35,7 +35,8 @@ from keelback.scheduler.observed_types import (
     Volume,
     VolumeClass,
 )
-from keelback.scheduler.queue import QueuedPod, SchedulingQueue
+from keelback.scheduler.queue import SchedulingQueue
+from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduling import builtin, explanation, pod_groups
 from keelback.scheduling.explanation import Explanation
 from keelback.scheduling.framework import PluginError
