@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import sys
 import tempfile
 import time
@@ -27,10 +28,14 @@ from cluster import CREATORS, Cluster, cpu_seconds, resident_mb
 from keelback.api.apps_v1 import Deployment, ReplicaSet
 from keelback.api.core_v1 import ConfigMap, Namespace, Pod, Service
 from keelback.api.discovery_v1 import EndpointSlice
+from keelback.api.storage_v1 import CSIDriver
 from keelback.apimachinery import codecs
 from keelback.apimachinery.meta import Object
 from keelback.client import Client, MergePatch
+from keelback.client.store import Store
+from keelback.concurrency.clock import SystemClock
 from keelback.controllers.observed import NodeView, PodView
+from keelback.reconcile.caches import SharedCaches
 
 T = TypeVar("T", bound=Object)
 
@@ -39,6 +44,7 @@ LIMIT_SECONDS = 300.0
 IDLE_SECONDS = 20.0
 SLICE = 100
 PODS = 1000
+REPLICA_SETS = 200
 
 
 class Meter:
@@ -244,22 +250,44 @@ async def idle(client: Client, meter: Meter) -> None:
 
 
 async def caches(client: Client, meter: Meter) -> None:
-    """What the controllers' caches need for an object, of the types that they hold."""
+    """What the controllers' caches need for an object of the types that they hold, keys and indexes included."""
     await client.create(deployment("cached", PODS))
     await until_available(client, "cached")
-    for cls in (PodView, ReplicaSet, ConfigMap, NodeView):
-        await client.list(cls, "default" if cls.__kind__.namespaced else "")  # what is made once for a type is made
-        gc.collect()
-        tracemalloc.start()
-        listed = await client.list(cls, "default" if cls.__kind__.namespaced else "")
-        kept = {one.metadata.name: one for one in listed.items}
-        del listed
-        gc.collect()
-        size, number = tracemalloc.get_traced_memory()[0], len(kept)
-        tracemalloc.stop()
-        print(f"{f'cache of {number} {cls.__kind__.kind}s':52} {size / 1024 / max(number, 1):7.2f} KB an object, aim 4")
+    await all_of(lambda n=n: client.create(deployment(f"cached-{n}", 0)) for n in range(REPLICA_SETS))
+    await until(client, ReplicaSet, lambda held: len(held) > REPLICA_SETS, "default")
+    empty, _ = await memory_of(client, CSIDriver)
+    for cls in (PodView, ReplicaSet, NodeView):
+        size, number = await memory_of(client, cls)
+        each = (size - empty) / 1024 / number
+        print(f"{f'cache of {number} {cls.__kind__.kind}s':52} {each:7.2f} KB an object, aim 4")
     await client.delete(Deployment, "cached", "default")
     await until_no_pods(client)
+
+
+async def memory_of(client: Client, cls: type[Object]) -> tuple[int, int]:
+    """The bytes of a cache of all objects of a type, and how many they are."""
+    await held(client, cls)  # what is made once for a type is made
+    gc.collect()
+    tracemalloc.start()
+    kept = await held(client, cls)
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return size, len(kept)
+
+
+async def held(client: Client, cls: type[T]) -> Store[T]:
+    """A store with all objects of a type, found by owner, namespace and node as those of the controllers are."""
+    caches = SharedCaches(client, SystemClock(), random.Random(1))
+    store = caches.index_by_controller(cls)
+    caches.index(cls, "by-namespace", lambda one: [one.metadata.namespace])
+    if cls is PodView:
+        caches.index(PodView, "by-node", lambda pod: [pod.spec.node_name])
+    task = asyncio.ensure_future(caches.run())
+    await caches.informer(cls).wait_synced()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return store
 
 
 PARTS = {one.__name__: one for one in (scale, roll, namespace, garbage, slices, caches, idle)}

@@ -18,15 +18,20 @@ class Statement(Protocol):
     def status(self) -> str: ...
 
 
-class Condition(Statement, Protocol):
-    """The part that the conditions of all kinds share."""
+class Dated(Statement, Protocol):
+    """What is, why, and since when."""
 
     @property
     def reason(self) -> str: ...
     @property
-    def message(self) -> str: ...
-    @property
     def last_transition_time(self) -> datetime | None: ...
+
+
+class Condition(Dated, Protocol):
+    """The part that the conditions of all kinds share."""
+
+    @property
+    def message(self) -> str: ...
 
 
 S = TypeVar("S", bound=Statement)

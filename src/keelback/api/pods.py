@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from keelback.api import pod_demand
+from keelback.api.conditions import Dated
 from keelback.api.core_v1 import (
     Container,
     ContainerStatus,
     EphemeralContainer,
     Pod,
-    PodCondition,
     PodSpec,
     PodStatus,
     ResourceRequirements,
@@ -51,7 +51,7 @@ class Conditioned(Protocol):
     """The part of a pod's status that holds its conditions."""
 
     @property
-    def conditions(self) -> Sequence[PodCondition]: ...
+    def conditions(self) -> Sequence[Dated]: ...
 
 
 class HasConditions(Protocol):
@@ -76,7 +76,7 @@ def is_active(pod: HasPhase) -> bool:
     return not is_terminal(pod) and not is_terminating(pod)
 
 
-def condition(pod: HasConditions, kind: str) -> PodCondition | None:
+def condition(pod: HasConditions, kind: str) -> Dated | None:
     """The condition of that type, if it has been set."""
     return next((one for one in pod.status.conditions if one.type == kind), None)
 

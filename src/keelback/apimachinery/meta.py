@@ -81,8 +81,11 @@ class RetainKeys:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A frozen API value. Unknown fields are dropped when it is decoded, zero values when it is encoded."""
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """A frozen API value. Unknown fields are dropped when it is decoded, zero values when it is encoded.
+
+    What is frozen can stand in no circle: the garbage collector need not know of it, nor walk through thousands.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,11 @@ class Informer(Generic[T]):
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         clock: Clock | None = None,
         chance: random.Random | None = None,
+        settle: Callable[[T], None] | None = None,
     ) -> None:
+        """`settle` may still change an object: it is called before anybody else has seen it."""
         self.store: Store[T] = Store(indexes)
+        self._settle = settle
         self._client = client
         self._class = cls
         self._namespace = namespace
@@ -170,6 +173,8 @@ class Informer(Generic[T]):
     def _apply(self, event: WatchEvent[T]) -> None:
         match event.type:
             case "ADDED" | "MODIFIED":
+                if self._settle is not None:
+                    self._settle(event.object)
                 old = self.store.put(event.object)
                 self._publish(Change("ADDED" if old is None else "MODIFIED", old, event.object))
             case "DELETED":
@@ -185,6 +190,8 @@ class Informer(Generic[T]):
         held = set(self.store.keys())
         for obj in items:
             held.discard(key_of(obj))
+            if self._settle is not None:
+                self._settle(obj)
             old = self.store.put(obj)
             if old is None:
                 self._publish(Change("ADDED", None, obj))

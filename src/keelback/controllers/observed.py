@@ -15,13 +15,10 @@ from keelback.api.core_v1 import (
     AttachedVolume,
     ConfigMap,
     ContainerPort,
-    ContainerState,
     Node,
     NodeAddress,
-    NodeCondition,
     PersistentVolumeClaimVolumeSource,
     Pod,
-    PodCondition,
     PodExtendedResourceClaimStatus,
     PodIP,
     PodResourceClaim,
@@ -35,10 +32,11 @@ from keelback.apimachinery.meta import ManagedFieldsEntry, Object, ObjectMeta, V
 
 
 class HeldMeta(ObjectMeta):
-    """Metadata without `managedFields`, which is often half of an object and which no controller reads."""
+    """Metadata without what no controller reads: `managedFields`, often half of an object, and `generateName`."""
 
-    # No field on the wire has this name, so nothing is ever decoded into it.
-    managed_fields: tuple[ManagedFieldsEntry, ...] = msgspec.field(default=(), name="-")
+    # No field on the wire has these names, so nothing is ever decoded into them.
+    managed_fields: tuple[ManagedFieldsEntry, ...] = msgspec.field(default=(), name="-managedFields")
+    generate_name: str = msgspec.field(default="", name="-generateName")
 
 
 class ContainerView(Value):
@@ -67,20 +65,35 @@ class PodSpecView(Value):
     scheduling_group: PodSchedulingGroup | None = None
 
 
+class EndView(Value):
+    exit_code: int = 0
+    finished_at: datetime | None = None
+
+
+class ContainerStateView(Value):
+    terminated: EndView | None = None
+
+
 class ContainerStatusView(Value):
     name: str = ""
     restart_count: int = 0
-    state: ContainerState = ContainerState()
+    state: ContainerStateView = ContainerStateView()
+
+
+class PodConditionView(Value):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    last_transition_time: datetime | None = None
 
 
 class PodStatusView(Value):
     phase: str = ""
     reason: str = ""
-    host_ip: str = named("hostIP", "")
     pod_ip: str = named("podIP", "")
     pod_ips: tuple[PodIP, ...] = named("podIPs", ())
     start_time: datetime | None = None
-    conditions: tuple[PodCondition, ...] = ()
+    conditions: tuple[PodConditionView, ...] = ()
     container_statuses: tuple[ContainerStatusView, ...] = ()
     init_container_statuses: tuple[ContainerStatusView, ...] = ()
     resource_claim_statuses: tuple[PodResourceClaimStatus, ...] = ()
@@ -104,10 +117,17 @@ class NodeSpecView(Value):
     unschedulable: bool = False
 
 
+class NodeConditionView(Value):
+    type: str = ""
+    status: str = ""
+    last_heartbeat_time: datetime | None = None
+    last_transition_time: datetime | None = None
+
+
 class NodeStatusView(Value):
     allocatable: Mapping[str, str] = {}
     addresses: tuple[NodeAddress, ...] = ()
-    conditions: tuple[NodeCondition, ...] = ()
+    conditions: tuple[NodeConditionView, ...] = ()
     volumes_attached: tuple[AttachedVolume, ...] = ()
     volumes_in_use: tuple[str, ...] = ()
 

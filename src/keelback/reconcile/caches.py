@@ -13,6 +13,7 @@ from keelback.client import Change, Client, Informer, Store
 from keelback.client.store import IndexFunction
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
+from keelback.reconcile.shared_parts import SharedParts
 
 T = TypeVar("T", bound=Object)
 
@@ -33,12 +34,14 @@ class SharedCaches:
         self._indexes: dict[type[Object], set[str]] = {}
         self._departures: dict[tuple[type[Object], str, str], list[asyncio.Future[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._parts = SharedParts()
 
     def informer(self, cls: type[T]) -> Informer[T]:
         """The informer of a type; narrow types of one kind have one each."""
         informer = self._informers.get(cls)
         if informer is None:
-            informer = Informer(self._client, cls, clock=self._clock, chance=self._chance)
+            settle = self._parts.settle
+            informer = Informer(self._client, cls, clock=self._clock, chance=self._chance, settle=settle)
             self._informers[cls] = informer
             informer.subscribe(lambda change: self._note_departure(cls, change))
             if self._tasks is not None:
