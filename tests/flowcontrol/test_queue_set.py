@@ -133,6 +133,21 @@ def test_an_exempt_request_waits_for_no_seat() -> None:
     assert queues.is_idle
 
 
+def test_who_is_due_first_and_needs_no_more_than_is_free_does_not_wait_until_somebody_goes() -> None:
+    queues = QueueSet(10, Queuing(4, 1, 100), 0.0)
+    lists = [Ticket(Width(8), 0.0, hand(0)) for _ in range(5)]
+    for one in lists:
+        queues.arrive(one, 0.0)
+    assert [one.state for one in lists] == ["executing"] + ["waiting"] * 4
+    get = Ticket(ONE, 0.001, hand(1))
+    queues.arrive(get, 0.001)
+    assert get.state == "executing"
+    another_list = Ticket(Width(8), 0.001, hand(1))
+    queues.arrive(another_list, 0.001)
+    assert another_list.state == "waiting"
+    assert [one.state for one in lists] == ["executing"] + ["waiting"] * 4
+
+
 def test_who_no_longer_waits_is_forgotten() -> None:
     queues = QueueSet(1, Queuing(2, 2, 10), 0.0)
     first, second, third = (Ticket(ONE, 0.0, hand(0, 1)) for _ in range(3))

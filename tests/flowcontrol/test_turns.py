@@ -24,13 +24,72 @@ def serve(turns: Turns[str], costs: dict[str, float], flows: dict[str, FlowShare
 def test_nobody_waits_on_a_loop_that_has_time() -> None:
     turns: Turns[str] = Turns()
     flow = Share[str](1.0).flow("a")
-    assert turns.may_begin()
-    turns.charge(flow, ROUND_SECONDS / 2)
-    assert turns.may_begin()
+    assert turns.may_begin(flow)
+    turns.charge(flow, GET / 2)
+    assert turns.may_begin(flow)
     turns.charge(flow, ROUND_SECONDS)
-    assert not turns.may_begin()
+    assert not turns.may_begin(flow)
     assert turns.next_round() == []
-    assert turns.may_begin()
+    assert turns.may_begin(flow)
+
+
+def test_who_has_had_less_goes_ahead_of_a_flood_in_the_round_in_which_it_comes() -> None:
+    turns: Turns[str] = Turns()
+    level, other = Share[str](1.0), Share[str](1.0)
+    flood, tenant, stranger = level.flow("flood"), level.flow("tenant"), other.flow("stranger")
+    for _ in range(100):
+        turns.wait(flood, "flood")
+    serve(turns, {"flood": GET}, {"flood": flood}, 10)
+    assert not turns.may_begin(flood)
+    assert turns.may_begin(tenant)
+    turns.charge(tenant, GET / 2)
+    assert not turns.may_begin(tenant), "it has had its part for now"
+    assert turns.may_begin(stranger)
+
+
+def test_of_those_who_go_ahead_no_more_is_begun_in_a_round_than_of_those_who_waited() -> None:
+    turns: Turns[str] = Turns()
+    level = Share[str](1.0)
+    flood = level.flow("flood")
+    for _ in range(100):
+        turns.wait(flood, "flood")
+    serve(turns, {"flood": GET}, {"flood": flood}, 10)
+    ahead = 0
+    for index in range(100):
+        tenant = level.flow(f"tenant-{index}")
+        if turns.may_begin(tenant):
+            turns.charge(tenant, GET)
+            ahead += 1
+    assert 1 <= ahead <= 2
+
+
+def test_who_worked_while_nobody_waited_owes_nothing_to_a_flood_that_comes_later() -> None:
+    turns: Turns[str] = Turns()
+    mine, theirs = Share[str](1.0), Share[str](1.0)
+    flows = {"controller": mine.flow("controller"), "flood": mine.flow("flood"), "stranger": theirs.flow("stranger")}
+    for _ in range(100_000):
+        if turns.charge(flows["controller"], GET):
+            turns.next_round()
+    for name in ("flood", "stranger"):
+        for _ in range(100):
+            turns.wait(flows[name], name)
+    serve(turns, dict.fromkeys(flows, GET), flows, 3)
+    turns.wait(flows["controller"], "controller")
+    order = serve(turns, dict.fromkeys(flows, GET), flows, 6)
+    assert "controller" in order[:6]
+
+
+def test_rounds_are_short_while_several_flows_use_the_loop_and_long_for_one_alone() -> None:
+    turns: Turns[str] = Turns()
+    level = Share[str](1.0)
+    flows = {name: level.flow(name) for name in ("flood", "tenant")}
+    costs = dict.fromkeys(flows, GET)
+    for _ in range(100):
+        turns.wait(flows["flood"], "flood")
+    turns.charge(flows["tenant"], GET)
+    assert len(serve(turns, costs, flows, 200)) <= 2 * 200
+    serve(turns, costs, flows, 1000)
+    assert len(serve(turns, costs, flows, 100)) >= 4 * 100
 
 
 def test_a_single_get_overtakes_a_flood_of_lists() -> None:

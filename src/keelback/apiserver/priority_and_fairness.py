@@ -78,7 +78,7 @@ class PriorityAndFairness:
         if (
             is_watch
             or width.final_seats
-            or not self._turns.may_begin()
+            or not self._turns.may_begin(flow.share)
             or not queues.begin_step(flow.hand, width.most_seats, now, is_exempt=is_exempt)
         ):
             return await self._serve_in_turn(context, attributes, proceed, flow, Ticket(width, now, flow.hand))
@@ -137,7 +137,7 @@ class PriorityAndFairness:
                 return too_many_requests(level.retry_after.turned_away(self.now()))
         response: AnyResponse | None = None
         try:
-            if not self.may_begin():
+            if not self.may_begin(flow):
                 await self.turn(flow)
             meter.began(ticket)
             if is_watch:
@@ -225,9 +225,9 @@ class PriorityAndFairness:
 
     # Turns on the loop.
 
-    def may_begin(self) -> bool:
-        """Whether the loop is free for whoever asks now."""
-        return self._turns.may_begin()
+    def may_begin(self, flow: Flow) -> bool:
+        """Whether the loop is free for the flow now."""
+        return self._turns.may_begin(flow.share)
 
     async def turn(self, flow: Flow) -> None:
         """Return when it is the flow's turn on the loop."""
@@ -284,7 +284,7 @@ class _TurnsOf:
         self._flow = flow
 
     def may_begin(self) -> bool:
-        return self._gate.may_begin()
+        return self._gate.may_begin(self._flow)
 
     def turn(self) -> Awaitable[None]:
         return self._gate.turn(self._flow)
@@ -314,7 +314,7 @@ class Pace:
     @property
     def is_due(self) -> bool:
         """Whether the next piece needs a turn of its own."""
-        return self._sent >= _TURN_BYTES and not self._gate.may_begin()
+        return self._sent >= _TURN_BYTES and not self._gate.may_begin(self._flow)
 
     async def turn(self) -> None:
         """Return when it is the answer's turn."""

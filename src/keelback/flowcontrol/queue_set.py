@@ -135,6 +135,9 @@ class QueueSet:
             self._backlog[index] = None
             ticket.state = "waiting"
             self._demand.highest = max(self._demand.highest, self.seats_in_use + self._waiting_seats)
+            if len(queue.waiting) == 1 and self._fits(ticket) and self._is_first(index):
+                # Those who wait are wider than what is free, or this is due before them.
+                self._begin_waiting(ticket, now)
         return ""
 
     def take_demand(self, now: float) -> Demand:
@@ -213,15 +216,22 @@ class QueueSet:
         self._pass_time(now)
         while self._backlog:
             index = min(self._backlog, key=self._virtual_finish)
-            queue = self.queues[index]
-            ticket = next(iter(queue.waiting))
+            ticket = next(iter(self.queues[index].waiting))
             if not self._fits(ticket):
                 break
-            self._unqueue(ticket)
-            if queue.is_idle:
-                self._active -= 1
-            self._execute(ticket, queue, now)
+            self._begin_waiting(ticket, now)
             yield ticket
+
+    def _is_first(self, index: int) -> bool:
+        own = self._virtual_finish(index)
+        return all(own <= self._virtual_finish(other) for other in self._backlog)
+
+    def _begin_waiting(self, ticket: Ticket, now: float) -> None:
+        queue = self.queues[ticket.queue]
+        self._unqueue(ticket)
+        if queue.is_idle:
+            self._active -= 1
+        self._execute(ticket, queue, now)
 
     def _virtual_finish(self, index: int) -> tuple[float, int, float]:
         queue = self.queues[index]

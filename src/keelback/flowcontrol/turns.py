@@ -4,6 +4,7 @@ Seats bound how many requests are in work at once. Where one thread does all the
 wait is carried out whole before anything else is looked at. So those that have a seat take turns on the loop. In each
 round, between two looks at the sockets, work of about `ROUND_SECONDS` is begun; priority levels share the loop's time
 by their weights, and the flows of a level evenly, as start-time fair queuing has it, by what they have really used.
+Who has had less than its part does not wait for a round: it goes ahead of those who do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 ROUND_SECONDS: Final = 0.0002
-"""Long enough that looking at the sockets costs little beside it, short enough that nobody notices the wait."""
+"""Long enough that looking at the sockets costs little beside it, where one flow has the loop for itself."""
+_SHARED_ROUND_SECONDS: Final = 0.00004
+"""Mostly one step: so long at most who comes waits for those of others that were begun with it."""
+_SHARED_ROUNDS: Final = 1_000
+"""For so many rounds after another flow has used the loop, a flow is not taken to have it for itself."""
 _FIRST_GUESS_SECONDS: Final = 0.0001
 _NEW: Final = 0.25
 """How much the latest step counts in what the next is expected to take."""
@@ -30,6 +35,8 @@ class Share(Generic[T]):
     used: float = 0.0
     clock: float = 0.0
     """Where its flows' virtual time stands."""
+    latest: float = 0.0
+    """What that of its flows has used which has used most."""
     flows: dict[str, FlowShare[T]] = field(default_factory=dict)
     backlog: dict[FlowShare[T], None] = field(default_factory=dict)
 
@@ -60,22 +67,33 @@ class Turns(Generic[T]):
     """Orders what waits for the loop. When somebody waits, or a round is used up, `next_round` is due once the sockets
     have been looked at."""
 
-    def __init__(self, round_seconds: float = ROUND_SECONDS) -> None:
+    def __init__(self) -> None:
         self.waiting = 0
-        self._round_seconds = round_seconds
+        self._round_seconds = ROUND_SECONDS
+        self._shared_rounds = 0
+        self._latest_flow: FlowShare[T] | None = None
         self._spent = 0.0
+        self._spent_ahead = 0.0
         self._clock = 0.0
+        self._latest = 0.0
         self._backlog: dict[Share[T], None] = {}
 
-    def may_begin(self) -> bool:
-        """Whether who comes now can go ahead: nobody waits, and the round is not used up."""
-        return not self.waiting and self._spent < self._round_seconds
+    def may_begin(self, flow: FlowShare[T]) -> bool:
+        """Whether the flow can go ahead now: nobody waits and the round is not used up, or it is due before all others.
+        Of those that are so much goes ahead in a round as is begun in one: there may be many."""
+        if not self.waiting and self._spent < self._round_seconds:
+            return True
+        return self._spent_ahead < self._round_seconds and self._is_due(flow)
 
     def wait(self, flow: FlowShare[T], who: T) -> None:
         """Queue up for a turn."""
         level = flow.level
         if not flow.waiting:
             if not level.backlog:
+                # What was used while nobody had to wait is nobody's debt.
+                level.clock = max(level.clock, level.latest)
+                if not self._backlog:
+                    self._clock = max(self._clock, self._latest)
                 level.used = max(level.used, self._clock)
                 self._backlog[level] = None
             flow.used = max(flow.used, level.clock)
@@ -92,12 +110,19 @@ class Turns(Generic[T]):
     def charge(self, flow: FlowShare[T], seconds: float) -> bool:
         """A step of the flow has taken that much of the loop's time. Whether the round is used up, so that another has
         to begin before anybody can go ahead."""
+        if flow is not self._latest_flow:
+            self._latest_flow = flow
+            self._shared_rounds = _SHARED_ROUNDS
+            self._round_seconds = _SHARED_ROUND_SECONDS
         level = flow.level
+        goes_ahead = self.waiting or self._spent >= self._round_seconds
         self._spent += seconds
         flow.step_seconds += (seconds - flow.step_seconds) * _NEW
         if flow.prepaid:
             seconds -= flow.prepaid.popleft()
         else:
+            if goes_ahead:
+                self._spent_ahead += seconds
             # Nobody who was idle has saved anything up.
             if level.used < self._clock:
                 level.used = self._clock
@@ -105,26 +130,29 @@ class Turns(Generic[T]):
                 flow.used = level.clock
         flow.used += seconds
         level.used += seconds / level.weight
+        if level.latest < flow.used:
+            level.latest = flow.used
+        if self._latest < level.used:
+            self._latest = level.used
         return self._spent >= self._round_seconds
 
     def next_round(self) -> list[T]:
         """Whose turn it is in the round that begins."""
-        self._spent = 0.0
+        self._spent = self._spent_ahead = 0.0
+        if self._shared_rounds:
+            self._shared_rounds -= 1
+        else:
+            self._round_seconds = ROUND_SECONDS
         expected = 0.0
         chosen: list[T] = []
         while self._backlog and expected < self._round_seconds:
             level = next(iter(self._backlog)) if len(self._backlog) == 1 else min(self._backlog, key=_used)
             if self._clock < level.used:
                 self._clock = level.used
-            if len(level.backlog) == 1:
-                # A flood is mostly alone.
-                flow = next(iter(level.backlog))
-                earliest = flow.used
-            else:
-                flow = min(level.backlog, key=_finish)
-                earliest = min(one.used for one in level.backlog)
-            if level.clock < earliest:
-                level.clock = earliest
+            # A flood is mostly alone.
+            flow = next(iter(level.backlog)) if len(level.backlog) == 1 else min(level.backlog, key=_used)
+            if level.clock < flow.used:
+                level.clock = flow.used
             chosen.append(flow.waiting.popleft())
             expected += flow.step_seconds
             flow.prepaid.append(flow.step_seconds)
@@ -132,6 +160,18 @@ class Turns(Generic[T]):
             level.used += flow.step_seconds / level.weight
             self._left(flow)
         return chosen
+
+    def _is_due(self, flow: FlowShare[T]) -> bool:
+        """Whether the flow would be chosen before all who wait, and was not the last to use the loop."""
+        level = flow.level
+        if not self.waiting:
+            return flow is not self._latest_flow
+        if flow.waiting:
+            return False
+        used = level.used if level.backlog else max(level.used, self._clock)
+        if any(one.used < used for one in self._backlog):
+            return False
+        return not level.backlog or flow.used <= level.clock
 
     def _left(self, flow: FlowShare[T]) -> None:
         self.waiting -= 1
@@ -142,9 +182,5 @@ class Turns(Generic[T]):
                 del self._backlog[level]
 
 
-def _used(level: Share[T]) -> float:
-    return level.used
-
-
-def _finish(flow: FlowShare[T]) -> float:
-    return flow.used + flow.step_seconds
+def _used(one: Share[T] | FlowShare[T]) -> float:
+    return one.used
