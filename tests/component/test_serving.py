@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -566,3 +567,66 @@ def test_a_server_that_ends_still_answers_who_has_just_connected(run: Run) -> No
     status, headers, body, silence = run(scenario())
     assert (status, body, silence) == (200, b"GET /now  ", b"")
     assert headers["connection"] == "close"
+
+
+def test_who_comes_while_another_client_floods_is_answered_next(run: Run) -> None:
+    """The others' requests have all been read by then, from as many connections."""
+    begun: list[str] = []
+    tenant = socket.socket()
+
+    def asks(client: str) -> bytes:
+        return f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client}\r\n\r\n".encode()
+
+    async def handler(request: Request) -> Response:
+        begun.append(request.headers["authorization"].removeprefix("Bearer "))
+        if len(begun) == 10:
+            tenant.send(asks("tenant"))
+        return Response(200)
+
+    async def scenario() -> None:
+        async with Server(handler) as server:
+            tenant.connect(("127.0.0.1", server.bound_port))
+            streams = [await asyncio.open_connection("127.0.0.1", server.bound_port) for _ in range(33)]
+            for (reader, writer), client in ((streams[0], "flood"), (streams[32], "stranger")):
+                writer.write(asks(client))
+                await read_response(reader)
+            begun.clear()
+            for _, writer in streams[:32]:
+                writer.write(asks("flood"))
+            for reader, writer in streams[:32]:
+                await read_response(reader)
+                writer.close()
+            streams[32][1].close()
+
+    try:
+        run(scenario())
+    finally:
+        tenant.close()
+    assert len(begun) == 33
+    assert begun.index("tenant") <= 12
+
+
+def test_requests_sent_ahead_on_one_connection_wait_for_their_turns_too(run: Run) -> None:
+    begun: list[str] = []
+
+    def asks(client: str) -> bytes:
+        return f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client}\r\n\r\n".encode()
+
+    async def handler(request: Request) -> Response:
+        begun.append(request.headers["authorization"].removeprefix("Bearer "))
+        return Response(200)
+
+    async def scenario() -> None:
+        async with Server(handler) as server:
+            flood, tenant = [await asyncio.open_connection("127.0.0.1", server.bound_port) for _ in range(2)]
+            flood[1].write(asks("flood") * 30)
+            tenant[1].write(asks("tenant") * 5)
+            for (reader, writer), count in ((flood, 30), (tenant, 5)):
+                for _ in range(count):
+                    await read_response(reader)
+                writer.close()
+
+    run(scenario())
+    assert begun.count("flood") == 30
+    assert "flood" in begun[begun.index("tenant") :][:2]
+    assert len(begun) - 1 - begun[::-1].index("tenant") <= 20

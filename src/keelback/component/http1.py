@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from keelback.component import logs
+from keelback.component.arrivals import ArrivalOrder
 from keelback.component.connection import RawConnection
 from keelback.component.http import (
     AnyResponse,
@@ -48,6 +49,7 @@ class Shared(Protocol):
 
     handler: Handler
     limits: Limits
+    arrivals: ArrivalOrder
     closing: bool
     keeps_alive: bool
     """Whether connections stay open after an answer: not once the server ends."""
@@ -74,6 +76,8 @@ class HTTPConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(self, shared.limits, shared.too_large)
         self._requests: deque[Arrival] = deque()
+        self._waits_for_turn = False
+        self._has_turn = False
         self._waiter: asyncio.Future[None] | None = None
         self._raw: RawConnection | None = None
         self._tail = b""
@@ -187,13 +191,25 @@ class HTTPConnection(asyncio.Protocol):
         self._requests.append(came)
         if len(self._requests) >= _PIPELINE:
             self._pause_reading()
-        self._wake()
+        if not self.busy and not self._waits_for_turn:
+            self._ask_for_turn()
 
     def body_awaited(self) -> None:
         if not self._occupied():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # The handler's side.
+
+    def begin(self) -> None:
+        """It is the next request's turn."""
+        self._waits_for_turn = False
+        self._has_turn = True
+        self._wake()
+
+    def _ask_for_turn(self) -> None:
+        request = self._requests[0].request
+        self._waits_for_turn = True
+        self._shared.arrivals.came(request.headers.get("authorization") or request.peer_certificate, self)
 
     async def _run(self) -> None:
         shared = self._shared
@@ -208,6 +224,14 @@ class HTTPConnection(asyncio.Protocol):
                     self._waiter = self._loop.create_future()
                     await self._waiter
                     continue
+                if not self._has_turn and requests[0].response is None:
+                    if not self._waits_for_turn:
+                        self._ask_for_turn()
+                    if not self._has_turn:
+                        self._waiter = self._loop.create_future()
+                        await self._waiter
+                    continue
+                self._has_turn = False
                 parsed = requests.popleft()
                 self.busy = True
                 self._has_asked = True

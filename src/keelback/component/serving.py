@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from keelback.component import client_certificates
+from keelback.component.arrivals import ArrivalOrder
 from keelback.component.http import Handler, Response, text_response
 from keelback.component.http1 import FIRST_REQUEST_SECONDS, HTTPConnection
 from keelback.component.http1_requests import Limits
@@ -102,6 +103,7 @@ class Server:
         """Listen. Raises OSError where the address is taken."""
         loop = asyncio.get_running_loop()
         self._loop = loop
+        self.arrivals = ArrivalOrder(loop.call_soon)
         tls = self._ssl_context
         handshake_seconds = _HANDSHAKE_SECONDS if tls else None
         if self._unix_path is not None:
