@@ -42,6 +42,7 @@ from keelback.apiserver.legacy_tokens import LegacyTokenTracking
 from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
+from keelback.apiserver.protobuf_values import ProtobufValues
 from keelback.apiserver.running import RunningAPIServer
 from keelback.apiserver.server import OWN, APIServer
 from keelback.apiserver.server_admission import ServerAdmission
@@ -105,7 +106,9 @@ class _Assembly:
     ) -> None:
         self._metered = metered
         self._at_rest = at_rest
-        self._store: Store = metered if at_rest is None else at_rest.store
+        beneath: Store = metered if at_rest is None else at_rest.store
+        # What several write to may have been upstream's.
+        self._store: Store = ProtobufValues(beneath) if config.store_is_shared else beneath
         self._config = config
         self._clock = clock
         self._chance = chance
