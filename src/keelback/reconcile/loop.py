@@ -113,6 +113,8 @@ class Controller:
         self._workers = workers
         self._log = logs.logger(reconciler.name)
         self._store = caches.store(reconciler.kind)
+        # Asked once: what a protocol has is looked up anew each time.
+        self._ignores = reconciler if isinstance(reconciler, Ignores) else None
         reads = reconciler.reads if isinstance(reconciler, Reads) else ()
         # In an order of their own: a set of classes has another in each process, and what is asked first with it.
         self._types = dict.fromkeys((reconciler.kind, *reconciler.owns, *reads))
@@ -140,7 +142,7 @@ class Controller:
                 self._caches.subscribe(source.cls, self._source_changed(source))
 
     def _own_kind_changed(self, change: Change[Any]) -> None:
-        if isinstance(self._reconciler, Ignores) and not self._reconciler.is_relevant(change):
+        if self._ignores is not None and not self._ignores.is_relevant(change):
             return
         metadata = change.object.metadata
         self.queue.add((metadata.namespace, metadata.name))
