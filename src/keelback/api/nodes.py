@@ -20,6 +20,8 @@ ZONE: Final = "topology.kubernetes.io/zone"
 REGION: Final = "topology.kubernetes.io/region"
 OS: Final = "kubernetes.io/os"
 ARCH: Final = "kubernetes.io/arch"
+SIMULATED: Final = "node.keelback.dev/simulated"
+"""The label of nodes that run nothing."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 

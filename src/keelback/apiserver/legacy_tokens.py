@@ -18,6 +18,7 @@ from keelback.auth.token_uses import LAST_USED, LastUse, TokenUses
 from keelback.client import Client, MergePatch
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.rounds import Round, next_round
 
 NAMESPACE = "kube-system"
 NAME = "kube-apiserver-legacy-service-account-token-tracking"
@@ -49,7 +50,7 @@ class LegacyTokenTracking:
                 await self.ensure()
             except errors.StatusError as error:
                 _log.warning("The day from which on uses are noted was not written", error=str(error))
-            await self.clock.sleep(_LOOK_SECONDS)
+            await next_round(self.clock, _LOOK_SECONDS, Round.LOOK)
 
     async def ensure(self) -> None:
         """Make the ConfigMap, or mend what it says. Raises StatusError."""

@@ -25,6 +25,7 @@ from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
 from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.rounds import Round, next_round
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -175,7 +176,7 @@ class ServiceAddresses:
 
     async def _repair_again_and_again(self) -> NoReturn:
         while True:
-            await self._clock.sleep(_REPAIR_SECONDS)
+            await next_round(self._clock, _REPAIR_SECONDS, Round.LOOK)
             await self.repair()
 
     async def _follow_deletions(self) -> NoReturn:

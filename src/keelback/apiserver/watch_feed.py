@@ -12,6 +12,7 @@ from keelback.apiserver.watch_progress import Progress
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.rounds import Round, next_round
 from keelback.storage.protocol import (
     FIRST_REVISION,
     Compacted,
@@ -206,7 +207,7 @@ class CacheFeed:
 
     async def _send_bookmarks(self) -> NoReturn:
         while True:
-            await self._clock.sleep(BOOKMARK_SECONDS)
+            await next_round(self._clock, BOOKMARK_SECONDS, Round.LOOK)
             for cache in self._all():
                 cache.send_bookmarks()
 

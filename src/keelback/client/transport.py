@@ -23,7 +23,7 @@ from keelback.component.http import (
 
 # A writer in process is told to wait once this much has not been taken yet.
 _HIGH_WATER_BYTES = 1 << 18
-IN_PROCESS_WATCH_SECONDS = 86_400.0
+IN_PROCESS_WATCH_SECONDS = 30 * 86_400.0
 """How long watches in process are asked for: no connection is there to die unnoticed."""
 
 

@@ -29,6 +29,11 @@ class PacedClock:
         """How many times as fast as the other it goes."""
         return self._rate
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it shows just what the other shows."""
+        return self._is_plain
+
     def now(self) -> datetime:
         """The time that it shows."""
         if self._is_plain:

@@ -16,6 +16,7 @@ from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object, ObjectMeta, OwnerReference, narrow
 from keelback.client import Change, Informer, MergePatch
 from keelback.component import logs
+from keelback.concurrency.rounds import Round, next_round
 from keelback.controllers import ownership
 from keelback.controllers.ownership import FOREGROUND, ORPHAN, Graph, Node, Work
 from keelback.reconcile.context import Context
@@ -97,8 +98,12 @@ class GarbageCollector:
     async def _wait_resync(self) -> None:
         """Return some time after a resource may have come or gone, or when a longer time has passed anyway."""
 
+        has_ticked = False
+
         async def tick() -> None:
-            await self.context.clock.sleep(_RESYNC_SECONDS)
+            nonlocal has_ticked
+            await next_round(self.context.clock, _RESYNC_SECONDS, Round.LOOK)
+            has_ticked = not self._resync.is_set()
             self._resync.set()
 
         ticking = asyncio.get_running_loop().create_task(tick())
@@ -106,8 +111,9 @@ class GarbageCollector:
             await self._resync.wait()
         finally:
             ticking.cancel()
-        # A new custom resource is served a moment after its definition is written.
-        await self.context.clock.sleep(_SETTLE_SECONDS)
+        if not has_ticked:
+            # A new custom resource is served a moment after its definition is written.
+            await self.context.clock.sleep(_SETTLE_SECONDS)
         self._resync.clear()
 
     async def _synchronize(self, tasks: asyncio.TaskGroup) -> None:

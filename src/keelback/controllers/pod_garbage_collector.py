@@ -11,6 +11,7 @@ from keelback.api import conditions, pods, taints
 from keelback.api.core_v1 import Node, Pod
 from keelback.apimachinery import errors
 from keelback.client import StrategicMergePatch
+from keelback.concurrency.rounds import Round, next_round
 from keelback.controllers.observed import NodeView, PodView
 from keelback.reconcile.context import Context
 from keelback.reconcile.controller_metrics import Count
@@ -102,7 +103,10 @@ class PodGarbageCollector:
             if absent_since or versions != looked_at:
                 await self._collect(absent_since)
                 looked_at = versions
-            await self.context.clock.sleep(_PERIOD_SECONDS)
+            if absent_since:
+                await self.context.clock.sleep(_PERIOD_SECONDS)
+            else:
+                await next_round(self.context.clock, _PERIOD_SECONDS, Round.LOOK)
 
     async def _collect(self, absent_since: dict[str, float]) -> None:
         all_pods = self.context.caches.store(PodView).list()

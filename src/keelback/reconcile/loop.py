@@ -207,7 +207,7 @@ class Controller:
         else:
             self.queue.forget(key)
             if result.requeue_after_seconds is not None:
-                self.queue.add_after(key, result.requeue_after_seconds)
+                self.queue.add_after(key, result.requeue_after_seconds, is_watch=result.is_watch)
         if writes:
             await self._wait_seen(writes, key)
 

@@ -10,14 +10,16 @@ class Result:
     """Done for now; where a delay is given, look again after that many seconds even if nothing changes."""
 
     requeue_after_seconds: float | None = None
+    is_watch: bool = False
+    """Whether that look only sees to it that others go on reporting (`keelback.concurrency.rounds.Round.WATCH`)."""
 
 
 DONE = Result()
 
 
-def again_after(seconds: float) -> Result:
+def again_after(seconds: float, *, is_watch: bool = False) -> Result:
     """Look again after `seconds`; never sooner than at once."""
-    return Result(max(seconds, 0.001))
+    return Result(max(seconds, 0.001), is_watch)
 
 
 def soonest(*results: Result) -> Result:

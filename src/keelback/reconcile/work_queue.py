@@ -7,8 +7,6 @@ Bounded by the number of objects, since a key can wait only once.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -16,6 +14,8 @@ from typing import Generic, TypeVar
 
 from keelback.concurrency.backoff import Backoff
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.rounds import Round, next_round
+from keelback.reconcile.delayed_keys import DelayedKeys
 from keelback.reconcile.queue_metrics import NO_METRICS, QueueObserver
 
 K = TypeVar("K", bound=Hashable)
@@ -47,11 +47,9 @@ class WorkQueue(Generic[K]):
         self._working: dict[K, float] = {}  # key -> when its work began
         self._again: set[K] = set()  # added while being worked on
         self._failures: dict[K, int] = {}
-        self._due: dict[K, float] = {}  # the earliest time a delayed key is wanted
-        self._timers: list[tuple[float, int, K]] = []
-        self._sequence = itertools.count()
+        self._delayed = DelayedKeys(clock, self.add, clock.sleep)
+        self._watched = DelayedKeys(clock, self.add, lambda seconds: next_round(clock, seconds, Round.WATCH))
         self._arrival = asyncio.Event()
-        self._earlier_timer = asyncio.Event()
         self._closed = False
 
     def __len__(self) -> int:
@@ -61,7 +59,8 @@ class WorkQueue(Generic[K]):
         """Have `key` worked on as soon as a worker is free."""
         if self._closed:
             return
-        self._due.pop(key, None)  # its timer, if any, finds nothing due and is dropped
+        self._delayed.drop(key)
+        self._watched.drop(key)
         if key in self._working:
             self._again.add(key)
         elif key not in self._ready:
@@ -69,20 +68,15 @@ class WorkQueue(Generic[K]):
             self._observer.added(len(self._ready))
             self._arrival.set()
 
-    def add_after(self, key: K, seconds: float) -> None:
-        """Add `key` once `seconds` have passed; of several delays the shortest holds."""
+    def add_after(self, key: K, seconds: float, *, is_watch: bool = False) -> None:
+        """Add `key` once `seconds` have passed; of several delays the shortest holds.
+
+        With `is_watch` only to see whether others still report: a clock that jumps may leave that out.
+        """
         if seconds <= 0:
             self.add(key)
-            return
-        if self._closed or key in self._ready:
-            return
-        due = self._clock.monotonic() + seconds
-        if self._due.get(key, float("inf")) <= due:
-            return
-        self._due[key] = due
-        heapq.heappush(self._timers, (due, next(self._sequence), key))
-        if self._timers[0][2] == key:
-            self._earlier_timer.set()
+        elif not self._closed and key not in self._ready:
+            (self._watched if is_watch else self._delayed).add(key, seconds)
 
     def add_rate_limited(self, key: K) -> float:
         """Add `key` after a delay that doubles with each failure in a row; returns the delay in seconds."""
@@ -136,25 +130,6 @@ class WorkQueue(Generic[K]):
 
     async def run_timers(self) -> None:
         """Turn delayed keys into waiting ones when their time comes; runs until cancelled."""
-        while True:
-            self._earlier_timer.clear()
-            if not self._timers:
-                await self._earlier_timer.wait()
-                continue
-            seconds = self._timers[0][0] - self._clock.monotonic()
-            if seconds > 0:
-                await self._sleep_or_earlier_timer(seconds)
-                continue
-            due, _, key = heapq.heappop(self._timers)
-            if self._due.get(key) == due:
-                self.add(key)
-
-    async def _sleep_or_earlier_timer(self, seconds: float) -> None:
-        async def sleep() -> None:
-            await self._clock.sleep(seconds)
-            self._earlier_timer.set()
-
         async with asyncio.TaskGroup() as tasks:
-            sleeper = tasks.create_task(sleep())
-            await self._earlier_timer.wait()
-            sleeper.cancel()
+            tasks.create_task(self._delayed.run())
+            tasks.create_task(self._watched.run())

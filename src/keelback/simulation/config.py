@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from keelback.api import nodes as nodes_of_api
 from keelback.api.core_v1 import Taint
 from keelback.concurrency.clock import Clock
 from keelback.simulation.stages import Stage
 
-SIMULATED_LABEL: Final = "node.keelback.dev/simulated"
+SIMULATED_LABEL: Final = nodes_of_api.SIMULATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.rounds import Round, next_round
 from keelback.storage.protocol import StorageError, Store
 
 RETAINED_SECONDS = 300.0
@@ -51,4 +52,4 @@ async def run(store: Store, clock: Clock) -> NoReturn:
         except StorageError as error:
             # Another server may have compacted further; the next round tries again.
             log.debug("The store was not compacted", error=str(error))
-        await clock.sleep(CHECK_SECONDS)
+        await next_round(clock, CHECK_SECONDS, Round.LOOK, lasting_seconds=RETAINED_SECONDS)

@@ -163,6 +163,9 @@ class Parts:
 
     async def start(self) -> None:
         """Begin with what was kept in `state`, or with nothing."""
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualTimeLoop):
+            loop.is_undisturbed, loop.changes = self._is_undisturbed, lambda: self.faults.changes
         self.keys = shared_pki()
         self.store: Store = memory.open_store(self.clock)
         for key, value in self._state.items():
@@ -427,6 +430,14 @@ class Parts:
         if name not in self.components and name.removeprefix("kubelet/") not in self._node_names:
             raise self._unknown(name)
         return self._clock_of(name)
+
+    def _is_undisturbed(self) -> bool:
+        """Whether all components run, reach the API server, and have the cluster's time."""
+        return (
+            self.faults.is_quiet
+            and all(component.task is not None for component in self._components.values())
+            and all(clock.is_plain for clock in self._clocks.values())
+        )
 
     def _clock_of(self, name: str) -> PacedClock:
         # Clocks are of machines: a component that is started again has the same.

@@ -27,6 +27,8 @@ _REASONS: Final[Mapping[int, tuple[str, str]]] = {
     504: ("Timeout", "the request did not complete within the allotted timeout"),
 }
 _REMEMBERED: Final = 200
+_REPORTS: Final = ("leases", "nodes/status")
+_KUBELET: Final = "kubelet"
 _WRITES: Final = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -128,6 +130,9 @@ class Faults:
         self.cut_off: set[str] = set()
         """User agents that do not reach the server."""
         self.crash_point: CrashPoint | None = None
+        self.changes = 0
+        """How many requests have changed something, but for renewals of leases."""
+        self._failing: set[str] = set()
 
     def add(self, fault: Fault) -> Fault:
         """From now on."""
@@ -146,6 +151,12 @@ class Faults:
             yield fault
         finally:
             self._active = [one for one in self._active if one is not fault]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is spoiled, and nodes' reports are taken."""
+        spoils = self._active or self.cut_off or self._failing or self.is_down
+        return not spoils and self.crash_point is None
 
     def drop_watches(self, *, resource: str = "", client: str = "") -> int:
         """End running watches as a broken connection does; how many."""
@@ -173,6 +184,14 @@ class Faults:
     def _remember(self, asked: Asked, response: AnyResponse) -> None:
         if isinstance(response, Response | StreamingResponse):
             asked.status = response.status
+        if asked.resource in _REPORTS and asked.client.startswith(_KUBELET) and asked.verb in _WRITES:
+            # A node that is gone has nothing more to report.
+            if asked.status in (404, 200, 201):
+                self._failing.discard(asked.client)
+            else:
+                self._failing.add(asked.client)
+        if asked.verb in _WRITES and asked.resource != "leases":
+            self.changes += 1
         if asked.verb != "watch" and asked.resource != "leases":
             self.requests.append(asked)
             if self.witness is not None:

@@ -22,6 +22,8 @@ from typing import Any, Final, Self, TypeVar
 
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.concurrency.paced_clock import PacedClock
+from keelback.concurrency.rounds import waiting_for
+from keelback.testing.left_out_rounds import LeftOutRounds
 
 T = TypeVar("T")
 
@@ -73,6 +75,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.patience_seconds = PATIENCE_SECONDS
         self.has_company: Callable[[], bool] = lambda: False
         """Whether somebody outside is connected, who lives in real time and should get to act before time goes on."""
+        self.is_undisturbed: Callable[[], bool] = lambda: True
+        """Whether rounds that would find and tell nothing new may be left out."""
+        self.changes: Callable[[], int] = lambda: 0
+        """How much has been changed so far: who does not count it gets fewer looks at what other looks have changed."""
+        self._rounds = LeftOutRounds()
+        self._changes_before_look: int | None = None
         self._now = 0.0
         self._calls: list[_Call] = []
         self._in_threads = 0
@@ -99,6 +107,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         settled: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def begin() -> None:
+            self._rounds.asked(self._now)
             self._calls.append(_Call(self.create_task(work()), settled))
 
         self.call_soon_threadsafe(begin)
@@ -111,6 +120,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if 0.0 < when - self._now < _SAME_INSTANT_SECONDS:
             # It would run without time going on, and who waits for a moment that sums of floats missed would for ever.
             when = self._now + _SAME_INSTANT_SECONDS
+        purpose = waiting_for.get()
+        if purpose is not None:
+            handle = asyncio.TimerHandle(when, callback, args, self, context)
+            self._rounds.add(handle, purpose, self._now)
+            return handle
         self._timers = (self._timers + 1) % _TURNS
         # Less than the loop's resolution: they still run in one round.
         return super().call_at(when + self._timers * _TURN_SECONDS, callback, *args, context=context)
@@ -131,11 +145,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _thread_done(self, _future: asyncio.Future[Any]) -> None:
         self._in_threads -= 1
+        self._rounds.happened(self._now)
 
     def _when_idle(self, seconds: float | None, poll: Callable[[float | None], list[Any]]) -> list[Any]:
         """Nothing is left to run, and the next timer is due in `seconds`: say what the selector should return."""
         if self._in_threads:
             return poll(None)
+        if any(one.task.done() for one in self._calls) and (late := self._rounds.take_late(self._now)):
+            self._ready.extend(late)  # type: ignore[attr-defined]  # the base loop's own queue
+            return []
         self._calls, ended = (
             [one for one in self._calls if not one.task.done()],
             [one for one in self._calls if one.task.done()],
@@ -144,21 +162,45 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             _pass_on(call)
         if not self._calls:
             return poll(None)
+        is_talking = self._is_talking() or self.has_company()
+        event = None if seconds is None else self._now + seconds
+        stop = self._next_round(event, may_leave_out=self._pace is None and not is_talking)
+        if stop is not None:
+            seconds = stop - self._now
         if self._pace is not None and seconds is not None:
             early = self._now + seconds - self._ahead - self._pace.monotonic()
             if early > 0 and (events := poll(early / self._pace.rate)):
                 # Somebody spoke meanwhile: what is done about it happens at the time that it is by now.
                 self._now = max(self._now, round(self._pace.monotonic() + self._ahead, 6))
                 return events
-        elif (self._is_talking() or self.has_company()) and (events := poll(self.patience_seconds)):
+        elif is_talking and (events := poll(self.patience_seconds)):
             return events
         if seconds is None:
             return poll(None)
         # Whole microseconds: what tells timers of one instant apart does not add up.
         later = round(self._now + seconds, 6)
-        # A timer that is due within less than that would be rounded away, and asked for again without end.
-        self._now = later if later > self._now else self._now + _SAME_INSTANT_SECONDS
+        if stop is None:
+            # A timer that is due within less than that would be rounded away, and asked for again without end.
+            self._now = later if later > self._now else self._now + _SAME_INSTANT_SECONDS
+            self._rounds.happened(self._now)
+        else:
+            self._now = max(self._now, later)
+            self._begin_rounds(is_event=event is not None and event <= self._now + _SAME_INSTANT_SECONDS)
         return []
+
+    def _next_round(self, event: float | None, *, may_leave_out: bool) -> float | None:
+        if self._changes_before_look is not None and self._changes_before_look != self.changes():
+            self._rounds.happened(self._now)
+        self._changes_before_look = None
+        return self._rounds.next_stop(self._now, event, may_leave_out=may_leave_out and self.is_undisturbed())
+
+    def _begin_rounds(self, *, is_event: bool) -> None:
+        handles, are_looks = self._rounds.take()
+        self._ready.extend(handles)  # type: ignore[attr-defined]  # the base loop's own queue
+        if are_looks:
+            self._changes_before_look = self.changes()
+        if is_event:
+            self._rounds.happened(self._now)
 
     def _is_talking(self) -> bool:
         if self._opened:

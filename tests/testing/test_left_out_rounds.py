@@ -1,0 +1,181 @@
+"""Rounds of routine that virtual time leaves out, and that nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from keelback.concurrency.rounds import Round, next_round
+from keelback.testing.cluster import Cluster
+from keelback.testing.virtual_time import LoopClock, LoopThread, VirtualTimeLoop
+
+CRON_JOB = {
+    "apiVersion": "batch/v1",
+    "kind": "CronJob",
+    "metadata": {"name": "hourly"},
+    "spec": {
+        "schedule": "0 * * * *",
+        "jobTemplate": {
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+        },
+    },
+}
+
+
+class Rounds:
+    """A loop in virtual time, on which rounds note when they are carried out."""
+
+    def __init__(self) -> None:
+        self.thread = LoopThread()
+        assert isinstance(self.thread.loop, VirtualTimeLoop)
+        self.loop = self.thread.loop
+        self.clock = LoopClock(self.loop)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def every(self, seconds: float, what: Round, *, lasting_seconds: float = 0.0) -> list[float]:
+        """Carry out such rounds; the moments at which it was done."""
+        moments: list[float] = []
+
+        async def work() -> None:
+            while True:
+                await next_round(self.clock, seconds, what, lasting_seconds=lasting_seconds)
+                moments.append(round(self.loop.time(), 3))
+
+        self._begin(work)
+        return moments
+
+    def events(self, *moments: float) -> None:
+        """Let something happen at these moments."""
+
+        async def work() -> None:
+            for moment in moments:
+                await asyncio.sleep(moment - self.loop.time())
+
+        self._begin(work)
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def begin() -> None:
+            self.tasks.append(asyncio.create_task(work()))
+
+        self.thread.run(begin)
+
+    def advance(self, seconds: float) -> None:
+        self.thread.run(lambda: asyncio.sleep(seconds))
+
+
+@pytest.fixture
+def rounds() -> Iterator[Rounds]:
+    made = Rounds()
+    yield made
+    made.thread.close()
+
+
+def test_of_the_reports_in_a_call_the_first_comes_when_it_is_due_and_one_for_all_others_at_the_end(
+    rounds: Rounds,
+) -> None:
+    reports = rounds.every(10, Round.REPORT)
+    rounds.advance(3605)
+    assert reports == [10, 3605]
+    rounds.advance(5)
+    assert reports == [10, 3605], "the next is due ten seconds after the last"
+    rounds.advance(3600)
+    assert reports == [10, 3605, 3615, 7210]
+
+
+def test_a_look_comes_once_after_each_event_in_its_own_turn(rounds: Rounds) -> None:
+    looks = rounds.every(20, Round.LOOK)
+    rounds.events(101, 105, 1010)
+    rounds.advance(5000)
+    assert looks == [20, 120, 1020]
+
+
+def test_a_look_that_finds_what_has_lasted_goes_on_for_as_long(rounds: Rounds) -> None:
+    looks = rounds.every(60, Round.LOOK, lasting_seconds=300)
+    rounds.events(1000)
+    rounds.advance(5000)
+    assert looks == [60, 120, 180, 240, 300, 360, 1020, 1080, 1140, 1200, 1260, 1320]
+
+
+def test_watches_over_reports_are_left_out_while_all_goes_well(rounds: Rounds) -> None:
+    watches = rounds.every(40, Round.WATCH)
+    rounds.advance(1000)
+    assert watches == []
+    rounds.loop.is_undisturbed = lambda: False
+    rounds.advance(100)
+    assert watches == [1000, 1040, 1080]
+
+
+def test_nothing_is_left_out_while_something_is_amiss(rounds: Rounds) -> None:
+    rounds.loop.is_undisturbed = lambda: False
+    found = [rounds.every(10, what) for what in Round]
+    rounds.advance(35)
+    assert found == [[10, 20, 30]] * 3
+
+
+def test_what_one_look_changes_another_looks_at(rounds: Rounds) -> None:
+    changes = 0
+    rounds.loop.changes = lambda: changes
+
+    async def work() -> None:
+        nonlocal changes
+        await next_round(rounds.clock, 50, Round.LOOK)
+        changes += 1
+        await asyncio.Event().wait()
+
+    rounds._begin(work)
+    looks = rounds.every(20, Round.LOOK)
+    rounds.advance(1000)
+    assert looks == [20, 60]
+
+
+def test_leases_and_statuses_of_nodes_are_fresh_whenever_somebody_looks() -> None:
+    with Cluster() as cluster:
+        for hours in (1, 24):
+            cluster.advance(hours=hours)
+            for node in cluster.list("nodes"):
+                name = node["metadata"]["name"]
+                lease = cluster.get(f"lease/{name}", namespace="kube-node-lease")
+                renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+                assert 0 <= (cluster.now - renewed).total_seconds() <= 10
+                [ready] = [one for one in node["status"]["conditions"] if one["type"] == "Ready"]
+                beat = datetime.fromisoformat(ready["lastHeartbeatTime"])
+                assert 0 <= (cluster.now - beat).total_seconds() <= 300
+                assert ready["status"] == "True"
+
+
+def test_a_node_lost_after_a_day_of_nothing_is_found_out_as_soon_as_any() -> None:
+    with Cluster(nodes=3) as cluster:
+        cluster.advance(hours=24)
+        cluster.disconnect("node-1")
+        cluster.advance(seconds=39)
+        assert cluster.wait("node/node-1", "Ready", timeout=0)
+        cluster.wait("node/node-1", "Ready=Unknown", timeout=12)
+        cluster.connect("node-1")
+        cluster.wait("node/node-1", "Ready", timeout=60)
+        assert cluster.wait("node/node-2", "Ready", timeout=0)
+
+
+def test_a_node_whose_reports_are_refused_is_found_out_as_soon_as_any() -> None:
+    with Cluster(nodes=2) as cluster:
+        cluster.advance(hours=1)
+
+        def refuse(request: Any) -> None:
+            raise ValueError("no leases today")
+
+        cluster.validate("leases", refuse)
+        cluster.wait("node/node-1", "Ready=Unknown", timeout=60)
+
+
+def test_between_two_jobs_nothing_is_written() -> None:
+    with Cluster() as cluster:
+        cluster.apply(CRON_JOB)
+        cluster.advance(hours=4)
+        recording = cluster.record()
+        cluster.advance(hours=24)
+        written = [write.resource for write in recording.writes]
+        assert written.count("jobs") > 24 * 5
+        assert written.count("nodes") <= 3 * 3
