@@ -251,3 +251,29 @@ def test_no_device_is_given_twice_whatever_fails_meanwhile() -> None:
             assert len({(one["pool"], one["device"]) for one in results}) == len(results)
         cluster.advance(120)
         assert sum(bool(one["spec"].get("nodeName")) for one in cluster.list("pods")) == 4
+
+
+def test_a_rule_keeps_claims_from_the_devices_that_it_taints_as_their_driver_would() -> None:
+    def rule(name: str, effect: str, **selector: str) -> Tree:
+        spec = {"deviceSelector": selector, "taint": {"key": "broken", "effect": effect}}
+        return named("DeviceTaintRule", name, spec, "resource.k8s.io/v1alpha3")
+
+    tolerating = {"name": "gpu", "exactly": {"deviceClassName": "gpu", "tolerations": [{"operator": "Exists"}]}}
+    with Cluster(nodes=2, optional_versions=(("resource.k8s.io", "v1alpha3"),)) as cluster:
+        cluster.apply(device_class())
+        cluster.apply(offered("node-0", {"name": "gpu-0"}))
+        cluster.apply(offered("node-1", {"name": "gpu-1"}))
+        cluster.apply(rule("elsewhere", "NoSchedule", driver="other.example"))
+        cluster.apply(rule("first", "NoExecute", driver=DRIVER, pool="node-0"))
+        cluster.apply(rule("second", "NoSchedule", device="gpu-1"))
+        cluster.apply(claim("plain"))
+        cluster.apply(claim("tolerant", tolerating))
+        cluster.apply(pod("plain", "plain"))
+        cluster.wait("pod/plain", lambda tree: bool(tree["status"].get("conditions")))
+        assert scheduled(cluster, "plain")["message"] == f"0/2 nodes are available: 2 {NOT_ALL}. {NO_HELP}"
+        cluster.apply(pod("tolerant", "tolerant"))
+        cluster.wait("pod/tolerant", lambda tree: bool(tree["spec"].get("nodeName")))
+        free = 1 - int(cluster.get("pod/tolerant")["spec"]["nodeName"][-1])
+        # What only tells what it would do keeps nobody off.
+        cluster.patch(f"devicetaintrule/{('first', 'second')[free]}", {"spec": {"taint": {"effect": "None"}}})
+        cluster.wait("pod/plain", on_node(f"node-{free}"))

@@ -167,6 +167,7 @@ _KUBE_SCHEDULER: tuple[PolicyRule, ...] = (
     rule(READ_UPDATE, _RESOURCE, "resourceclaims/status"),
     rule(READ_UPDATE, "core", "pods/finalizers"),
     rule(READ, _RESOURCE, "resourceslices"),
+    rule(READ, _RESOURCE, "devicetaintrules"),
     # What stands for extended resources is made, and unmade, by the scheduler.
     rule("create delete", _RESOURCE, "resourceclaims"),
     rule("update patch", _RESOURCE, "resourceclaims/binding"),

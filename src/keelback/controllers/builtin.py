@@ -46,7 +46,6 @@ from keelback.controllers.statefulsets import StatefulSetReconciler
 from keelback.controllers.storage_version_migrator import StorageVersionMigrationReconciler
 from keelback.controllers.storage_versions import StorageVersionReconciler
 from keelback.controllers.taint_eviction import TaintEvictionReconciler
-from keelback.controllers.tainted_devices import RULES
 from keelback.controllers.trust_bundles import TrustBundlePublisher
 from keelback.controllers.ttl import TTLReconciler
 from keelback.controllers.ttl_after_finished import TTLAfterFinishedReconciler
@@ -60,6 +59,7 @@ from keelback.controllers.volume_protection import (
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Reconciler
 from keelback.reconcile.routine import Routine
+from keelback.scheduling.device_taint_rules import RULES
 
 One: TypeAlias = Reconciler[Any] | Routine | None
 Made: TypeAlias = One | tuple[One, ...]

@@ -22,6 +22,7 @@ from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.loop import Key, Source
 from keelback.reconcile.result import DONE, Result, again_after
+from keelback.scheduling.device_taint_rules import selects
 
 IN_PROGRESS = "EvictionInProgress"
 _PERIOD = timedelta(seconds=10)
@@ -84,14 +85,13 @@ def affected_by(
         if claim.status.allocation is None:
             continue
         allocated += sum(
-            tainted_devices.selects(rule, one.driver, one.pool, one.device)
-            for one in claim.status.allocation.devices.results
+            selects(rule, one.driver, one.pool, one.device) for one in claim.status.allocation.devices.results
         )
         # Toleration for some time is no toleration: a pod that will have to go is one to evict.
         if tainted_devices.eviction(claim, (), (executing,), now) is not None:
             users |= {(claim.metadata.namespace, one.uid) for one in claim.status.reserved_for if one.uid in uids}
     offered = sum(
-        tainted_devices.selects(rule, one.spec.driver, one.spec.pool.name, device.name)
+        selects(rule, one.spec.driver, one.spec.pool.name, device.name)
         for one in tainted_devices.newest_slices(slices)
         for device in one.spec.devices
     )
@@ -144,9 +144,7 @@ class DeviceTaintRuleReconciler:
             ("", rule.metadata.name)
             for rule in self.context.caches.store(DeviceTaintRule).list()
             if allocation is not None
-            and any(
-                tainted_devices.selects(rule, one.driver, one.pool, one.device) for one in allocation.devices.results
-            )
+            and any(selects(rule, one.driver, one.pool, one.device) for one in allocation.devices.results)
         ]
 
     def _rules_over(self, pod: PodView) -> list[Key]:

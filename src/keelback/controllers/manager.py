@@ -7,10 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-import msgspec
-
-from keelback.apimachinery import errors
-from keelback.client import Client
+from keelback.client import Client, discovery
 from keelback.client.events import EventRecorder
 from keelback.component import logs
 from keelback.component.metrics import Registry
@@ -111,7 +108,7 @@ async def _run(
     enabled = [entry for entry in entries if is_enabled(entry.name, config.controllers)]
     # In the same order in each process: chance is the only thing that makes two of them differ.
     needs = sorted({*OPTIONAL, *(entry.needs for entry in enabled)})
-    config = replace(config, served=frozenset([needed for needed in needs if await _is_served(own, needed)]))
+    config = replace(config, served=frozenset([needed for needed in needs if await discovery.is_served(own, needed)]))
     for entry in enabled:
         if entry.needs in config.served:
             client = client_for(entry.role)
@@ -132,30 +129,6 @@ async def _run(
             tasks.create_task(loop.run(), name=entry.name)
         tasks.create_task(caches.run(), name="caches")
         _log.info("Started controllers", count=sum(controller is not None for _, controller in made))
-
-
-async def _is_served(client: Client, needed: str) -> bool:
-    """Whether the server has a group version, or a resource of one (`GROUP/VERSION/RESOURCE`).
-
-    Raises StatusError, OSError.
-    """
-    if not needed:
-        return True
-    group, version, *resource = needed.split("/")
-    try:
-        answer = await client.request("GET", f"/apis/{group}/{version}")
-    except errors.NotFound:
-        return False
-    listed = msgspec.json.decode(answer.content(), type=_Resources).resources
-    return not resource or any(one.name == resource[0] for one in listed)
-
-
-class _Resource(msgspec.Struct):
-    name: str
-
-
-class _Resources(msgspec.Struct):
-    resources: list[_Resource] = []
 
 
 def _one_for_all(client: Client) -> Callable[[str], Client]:

@@ -14,11 +14,10 @@ from keelback.api.resource_v1 import (
 )
 from keelback.api.resource_v1alpha3 import DeviceTaintRule
 from keelback.reconcile.caches import SharedCaches
+from keelback.scheduling.device_taint_rules import selects
 from keelback.scheduling.devices import tolerates
 
 NO_EXECUTE = "NoExecute"
-RULES = "resource.k8s.io/v1alpha3/devicetaintrules"
-"""Where rules are served, if they are."""
 _BY_POOL = "by-pool"
 
 
@@ -50,15 +49,6 @@ def eviction_time(
             due = since + timedelta(seconds=max(0, min(limits)))
         earliest = due if earliest is None else min(earliest, due)
     return earliest
-
-
-def selects(rule: DeviceTaintRule, driver: str, pool: str, device: str) -> bool:
-    """Whether a rule is about a device. One without selector is about none, an empty selector about all."""
-    selector = rule.spec.device_selector
-    if selector is None:
-        return False
-    wanted = ((selector.driver, driver), (selector.pool, pool), (selector.device, device))
-    return all(asked is None or asked == given for asked, given in wanted)
 
 
 def eviction(

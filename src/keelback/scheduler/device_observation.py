@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from keelback.api.resource_v1 import DeviceClass, ResourceClaim, ResourceSlice
+from keelback.api.resource_v1alpha3 import DeviceTaintRule
 from keelback.client.informer import Change
 from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduling import pod_claims
@@ -72,6 +73,12 @@ class DeviceObservation:
         self.devices.put_slice(change.object.metadata.name, change.new)
         self._objects.version += 1
         self._changed()
+
+    def on_taint_rule(self, change: Change[DeviceTaintRule]) -> None:
+        """An administrator's rule taints devices, or does no longer."""
+        if self.devices.put_taint_rule(change.object.metadata.name, change.new):
+            self._objects.version += 1
+            self._changed()
 
     def is_held_back(self, pod: PodInfo) -> bool:
         """Whether one of the pod's claims is not there yet, or not the pod's."""

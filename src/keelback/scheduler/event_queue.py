@@ -1,8 +1,12 @@
-"""Events wait here for whoever writes them, so that no binding waits for an Event: people read them later than that."""
+"""Events wait here for whoever writes them, so that no binding waits for an Event: people read them later than that.
+
+While pods are being bound, few are written: a thousand that wait for a new node get it before it is told of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +26,9 @@ _log = logs.logger("scheduler")
 class EventQueue:
     """What is to be told about pods, in the order of its coming."""
 
-    def __init__(self) -> None:
+    def __init__(self, leisure: Callable[[], Awaitable[None]]) -> None:
+        """`leisure` returns when there is time for one more."""
+        self._leisure = leisure
         self._queue: asyncio.Queue[tuple[Recorder, ObjectReference, str, str, str]] = asyncio.Queue(_MOST_WAITING)
 
     async def put(self, recorder: Recorder, pod: PodToPlace, event_type: str, reason: str, message: str) -> None:
@@ -38,6 +44,8 @@ class EventQueue:
     async def _write(self) -> None:
         while True:
             recorder, about, event_type, reason, message = await self._queue.get()
+            if self._queue.qsize() < _MOST_WAITING // 2:
+                await self._leisure()
             try:
                 await recorder.event(about, event_type, reason, message)
             except Exception as error:

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, Final
 
 from keelback.api.resource_v1 import DeviceClass, ResourceClaim, ResourceSlice
+from keelback.api.resource_v1alpha3 import DeviceTaintRule
 from keelback.apimachinery import errors
-from keelback.client import Client
+from keelback.client import Client, discovery
 from keelback.client.informer import Change, Informer
 from keelback.component import logs
 from keelback.component.metrics import Registry
@@ -48,7 +49,7 @@ from keelback.scheduler.queue import SchedulingQueue
 from keelback.scheduler.queued_pod import QueuedPod
 from keelback.scheduler.refusals import Refusals
 from keelback.scheduler.waiting_pods import WaitingPods
-from keelback.scheduling import builtin, pod_groups, priority_sort, scheduling_gates
+from keelback.scheduling import builtin, device_taint_rules, pod_groups, priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
 from keelback.scheduling.node_declared_features import NodeDeclaredFeatures
 from keelback.scheduling.node_info import NodeToPlaceOn
@@ -61,7 +62,7 @@ _log = logs.logger("scheduler")
 
 _FLUSH_SECONDS: Final = 1.0
 _SHORTEST_SLEEP_SECONDS: Final = 0.01
-_DEVICES_PATH: Final = "/apis/resource.k8s.io/v1"
+_DEVICES: Final = "resource.k8s.io/v1"
 _ASK_AGAIN_SECONDS: Final = 1.0
 
 
@@ -83,12 +84,12 @@ class Scheduler:
         self._client = client
         self._config = config
         self._clock = clock
-        self._events = EventQueue()
+        self._jobs = Jobs(config.binding_workers)
+        self._events = EventQueue(self._jobs.leisure)
         self._recorders = {name: QueueingRecorder(self._events, recorder) for name, recorder in recorders.items()}
         self._plugins = plugins
         self._work = asyncio.Event()
         self._held = asyncio.Event()
-        self._jobs = Jobs(config.binding_workers)
         self._refusals = Refusals(
             self._tell_refused, self._jobs.leisure, lambda uid: self.queue.get(uid), self._is_told, clock
         )
@@ -170,8 +171,10 @@ class Scheduler:
                 await self._extended.close()
 
     async def _run(self) -> None:
-        if await self._offers_devices():
+        if await self._serves(_DEVICES):
             self._informers += self._device_informers
+        if await self._serves(device_taint_rules.RULES):
+            self._informers.append(self._taint_rules)
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers:
                 tasks.create_task(informer.run())
@@ -184,14 +187,11 @@ class Scheduler:
             tasks.create_task(self._flush())
             tasks.create_task(self._schedule())
 
-    async def _offers_devices(self) -> bool:
-        """Whether the cluster has the kinds of devices at all: those before 1.34 have not."""
+    async def _serves(self, what: str) -> bool:
+        """Whether the cluster has such kinds: devices are there since 1.34, some others if they are asked for."""
         while True:
             try:
-                await self._client.request("GET", _DEVICES_PATH)
-                return True
-            except errors.NotFound:
-                return False
+                return await discovery.is_served(self._client, what)
             except (errors.StatusError, OSError, TimeoutError):
                 await self._clock.sleep(_ASK_AGAIN_SECONDS)
 
@@ -219,6 +219,8 @@ class Scheduler:
             (ResourceSlice, observation.devices.on_slice),
             (ResourceClaim, observation.devices.on_claim),
         )
+        self._taint_rules = Informer(self._client, DeviceTaintRule, clock=self._clock, chance=chance)
+        self._taint_rules.subscribe(observation.devices.on_taint_rule)
         self._pods.subscribe(self._on_pod)
         for kinds, informers in ((watched, self._informers), (devices, self._device_informers)):
             for cls, callback in kinds:

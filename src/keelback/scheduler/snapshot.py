@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from keelback.api.resource_v1 import DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice
+from keelback.api.resource_v1alpha3 import DeviceTaintRule
 from keelback.apimachinery.errors import NotFound
 from keelback.apimachinery.meta import Object
 from keelback.client import Client
@@ -62,6 +63,7 @@ OBSERVED: Final[tuple[type[Any], ...]] = (
     Budget,
     DeviceClass,
     ResourceSlice,
+    DeviceTaintRule,
     ResourceClaim,
     ResourceClaimTemplate,
     PodGroupToPlace,
@@ -277,6 +279,7 @@ _LEARN: Final[Mapping[type[Any], Any]] = {
     Budget: Observation.on_budget,
     DeviceClass: lambda observation, change: observation.devices.on_class(change),
     ResourceSlice: lambda observation, change: observation.devices.on_slice(change),
+    DeviceTaintRule: lambda observation, change: observation.devices.on_taint_rule(change),
     ResourceClaim: lambda observation, change: observation.devices.on_claim(change),
     PodGroupToPlace: Observation.on_pod_group,
     PodToPlace: Observation.on_pod,

@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from keelback.api.resource_v1 import AllocationResult, DeviceClass, ResourceClaim, ResourceSlice
-from keelback.scheduling import device_requests, devices
+from keelback.api.resource_v1alpha3 import DeviceTaintRule
+from keelback.scheduling import device_requests, device_taint_rules, devices
 from keelback.scheduling.device_answers import DeviceAnswers
 from keelback.scheduling.device_pools import DevicePools
 from keelback.scheduling.device_requests import ClaimRequests
@@ -58,6 +59,8 @@ class DeviceObjects:
         self._counted: dict[str, AllocationResult] = {}
         self._extended_claims: dict[str, ClaimKey] = {}
         self._answers: OrderedDict[tuple[bytes, ...], DeviceAnswers] = OrderedDict()
+        self._slices: dict[str, ResourceSlice] = {}
+        self._rules: dict[str, DeviceTaintRule] = {}
 
     def put_class(self, name: str, new: DeviceClass | None) -> bool:
         """Learn a class's new state; None when it is gone. Whether it now stands for other extended resources."""
@@ -74,7 +77,30 @@ class DeviceObjects:
 
     def put_slice(self, name: str, new: ResourceSlice | None) -> None:
         """Learn a slice's new state; None when it is gone."""
-        self.pools.put(name, devices.compile_slice(new) if new is not None else None)
+        if new is None:
+            self._slices.pop(name, None)
+            self.pools.put(name, None)
+        else:
+            self._slices[name] = new
+            self.pools.put(name, devices.compile_slice(new, self._rules.values()))
+
+    def put_taint_rule(self, name: str, new: DeviceTaintRule | None) -> bool:
+        """Learn a rule's new state; None when it is gone. Whether it taints other devices now, or otherwise."""
+        old = self._rules.pop(name, None)
+        if new is not None:
+            self._rules[name] = new
+        if old is not None and new is not None and old.spec == new.spec:
+            return False
+        concerned = [
+            one
+            for one in self._slices.values()
+            for rule in (old, new)
+            if rule is not None
+            if device_taint_rules.may_concern(rule, one.spec.driver, one.spec.pool.name)
+        ]
+        for one in concerned:
+            self.put_slice(one.metadata.name, one)
+        return bool(concerned)
 
     def put_claim(self, key: ClaimKey, new: ResourceClaim | None) -> ClaimChange:
         """Learn a claim's new state, unless a later one is known already; None when it is gone."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from keelback.api.core_v1 import NodeSelector
 from keelback.api.resource_v1 import Device as OfferedDevice
 from keelback.api.resource_v1 import DeviceAttribute, DeviceTaint, DeviceToleration, ResourceSlice, ResourceSliceSpec
+from keelback.api.resource_v1alpha3 import DeviceTaintRule
 from keelback.apimachinery import quantity
 from keelback.cel.values import Value
-from keelback.scheduling import consumable_capacity, device_selectors
+from keelback.scheduling import consumable_capacity, device_selectors, device_taint_rules
 from keelback.scheduling.consumable_capacity import Capacity
 from keelback.scheduling.device_selectors import SelectorError
 
@@ -76,18 +77,22 @@ class Slice:
     """Counter sets that devices of the pool share, in nanos."""
 
 
-def compile_slice(offered: ResourceSlice) -> Slice:
-    """What allocation reads of a slice."""
+def compile_slice(offered: ResourceSlice, rules: Collection[DeviceTaintRule] = ()) -> Slice:
+    """What allocation reads of a slice, whose devices rules may taint besides their driver."""
     spec = offered.spec
     pool = (spec.driver, spec.pool.name)
     place = None if spec.per_device_node_selection else _place(spec)
+    rules = [rule for rule in rules if device_taint_rules.may_concern(rule, *pool)]
     return Slice(
         name=offered.metadata.name,
         pool=pool,
         generation=spec.pool.generation,
         slices_in_pool=spec.pool.resource_slice_count,
         place=place,
-        devices=tuple(_device(one, pool, place or _place(one)) for one in spec.devices),
+        devices=tuple(
+            _device(one, pool, place or _place(one), device_taint_rules.taints(rules, *pool, one.name))
+            for one in spec.devices
+        ),
         counters=tuple(
             (counters.name, {name: quantity.parse(one.value).nanos for name, one in counters.counters.items()})
             for counters in spec.shared_counters
@@ -130,7 +135,7 @@ def _place(given: ResourceSliceSpec | OfferedDevice) -> Place:
     return Place(given.node_name or "", given.node_selector, bool(given.all_nodes))
 
 
-def _device(offered: OfferedDevice, pool: PoolId, place: Place) -> Device:
+def _device(offered: OfferedDevice, pool: PoolId, place: Place, by_rule: tuple[DeviceTaint, ...]) -> Device:
     is_shared = bool(offered.allow_multiple_allocations)
     try:
         described: Value | SelectorError = device_selectors.described(
@@ -144,7 +149,7 @@ def _device(offered: OfferedDevice, pool: PoolId, place: Place) -> Device:
         for consumption in offered.consumes_counters
         for name, one in consumption.counters.items()
     }
-    taints = tuple(taint for taint in offered.taints if taint.effect in _KEEPS_OFF)
+    taints = tuple(taint for taint in (*offered.taints, *by_rule) if taint.effect in _KEEPS_OFF)
     return Device(
         id=(*pool, offered.name),
         place=place,
