@@ -16,6 +16,7 @@ from keelback.apiserver import (
     flow_control,
     health_checks,
     initial_objects,
+    leader_elections,
     local_api_services,
     object_metrics,
     system_paths,
@@ -38,6 +39,7 @@ from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.group_order import GROUP_ORDER
 from keelback.apiserver.health_checks import StartHooks
 from keelback.apiserver.identity_lease import IdentityLease, lease_name
+from keelback.apiserver.leader_elections import LeaderElections
 from keelback.apiserver.legacy_tokens import LegacyTokenTracking
 from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
@@ -231,6 +233,8 @@ class _Assembly:
         leases = EndpointLeases(self._store, client, self._clock, config.endpoint) if self._shared else None
         if leases is not None:
             running.follow(leases.run)
+        if leader_elections.are_held(config.kubernetes_version, config.feature_gates, self._lookup):
+            running.follow(LeaderElections(self._lookup, client, self._clock).run)
         running.begin()
         await initial_objects.ensure(
             client,

@@ -51,7 +51,10 @@ class VersionOptions:
         if not self.has_switchable_gates:
             return ()
         from keelback.admission import builtin
+        from keelback.apiserver import leader_elections
         from keelback.apiserver.claim_access import GRANULAR_STATUS
         from keelback.registry import feature_fields
 
-        return feature_fields.switchable(self.version) | builtin.GATES | {GRANULAR_STATUS.name}
+        return (
+            feature_fields.switchable(self.version) | builtin.GATES | {GRANULAR_STATUS.name, leader_elections.GATE.name}
+        )
