@@ -22,6 +22,7 @@ from keelback.client.transport import StreamedResponse
 from keelback.component.connection import RawConnection, connected
 from keelback.component.http import Connection, Request, Response
 from keelback.concurrency.clock import Clock, SystemClock
+from keelback.concurrency.outside import outside
 
 # Below every server's own idle time (upstream: 90 s), so that a request rarely meets a connection just closed.
 _IDLE_SECONDS: Final = 55.0
@@ -128,6 +129,10 @@ class HTTPSTransport:
     async def send(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
         """The complete response."""
         data = self._encode(request)
+        with outside(timeout_seconds):
+            return await self._sent(request, data, timeout_seconds)
+
+    async def _sent(self, request: Request, data: bytes, timeout_seconds: float) -> Response:
         async with asyncio.timeout(timeout_seconds):
             while True:
                 connection, reused = await self._connection()

@@ -3,7 +3,8 @@
 A loop with a pace does not jump but lets time pass so many times as fast as the machine's, or as it can keep up with.
 
 Whatever waits on the loop (`asyncio.sleep`, `asyncio.timeout`, `call_later`, a `LoopClock`) keeps this time. Threads
-and sockets are of the real world: time does not pass while a thread works, and pauses where a connection is open.
+and sockets are of the real world: time does not pass while a thread works or somebody outside is asked something
+(`keelback.concurrency.outside`), and pauses where a connection is open.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import itertools
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, TypeVar
@@ -84,6 +86,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._calls: list[_Call] = []
         self._in_threads = 0
+        self._held_until: list[float] = []
         self._ahead = 0.0
         self._timers = 0
         self._opened: list[socket.socket] = []
@@ -143,6 +146,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._opened.append(sock)
         await super().sock_connect(sock, address)
 
+    @contextmanager
+    def hold_time(self, seconds: float) -> Iterator[None]:
+        """Let no time pass while the block lasts, for so many seconds of the machine's at most."""
+        until = self._machine.monotonic() + seconds
+        self._held_until.append(until)
+        try:
+            yield
+        finally:
+            self._held_until.remove(until)
+            self._rounds.happened(self._now)
+
     def _thread_done(self, _future: asyncio.Future[Any]) -> None:
         self._in_threads -= 1
         self._rounds.happened(self._now)
@@ -162,6 +176,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             _pass_on(call)
         if not self._calls:
             return poll(None)
+        if self._held_until and (held := max(self._held_until) - self._machine.monotonic()) > 0:
+            return poll(held)
         is_talking = self._is_talking() or self.has_company()
         event = None if seconds is None else self._now + seconds
         stop = self._next_round(event, may_leave_out=self._pace is None and not is_talking)
