@@ -46,6 +46,17 @@ def test_a_claim_is_the_same_object_in_all_its_versions() -> None:
                 assert read["spec"]["devices"]["requests"] == [{"name": "gpu", "exactly": nested}]
                 assert read["metadata"]["uid"] == made["metadata"]["uid"]
                 assert read["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+            # Whatever the version, admin access needs the namespace's leave, and a status can be written.
+            admin = {"requests": [{"name": "gpu", "deviceClassName": "gpus", "adminAccess": True}]}
+            claim = {"metadata": {"name": "two"}, "spec": {"devices": admin}}
+            status, refused = await ask(api, "POST", base.format("v1beta1"), claim)
+            assert (status, "admin access to devices requires" in refused["message"]) == (422, True)
+            for version in ("v1beta1", "v1beta2"):
+                _, read = await ask(api, "GET", base.format(version) + "/one")
+                result = {"request": "gpu", "driver": "a.example.com", "pool": "p", "device": "d"}
+                read["status"] = {"allocation": {"devices": {"results": [result]}}}
+                status, read = await ask(api, "PUT", base.format(version) + "/one/status", read)
+                assert status == 200, read
 
     asyncio.run(main())
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from keelback.admission.builtin import FeatureGate
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
 from keelback.api.core_v1 import Namespace, NodeSelector
-from keelback.api.resource_v1 import DeviceRequest, ResourceClaim, ResourceClaimStatus, ResourceClaimTemplate
+from keelback.api.resource_v1 import ResourceClaimStatus
 from keelback.apimachinery import errors
 from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import Object, narrow, replace
@@ -44,7 +44,8 @@ class ClaimStatusAccess(AdmissionPlugin):
         self._authorizer = authorizer
 
     async def validate(self, request: AdmissionRequest) -> None:
-        new, old = request.new(ResourceClaim).status, request.old(ResourceClaim).status
+        # Of any version: their statuses are alike.
+        new, old = request.obj.status, request.old_obj.status
         found = [error async for error in self._binding(request, new, old)]
         found += [error async for error in self._devices(request, new, old)]
         if found:
@@ -164,21 +165,22 @@ def _asking_for_admin_access(request: AdmissionRequest) -> Iterator[str]:
     """The fields that ask for it and have not done so before: specs never change."""
     obj = request.obj
     if request.subresource:
-        claim, old = request.new(ResourceClaim), request.old(ResourceClaim)
-        if not any(_allocated_admin_access(old)):
-            yield from _allocated_admin_access(claim)
+        if not any(_allocated_admin_access(request.old_obj)):
+            yield from _allocated_admin_access(obj)
     elif request.operation is Operation.CREATE:
-        spec = obj.spec.spec if isinstance(obj, ResourceClaimTemplate) else obj.spec
+        spec = obj.spec if request.kind.plural == _CLAIMS else obj.spec.spec
         yield from _requested_admin_access(spec.devices.requests)
 
 
-def _requested_admin_access(requests: tuple[DeviceRequest, ...]) -> Iterator[str]:
+def _requested_admin_access(requests: tuple[Any, ...]) -> Iterator[str]:
     for index, one in enumerate(requests):
-        if one.exactly is not None and one.exactly.admin_access:
+        # In v1beta1 a request is exact itself.
+        exact = one.exactly if hasattr(one, "exactly") else one
+        if exact is not None and exact.admin_access:
             yield f"spec.devices.requests[{index}].adminAccess"
 
 
-def _allocated_admin_access(claim: ResourceClaim) -> Iterator[str]:
+def _allocated_admin_access(claim: Any) -> Iterator[str]:
     for index, result in enumerate(() if claim.status.allocation is None else claim.status.allocation.devices.results):
         if result.admin_access:
             yield f"status.allocation.devices.results[{index}].adminAccess"
