@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from keelback.auth.service_account_settings import ServiceAccountSettings
+from keelback.registry import runtime_config
 from keelback.testing.api import api_server
 from keelback.testing.clock import HandClock
 from keelback.testing.requests import Ask, asking
@@ -98,3 +99,21 @@ def test_events_are_kept_for_as_long_as_is_wanted() -> None:
                 await asyncio.sleep(0)
 
     asyncio.run(main())
+
+
+def test_what_is_switched_off_is_not_there() -> None:
+    async def check(ask: Ask) -> None:
+        _, groups = await ask("GET", "/apis")
+        names = {one["name"] for one in groups["groups"]}
+        assert ("apps" in names, "batch" in names) == (False, True)
+        _, listed = await ask("GET", "/apis/batch/v1")
+        assert [one["name"] for one in listed["resources"]] == ["jobs", "jobs/status"]
+        assert (await ask("GET", "/apis/apps/v1/deployments"))[0] == 404
+        assert (await ask("GET", "/apis/batch/v1/cronjobs"))[0] == 404
+        assert (await ask("GET", "/apis/batch/v1/jobs"))[0] == 200
+        _, local = await ask("GET", "/apis/apiregistration.k8s.io/v1/apiservices")
+        assert "v1.apps" not in {one["metadata"]["name"] for one in local["items"]}
+        _, index = await ask("GET", "/openapi/v3")
+        assert "apis/apps/v1" not in str(index)
+
+    run(check, hidden=runtime_config.hidden({"apps/v1": "false", "batch/v1/cronjobs": "false"}))

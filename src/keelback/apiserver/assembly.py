@@ -85,7 +85,11 @@ async def start(
     """
     off = feature_fields.off(config.kubernetes_version, config.feature_gates)
     pod_groups = config.feature_gates.get(feature_fields.POD_GROUPS, False)
-    plan = list(served_kinds.plan(config.kubernetes_version, config.optional_versions, off, pod_groups=pod_groups))
+    plan = list(
+        served_kinds.plan(
+            config.kubernetes_version, config.optional_versions, off, pod_groups=pod_groups, hidden=config.hidden
+        )
+    )
     locate = Locator(one.strategy for one in plan)
     metered = MeteredStore(store, locate, metrics)
     at_rest = await encryption_at_rest.begin(

@@ -61,6 +61,8 @@ class APIServerConfig:
     aggregation: AggregationConfig = NO_CERTIFICATE
     optional_versions: tuple[tuple[str, str], ...] = ()
     """The group versions to serve of those that are off by default: see `registry.runtime_config`."""
+    hidden: frozenset[tuple[str, str, str]] = frozenset()
+    """What is not served of what could be: see `registry.runtime_config`."""
     kubernetes_version: KubernetesVersion = DEFAULT
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     """What was asked of feature gates, as `component.feature_gates` has judged it."""

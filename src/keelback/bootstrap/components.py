@@ -56,7 +56,9 @@ class APIServerOptions(
     default_unreachable_toleration_seconds: Annotated[int, "How long pods stay on a node that is cut off."] = 300
     service_cluster_ip_range: Annotated[str, "The addresses of Services."] = "10.96.0.0/16"
     runtime_config: Annotated[
-        Mapping[str, str], "Group versions to serve besides the default ones: group/version=true, api/beta=true."
+        Mapping[str, str],
+        "Group versions to serve besides the default ones, or not to, and single resources of them: "
+        "group/version=true, api/beta=true, group/version/resource=false.",
     ] = field(default_factory=dict)
     token_auth_file: Annotated[str, 'A CSV file of bearer tokens: token,user,uid,"group1,group2".'] = ""
 
@@ -72,6 +74,14 @@ class APIServerOptions(
         self.check_audit()
         self.check_encryption()
         self.optional_versions()
+
+    def hidden_resources(self) -> frozenset[tuple[str, str, str]]:
+        """What `--runtime-config` takes away."""
+        if not self.runtime_config:
+            return frozenset()
+        from keelback.registry import runtime_config
+
+        return runtime_config.hidden(self.runtime_config, self.version)
 
     def optional_versions(self) -> tuple[tuple[str, str], ...]:
         """What `--runtime-config` asks for. Raises FlagError."""

@@ -371,6 +371,7 @@ class ControlPlane:
             default_not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
             default_unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
             optional_versions=options.optional_versions(),
+            hidden=options.hidden_resources(),
             authentication=options.authentication(keys.front_proxy_ca.certificate_pem),
             authorization=options.authorization(),
             aggregation=options.aggregation(keys.front_proxy_client),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
-from keelback.registry import builtin, group_versions
+from keelback.registry import builtin, group_versions, runtime_config
 from keelback.registry.strategy import Strategy
 
 
@@ -25,13 +25,28 @@ def plan(
     off: frozenset[tuple[str, str]] = frozenset(),
     *,
     pod_groups: bool = False,
+    hidden: frozenset[tuple[str, str, str]] = frozenset(),
 ) -> Iterator[Resource]:
-    """Every resource that the server keeps, the stored kinds first.
+    """Every resource that the server keeps, the stored kinds first; those that are `hidden` are not served.
 
     `off` are the fields of feature gates that are off, where that is not what the strategies see to by themselves;
     `pod_groups` is whether GenericWorkload is on, which the strategies alone would take for off.
     Raises FileNotFoundError where the schemas of that version are not installed.
     """
+    for resource in _kept(version, optional, off, pod_groups):
+        kind = resource.strategy.kind.__kind__
+        if hidden and runtime_config.is_hidden(hidden, kind.group, kind.version, kind.plural):
+            yield Resource(resource.strategy, is_served=False)
+        else:
+            yield resource
+
+
+def _kept(
+    version: KubernetesVersion,
+    optional: tuple[tuple[str, str], ...],
+    off: frozenset[tuple[str, str]],
+    pod_groups: bool,
+) -> Iterator[Resource]:
     if version == DEFAULT and not off:
         yield from map(Resource, _built_in(pod_groups))
         for group, one in optional:

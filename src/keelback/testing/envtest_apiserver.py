@@ -32,6 +32,8 @@ async def serve(given: APIServerOptions) -> None:
     nodes = int(os.environ.get(NODES, "1")) if wants_controllers else 0
     try:
         optional = runtime_config.parse(given.runtime_config, given.version)
+        if runtime_config.hidden(given.runtime_config, given.version):
+            raise ValueError("only whole versions can be switched here, and none off that is on by default")
     except ValueError as error:
         raise flags.FlagError(f'invalid argument for "--runtime-config" flag: {error}') from error
     options = Options(
