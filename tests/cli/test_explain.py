@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from keelback.api.core_v1 import PodResourceClaim, ResourceRequirements
 from keelback.api.resource_v1 import (
     DeviceClaim,
@@ -12,6 +14,7 @@ from keelback.api.resource_v1 import (
     ResourceClaimSpec,
 )
 from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.bootstrap.cluster_state import ClusterError
 from keelback.cli import explain, main
 from keelback.scheduler.snapshot import Snapshot
 from keelback.scheduling.node_info import NodeStatusToPlaceOn, NodeToPlaceOn
@@ -85,3 +88,13 @@ def test_what_is_wrong_with_the_claims_of_a_pod_is_said_with_what_would_help() -
 def test_without_a_kubeconfig_it_says_so(tmp_path, capsys) -> None:
     assert main.main(["explain", "pod", "web", "--kubeconfig", str(tmp_path / "none")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_configuration_with_extenders_is_refused(tmp_path) -> None:
+    path = tmp_path / "scheduler.yaml"
+    path.write_text(
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+        "extenders: [{urlPrefix: 'http://127.0.0.1:9', filterVerb: filter}]\n"
+    )
+    with pytest.raises(ClusterError, match="extenders are not asked here"):
+        explain.profiles_of(str(path))

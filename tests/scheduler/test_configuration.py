@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from keelback.scheduler import configuration
-from keelback.scheduler.config import SchedulerConfig
+from keelback.scheduler.config import LeaderElection, SchedulerConfig
 from keelback.scheduler.configuration_types import ConfigurationError
 from keelback.scheduling import builtin
 from keelback.scheduling.plugins import Plugins, PreemptionLimits
+from keelback.scheduling.volume_binding import VolumeBinding
 
 Make = Callable[..., Any]
 
@@ -91,7 +92,23 @@ profiles:
     ("text", "said"),
     [
         ("profile: []", "unknown field `profile`"),
-        ("parallelism: 16", "unknown field `parallelism`"),
+        ("parallelism: 0", "parallelism: should be an integer value greater than zero"),
+        ("leaderElection: {resourceLock: endpoints}", "leaderElection.resourceLock is 'endpoints'"),
+        ("leaderElection: {leaseDuration: 5s}", "leaseDuration must be greater than renewDeadline"),
+        ("leaderElection: {leaseDuration: soon}", 'leaderElection.leaseDuration: time: invalid duration "soon"'),
+        (
+            "profiles: [{pluginConfig: [{name: VolumeBinding, args: {bindTimeoutSeconds: -1}}]}]",
+            "bindTimeoutSeconds: must be greater than or equal to zero",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: VolumeBinding, args: {shape: [{utilization: 0, score: 1}]}}]}]",
+            "args.shape: only with the feature gate StorageCapacityScoring",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: NodeResourcesBalancedAllocation, args: "
+            "{resources: [{name: cpu, weight: 2}]}}]}]",
+            "args.resources: the weight of cpu is 2, not 1",
+        ),
         ("extenders: [{urlPrefix: 'ftp://x', filterVerb: filter}]", "extenders[0].urlPrefix: 'ftp://x' is no http"),
         (
             "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p}]",
@@ -140,6 +157,130 @@ def test_mistakes_are_named_with_their_place(text: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         parse(text)
     assert said in str(raised.value)
+
+
+STOCK = """\
+clientConnection:
+  acceptContentTypes: ""
+  burst: 100
+  contentType: application/vnd.kubernetes.protobuf
+  kubeconfig: /etc/kubernetes/scheduler.conf
+  qps: 50
+delayCacheUntilActive: false
+enableContentionProfiling: true
+enableProfiling: true
+leaderElection:
+  leaderElect: true
+  leaseDuration: 20s
+  renewDeadline: 12s
+  resourceLock: leases
+  resourceName: second-scheduler
+  resourceNamespace: schedulers
+  retryPeriod: 3s
+parallelism: 16
+percentageOfNodesToScore: 0
+podInitialBackoffSeconds: 1
+podMaxBackoffSeconds: 10
+profiles:
+- schedulerName: default-scheduler
+  pluginConfig:
+  - name: DefaultPreemption
+    args:
+      apiVersion: kubescheduler.config.k8s.io/v1
+      kind: DefaultPreemptionArgs
+      minCandidateNodesAbsolute: 100
+      minCandidateNodesPercentage: 10
+  - name: DynamicResources
+    args: {apiVersion: kubescheduler.config.k8s.io/v1, kind: DynamicResourcesArgs, filterTimeout: 10s}
+  - name: InterPodAffinity
+    args:
+      apiVersion: kubescheduler.config.k8s.io/v1
+      hardPodAffinityWeight: 1
+      ignorePreferredTermsOfExistingPods: false
+      kind: InterPodAffinityArgs
+  - name: NodeAffinity
+    args: {apiVersion: kubescheduler.config.k8s.io/v1, kind: NodeAffinityArgs}
+  - name: NodeResourcesBalancedAllocation
+    args:
+      apiVersion: kubescheduler.config.k8s.io/v1
+      kind: NodeResourcesBalancedAllocationArgs
+      resources: [{name: cpu, weight: 1}, {name: memory, weight: 1}]
+  - name: NodeResourcesFit
+    args:
+      apiVersion: kubescheduler.config.k8s.io/v1
+      kind: NodeResourcesFitArgs
+      scoringStrategy:
+        resources: [{name: cpu, weight: 1}, {name: memory, weight: 1}]
+        type: LeastAllocated
+  - name: PodTopologySpread
+    args: {apiVersion: kubescheduler.config.k8s.io/v1, defaultingType: System, kind: PodTopologySpreadArgs}
+  - name: VolumeBinding
+    args: {apiVersion: kubescheduler.config.k8s.io/v1, bindTimeoutSeconds: 30, kind: VolumeBindingArgs}
+  plugins:
+    bind: {}
+    filter: {}
+    multiPoint:
+      enabled:
+      - {name: SchedulingGates, weight: 0}
+      - {name: PrioritySort, weight: 0}
+      - {name: NodeUnschedulable, weight: 0}
+      - {name: NodeName, weight: 0}
+      - {name: TaintToleration, weight: 3}
+      - {name: NodeAffinity, weight: 2}
+      - {name: NodePorts, weight: 0}
+      - {name: NodeResourcesFit, weight: 1}
+      - {name: VolumeRestrictions, weight: 0}
+      - {name: NodeVolumeLimits, weight: 0}
+      - {name: VolumeBinding, weight: 0}
+      - {name: VolumeZone, weight: 0}
+      - {name: PodTopologySpread, weight: 2}
+      - {name: InterPodAffinity, weight: 2}
+      - {name: DynamicResources, weight: 2}
+      - {name: DefaultPreemption, weight: 0}
+      - {name: NodeResourcesBalancedAllocation, weight: 1}
+      - {name: ImageLocality, weight: 1}
+      - {name: DefaultBinder, weight: 0}
+      - {name: NodeDeclaredFeatures, weight: 0}
+"""
+"""What `kube-scheduler --write-config-to` writes, but for the lease, the connection and the volumes' timeout."""
+
+
+def test_what_kube_scheduler_writes_of_itself_is_taken_and_what_means_nothing_here_is_named() -> None:
+    found = parse(STOCK)
+    assert found.leader_election == LeaderElection("schedulers", "second-scheduler", 20, 12.0, 3.0)
+    assert (found.leader_elect, found.kubeconfig) == (True, "/etc/kubernetes/scheduler.conf")
+    assert [one.partition(":")[0] for one in found.without_effect] == [
+        "parallelism",
+        "clientConnection.qps, clientConnection.burst",
+        "clientConnection.contentType, clientConnection.acceptContentTypes",
+        "enableProfiling, enableContentionProfiling",
+        "delayCacheUntilActive",
+    ]
+    made = found.profiles["default-scheduler"].plugins
+    assert names(made.filters) == names(builtin.DEFAULT.filters)
+    assert [(one.name, weight) for one, weight in made.scores] == [
+        (one.name, weight) for one, weight in builtin.DEFAULT.scores
+    ]
+    assert made.preemption == PreemptionLimits()
+    assert [one.bind_timeout_seconds for one in made.filters if isinstance(one, VolumeBinding)] == [30.0]
+    assert parse("").without_effect == ()
+
+
+def test_plugins_may_be_enabled_wherever_upstream_has_them() -> None:
+    found = plugins(
+        """
+profiles:
+- plugins:
+    preFilter: {enabled: [{name: NodePorts}, {name: VolumeRestrictions}]}
+    preScore: {disabled: [{name: "*"}], enabled: [{name: InterPodAffinity}]}
+    postFilter: {enabled: [{name: DynamicResources}]}
+    reserve: {enabled: [{name: VolumeBinding}]}
+    preBind: {enabled: [{name: DynamicResources}]}
+"""
+    )
+    assert names(found.filters) == names(builtin.DEFAULT.filters)
+    assert names(found.pre_filters) == names(builtin.DEFAULT.pre_filters)
+    assert (found.pre_scores, found.post_filters, found.reserves, found.pre_binds) == ((), (), (), ())
 
 
 def test_another_version_is_refused() -> None:

@@ -264,3 +264,22 @@ def test_without_the_gate_the_group_of_a_pod_is_dropped_and_does_not_matter() ->
         pods(cluster, "train", 1)
         assert "schedulingGroup" not in cluster.get("pod/train-0")["spec"]
         assert placed(cluster) == {"train-0"}
+
+
+def test_a_group_that_an_extender_is_to_be_asked_about_says_that_it_cannot_be() -> None:
+    gates = {"GenericWorkload": True, "GangScheduling": True}
+    extender = {"urlPrefix": "http://127.0.0.1:9/", "filterVerb": "filter", "managedResources": [{"name": DONGLE}]}
+    kind = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+    with Cluster(
+        nodes=nodes(1, capacity=CAPACITY),
+        feature_gates=gates,
+        optional_versions=(("scheduling.k8s.io", "v1alpha2"),),
+        scheduler_configuration=json.dumps({**kind, "extenders": [extender]}),
+    ) as cluster:
+        group(cluster, "gang", 1)
+        pods(cluster, "gang", 1)
+        condition = next(
+            one for one in cluster.get("pod/gang-0")["status"]["conditions"] if one["type"] == "PodScheduled"
+        )
+        assert condition["reason"] == "SchedulerError"
+        assert condition["message"] == "extenders cannot be asked about the pods of a group, and one is to be"

@@ -302,6 +302,9 @@ class ControlPlane:
         from keelback.scheduler import run as scheduler
 
         config = scheduler_config(components.parse("kube-scheduler", self._arguments("kube-scheduler")))
+        if config.kubeconfig:
+            said = "clientConnection.kubeconfig: this scheduler is a part of its control plane"
+            config = replace(config, without_effect=(*config.without_effect, said))
         client = api.client(UserInfo("system:kube-scheduler", groups=(AUTHENTICATED_GROUP,)), "kube-scheduler")
         registry = self._metrics.part("scheduler")
         chance = self._derived_chance()

@@ -274,6 +274,8 @@ async def _scheduler(options: StandaloneSchedulerOptions) -> None:
 
     clock = SystemClock()
     config = control_plane.scheduler_config(options, leader_elect=options.leader_elect)
+    if config.kubeconfig and not options.kubeconfig:
+        options = replace(options, kubeconfig=config.kubeconfig)
     client = await _client(options, clock, must_answer=True)
     await scheduler.run(client, config, clock, _chance(), host=socket.gethostname())
 

@@ -48,9 +48,15 @@ def profiles_of(path: str, plugins: Sequence[str] = ()) -> Mapping[str, Profile]
         return {}
     try:
         own = plugin_registry.load(plugins)
-        return configuration.parse(Path(path).read_text(), SchedulerConfig(), own).profiles
+        config = configuration.parse(Path(path).read_text(), SchedulerConfig(), own)
     except (OSError, ValueError) as error:
         raise ClusterError(f"--config {path}: {error}") from error
+    if config.extenders:
+        raise ClusterError(
+            f"--config {path}: extenders are not asked here, and may decide otherwise: what would be said without them "
+            "is to be had by a file that names none"
+        )
+    return config.profiles
 
 
 async def _run(given: argparse.Namespace) -> int:

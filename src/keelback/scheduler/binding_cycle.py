@@ -28,6 +28,7 @@ from keelback.scheduling.fit_error import single_node_message
 from keelback.scheduling.framework import CycleState, Unschedulable
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_to_place import PodToPlace
+from keelback.scheduling.volume_binding import DEFAULT_BIND_TIMEOUT_SECONDS, VolumeBinding
 
 _log = logs.logger("scheduler")
 
@@ -53,7 +54,6 @@ class Tools:
     latest: Callable[[PodToPlace], PodToPlace | None]
     """The pod as the informer last saw it; None when it is gone."""
     wake: Callable[[], None]
-    volume_binding_timeout_seconds: float
     binder: Binder | None = None
 
     @property
@@ -167,7 +167,7 @@ class BindingCycle:
                 way.pod,
                 queued.info.claims,
                 way.node_name,
-                tools.volume_binding_timeout_seconds,
+                _volume_binding_timeout(way.plugins),
             )
         if way.devices is not None:
             await tools.devices.bind(way.pod, way.node_name, way.devices, tools.recorder(way.pod))
@@ -265,6 +265,11 @@ def _permit(way: _Way) -> dict[str, float]:
         elif answer is not None:
             raise _Rejected(plugin.name, answer)
     return waits
+
+
+def _volume_binding_timeout(plugins: Plugins) -> float:
+    found = (one.bind_timeout_seconds for one in plugins.filters if isinstance(one, VolumeBinding))
+    return next(found, DEFAULT_BIND_TIMEOUT_SECONDS)
 
 
 def _failure(error: Exception) -> str:

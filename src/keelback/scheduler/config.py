@@ -20,6 +20,17 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderElection:
+    """Which Lease says who leads, and how long that is believed; durations are in seconds."""
+
+    namespace: str = "kube-system"
+    name: str = "kube-scheduler"
+    lease_duration_seconds: int = 15
+    renew_deadline_seconds: float = 10.0
+    retry_period_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerConfig:
     """The defaults are upstream's, where upstream has the setting."""
 
@@ -35,8 +46,12 @@ class SchedulerConfig:
     pod_max_backoff_seconds: float = 10.0
     pod_max_in_unschedulable_seconds: float = 300.0
     """After this a rejected pod is tried again, whatever happened or did not."""
-    volume_binding_timeout_seconds: float = 600.0
     leader_elect: bool = False
+    leader_election: LeaderElection = LeaderElection()
+    kubeconfig: str = ""
+    """The connection that a configuration file names; a flag that names one goes before it."""
+    without_effect: tuple[str, ...] = ()
+    """What a configuration file says that means nothing here, each with the reason: to be told at the start."""
     extenders: tuple[ExtenderConfiguration, ...] = ()
     node_declared_features: bool = True
     """The feature gate NodeDeclaredFeatures: pods go only where a node declares what they need."""

@@ -63,10 +63,26 @@ class ProfileConfiguration(Strict, frozen=True):
     plugin_config: tuple[PluginArguments, ...] = ()
 
 
-class LeaderElection(Strict, frozen=True):
-    """Whether another scheduler may be running."""
+class LeaderElectionConfiguration(Strict, frozen=True):
+    """Whether another scheduler may be running, and by which Lease they know of one another."""
 
     leader_elect: bool = True
+    lease_duration: str = "15s"
+    renew_deadline: str = "10s"
+    retry_period: str = "2s"
+    resource_lock: str = "leases"
+    resource_name: str = "kube-scheduler"
+    resource_namespace: str = "kube-system"
+
+
+class ClientConnection(Strict, frozen=True):
+    """How the scheduler speaks to the API server."""
+
+    kubeconfig: str = ""
+    accept_content_types: str = ""
+    content_type: str = ""
+    qps: float = 0.0
+    burst: int = 0
 
 
 class ExtenderTLS(Strict, frozen=True):
@@ -111,7 +127,12 @@ class KubeSchedulerConfiguration(Strict, frozen=True):
 
     api_version: Literal["kubescheduler.config.k8s.io/v1"]
     kind: Literal["KubeSchedulerConfiguration"]
-    leader_election: LeaderElection | None = None
+    parallelism: int | None = None
+    leader_election: LeaderElectionConfiguration | None = None
+    client_connection: ClientConnection = ClientConnection()
+    enable_profiling: bool | None = None
+    enable_contention_profiling: bool | None = None
+    delay_cache_until_active: bool | None = None
     percentage_of_nodes_to_score: int | None = None
     pod_initial_backoff_seconds: int = 1
     pod_max_backoff_seconds: int = 10

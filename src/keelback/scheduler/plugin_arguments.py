@@ -23,6 +23,7 @@ from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_resources_scoring import Strategy, StrategyType
 from keelback.scheduling.plugins import PreemptionLimits
 from keelback.scheduling.pod_topology_spread import PodTopologySpread
+from keelback.scheduling.volume_binding import VolumeBinding
 
 T = TypeVar("T", bound=Strict)
 _VERSION: Final = "kubescheduler.config.k8s.io/v1"
@@ -77,6 +78,11 @@ class _BalancedAllocationArguments(Strict, frozen=True):
 class _DynamicResourcesArguments(Strict, frozen=True):
     filter_timeout: str | None = None
     binding_timeout: str | None = None
+
+
+class _VolumeBindingArguments(Strict, frozen=True):
+    bind_timeout_seconds: int = 600
+    shape: tuple[_ShapePoint, ...] = ()
 
 
 class _PreemptionArguments(Strict, frozen=True):
@@ -161,7 +167,7 @@ def _preemption(tree: Mapping[str, Any], path: str) -> PreemptionLimits:
 def _dynamic_resources(tree: Mapping[str, Any], path: str) -> DynamicResources:
     given = _decoded(tree, _DynamicResourcesArguments, "DynamicResources", path)
     seconds = {
-        field: _duration(text, f"{path}.{field}")
+        field: duration(text, f"{path}.{field}")
         for field, text in (("filterTimeout", given.filter_timeout), ("bindingTimeout", given.binding_timeout))
         if text is not None
     }
@@ -173,6 +179,15 @@ def _dynamic_resources(tree: Mapping[str, Any], path: str) -> DynamicResources:
     )
 
 
+def _volume_binding(tree: Mapping[str, Any], path: str) -> VolumeBinding:
+    given = _decoded(tree, _VolumeBindingArguments, "VolumeBinding", path)
+    if given.bind_timeout_seconds < 0:
+        raise ConfigurationError(f"{path}.bindTimeoutSeconds: must be greater than or equal to zero")
+    if given.shape:
+        raise ConfigurationError(f"{path}.shape: only with the feature gate StorageCapacityScoring, which there is not")
+    return VolumeBinding(float(given.bind_timeout_seconds))
+
+
 ARGUMENTS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
     "NodeResourcesFit": _fit,
     "NodeAffinity": _node_affinity,
@@ -181,6 +196,7 @@ ARGUMENTS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {
     "NodeResourcesBalancedAllocation": _balanced_allocation,
     "DefaultPreemption": _preemption,
     "DynamicResources": _dynamic_resources,
+    "VolumeBinding": _volume_binding,
 }
 
 
@@ -195,7 +211,8 @@ def _decoded(tree: Mapping[str, Any], form: type[T], name: str, path: str) -> T:
         raise ConfigurationError(f"{path}: {error}") from error
 
 
-def _duration(text: str, what: str) -> float:
+def duration(text: str, what: str) -> float:
+    """Seconds, of a duration as Go writes it. Raises ConfigurationError, which says what it is that is wrong."""
     try:
         seconds = flags.parse_duration(text)
     except ValueError as error:

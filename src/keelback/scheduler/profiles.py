@@ -37,6 +37,29 @@ _UPSTREAM_ORDER: Final = (
     "DefaultBinder",
     "NodeDeclaredFeatures",
 )
+_PREPARES: Final = ("preFilter", "filter", "preScore", "score")
+_BINDS_WHAT_IT_CHOOSES: Final = ("preFilter", "filter", "preScore", "score", "reserve", "preBind")
+_UPSTREAM_POINTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "SchedulingGates": ("preEnqueue",),
+    "PrioritySort": ("queueSort",),
+    "TaintToleration": ("filter", "preScore", "score"),
+    "NodeAffinity": _PREPARES,
+    "NodePorts": ("preFilter", "filter"),
+    "NodeResourcesFit": _PREPARES,
+    "VolumeRestrictions": ("preFilter", "filter"),
+    "NodeVolumeLimits": ("preFilter", "filter"),
+    "VolumeBinding": _BINDS_WHAT_IT_CHOOSES,
+    "VolumeZone": ("preFilter", "filter"),
+    "PodTopologySpread": _PREPARES,
+    "InterPodAffinity": _PREPARES,
+    "DynamicResources": ("preEnqueue", "postFilter", *_BINDS_WHAT_IT_CHOOSES),
+    "DefaultPreemption": ("preEnqueue", "postFilter"),
+    "NodeResourcesBalancedAllocation": ("preScore", "score"),
+    "ImageLocality": ("score",),
+    "DefaultBinder": ("bind",),
+    "NodeDeclaredFeatures": ("preFilter", "filter"),
+}
+"""Where files that were written for upstream may enable them."""
 _FIXED: Final = {"SchedulingGates": "preEnqueue", "PrioritySort": "queueSort", "DefaultBinder": "bind"}
 """What every profile has at these points, unless (of the last two) a plugin of a user's own stands in."""
 
@@ -59,7 +82,9 @@ def compile_profile(profile: ProfileConfiguration, path: str, own: Factories = N
     def at(point: str, implements: Callable[[Any], bool]) -> list[tuple[Any, int]]:
         inherited = {name: weight for name, weight in everywhere.items() if name in made and implements(made[name])}
         merged = _merged(inherited, sets.get(point, PluginSet()), own_first=True)
-        return [(made[name], weight or _WEIGHTS.get(name, 1)) for name, weight in merged.items()]
+        # What upstream does at a point of its own may be done at another one here.
+        there = [(name, weight) for name, weight in merged.items() if name in made and implements(made[name])]
+        return [(made[name], weight or _WEIGHTS.get(name, 1)) for name, weight in there]
 
     def own_at(point: str) -> tuple[Any, ...]:
         return tuple(plugin for plugin, _ in at(point, lambda one: hasattr(one, POINTS[point])))
@@ -136,9 +161,7 @@ def _check(given: PluginSet, point: str, made: Mapping[str, Any], path: str) -> 
             raise ConfigurationError(f"{path}: plugin {one.name!r} is enabled twice")
         if one.weight < 0:
             raise ConfigurationError(f"{path}: the weight of plugin {one.name!r} is {one.weight}, less than nothing")
-        if _FIXED.get(one.name, point) == point and one.name in _FIXED:
-            continue
-        if one.name == "DefaultPreemption" and point == "postFilter":
+        if point in _UPSTREAM_POINTS.get(one.name, ()):
             continue
         if point != "multiPoint" and not hasattr(made.get(one.name), POINTS[point]):
             raise ConfigurationError(f"{path}: plugin {one.name!r} does not extend {point}")

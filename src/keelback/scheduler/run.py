@@ -6,11 +6,14 @@ import random
 
 from keelback.client import Client
 from keelback.client.events import EventRecorder
+from keelback.component import logs
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.reconcile.leader_election import LeaderElector
 from keelback.scheduler.config import SchedulerConfig
 from keelback.scheduler.scheduler import Scheduler
+
+_log = logs.logger("scheduler")
 
 
 async def run(
@@ -23,10 +26,24 @@ async def run(
     host: str = "",
 ) -> None:
     """Schedule pods until cancelled. Raises LostLeadership when another scheduler may have taken over."""
+    for said in config.without_effect:
+        _log.warning("The configuration says what has no effect here", what=said)
     recorders = {name: EventRecorder(client, name, host, clock) for name in config.scheduler_names}
     scheduler = Scheduler(client, config, clock, chance, recorders, registry)
     if not config.leader_elect:
         await scheduler.run()
         return
     identity = f"{host}_{chance.getrandbits(64):016x}"
-    await LeaderElector(client, "kube-scheduler", identity, clock, chance).run(scheduler.run)
+    election = config.leader_election
+    elector = LeaderElector(
+        client,
+        election.name,
+        identity,
+        clock,
+        chance,
+        namespace=election.namespace,
+        lease_duration_seconds=election.lease_duration_seconds,
+        renew_deadline_seconds=election.renew_deadline_seconds,
+        retry_period_seconds=election.retry_period_seconds,
+    )
+    await elector.run(scheduler.run)

@@ -51,6 +51,7 @@ from keelback.scheduler.refusals import Refusals
 from keelback.scheduler.waiting_pods import WaitingPods
 from keelback.scheduling import builtin, device_taint_rules, pod_groups, priority_sort, scheduling_gates
 from keelback.scheduling.events import Event
+from keelback.scheduling.framework import PluginError
 from keelback.scheduling.node_declared_features import NodeDeclaredFeatures
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.plugins import Plugins
@@ -238,7 +239,6 @@ class Scheduler:
             recorder=self._recorder,
             latest=self._latest,
             wake=self._work.set,
-            volume_binding_timeout_seconds=self._config.volume_binding_timeout_seconds,
             binder=self._extended.binder if self._extended is not None else None,
         )
 
@@ -314,6 +314,8 @@ class Scheduler:
         if not waiting:
             return
         try:
+            if self._extended is not None and any(self._extended.concerns(one.pod) for one in waiting):
+                raise PluginError("extenders cannot be asked about the pods of a group, and one is to be")
             decision = groups.decide(waiting, started)
         except Exception as error:
             for queued in waiting:

@@ -27,8 +27,14 @@ _GONE: Final = "node(s) unavailable due to one or more pvc(s) bound to non-exist
 ClaimKey: TypeAlias = tuple[str, str]
 """Namespace and name."""
 
+DEFAULT_BIND_TIMEOUT_SECONDS: Final = 600.0
+
 
 class VolumeBinding:
+    def __init__(self, bind_timeout_seconds: float = DEFAULT_BIND_TIMEOUT_SECONDS) -> None:
+        self.bind_timeout_seconds = bind_timeout_seconds
+        """How long a pod that has a node waits for its claims to be bound."""
+
     name = "VolumeBinding"
     scope = Scope.CLUSTER
     wakes_on = frozenset({Event.NODE_ADDED, Event.NODE_LABELS_CHANGED, Event.VOLUMES_CHANGED, Event.POD_CHANGED})
