@@ -110,6 +110,26 @@ def test_renewing_leases_does_not_make_the_files_grow(tmp_path: Path, clock: Any
     assert max(wal_sizes) < 2 * sqlite.WAL_LIMIT_BYTES
 
 
+def test_a_store_of_which_most_is_deleted_gives_its_pages_back(tmp_path: Path, clock: Any) -> None:
+    path = tmp_path / "store.db"
+    sizes: list[int] = []
+
+    async def body() -> None:
+        async with await sqlite.open_store(path, clock) as store:
+            for _ in range(2):
+                await asyncio.gather(*(store.put(f"/pods/{number}", b"p" * 3000) for number in range(4000)))
+            sizes.append(path.stat().st_size)
+            await store.compact(await store.current_revision())
+            await asyncio.gather(*(store.delete(f"/pods/{number}") for number in range(4000)))
+            for _ in range(5):
+                await store.compact(await store.current_revision())
+                await asyncio.gather(*(store.put("/leases/one", b"l" * 400) for _ in range(600)))
+
+    asyncio.run(body())
+    sizes.append(path.stat().st_size)
+    assert sizes[1] < 2 * sqlite.FREE_PAGES * sqlite.PAGE_BYTES < sizes[0]
+
+
 def test_a_restart_keeps_revision_history_and_time_to_live(tmp_path: Path, clock: Any) -> None:
     path = tmp_path / "store.db"
 

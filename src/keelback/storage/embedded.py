@@ -191,8 +191,12 @@ class EmbeddedStore:
             while not is_done:
                 self._check_open()
                 dead, is_done = self._index.compact_step(revision, COMPACT_STEP)
+                began = self._clock.monotonic()
                 # The marker is durable before the first value goes: a crash in between leaves only removable values.
                 await self._log.compact(revision, dead)
+                # Half of the writer's time, and of the disk's, is left to writes.
+                if (took := self._clock.monotonic() - began) > 0:
+                    await self._clock.sleep(took)
 
     async def size_bytes(self) -> int:
         self._check_open()

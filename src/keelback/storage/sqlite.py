@@ -28,7 +28,8 @@ PAGE_BYTES = 4096
 WAL_CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 8 << 20
 READ_AT_ONCE = 32
-VACUUM_PAGES = 50
+VACUUM_PAGES = 64
+FREE_PAGES = 2_048
 CACHE_KIB = 512
 MAPPED_BYTES = 1 << 40
 
@@ -341,5 +342,14 @@ def _compact(connection: sqlite3.Connection, compacted: int, dead: Sequence[int]
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    # Each step gives back about as much as it freed; the statement is done when its rows are read.
-    connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES + len(dead)})").fetchall()
+    _give_back(connection)
+
+
+def _give_back(connection: sqlite3.Connection) -> None:
+    """Shorten the file by a few pages where a third of it and more is free. Free pages are written to again, and each
+    that is given back is another's that moves: as long as a store only changes what it has, none is."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if free > FREE_PAGES and free > pages // 3:
+        # It answers with a row without columns for each page. `execute` stops at the first, a script goes on.
+        connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
