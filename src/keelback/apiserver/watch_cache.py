@@ -443,6 +443,9 @@ class WatchCache:
             raise ServiceUnavailable(str(error)) from error
         if self.revision >= wanted or await self._progress.wait_until(wanted, FRESH_TIMEOUT_SECONDS):
             return
+        if self.revision >= wanted:
+            # The machine stood still for that long: both came in one round of the loop.
+            return
         raise Timeout(
             f"Timeout: Too large resource version: {wanted}, current: {self.revision}",
             details=StatusDetails(
