@@ -7,6 +7,9 @@ is let go and held (SIGCONT, SIGSTOP), and the gets of both times are compared: 
 The flood is niced, for on a machine with few cores the kernel's scheduler would be measured otherwise. Wall time of the
 gets, of which each begins a millisecond after the one before has ended.
 
+In a third part of each round the same flood goes to a second server, which has the same objects: what it costs the gets
+then is what the machine's processors, caches and memory cost them, and nothing that the first server could do better.
+
 `--without` measures the same without priority and fairness too.
 """
 
@@ -23,7 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from apiserver import BASE, Connection, pod
 
@@ -35,6 +40,17 @@ BINDING = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": one} for one in ("quiet", "flood")],
 }
+
+
+class Served(NamedTuple):
+    """A server that is up."""
+
+    port: int
+    ca: str
+
+
+Servers: TypeAlias = Mapping[str, Served]
+"""The one whose gets are measured, by the empty name, and another that only bears floods."""
 FLOODS = ("gets", "lists of 500", f"lists of {PODS}", "creates")
 
 
@@ -90,60 +106,113 @@ def shown(taken: list[float]) -> str:
     return f"median {statistics.median(ordered):5.2f} ms, mean {statistics.fmean(ordered):5.2f}, p99 {late:6.2f}"
 
 
-async def compare(kind: str, quiet: Connection, seconds: float, rounds: int, command: list[str]) -> None:
-    """Gets alone and beside the flood, by turns."""
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    await process.stdout.readline()
+class Flood:
+    """One kind of flood to one server, held until it is let go."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def begin(cls, kind: str, connections: int, server: Served) -> Flood:
+        given = ("--flood", kind, str(connections), str(server.port), server.ca)
+        process = await asyncio.create_subprocess_exec(
+            "nice", "-n", "15", sys.executable, __file__, *given, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        flood = cls(process)
+        flood.hold()
+        return flood
+
+    def hold(self) -> None:
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def let_go(self) -> None:
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    async def end(self) -> float:
+        """How much was answered, in each second in which it ran."""
+        self._process.kill()
+        assert self._process.stdout is not None
+        told = [int(line) for line in (await self._process.stdout.read()).split()]
+        await self._process.wait()
+        # It tells its count every half second that it runs.
+        return (told[-1] - told[0]) / (0.5 * (len(told) - 1)) if len(told) > 1 else 0.0
+
+
+async def compare(
+    kind: str, quiet: Connection, seconds: float, connections: int, rounds: int, servers: Servers
+) -> None:
+    """Gets alone, beside the flood, and beside the same flood to the other server, by turns."""
+    floods = {name: await Flood.begin(kind, connections, server) for name, server in servers.items()}
     calm: list[float] = []
-    beside: list[float] = []
-    ratios: list[float] = []
+    beside: dict[str, list[float]] = {name: [] for name in floods}
+    ratios: dict[str, list[float]] = {name: [] for name in floods}
+    rates: dict[str, float] = {}
     try:
         for _ in range(rounds):
-            os.kill(process.pid, signal.SIGSTOP)
             # What it has asked for already is answered, or waits for room to be sent.
             await asyncio.sleep(0.3)
             alone = await gets(quiet, seconds)
-            os.kill(process.pid, signal.SIGCONT)
-            await asyncio.sleep(0.3)
-            together = await gets(quiet, seconds)
             calm += alone
-            beside += together
-            ratios.append(statistics.median(together) / statistics.median(alone))
+            for name, flood in floods.items():
+                flood.let_go()
+                await asyncio.sleep(0.3)
+                together = await gets(quiet, seconds)
+                flood.hold()
+                await asyncio.sleep(0.1)
+                beside[name] += together
+                ratios[name].append(statistics.median(together) / statistics.median(alone))
     finally:
-        process.kill()
-    told = [int(line) for line in (await process.stdout.read()).split()]
-    await process.wait()
-    # It tells its count every half second that it runs.
-    rate = (told[-1] - told[0]) / (0.5 * (len(told) - 1)) if len(told) > 1 else 0.0
-    print(f"  alone                                {shown(calm)}")
-    print(f"  beside {rate:6.0f} {kind + ' a second':<23} {shown(beside)}")
-    times = statistics.median(beside) / statistics.median(calm)
-    print(
-        f"  {times:.2f} times the median; of single rounds {min(ratios):.2f} to {max(ratios):.2f}   (aim: 2)",
-        flush=True,
-    )
+        for name, flood in floods.items():
+            rates[name] = await flood.end()
+    print(f"  alone                                             {shown(calm)}")
+    for name, rate in rates.items():
+        print(f"  beside {rate:6.0f} {kind + ' a second' + name:<36} {shown(beside[name])}")
+        times = statistics.median(beside[name]) / statistics.median(calm)
+        single = f"of single rounds {min(ratios[name]):.2f} to {max(ratios[name]):.2f}"
+        print(f"  {times:.2f} times the median; {single}" + ("" if name else "   (aim: 2)"), flush=True)
 
 
-async def run(seconds: float, connections: int, rounds: int, port: int, ca: str) -> None:
-    context = ssl.create_default_context(cafile=ca)
-    several = [await Connection(port, context).open() for _ in range(8)]
+async def fill(server: Served) -> ssl.SSLContext:
+    """The pods, and tenants who may do everything."""
+    context = ssl.create_default_context(cafile=server.ca)
+    several = [await Connection(server.port, context).open() for _ in range(8)]
     status, body = await several[0].ask(
         "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json.dumps(BINDING).encode()
     )
     assert status == 201, body
 
-    async def fill(connection: Connection, first: int) -> None:
+    async def create(connection: Connection, first: int) -> None:
         for number in range(first, PODS, len(several)):
             status, body = await connection.ask("POST", BASE, pod(number))
             assert status == 201, body
 
-    await asyncio.gather(*(fill(one, first) for first, one in enumerate(several)))
-    quiet = await Connection(port, context, "quiet-token").open()
+    await asyncio.gather(*(create(one, first) for first, one in enumerate(several)))
+    return context
+
+
+async def run(seconds: float, connections: int, rounds: int, servers: Servers) -> None:
+    context, *_ = [await fill(server) for server in servers.values()]
+    quiet = await Connection(servers[""].port, context, "quiet-token").open()
     await gets(quiet, 0.5)
     for kind in FLOODS:
-        command = ["nice", "-n", "15", sys.executable, __file__, "--flood", kind, str(connections), str(port), ca]
-        await compare(kind, quiet, seconds, rounds, command)
+        await compare(kind, quiet, seconds, connections, rounds, servers)
+
+
+@contextlib.contextmanager
+def serve(enabled: str) -> Iterator[Served]:
+    """A server in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = str(Path(__file__).with_name("apiserver_process.py"))
+        with subprocess.Popen([sys.executable, process, folder, enabled], stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None
+            try:
+                yield Served(int(server.stdout.readline()), str(Path(folder) / "pki" / "ca.crt"))
+            finally:
+                server.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(timeout=20)
 
 
 def main() -> None:
@@ -155,19 +224,9 @@ def main() -> None:
     seconds, connections, rounds = (float(given) for given in (*numbers, *("1", "32", "8")[len(numbers) :]))
     for enabled in ("true", "false") if "--without" in sys.argv else ("true",):
         print(f"--enable-priority-and-fairness={enabled}, floods over {connections:g} connections")
-        with tempfile.TemporaryDirectory() as folder:
-            process = str(Path(__file__).with_name("apiserver_process.py"))
-            command = [sys.executable, process, folder, enabled]
-            with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
-                assert server.stdout is not None
-                try:
-                    ca = str(Path(folder) / "pki" / "ca.crt")
-                    port = int(server.stdout.readline())
-                    asyncio.run(run(seconds, int(connections), int(rounds), port, ca))
-                finally:
-                    server.terminate()
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        server.wait(timeout=20)
+        with serve(enabled) as server, serve(enabled) as other:
+            servers = {"": server, " to another server": other}
+            asyncio.run(run(seconds, int(connections), int(rounds), servers))
 
 
 if __name__ == "__main__":
