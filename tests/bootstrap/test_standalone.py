@@ -133,8 +133,10 @@ def test_a_cluster_of_components_that_were_started_one_by_one(processes: Process
         f"--cluster-signing-cert-file={pki / 'ca.crt'}",
         f"--cluster-signing-key-file={pki / 'ca.key'}",
         "--use-service-account-credentials",
+        f"--secure-port={free_port()}",
     )
-    processes.start("kube-scheduler", f"--kubeconfig={pki / 'scheduler.conf'}")
+    asked = free_port()
+    processes.start("kube-scheduler", f"--kubeconfig={pki / 'scheduler.conf'}", f"--secure-port={asked}")
     for index, name in enumerate(("one", "two")):
         processes.start(
             "kubelet",
@@ -159,6 +161,10 @@ def test_a_cluster_of_components_that_were_started_one_by_one(processes: Process
     assert {"lease.coordination.k8s.io/kube-scheduler", "lease.coordination.k8s.io/kube-controller-manager"} <= {
         *leases
     }
+    health = processes.kubectl(
+        "get", f"--server=https://127.0.0.1:{asked}", "--insecure-skip-tls-verify", "--raw=/healthz?verbose"
+    )
+    assert "[+]leaderElection ok" in health
     for name in list(reversed(processes.running)):
         status, said = processes.stop(name)
         assert status == 0, said

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,6 +106,75 @@ class LeaderElectionOptions:
             raise FlagError(f"--leader-elect-renew-deadline must be greater than --leader-elect-retry-period*{_JITTER}")
         namespace, name = self.leader_elect_resource_namespace, self.leader_elect_resource_name
         return LeaderElection(namespace, name, int(lease), deadline, retry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRangeOptions:
+    allocate_node_cidrs: Annotated[bool, "Give each node that has none a part of --cluster-cidr."] = False
+    cluster_cidr: Annotated[str, "The addresses of pods: one range, or an IPv4 and an IPv6 one with a comma."] = ""
+    service_cluster_ip_range: Annotated[str, "The addresses of Services, which no node gets."] = ""
+    node_cidr_mask_size: Annotated[
+        int, "The mask of each node's part, where there is one range; 24 for IPv4 and 64 for IPv6 if not given."
+    ] = 0
+    node_cidr_mask_size_ipv4: Annotated[int, "The mask of each node's IPv4 part; 24 if not given."] = 0
+    node_cidr_mask_size_ipv6: Annotated[int, "The mask of each node's IPv6 part; 64 if not given."] = 0
+    cidr_allocator_type: Annotated[
+        str, "How nodes get their parts. Only RangeAllocator here: there is no cloud that could do it."
+    ] = "RangeAllocator"
+    cluster_name: Annotated[
+        str, "Upstream's name for what a cloud provider makes. Without effect here, where there is none."
+    ] = "kubernetes"
+
+    def with_node_cidrs(self, config: Config) -> Config:
+        """The controllers' config with the ranges that nodes get parts of. Raises FlagError."""
+        if self.cidr_allocator_type != "RangeAllocator":
+            raise FlagError(
+                f'invalid argument "{self.cidr_allocator_type}" for "--cidr-allocator-type" flag: only '
+                '"RangeAllocator" is there'
+            )
+        if not self.allocate_node_cidrs:
+            return config
+        ranges = _ranges("--cluster-cidr", self.cluster_cidr)
+        if not ranges:
+            raise FlagError("--cluster-cidr is needed")
+        masks = self._masks([one.version for one in ranges])
+        for one in ranges:
+            if not one.prefixlen <= masks[one.version] <= one.max_prefixlen:
+                raise FlagError(f"--node-cidr-mask-size of {masks[one.version]} is not within --cluster-cidr {one}")
+        return replace(
+            config,
+            allocate_node_cidrs=True,
+            cluster_cidrs=tuple(map(str, ranges)),
+            node_cidr_mask_size_ipv4=masks[4],
+            node_cidr_mask_size_ipv6=masks[6],
+            service_cidrs=tuple(map(str, _ranges("--service-cluster-ip-range", self.service_cluster_ip_range))),
+        )
+
+    def _masks(self, versions: Sequence[int]) -> Mapping[int, int]:
+        """By IP version."""
+        own = {4: self.node_cidr_mask_size_ipv4, 6: self.node_cidr_mask_size_ipv6}
+        if len(versions) > 1 and self.node_cidr_mask_size:
+            raise FlagError("usage of --node-cidr-mask-size is not allowed with dual-stack clusters")
+        for version, mask in own.items():
+            if mask and version not in versions:
+                raise FlagError(f"--node-cidr-mask-size-ipv{version} is not for a --cluster-cidr without IPv{version}")
+            if mask and self.node_cidr_mask_size:
+                raise FlagError(f"--node-cidr-mask-size and --node-cidr-mask-size-ipv{version} exclude each other")
+        return {version: mask or self.node_cidr_mask_size or _MASKS[version] for version, mask in own.items()}
+
+
+_MASKS: Mapping[int, int] = {4: 24, 6: 64}
+
+
+def _ranges(flag: str, text: str) -> list[IPv4Network | IPv6Network]:
+    """At most one range of each IP version. Raises FlagError."""
+    try:
+        found = [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise FlagError(f'invalid argument "{text}" for "{flag}" flag: {error}') from error
+    if len({one.version for one in found}) != len(found):
+        raise FlagError(f'invalid argument "{text}" for "{flag}" flag: one range of each IP version at most')
+    return found
 
 
 def _read(path: str) -> bytes:

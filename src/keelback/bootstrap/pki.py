@@ -181,6 +181,16 @@ class _Authority:
         return cls(pair, x509.load_pem_x509_certificate(pair.certificate_pem), _load_key(pair.key_pem))
 
 
+def self_signed(common_name: str, addresses: Sequence[str], now: datetime) -> tuple[bytes, bytes]:
+    """A certificate that only who knows it can trust, and its key, as PEM: for a server that nobody gave another."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    nowhere = KeyPair(b"", b"", Path(), Path())
+    authority = _Authority(nowhere, _self_signed(f"{common_name}-ca", key, now), key)
+    usages = (ExtendedKeyUsageOID.SERVER_AUTH,)
+    request = _Request(common_name, usages=usages, names=("localhost",), addresses=tuple(addresses))
+    return _issue(request, key, authority, now).public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
+
 def _ensure_authority(directory: Path, stem: str, common_name: str, now: datetime) -> _Authority:
     certificate_path, key_path = directory / f"{stem}.crt", directory / f"{stem}.key"
     key_pem = _read(key_path)

@@ -17,10 +17,9 @@ from typing import Any
 
 from keelback.apimachinery.errors import StatusError
 from keelback.audit.options import AuditError
-from keelback.bootstrap import control_plane, kubeconfigs, stores
-from keelback.bootstrap.addresses import plan_addresses, service_range
+from keelback.bootstrap import component_serving, control_plane, kubeconfigs, stores
+from keelback.bootstrap.addresses import service_range
 from keelback.bootstrap.cluster_state import ClusterError
-from keelback.bootstrap.components import APIServerOptions
 from keelback.bootstrap.kubeconfigs import ClusterAddress
 from keelback.bootstrap.pki import ClusterPKI
 from keelback.bootstrap.standalone_options import (
@@ -237,9 +236,7 @@ async def _controller_manager(options: StandaloneControllerManagerOptions) -> No
         except (ValueError, TypeError) as error:
             raise ClusterError(f"--service-account-private-key-file: {error}") from error
         config = replace(config, tokens=issuer)
-    config = options.with_signers(config)
-    if options.allocate_node_cidrs:
-        config = _with_node_cidrs(config, options)
+    config = options.with_node_cidrs(options.with_signers(config))
     identity = f"{socket.gethostname()}_{os.getpid()}"
     election = options.leader_election()
     config = replace(config, leader_elect=options.leader_elect, identity=identity, leader_election=election)
@@ -252,21 +249,11 @@ async def _controller_manager(options: StandaloneControllerManagerOptions) -> No
         token = ServiceAccountToken(name, own, clock)
         return Client(ServiceAccountTransport(_transport(anonymous, clock), token))
 
-    await manager.run(client_for, config, clock, _chance())
-
-
-def _with_node_cidrs(config: Any, options: StandaloneControllerManagerOptions) -> Any:
-    _need(cluster_cidr=options.cluster_cidr)
-    services = options.service_cluster_ip_range
-    api_server = APIServerOptions(service_cluster_ip_range=services) if services else APIServerOptions()
-    addresses = plan_addresses(api_server, options, simulated=False)
-    return replace(
-        config,
-        allocate_node_cidrs=True,
-        cluster_cidrs=(str(addresses.pods),),
-        node_cidr_mask_size_ipv4=addresses.node_mask,
-        service_cidrs=(str(addresses.services),) if services else (),
+    answering, server = await component_serving.serving(
+        manager.COMPONENT, options, own, lambda path: _client_of(path, clock), clock
     )
+    work = manager.run(client_for, config, clock, _chance(), registry=answering.metrics, add_check=answering.add_check)
+    await component_serving.run_beside(server, work)
 
 
 async def _scheduler(options: StandaloneSchedulerOptions) -> None:
@@ -277,7 +264,19 @@ async def _scheduler(options: StandaloneSchedulerOptions) -> None:
     if config.kubeconfig and not options.kubeconfig:
         options = replace(options, kubeconfig=config.kubeconfig)
     client = await _client(options, clock, must_answer=True)
-    await scheduler.run(client, config, clock, _chance(), host=socket.gethostname())
+    answering, server = await component_serving.serving(
+        "kube-scheduler", options, client, lambda path: _client_of(path, clock), clock
+    )
+    work = scheduler.run(
+        client,
+        config,
+        clock,
+        _chance(),
+        registry=answering.metrics,
+        host=socket.gethostname(),
+        add_check=answering.add_check,
+    )
+    await component_serving.run_beside(server, work)
 
 
 async def _kubelet(options: StandaloneKubeletOptions) -> None:
@@ -409,6 +408,11 @@ async def _client(options: ClientOptions, clock: Clock, *, must_answer: bool = F
     # A node goes on without its API server, and so starts without it.
     _log.warning("The API server does not answer yet", address=transport.address, why=why)
     return Client(transport)
+
+
+def _client_of(path: str, clock: Clock) -> Client:
+    """The client of another kubeconfig. Raises ClusterError."""
+    return Client(_transport(_access(ClientOptions(kubeconfig=path)), clock))
 
 
 def _access(options: ClientOptions) -> kubeconfig.Access:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from keelback.bootstrap.component_options import ComponentServingOptions
 from keelback.bootstrap.components import (
     APIServerOptions,
     ControllerManagerOptions,
@@ -15,7 +16,7 @@ from keelback.bootstrap.components import (
 )
 from keelback.bootstrap.kubelet_client_options import KubeletClientOptions
 from keelback.bootstrap.log_options import LogOptions
-from keelback.bootstrap.manager_options import LeaderElectionOptions, SigningOptions
+from keelback.bootstrap.manager_options import LeaderElectionOptions, NodeRangeOptions, SigningOptions
 from keelback.bootstrap.serving_options import ServingOptions
 from keelback.bootstrap.stores import StoreOptions
 
@@ -51,8 +52,14 @@ class StandaloneAPIServerOptions(LogOptions, StoreOptions, ServingOptions, Kubel
 
 @dataclass(frozen=True, kw_only=True)
 class StandaloneControllerManagerOptions(
-    ControllerManagerOptions, ClientOptions, SigningOptions, LeaderElectionOptions
+    NodeRangeOptions,
+    ControllerManagerOptions,
+    ClientOptions,
+    SigningOptions,
+    LeaderElectionOptions,
+    ComponentServingOptions,
 ):
+    secure_port: Annotated[int, "The port to serve health and metrics on, with TLS; 0 for nowhere."] = 10257
     root_ca_file: Annotated[str, "The authority that pods verify the API server with."] = ""
     service_account_private_key_file: Annotated[
         str, "The key that signs the tokens of Secrets that ask for one; without it none gets any."
@@ -60,13 +67,27 @@ class StandaloneControllerManagerOptions(
     use_service_account_credentials: Annotated[
         bool, "Let each controller act as a service account of its own, with no more rights than it needs."
     ] = False
-    allocate_node_cidrs: Annotated[bool, "Give each node that has none a part of --cluster-cidr."] = False
-    service_cluster_ip_range: Annotated[str, "The addresses of Services, which no node gets."] = ""
+
+    def __post_init__(self) -> None:
+        ControllerManagerOptions.__post_init__(self)
+        self.check_serving()
+
+    def without_effect(self) -> dict[str, str]:
+        """The flags that were given and change nothing here, with the reason."""
+        found = ComponentServingOptions.without_effect(self)
+        if self.cluster_name != "kubernetes":
+            found["--cluster-name"] = "there is no cloud provider that would call things by it"
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneSchedulerOptions(SchedulerOptions, ClientOptions):
+class StandaloneSchedulerOptions(SchedulerOptions, ClientOptions, ComponentServingOptions):
+    secure_port: Annotated[int, "The port to serve health and metrics on, with TLS; 0 for nowhere."] = 10259
     leader_elect: Annotated[bool, "Wait until no other scheduler leads."] = True
+
+    def __post_init__(self) -> None:
+        SchedulerOptions.__post_init__(self)
+        self.check_serving()
 
 
 @dataclass(frozen=True, kw_only=True)

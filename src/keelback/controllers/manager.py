@@ -10,6 +10,7 @@ from dataclasses import replace
 from keelback.client import Client, discovery
 from keelback.client.events import EventRecorder
 from keelback.component import logs
+from keelback.component.health import Check
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.controllers import names
@@ -51,8 +52,9 @@ async def run(
     *,
     registry: Registry | None = None,
     entries: Sequence[Entry] = BUILTIN,
+    add_check: Callable[[str, Check], None] | None = None,
 ) -> None:
-    """Run all controllers that are switched on, until cancelled.
+    """Run all controllers that are switched on, until cancelled. `add_check` is told of health checks by their names.
 
     `client_for` gives the client of a service account in `kube-system` by name (`deployment-controller`), and that of
     the manager itself by `kube-controller-manager`; one client for all will do where nobody asks who acted.
@@ -65,7 +67,7 @@ async def run(
     async def lead() -> None:
         await _run(of, config, clock, chance, metrics, own, entries)
 
-    await _elected(of, config, clock, chance, lead)
+    await _elected(of, config, clock, chance, lead, add_check)
 
 
 async def _elected(
@@ -74,6 +76,7 @@ async def _elected(
     clock: Clock,
     chance: random.Random,
     lead: Callable[[], Awaitable[None]],
+    add_check: Callable[[str, Check], None] | None,
 ) -> None:
     if not config.leader_elect:
         await lead()
@@ -90,6 +93,8 @@ async def _elected(
         told.renew_deadline_seconds,
         told.retry_period_seconds,
     )
+    if add_check is not None:
+        add_check("leaderElection", elector.check)
     await elector.run(lead)
 
 

@@ -18,6 +18,8 @@ from keelback.concurrency.clock import Clock
 _log = logs.logger("leaderelection")
 
 _JITTER = 1.2
+_TOLERATED_SECONDS = 20.0
+"""How much longer than a lease is good a leader that does not renew it is taken to be well (upstream's)."""
 
 
 class LostLeadership(Exception):
@@ -39,6 +41,7 @@ class LeaderElector:
     retry_period_seconds: float = 2.0
     _seen: tuple[str, float] = field(default=("", 0.0), init=False)
     _asked: float = field(default=0.0, init=False)
+    _leads: bool = field(default=False, init=False)
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then `lead` while renewing it. Raises LostLeadership when it cannot be renewed."""
@@ -46,6 +49,7 @@ class LeaderElector:
             await self.clock.sleep(self.retry_period_seconds * (1 + self.chance.random() * _JITTER))
         _log.info("Successfully acquired lease", lease=f"{self.namespace}/{self.name}", identity=self.identity)
         lost: BaseException | None = None
+        self._leads = True
         try:
             async with asyncio.TaskGroup() as tasks:
                 renewing = tasks.create_task(self._renew())
@@ -55,9 +59,16 @@ class LeaderElector:
             # Raised further below: what is raised in here, Python before 3.11.4 wraps in a group once more.
             lost = group.exceptions[0]
         finally:
+            self._leads = False
             await self._release()
         if lost:
             raise lost
+
+    async def check(self) -> None:
+        """The health check `leaderElection`: a leader that neither renews nor steps down hangs. Raises RuntimeError."""
+        late = self.clock.monotonic() - self._asked - self.lease_duration_seconds
+        if self._leads and late > _TOLERATED_SECONDS:
+            raise RuntimeError(f"failed election to renew leadership on lease {self.name}")
 
     async def _renew(self) -> None:
         while True:

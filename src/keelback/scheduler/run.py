@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from keelback.client import Client
 from keelback.client.events import EventRecorder
 from keelback.component import logs
+from keelback.component.health import Check
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.reconcile.leader_election import LeaderElector
@@ -24,8 +26,12 @@ async def run(
     *,
     registry: Registry | None = None,
     host: str = "",
+    add_check: Callable[[str, Check], None] | None = None,
 ) -> None:
-    """Schedule pods until cancelled. Raises LostLeadership when another scheduler may have taken over."""
+    """Schedule pods until cancelled. `add_check` is told of health checks by their names.
+
+    Raises LostLeadership when another scheduler may have taken over.
+    """
     for said in config.without_effect:
         _log.warning("The configuration says what has no effect here", what=said)
     recorders = {name: EventRecorder(client, name, host, clock) for name in config.scheduler_names}
@@ -46,4 +52,6 @@ async def run(
         renew_deadline_seconds=election.renew_deadline_seconds,
         retry_period_seconds=election.retry_period_seconds,
     )
+    if add_check is not None:
+        add_check("leaderElection", elector.check)
     await elector.run(scheduler.run)
