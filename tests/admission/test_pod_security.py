@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
 
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation
 from keelback.admission.pod_security import Exemptions, PodSecurity, PodSecuritySettings, Policy, Standard
 from keelback.admission.pod_security_levels import evaluate
@@ -29,6 +31,7 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, ObjectMeta, replace
+from keelback.component.metrics import Registry
 
 T = TypeVar("T", bound=Object)
 
@@ -250,3 +253,29 @@ def test_baseline_forbids_what_breaks_out(spec: PodSpec, violation: str) -> None
 )
 def test_restricted_forbids_more(spec: PodSpec, violation: str) -> None:
     assert [str(one) for one in evaluate("restricted", ObjectMeta(), spec)] == [violation]
+
+
+def test_what_was_judged_is_counted() -> None:
+    metrics = AdmissionMetrics(Registry())
+    plugin = PodSecurity(
+        Cluster({"enforce": "baseline", "warn": "restricted"}),
+        PodSecuritySettings(exemptions=Exemptions(runtime_classes=frozenset({"vm"}))),
+        metrics,
+    )
+
+    def ask(pod: Pod) -> None:
+        request = AdmissionRequest(
+            operation=Operation.CREATE, kind=pod.__kind__, user=Joe(), namespace="x", name="a", obj=pod
+        )
+        with contextlib.suppress(errors.Forbidden):
+            asyncio.run(plugin.validate(request))
+
+    ask(_pod())
+    ask(_pod(host_network=True))
+    ask(_pod(runtime_class_name="vm"))
+    what = ("create", "pod", "")
+    counted = metrics.pod_security_evaluations
+    assert counted.value("allow", "enforce", "baseline", "latest", *what) == 1
+    assert counted.value("deny", "enforce", "baseline", "latest", *what) == 1
+    assert counted.value("deny", "warn", "restricted", "latest", *what) == 1
+    assert metrics.pod_security_exemptions.value(*what) == 1

@@ -229,7 +229,8 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path, other: ClusterPK
 
                 async def reloads(status: str) -> float:
                     _, metrics = await ask("GET", "/metrics")
-                    name = f'apiserver_authentication_config_controller_automatic_reloads_total{{status="{status}"}} '
+                    counted = "apiserver_authentication_config_controller_automatic_reloads_total"
+                    name = f'{counted}{{apiserver_id_hash="",status="{status}"}} '
                     return next((float(line[len(name) :]) for line in metrics.splitlines() if line.startswith(name)), 0)
 
                 await is_known(ask, first.token())
@@ -628,7 +629,8 @@ def test_authorizers_change_with_their_file_but_for_what_the_server_began_with(
 
                 async def failed() -> bool:
                     _, metrics = await ask("GET", "/metrics")
-                    return 'authorization_config_controller_automatic_reloads_total{status="failure"} 1' in metrics
+                    counted = "authorization_config_controller_automatic_reloads_total"
+                    return f'{counted}{{apiserver_id_hash="",status="failure"}} 1' in metrics
 
                 path.write_text(authorization_configuration(webhook_entry(kubeconfig), *NODE_AND_RBAC))
                 await until(allowed, clock)

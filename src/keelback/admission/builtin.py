@@ -126,7 +126,9 @@ PLUGINS: Sequence[Registration] = (
     Registration("NodeRestriction", False, lambda given: NodeRestriction(given.reader)),
     Registration("TaintNodesByCondition", True, lambda given: TaintNodesByCondition()),
     Registration("AlwaysPullImages", False, lambda given: AlwaysPullImages()),
-    Registration("PodSecurity", True, lambda given: PodSecurity(given.reader, given.settings.pod_security)),
+    Registration(
+        "PodSecurity", True, lambda given: PodSecurity(given.reader, given.settings.pod_security, given.metrics)
+    ),
     Registration(
         "PodNodeSelector", False, lambda given: PodNodeSelector(given.reader, given.settings.default_node_selector)
     ),

@@ -20,6 +20,7 @@ _STEP: Final = ("type", "operation", "rejected")
 _PLUGIN: Final = ("name", *_STEP)
 _CONDITION: Final = ("name", "kind", "type", "operation")
 _POLICY: Final = ("policy", "policy_binding", "error_type")
+_POD: Final = ("request_operation", "resource", "subresource")
 
 
 class AdmissionMetrics:
@@ -55,6 +56,22 @@ class AdmissionMetrics:
             "API resource and type (validate or admit).",
             _PLUGIN,
             (*_SECONDS, 10, 25),
+        )
+        self.pod_security_evaluations = registry.counter(
+            "pod_security_evaluations_total",
+            "Number of policy evaluations that occurred, not counting ignored or exempt requests.",
+            ("decision", "mode", "policy_level", "policy_version", *_POD),
+        )
+        self.pod_security_exemptions = registry.counter(
+            "pod_security_exemptions_total",
+            "Number of exempt requests, not counting ignored or out of scope requests.",
+            _POD,
+        )
+        self.pod_security_errors = registry.counter(
+            "pod_security_errors_total",
+            "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted "
+            "profile being used for evaluation.",
+            ("fatal", *_POD),
         )
         self.webhook_requests = registry.counter(
             admission("webhook_request_total"),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader, resource_key
 from keelback.admission.pod_security_levels import LEVELS, PRIVILEGED, RESTRICTED, Violation, evaluate
 from keelback.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
@@ -16,6 +17,7 @@ from keelback.api.batch_v1 import CronJob, Job
 from keelback.api.core_v1 import Namespace, Pod, PodSpec, PodTemplate, PodTemplateSpec, ReplicationController
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
+from keelback.component.metrics import Registry
 
 _LABEL = "pod-security.kubernetes.io/"
 _ANNOTATION = _LABEL
@@ -89,8 +91,15 @@ class PodSecurity(AdmissionPlugin):
 
     name = "PodSecurity"
 
-    def __init__(self, reader: Reader, settings: PodSecuritySettings = PodSecuritySettings()) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        settings: PodSecuritySettings = PodSecuritySettings(),
+        metrics: AdmissionMetrics | None = None,
+    ) -> None:
+        """Without `metrics` nobody will ask how often it refused."""
         self._reader = reader
+        self._metrics = metrics or AdmissionMetrics(Registry())
         self._default = settings.default
         self._exempt = settings.exemptions
 
@@ -105,10 +114,10 @@ class PodSecurity(AdmissionPlugin):
             await self._validate_namespace(request, request.obj)
             return
         if request.namespace in self._exempt.namespaces:
-            request.audit_annotations[_EXEMPT] = "namespace"
+            self._let_pass(request, "namespace")
             return
         if request.user.name in self._exempt.usernames:
-            request.audit_annotations[_EXEMPT] = "user"
+            self._let_pass(request, "user")
             return
         labels = (await self._reader.get(_NamespaceLabels, request.namespace)).metadata.labels
         policy, wrong = read_policy(labels, self._default)
@@ -126,8 +135,10 @@ class PodSecurity(AdmissionPlugin):
             return
         if wrong:
             request.audit_annotations[f"{_ANNOTATION}error"] = "; ".join(one.body for one in wrong)
+            self._metrics.pod_security_errors.inc("false", *_labels(request))
         request.audit_annotations[f"{_ANNOTATION}enforce-policy"] = str(policy.enforce)
         violations = evaluate(policy.enforce.level, pod.metadata, pod.spec)
+        self._count(request, "deny" if violations else "allow", "enforce", policy.enforce)
         self._tell(request, pod.metadata, pod.spec, policy, warns=not violations)
         if violations:
             raise request.forbidden(f'violates PodSecurity "{policy.enforce}": {_joined(violations)}')
@@ -140,19 +151,28 @@ class PodSecurity(AdmissionPlugin):
     def _is_exempt(self, request: AdmissionRequest, spec: PodSpec) -> bool:
         is_exempt = spec.runtime_class_name in self._exempt.runtime_classes
         if is_exempt:
-            request.audit_annotations[_EXEMPT] = "runtimeClass"
+            self._let_pass(request, "runtimeClass")
         return is_exempt
+
+    def _let_pass(self, request: AdmissionRequest, why: str) -> None:
+        request.audit_annotations[_EXEMPT] = why
+        self._metrics.pod_security_exemptions.inc(*_labels(request))
+
+    def _count(self, request: AdmissionRequest, decision: str, mode: str, standard: Standard) -> None:
+        self._metrics.pod_security_evaluations.inc(decision, mode, standard.level, standard.version, *_labels(request))
 
     def _tell(
         self, request: AdmissionRequest, metadata: ObjectMeta, spec: PodSpec, policy: Policy, *, warns: bool
     ) -> None:
         audited = evaluate(policy.audit.level, metadata, spec)
         if audited:
+            self._count(request, "deny", "audit", policy.audit)
             request.audit_annotations[f"{_ANNOTATION}audit-violations"] = (
                 f'would violate PodSecurity "{policy.audit}": {_joined(audited)}'
             )
         warned = evaluate(policy.warn.level, metadata, spec) if warns else []
         if warned:
+            self._count(request, "deny", "warn", policy.warn)
             request.warn(f'would violate PodSecurity "{policy.warn}": {_joined(warned)}')
 
     async def _validate_namespace(self, request: AdmissionRequest, namespace: Namespace) -> None:
@@ -222,6 +242,11 @@ def _read(labels: Mapping[str, str], mode: str, default: Standard, wrong: list[e
             )
             chosen_version = "latest"
     return Standard(chosen_level, chosen_version)
+
+
+def _labels(request: AdmissionRequest) -> tuple[str, str, str]:
+    resource = "pod" if request.kind.plural == "pods" else "controller"
+    return request.operation.lower(), resource, request.subresource
 
 
 def _is_laxer(one: Standard, other: Standard) -> bool:

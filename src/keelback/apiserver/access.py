@@ -59,8 +59,10 @@ class Authentication:
         clock: Clock,
         chance: random.Random,
         metrics: Registry,
+        server_id: str = "",
     ) -> None:
         """Raises ConfigurationError."""
+        self._server_id = server_id
         self.followers: list[Work] = []
         """What must run as long as the server does."""
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -122,7 +124,7 @@ class Authentication:
             await jwt.switch(configuration.jwt)
             self._anonymous.configure(configuration.anonymous)
 
-        counted = ReloadMetrics(metrics, "authentication", self._clock)
+        counted = ReloadMetrics(metrics, "authentication", self._clock, self._server_id)
         self.followers.append(ConfigurationReload(path, text, apply, self._clock, counted).run)
         return jwt
 
@@ -158,8 +160,16 @@ class _Anonymous:
 class Authorization:
     """What they may do."""
 
-    def __init__(self, settings: AuthorizationSettings, clock: Clock, chance: random.Random, metrics: Registry) -> None:
+    def __init__(
+        self,
+        settings: AuthorizationSettings,
+        clock: Clock,
+        chance: random.Random,
+        metrics: Registry,
+        server_id: str = "",
+    ) -> None:
         """Raises ConfigurationError."""
+        self._server_id = server_id
         self.policy = Policy()
         self.graph = NodeGraph()
         self.followers: list[Work] = []
@@ -188,7 +198,7 @@ class Authorization:
             check(configuration)
             await switching.switch(chain)
 
-        counted = ReloadMetrics(metrics, "authorization", self._clock)
+        counted = ReloadMetrics(metrics, "authorization", self._clock, self._server_id)
         self.followers.append(ConfigurationReload(path, text, apply, self._clock, counted).run)
         return switching
 

@@ -122,7 +122,7 @@ class _Assembly:
         self._lookup = CacheLookup()
         self._feed = CacheFeed(self._store, clock, random.Random(chance.getrandbits(32)))
         self._shared = SharedStore(self._feed) if config.store_is_shared else None
-        self._authorization = Authorization(config.authorization, clock, chance, metrics)
+        self._authorization = Authorization(config.authorization, clock, chance, metrics, config.hostname)
         self._authorizer = self._authorization.authorizer
         if self._shared is not None:
             self._authorizer = self._shared.authorizer(self._authorizer)
@@ -139,6 +139,7 @@ class _Assembly:
             clock=clock,
             chance=chance,
             metrics=metrics,
+            server_id=config.hostname,
         )
         self._server = APIServer(self._authentication.requests, self._authorizer, clock, metrics)
         self._in_process: set[str] = set()

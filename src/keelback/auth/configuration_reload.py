@@ -7,6 +7,7 @@ once a minute and is told of changes between; here the file's state is looked at
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -22,25 +23,49 @@ State = tuple[int, int, int, int]
 
 
 class ReloadMetrics:
-    """How often one sort of file was read again, under upstream's names; `sort` is authorization or authentication."""
+    """How often one sort of file was read again, under upstream's names; `sort` is authorization or authentication.
 
-    def __init__(self, metrics: Registry, sort: str, clock: Clock) -> None:
+    `server_id` names this server among several.
+    """
+
+    def __init__(self, metrics: Registry, sort: str, clock: Clock, server_id: str = "") -> None:
         self._clock = clock
+        self._server = _hash(server_id)
         self.reloads = metrics.counter(
             f"apiserver_{sort}_config_controller_automatic_reloads_total",
-            f"Total number of automatic reloads of {sort} configuration split by status.",
-            ("status",),
+            f"Total number of automatic reloads of {sort} configuration split by status and apiserver identity.",
+            ("apiserver_id_hash", "status"),
         )
         self.last = metrics.gauge(
             f"apiserver_{sort}_config_controller_automatic_reload_last_timestamp_seconds",
-            f"Timestamp of the last automatic reload of {sort} configuration split by status.",
-            ("status",),
+            f"Timestamp of the last automatic reload of {sort} configuration split by status and apiserver identity.",
+            ("apiserver_id_hash", "status"),
         )
+        self._applied = metrics.gauge(
+            f"apiserver_{sort}_config_controller_last_config_info",
+            f"Information about the last applied {sort} configuration with hash as label, split by apiserver identity.",
+            ("apiserver_id_hash", "hash"),
+        )
+        self._applied_hash = ""
 
     def note(self, status: str) -> None:
         """Count one attempt."""
-        self.reloads.inc(status)
-        self.last.set(self._clock.now().timestamp(), status)
+        self.reloads.inc(self._server, status)
+        self.last.set(self._clock.now().timestamp(), self._server, status)
+
+    def applied(self, text: str) -> None:
+        """Tell which file is in force."""
+        self._applied.remove(self._server, self._applied_hash)
+        self._applied_hash = _hash(text)
+        self._applied.set(1, self._server, self._applied_hash)
+
+    def count(self, status: str) -> float:
+        """How many attempts there were with that end."""
+        return self.reloads.value(self._server, status)
+
+
+def _hash(text: str) -> str:
+    return f"sha256:{sha256(text.encode()).hexdigest()}" if text else ""
 
 
 class ConfigurationReload:
@@ -55,6 +80,7 @@ class ConfigurationReload:
         self._clock = clock
         self._metrics = metrics
         self._state: State | None = None
+        metrics.applied(text)
 
     async def run(self) -> NoReturn:
         """Look, for ever."""
@@ -94,4 +120,5 @@ class ConfigurationReload:
             )
             return
         self._metrics.note("success")
+        self._metrics.applied(text)
         _log.info("A configuration file takes effect", path=str(self._path))
