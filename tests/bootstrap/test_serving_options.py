@@ -12,6 +12,7 @@ from keelback.bootstrap.components import APIServerOptions
 from keelback.bootstrap.standalone_options import StandaloneAPIServerOptions
 from keelback.component import flags
 from keelback.component.flags import FlagError
+from keelback.component.http1_requests import Limits
 from keelback.component.serving_certificates import KeyPair
 
 
@@ -47,6 +48,15 @@ def test_admission_plugins_are_such_as_there_are(tmp_path: Path) -> None:
     path.write_text("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []")
     given = flags.parse(APIServerOptions, [f"--admission-control-config-file={path}"])
     assert given.admission() == admission_configuration.DEFAULT
+
+
+def test_large_answers_are_compressed_as_the_gate_says() -> None:
+    def limits(*arguments: str) -> Limits:
+        return flags.parse(APIServerOptions, arguments).connection_limits()
+
+    assert limits() == Limits()
+    assert limits("--feature-gates=APIResponseCompression=true").gzip_on_loopback
+    assert limits("--feature-gates=APIResponseCompression=false").gzip_bytes > 1 << 60
 
 
 def test_certificates_for_names_may_be_several() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from keelback.audit import options as audit_options
 from keelback.audit.options import AuditOptions
@@ -27,9 +28,12 @@ from keelback.bootstrap.encryption_options import EncryptionOptions
 from keelback.bootstrap.request_options import RequestOptions
 from keelback.bootstrap.resource_options import ResourceOptions
 from keelback.bootstrap.tracing_options import TracingOptions
-from keelback.bootstrap.version_options import VersionOptions
+from keelback.bootstrap.version_options import COMPRESSION, VersionOptions
 from keelback.component import flags
 from keelback.component.flags import Duration
+
+if TYPE_CHECKING:
+    from keelback.component.http1_requests import Limits
 
 POD_GROUPS: Final = "GenericWorkload"
 GANG_SCHEDULING: Final = "GangScheduling"
@@ -74,6 +78,18 @@ class APIServerOptions(
         self.check_audit()
         self.check_encryption()
         self.optional_versions()
+
+    def connection_limits(self) -> Limits:
+        """What the front door bounds, and for whom it compresses."""
+        from keelback.component.http1_requests import Limits
+
+        match self.gates().get(COMPRESSION):
+            case None:
+                return Limits()
+            case True:
+                return Limits(gzip_on_loopback=True)
+            case _:
+                return Limits(gzip_bytes=sys.maxsize)
 
     def hidden_resources(self) -> frozenset[tuple[str, str, str]]:
         """What `--runtime-config` takes away."""

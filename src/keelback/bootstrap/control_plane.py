@@ -201,10 +201,11 @@ class ControlPlane:
             serving: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
             tracing = serving.tracing()
             handle = traced(api.handle, tracing)
-            servers = [Server(handle, context, "127.0.0.1", self._settings.port, too_large=too_large)]
+            limits = self._api_options().connection_limits()
+            servers = [Server(handle, context, "127.0.0.1", self._settings.port, limits=limits, too_large=too_large)]
             if self._fabric is not None:
                 listener = namespaces.listen_in(self._fabric.path, *self._endpoint)
-                servers.append(Server(handle, context, listener=listener, too_large=too_large))
+                servers.append(Server(handle, context, listener=listener, limits=limits, too_large=too_large))
             for server in servers:
                 await server.start()
             self._write_kubeconfig(keys)
@@ -345,11 +346,15 @@ class ControlPlane:
     def _arguments(self, component: str) -> tuple[str, ...]:
         return components.arguments(self._settings, component)
 
+    def _api_options(self) -> APIServerOptions:
+        options: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
+        return options
+
     def _api_config(self, keys: ClusterPKI) -> Any:
         from keelback.apiserver.assembly import APIServerConfig
         from keelback.component import flags
 
-        options: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
+        options = self._api_options()
         fabric = self._fabric
         return APIServerConfig(
             client_ca_pem=keys.ca.certificate_pem,

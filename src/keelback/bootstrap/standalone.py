@@ -151,6 +151,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
             certificates.context,
             options.bind_address,
             options.secure_port,
+            limits=options.connection_limits(),
             too_large=too_large,
         )
         await server.start()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from keelback.apimachinery import kubernetes_versions
 from keelback.apimachinery.kubernetes_versions import CHOICE, DEFAULT, KubernetesVersion
 from keelback.component import flags
+
+COMPRESSION: Final = "APIResponseCompression"
+"""Whether large answers are compressed: for everybody, for nobody, or, unless it is said, for other machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,5 @@ class VersionOptions:
         from keelback.apiserver.claim_access import GRANULAR_STATUS
         from keelback.registry import feature_fields
 
-        return (
-            feature_fields.switchable(self.version) | builtin.GATES | {GRANULAR_STATUS.name, leader_elections.GATE.name}
-        )
+        own = {COMPRESSION, GRANULAR_STATUS.name, leader_elections.GATE.name}
+        return feature_fields.switchable(self.version) | builtin.GATES | own
