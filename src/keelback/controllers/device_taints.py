@@ -22,6 +22,7 @@ from keelback.reconcile.context import Context
 from keelback.reconcile.controller_metrics import Count, Spread
 from keelback.reconcile.loop import Key, Source
 from keelback.reconcile.result import DONE, Result, again_after
+from keelback.scheduling import device_taint_rules
 
 DELETIONS = Count(
     "device_taint_eviction_controller_pod_deletions_total",
@@ -108,7 +109,7 @@ class DeviceTaintEvictionReconciler:
             for one in self.context.caches.store(ResourceClaim).list()
             if one.status.allocation is not None
             and any(
-                tainted_devices.selects(rule, result.driver, result.pool, result.device)
+                device_taint_rules.selects(rule, result.driver, result.pool, result.device)
                 for result in one.status.allocation.devices.results
             )
         ]

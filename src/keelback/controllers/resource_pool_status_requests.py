@@ -23,6 +23,7 @@ from keelback.controllers import tainted_devices
 from keelback.reconcile import patches
 from keelback.reconcile.context import Context
 from keelback.reconcile.result import DONE, Result, again_after
+from keelback.scheduling import device_taint_rules
 
 _DEFAULT_LIMIT = 100
 _RETRIES = 5
@@ -148,5 +149,6 @@ def _is_unavailable(pool: Pool, device: Device, rules: Sequence[DeviceTaintRule]
     if any(taint.effect in _UNAVAILABLE for taint in device.taints):
         return True
     return any(
-        rule.spec.taint.effect in _UNAVAILABLE and tainted_devices.selects(rule, *pool, device.name) for rule in rules
+        rule.spec.taint.effect in _UNAVAILABLE and device_taint_rules.selects(rule, *pool, device.name)
+        for rule in rules
     )
