@@ -37,11 +37,15 @@ class Updates:
         self._deleters = Deleters(asked)
         self._served: dict[str, dict[str, datetime]] = defaultdict(dict)
         self._specs: dict[str, dict[int, Tree]] = defaultdict(dict)
+        self._lost: dict[str, datetime] = {}
+        """When a node was last known to be lost, or to have been until then."""
 
     def look(self, write: Write, held: Mapping[str, Tree]) -> Iterator[str]:
         if write.resource in ("statefulsets", "daemonsets") and write.after is not None:
             metadata = write.after["metadata"]
             self._specs[metadata["uid"]][metadata["generation"]] = write.after["spec"]
+        if write.resource == "minions" and (_is_lost(write.before) or _is_lost(write.after)):
+            self._lost[write.key.rpartition("/")[2]] = write.at
         if write.resource != "pods":
             return
         owner = self._owner(write, held)
@@ -73,6 +77,11 @@ class Updates:
         mine = (one for one in of(held, "pods") if owner_uid(one) == owner["metadata"]["uid"])
         return found.union(_place(one, owner) for one in mine if is_ready(one))
 
+    def _is_taken_for_lost(self, name: str, write: Write, held: Mapping[str, Tree]) -> bool:
+        last = self._lost.get(name)
+        is_lost = any(_is_lost(one) for one in of(held, "minions") if one["metadata"]["name"] == name)
+        return is_lost or (last is not None and write.at - last <= FORGIVEN)
+
     def _too_early(self, write: Write, owner: Tree, held: Mapping[str, Tree]) -> Iterator[str]:
         if owner["kind"] != "StatefulSet" or owner["spec"].get("podManagementPolicy") == "Parallel":
             return
@@ -97,7 +106,8 @@ class Updates:
         else:
             mine = [one for one in of(held, "pods") if owner_uid(one) == owner["metadata"]["uid"]]
             used = {_place(one, owner) for one in mine if not one["metadata"].get("deletionTimestamp")}
-            wanted = {name for one in of(held, "minions") if (name := one["metadata"]["name"]) in used or _is_free(one)}
+            names = (one["metadata"]["name"] for one in of(held, "minions"))
+            wanted = {name for name in names if name in used or not self._is_taken_for_lost(name, write, held)}
             unavailable = max(map(_max_unavailable, self._possible(owner)))
         left = len(wanted & serving)
         if left < len(wanted) - unavailable:
@@ -143,10 +153,10 @@ def _place(pod: Tree, owner: Tree) -> str:
     return str(pod["metadata"]["name"] if owner["kind"] == "StatefulSet" else pod["spec"].get("nodeName", ""))
 
 
-def _is_free(node: Tree) -> bool:
-    """Whether a node takes daemons: one that is lost takes no new ones."""
-    taints = node.get("spec", {}).get("taints", ())
-    return not any(one["effect"] == "NoSchedule" and one["key"] in _LOST for one in taints)
+def _is_lost(node: Tree | None) -> bool:
+    """Whether a node takes no daemons that it has not, because nobody reaches it."""
+    taints = (node or {}).get("spec", {}).get("taints", ())
+    return any(one["effect"] == "NoSchedule" and one["key"] in _LOST for one in taints)
 
 
 def _max_unavailable(spec: Tree) -> int:
