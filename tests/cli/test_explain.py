@@ -62,6 +62,7 @@ def test_a_pod_that_fits_nowhere_has_the_schedulers_own_message() -> None:
     assert "Would go:  nowhere\n" in said
     assert (
         "Message:   0/2 nodes are available: 2 Insufficient cpu. "
+        "no new claims to deallocate, "
         "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.\n"
     ) in said
 

@@ -53,7 +53,7 @@ def test_added_pods_are_placed_and_those_that_do_not_fit_say_why(cluster, tmp_pa
     assert code == 1
     assert said.splitlines()[0] == "shop/a -> n2"
     assert said.splitlines()[1].startswith(
-        "shop/b -> nowhere: 0/2 nodes are available: 2 Insufficient cpu. preemption: "
+        "shop/b -> nowhere: 0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: "
     )
     assert simulate(capsys, "--cluster", cluster, "--add", more, "--cordon", "n2")[1].count("nowhere") == 2
     extra = tmp_path / "node.json"

@@ -76,6 +76,7 @@ def test_what_is_requested_beyond_the_capacity_is_not_placed(cluster: Cluster) -
     pod(cluster, "more", container={"resources": {"requests": {"cpu": "2"}}})
     assert unschedulable(cluster, "more") == (
         "0/2 nodes are available: 2 Insufficient cpu. "
+        "no new claims to deallocate, "
         "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
     )
     assert [one["message"] for one in cluster.events("pod/more")] == [unschedulable(cluster, "more")]
@@ -90,7 +91,7 @@ def test_a_node_selector_is_respected(cluster: Cluster) -> None:
     pod(cluster, "nowhere", nodeSelector={"place": "here"})
     assert unschedulable(cluster, "nowhere") == (
         "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. "
-        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        "no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
     )
     pod(cluster, "elsewhere", nodeSelector={"place": "there"})
     cluster.patch("node/node-1", {"metadata": {"labels": {"place": "here"}}})

@@ -14,7 +14,7 @@ DRIVER, GROUP = "gpu.example", "resource.k8s.io/v1"
 FINALIZER = "resource.kubernetes.io/delete-protection"
 REQUEST = {"name": "gpu", "exactly": {"deviceClassName": "gpu"}}
 NOT_ALL = "cannot allocate all claims"
-NO_HELP = "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+NO_HELP = "still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
 
 
 def named(kind: str, name: str, spec: Tree, api_version: str = GROUP) -> Tree:

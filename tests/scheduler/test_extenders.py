@@ -99,6 +99,7 @@ def test_filters_have_the_last_word_on_nodes_and_their_reasons_are_told(make_wor
             assert [world.node_of(f"p{number}") for number in range(3)] == ["n1", "n1", ""]
             assert world.messages("p2", "FailedScheduling") == [
                 "0/3 nodes are available: 1 Insufficient cpu, 1 too loud, 1 too warm. "
+                "no new claims to deallocate, "
                 "preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, "
                 "2 No preemption victims found for incoming pod."
             ]
@@ -275,7 +276,10 @@ def test_it_agrees_to_victims_or_chooses_among_them(make_world: Make, keeps_node
                 extender.answers["preempt"] = lambda asked: {"NodeNameToMetaVictims": {}}
                 await world.add_pod("late", cpu="2", priority=100)
                 await world.until(lambda: world.messages("late", "FailedScheduling"))
-                said = "0/3 nodes are available: 3 Insufficient cpu. preemption: no candidate node for preemption"
+                said = (
+                    "0/3 nodes are available: 3 Insufficient cpu. "
+                    "no new claims to deallocate, preemption: no candidate node for preemption"
+                )
                 assert world.messages("late", "FailedScheduling") == [said]
 
     asyncio.run(scenario())

@@ -22,7 +22,7 @@ CAPACITY = {"cpu": "4", "memory": "8Gi", "pods": "110", DONGLE: "1"}
 NOT_ENOUGH = "pod group is unschedulable, waiting for minCount pods from a gang to be scheduled"
 NO_DONGLE = (
     "0/3 nodes are available: 3 Insufficient example.com/dongle. "
-    "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
+    "no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
 )
 
 

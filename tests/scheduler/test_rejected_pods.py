@@ -200,8 +200,11 @@ def test_a_new_node_before_many_that_wait_costs_one_attempt_for_all_that_stay(ma
             assert 'scheduler_schedule_attempts_total{result="scheduled",profile="default-scheduler"} 5' in text
             # All of them say what is true now.
             said = Counter(message_of(world, f"p-{number}") for number in range(30))
-            wanted = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption"
-            assert said == Counter({"": 5, f"{wanted} victims found for incoming pod.": 25})
+            wanted = (
+                "0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, "
+                "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+            )
+            assert said == Counter({"": 5, wanted: 25})
 
     asyncio.run(scenario())
 

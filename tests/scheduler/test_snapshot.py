@@ -80,6 +80,7 @@ def test_every_plugin_says_why_not_and_what_would_have_to_change() -> None:
             assert explained.message == (
                 "0/3 nodes are available: 1 node(s) had untolerated taint(s), "
                 "2 node(s) didn't match Pod's node affinity/selector. "
+                "no new claims to deallocate, "
                 "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
             )
             said = {

@@ -427,6 +427,7 @@ def scheduler_config(options: SchedulerOptions, *, leader_elect: bool = False) -
         pod_max_backoff_seconds=options.pod_max_backoff_seconds,
         pod_max_in_unschedulable_seconds=options.pod_max_in_unschedulable_pods_duration,
         node_declared_features=options.gates().get(components.NODE_DECLARED_FEATURES, options.version.minor >= 36),
+        speaks_of_claims=34 <= options.version.minor <= 36,
         pod_groups=options.gates().get(components.POD_GROUPS, False),
         gang_scheduling=options.gates().get(components.GANG_SCHEDULING, False),
     )

@@ -55,6 +55,8 @@ class SchedulerConfig:
     extenders: tuple[ExtenderConfiguration, ...] = ()
     node_declared_features: bool = True
     """The feature gate NodeDeclaredFeatures: pods go only where a node declares what they need."""
+    speaks_of_claims: bool = True
+    """Whether each refusal has DynamicResources' words, as from 1.34 to 1.36."""
     pod_groups: bool = False
     """The feature gate GenericWorkload: pods of a group are placed in one cycle."""
     gang_scheduling: bool = False

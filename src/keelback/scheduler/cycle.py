@@ -67,10 +67,14 @@ class Cycle:
         chance: random.Random,
         profiles: Mapping[str, Profile] = MappingProxyType({}),
         observer_of: Callable[[str], Observer | None] = lambda profile: None,
+        *,
+        speaks_of_claims: bool = True,
     ) -> None:
         """`plugins` are for pods whose scheduler name has none of the `profiles`; `observer_of` says for each pod who
-        measures what its profile's plugins take."""
+        measures what its profile's plugins take; `speaks_of_claims` where DynamicResources adds its words to each
+        refusal."""
         self._observer_of = observer_of
+        self._speaks_of_claims = speaks_of_claims
         self._observation = observation
         self._chance = chance
         self._default = Evaluator(plugins, observation.nodes, observation.objects)
@@ -216,10 +220,26 @@ class Cycle:
         return Refused(
             queued,
             diagnosis.plugins,
-            diagnosis.message(preemption.message),
+            diagnosis.message(self._what_was_tried(queued.info, diagnosis, preemption)),
             preemption.candidate,
             preemption.nominated_node_name,
         )
+
+    def _what_was_tried(self, info: PodInfo, diagnosis: Diagnosis, preemption: Preemption) -> str:
+        """What PostFilter plugins say, in upstream's order; nothing where room is to be made."""
+        evaluator = self.evaluator(info)
+        plugin = evaluator.devices
+        if plugin is None or not self._speaks_of_claims or preemption.candidate is not None:
+            return preemption.message
+        if diagnosis.pre_filter is not None:
+            for one in evaluator.plugins.pre_filters:
+                if one.name == plugin.name:
+                    break
+                if one.name in diagnosis.plugins:
+                    return dynamic_resources.NOT_ASKED
+        asks = plugin.asks(self._observation.objects.devices, info)
+        words = dynamic_resources.NOTHING_FREED if asks else dynamic_resources.NO_CLAIMS
+        return f"{words}, {preemption.message}" if preemption.message else words
 
     def _freed(self, queued: QueuedPod, diagnosis: Diagnosis) -> ResourceClaim | None:
         observation, plugin = self._observation, self.evaluator(queued.info).devices

@@ -116,7 +116,14 @@ class Scheduler:
             self.metrics.event_seconds.observe,
         )
         self.metrics.watch(self.queue, self.observation.nodes, self.observation.assumed, self._evaluated())
-        self._cycle = Cycle(plugins, self.observation, chance, config.profiles, self.metrics.plugins.next_cycle)
+        self._cycle = Cycle(
+            plugins,
+            self.observation,
+            chance,
+            config.profiles,
+            self.metrics.plugins.next_cycle,
+            speaks_of_claims=config.speaks_of_claims,
+        )
         self._pods = Informer(client, PodToPlace, clock=clock, chance=chance)
         self._informers: list[Informer[Any]] = [self._pods]
         self._device_informers: list[Informer[Any]] = []

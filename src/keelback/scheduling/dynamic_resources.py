@@ -43,6 +43,11 @@ DEFAULT_BINDING_TIMEOUT_SECONDS: Final = 600.0
 # As upstream without DRAPreemption: removing pods does not help, since nothing says that their devices become free.
 NOT_AVAILABLE: Final = Unschedulable(("resourceclaim not available on the node",), unresolvable=True)
 _NOT_ALL: Final = Unschedulable(("cannot allocate all claims",), unresolvable=True)
+NO_CLAIMS: Final = "no new claims to deallocate"
+"""What upstream adds about each pod that fits nowhere and has no claims: from 1.34 on, and no more in 1.37."""
+NOTHING_FREED: Final = "still not schedulable"
+NOT_ASKED: Final = "not found"
+"""What it adds where another plugin said so early that nothing fits that it was not asked at all."""
 _EXTENDED_NAME: Final = "<extended-resources>"
 
 

@@ -320,10 +320,17 @@ class Evaluator:
 
     def _pre_filter(self, pod: PodInfo) -> tuple[str, Unschedulable] | None:
         state = CycleState(self._objects)
+        only: frozenset[str] | None = None
+        by: list[str] = []
         for plugin in self._plugins.pre_filters:
             answer = self._asked("PreFilter", plugin.name, plugin.pre_filter, state, pod, self._nodes)
             if isinstance(answer, Unschedulable):
                 return plugin.name, answer
+            if isinstance(answer, OnlyNodes):
+                only = answer.names if only is None else only & answer.names
+                by.append(plugin.name)
+                if not only:
+                    return plugin.name, _no_common_node(by)
         return None
 
     def _asked(self, point: str, name: str, call: Callable[..., R], *arguments: Any) -> R:
@@ -404,6 +411,13 @@ class Evaluator:
             if mask is not None:
                 together = mask if together is None else together & mask
         return together
+
+
+def _no_common_node(plugins: Sequence[str]) -> Unschedulable:
+    if len(plugins) == 1:
+        return Unschedulable((f"node(s) didn't satisfy plugin {plugins[0]}",), unresolvable=True)
+    names = " ".join(sorted(plugins))
+    return Unschedulable((f"node(s) didn't satisfy plugin(s) [{names}] simultaneously",), unresolvable=True)
 
 
 def _sum(state: CycleState, scored: list[tuple[ScorePlugin, int, Scores]], rows: Rows, number: int) -> Scores:
