@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -26,6 +27,7 @@ from keelback.component.http import (
     Writer,
     header_values,
 )
+from keelback.component.http1 import HTTPConnection
 from keelback.component.serving import Limits, Server, server_context
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -630,3 +632,60 @@ def test_requests_sent_ahead_on_one_connection_wait_for_their_turns_too(run: Run
     assert begun.count("flood") == 30
     assert "flood" in begun[begun.index("tenant") :][:2]
     assert len(begun) - 1 - begun[::-1].index("tenant") <= 20
+
+
+def test_a_client_that_sends_many_requests_ahead_is_read_no_further_than_it_is_answered(run: Run) -> None:
+    class Socket(asyncio.Transport):
+        """The server's end of a connection."""
+
+        def __init__(self) -> None:
+            super().__init__({"peername": ("127.0.0.1", 1)})
+            self.is_read = True
+            self.written = b""
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            pass
+
+        def pause_reading(self) -> None:
+            self.is_read = False
+
+        def resume_reading(self) -> None:
+            self.is_read = True
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            self.written += data
+
+        def is_closing(self) -> bool:
+            return False
+
+        def close(self) -> None:
+            pass
+
+    async def handler(request: Request) -> Response:
+        await asyncio.sleep(0)
+        return Response(200, {}, request.path.encode())
+
+    async def scenario() -> tuple[int, bytes]:
+        async with Server(handler) as server:
+            transport, connection = Socket(), HTTPConnection(server)
+            connection.connection_made(transport)
+            sent = 0
+            while sent < 3_000:
+                if transport.is_read:
+                    connection.data_received(
+                        b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % at for at in range(sent, sent + 1_000))
+                    )
+                    sent += 1_000
+                    assert not transport.is_read
+                await asyncio.sleep(0)
+            begun = transport.written.count(b"HTTP/1.1 200")
+            for _ in range(20_000):
+                await asyncio.sleep(0)
+                if transport.written.endswith(b"/2999"):
+                    break
+            connection.connection_lost(None)
+            return begun, transport.written
+
+    begun, written = run(scenario())
+    assert begun >= 1_500, "the third thousand is read when most of the second has been answered"
+    assert [int(one) for one in re.findall(rb"/(\d+)", written.replace(b"HTTP/1.1", b""))] == list(range(3_000))

@@ -32,8 +32,9 @@ from keelback.component.http1_requests import Arrival, Limits, RequestReader, Re
 
 FIRST_REQUEST_SECONDS: Final = 0.5
 """A server that ends waits for the first request of a connection that is as new as this. Go waits for five seconds."""
-# A client that sends more requests ahead than this waits.
+# A client that sends more requests ahead than this waits: so few bytes are parsed at once that it holds.
 _PIPELINE: Final = 32
+_PARSED_BYTES: Final = 16 << 10
 # As Go waits before it closes on a client that may still be sending; longer while it is.
 _LINGER_SECONDS: Final = 0.5
 _LINGER_ROUNDS: Final = 10
@@ -81,6 +82,7 @@ class HTTPConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._raw: RawConnection | None = None
         self._tail = b""
+        self._unparsed = b""
         self._remote = ""
         self._loopback = False
         self.busy = False
@@ -94,6 +96,7 @@ class HTTPConnection(asyncio.Protocol):
         self._ended = False
         self._lost = False
         self._upgrading = False
+        self._is_refused = False
         self._discarding = False
         self._discarded = False
         self._reading_paused = False
@@ -136,13 +139,32 @@ class HTTPConnection(asyncio.Protocol):
         elif self._discarding:
             self._discarded = True
         elif not self._ended:
-            try:
-                self._reader.feed(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._upgrading = True
-                self._tail = data[upgrade.args[0] :]
-            except RequestRefused as refused:
-                self._refuse(refused.response)
+            if self._unparsed or len(data) > _PARSED_BYTES:
+                self._unparsed += data
+                self._parse_some()
+            else:
+                self._parse(data)
+
+    def _parse_some(self) -> None:
+        """Parse what has been read, until that is all or as many requests wait as may."""
+        view, at = memoryview(self._unparsed), 0
+        self._unparsed = b""
+        while at < len(view) and len(self._requests) < _PIPELINE and not (self._upgrading or self._is_refused):
+            self._parse(bytes(view[at : at + _PARSED_BYTES]))
+            at += _PARSED_BYTES
+        if self._upgrading:
+            self._tail += view[at:]
+        elif not self._is_refused:
+            self._unparsed = bytes(view[at:])
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrading = True
+            self._tail = data[upgrade.args[0] :]
+        except RequestRefused as refused:
+            self._refuse(refused.response)
 
     def eof_received(self) -> bool:
         if self._raw is not None:
@@ -235,8 +257,10 @@ class HTTPConnection(asyncio.Protocol):
                 parsed = requests.popleft()
                 self.busy = True
                 self._has_asked = True
-                if self._reading_paused and not self._upgrading:
-                    self._resume_reading()
+                if self._reading_paused and not self._upgrading and len(requests) < _PIPELINE // 2:
+                    self._parse_some()
+                    if len(requests) < _PIPELINE:
+                        self._resume_reading()
                 response = parsed.response or await self._ask(parsed.request)
                 if type(response) is Response:
                     # A refused upgrade cannot go on as HTTP: what follows may already be the other protocol.
@@ -439,6 +463,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def _refuse(self, response: Response) -> None:
         """Answer what cannot be understood, after what came before it, and listen no more."""
+        self._is_refused = True
         self._requests.append(Arrival(Request("", ""), False, False, response))
         self._pause_reading()
         self._end()
