@@ -20,9 +20,9 @@ from keelback.api.storagemigration_v1beta1 import (
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.bootstrap import pki
 from keelback.client import MergePatch
+from keelback.client.discovery import is_served
 from keelback.controllers import legacy_token_cleaner
 from keelback.controllers.legacy_token_cleaner import INVALID_SINCE, LAST_USED, LegacyTokenCleaner
-from keelback.controllers.manager import _is_served
 from keelback.controllers.observed import HeldMeta, SecretType
 from keelback.controllers.podcertificaterequests import PodCertificateRequestCleaner
 from keelback.controllers.storage_version_migrator import StorageVersionMigrationReconciler, with_outcome
@@ -37,9 +37,9 @@ TYPE = "kubernetes.io/service-account-token"
 def test_the_manager_asks_what_is_served(served_world: Any) -> None:
     async def play() -> None:
         async with served_world(None, ("certificates.k8s.io", "v1beta1")) as world:
-            assert await _is_served(world.client, "certificates.k8s.io/v1beta1")
-            assert not await _is_served(world.client, "storagemigration.k8s.io/v1beta1")
-            assert await _is_served(world.client, "")
+            assert await is_served(world.client, "certificates.k8s.io/v1beta1")
+            assert not await is_served(world.client, "storagemigration.k8s.io/v1beta1")
+            assert await is_served(world.client, "")
 
     asyncio.run(play())
 
