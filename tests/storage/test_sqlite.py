@@ -163,6 +163,23 @@ def test_a_restart_keeps_revision_history_and_time_to_live(tmp_path: Path, clock
     asyncio.run(third(revision + 1))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 15, 16, 17, 40])
+@pytest.mark.parametrize("large", [False, True])
+def test_groups_of_any_size_are_there_whole_after_a_restart(tmp_path: Path, clock: Any, size: int, large: bool) -> None:
+    async def test() -> None:
+        wanted = {f"/g/{number:02}": bytes([number]) * 20 for number in range(size)}
+        if large:
+            wanted["/g/00"] = b"x" * (sqlite.SMALL_BYTES + 1)
+        async with await sqlite.open_store(tmp_path / "store.db", clock) as store:
+            await asyncio.gather(*(store.put(key, value) for key, value in wanted.items()))
+        async with await sqlite.open_store(tmp_path / "store.db", clock) as store:
+            found = await store.range("/g/")
+            assert {one.key: one.value for one in found.kvs} == wanted
+            assert await store.current_revision() == size + 1
+
+    asyncio.run(test())
+
+
 def test_the_files_are_their_owners_alone(tmp_path: Path, clock: Any) -> None:
     path = tmp_path / "data" / "store.db"
 

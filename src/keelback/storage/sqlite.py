@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keelback.concurrency.clock import Clock
 from keelback.storage.embedded import EmbeddedStore, Refused
@@ -28,6 +28,10 @@ PAGE_BYTES = 4096
 WAL_CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 8 << 20
 READ_AT_ONCE = 32
+ROWS_AT_ONCE = 16
+"""So many writes go in with one statement."""
+SMALL_BYTES = 16 << 10
+"""Not if one of them is larger: a statement keeps what it was last given."""
 VACUUM_PAGES = 64
 FREE_PAGES = 2_048
 CACHE_KIB = 512
@@ -317,12 +321,19 @@ def _mapped(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _append(connection: sqlite3.Connection, group: Sequence[tuple[Record, bytes]]) -> None:
+    """All of the group, or nothing. While a statement runs the interpreter is somebody else's, and to have it back is
+    to wait where the loop is busy: so most groups are one statement, which needs no transaction around it."""
+    are_small = max([len(value) for _, value in group]) <= SMALL_BYTES
     try:
+        if are_small and len(group) <= ROWS_AT_ONCE:
+            _insert(connection, group)
+            return
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(
-            "INSERT INTO log (revision, key, create_revision, previous, expires, value) VALUES (?, ?, ?, ?, ?, ?)",
-            [(r.revision, r.key, r.create_revision, r.previous, r.expires, value) for r, value in group],
-        )
+        if are_small:
+            for at in range(0, len(group), ROWS_AT_ONCE):
+                _insert(connection, group[at : at + ROWS_AT_ONCE])
+        else:
+            connection.executemany(_INSERT_ONE, [_row(record, value) for record, value in group])
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:
@@ -330,6 +341,27 @@ def _append(connection: sqlite3.Connection, group: Sequence[tuple[Record, bytes]
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
             raise Refused(f"no space left for the store: {error}") from error
         raise
+
+
+def _insert(connection: sqlite3.Connection, group: Sequence[tuple[Record, bytes]]) -> None:
+    # Few different statements, so that each is compiled once: what is left over is filled with rows that are dropped.
+    rows = 1 << (len(group) - 1).bit_length()
+    values = [field for record, value in group for field in _row(record, value)]
+    connection.execute(_INSERTS[rows], values + [None] * (rows * _COLUMNS - len(values)))
+
+
+def _row(record: Record, value: bytes) -> tuple[int, str, int, int, float, bytes]:
+    return (record.revision, record.key, record.create_revision, record.previous, record.expires, value)
+
+
+_INTO: Final = "INSERT INTO log (revision, key, create_revision, previous, expires, value)"
+_COLUMNS: Final = 6
+_ROW: Final = "(?, ?, ?, ?, ?, ?)"
+_INSERT_ONE: Final = f"{_INTO} VALUES {_ROW}"
+_INSERTS: Final = {1: _INSERT_ONE} | {
+    rows: f"{_INTO} SELECT * FROM (VALUES {', '.join([_ROW] * rows)}) WHERE column1 IS NOT NULL"  # noqa: S608 - constants
+    for rows in (2, 4, 8, ROWS_AT_ONCE)
+}
 
 
 def _compact(connection: sqlite3.Connection, compacted: int, dead: Sequence[int]) -> None:
