@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
-from keelback.api.core_v1 import Pod
+from keelback.api.core_v1 import Pod, PodSpec
 from keelback.api.scheduling_v1 import PriorityClass
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import replace
+from keelback.apimachinery.remembered import remembered
 
 _DEFAULT_PREEMPTION = "PreemptLowerPriority"
 
@@ -20,6 +25,7 @@ class Priority(AdmissionPlugin):
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._with_rank = lru_cache(maxsize=32)(_with_rank)
 
     async def admit(self, request: AdmissionRequest) -> object:
         if not isinstance(request.obj, Pod):
@@ -39,7 +45,8 @@ class Priority(AdmissionPlugin):
                 f"the string value of PreemptionPolicy ({spec.preemption_policy}) must not be provided in pod spec;"
                 f" priority admission controller computed {preemption} from the given PriorityClass name"
             )
-        return replace(pod, spec=replace(spec, priority_class_name=name, priority=value, preemption_policy=preemption))
+        ranked = self._with_rank(_Rank(name, value, preemption))(spec)
+        return pod if ranked is spec else replace(pod, spec=ranked)
 
     async def validate(self, request: AdmissionRequest) -> None:
         if not isinstance(request.obj, PriorityClass) or not request.obj.global_default:
@@ -63,6 +70,16 @@ class Priority(AdmissionPlugin):
         # A race may leave several: the lowest is the safest.
         chosen = min(defaults, key=lambda one: one.value)
         return chosen.metadata.name, chosen.value, chosen.preemption_policy
+
+
+class _Rank(NamedTuple):
+    priority_class_name: str
+    priority: int
+    preemption_policy: str
+
+
+def _with_rank(rank: _Rank) -> Callable[[PodSpec], PodSpec]:
+    return remembered(lambda spec: replace(spec, **rank._asdict()))
 
 
 def _with_old_priority(new: Pod, old: Pod) -> Pod:

@@ -13,8 +13,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from keelback.apimachinery.canonical_values import canonical
-from keelback.apimachinery.json_trees import DecodeError, Duplicated, loads
-from keelback.apimachinery.meta import Object, ObjectMeta, replace
+from keelback.apimachinery.json_trees import DecodeError, Duplicated, loads, marked_tree
+from keelback.apimachinery.meta import Kind, Object, ObjectMeta, replace
 from keelback.apimachinery.shapes import cleaned, is_union, mismatch, overflow, shape_of, strict_errors
 from keelback.apimachinery.unstructured import Unstructured
 
@@ -30,6 +30,7 @@ __all__ = [
     "canonical",
     "Duplicated",
     "loads",
+    "marked_tree",
     "strict_errors",
 ]
 
@@ -37,13 +38,18 @@ T = TypeVar("T")
 
 
 _ENCODER = msgspec.json.Encoder()
+_UP_TO_METADATA = b',"metadata":{'
 
 
 def encode(obj: Any) -> bytes:
     """An object (anything with `__kind__`) as it goes over the wire."""
-    kind = obj.__kind__
+    kind: Kind = obj.__kind__
     body = _ENCODER.encode(obj.flat() if isinstance(obj, Unstructured) else obj)
-    start = b'{"kind":"%b","apiVersion":"%b"' % (kind.kind.encode(), kind.api_version.encode())
+    if kind.head:
+        # It goes on to the metadata.
+        start = kind.head[: -len(_UP_TO_METADATA)]
+    else:
+        start = b'{"kind":"%b","apiVersion":"%b"' % (kind.kind.encode(), kind.api_version.encode())
     return start + b"," + body[1:] if len(body) > 2 else start + b"}"
 
 

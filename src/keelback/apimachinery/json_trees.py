@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
 from keelback.apimachinery import json_syntax, json_text
 
 _SCANNED_BYTES = 64 * 1024
@@ -72,3 +74,16 @@ def _likely_error(data: bytes, error: Exception) -> str:
         "Extra data": "after top-level value",
     }.get(getattr(error, "msg", ""), "looking for beginning of value")
     return f"invalid character '{text[at]}' {wanted}"
+
+
+def marked_tree(body_json: bytes) -> Any:
+    """As `loads`, quicker where the text is compact, as most clients send it. Raises DecodeError."""
+    if body_json.count(b"[") + body_json.count(b"{") <= json_text.DEEPEST:
+        try:
+            tree = msgspec.json.decode(body_json)
+            # When encoding gives the same bytes, nothing was repeated.
+            if msgspec.json.encode(tree) == body_json.rstrip(b"\n"):
+                return tree
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            pass
+    return loads(body_json)

@@ -77,7 +77,7 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
         raise errors.BadRequest(f"{what}: {error}") from error
     if field_validation != "Ignore" and "protobuf" not in context.media_type:
         try:
-            found = [*_repeated_in_yaml(duplicates), *strategy.strict_errors(_tree(body_json))]
+            found = [*_repeated_in_yaml(duplicates), *strategy.strict_errors_of_body(body_json)]
         except codecs.DecodeError as error:
             raise errors.BadRequest(f"{what}: {error}") from error
         if found and field_validation == "Strict":
@@ -92,18 +92,6 @@ def decode(context: RequestContext, strategy: Strategy[T], field_validation: str
 
 def _repeated_in_yaml(duplicates: list[str]) -> list[str]:
     return ["yaml: unmarshal errors:\n  " + "\n  ".join(duplicates)] if duplicates else []
-
-
-def _tree(body_json: bytes) -> Any:
-    """A JSON tree in which repeated keys are marked."""
-    try:
-        tree = msgspec.json.decode(body_json)
-        # What most clients send is compact: when encoding gives the same bytes, nothing was repeated.
-        if msgspec.json.encode(tree) == body_json.rstrip(b"\n"):
-            return tree
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        pass
-    return codecs.loads(body_json)
 
 
 def _check_type(body_json: bytes, body: bytes, strategy: Strategy[Any]) -> None:

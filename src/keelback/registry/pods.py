@@ -11,7 +11,8 @@ from keelback.api import pods
 from keelback.api.core_v1 import Pod, PodCondition, PodSpec, PodStatus
 from keelback.apimachinery import field_set
 from keelback.apimachinery.errors import FieldError, forbidden
-from keelback.apimachinery.meta import replace
+from keelback.apimachinery.meta import ObjectMeta, replace
+from keelback.apimachinery.remembered import remembered
 from keelback.registry import (
     containers,
     disabled_fields,
@@ -25,6 +26,7 @@ from keelback.registry import (
     pod_updates,
     pod_warnings,
 )
+from keelback.registry.known_specs import KnownSpecs
 from keelback.registry.strategy import Strategy
 from keelback.scheduling import scheduling_gates
 
@@ -51,6 +53,8 @@ class PodFields(msgspec.Struct, frozen=True):
 
 
 class PodStrategy(Strategy[Pod]):
+    """Pods of one template share their spec, which is decoded, defaulted and judged once."""
+
     kind = Pod
     checks_metadata_as_new = True
     columns = pod_cells.COLUMNS
@@ -92,15 +96,28 @@ class PodStrategy(Strategy[Pod]):
             "status.nominatedNodeName": narrow.status.nominated_node_name,
         }
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = KnownSpecs()
+
+    def decode_body(self, data: bytes) -> Pod:
+        return self._known.decode(data) or self._known.learn(data, super().decode_body(data))
+
+    def strict_errors_of_body(self, data: bytes) -> list[str]:
+        found = super().strict_errors_of_body(self._known.without_spec(data))
+        if not found:
+            self._known.learn_sound(data)
+        return found
+
     def default(self, new: Pod, old: Pod | None = None) -> Pod:
-        spec = pod_specs.with_pod_defaults(new.spec)
+        spec = _with_defaults(new.spec)
         if old is None:
             # The class follows from the requests, which the defaults may just have made.
             return replace(new, spec=spec, status=_first_status(spec))
         return new if spec is new.spec else replace(new, spec=spec)
 
     def prepare_for_create(self, new: Pod) -> Pod:
-        spec = pod_label_keys.with_selected_labels(disabled_fields.dropped(new.spec), new.metadata.labels)
+        spec = pod_label_keys.with_selected_labels(_without_disabled(new.spec), new.metadata.labels)
         return replace(new, spec=spec, status=_first_status(spec))
 
     def prepare_for_update(self, new: Pod, old: Pod) -> Pod:
@@ -164,16 +181,18 @@ def _metadata_and_spec(pod: Pod) -> Iterator[FieldError]:
     spec, annotations = pod.spec, pod.metadata.annotations
     if annotations and pod_annotations.concern(annotations):
         yield from pod_annotations.validate(annotations, spec, "metadata.annotations")
-    yield from pod_templates.validate_spec(spec, pod.metadata, "spec")
+    if spec.volumes or spec.resource_claims:
+        # Claims are made for them by the pod's name.
+        yield from pod_templates.validate_spec(spec, pod.metadata, "spec")
+    else:
+        yield from _problems_of_spec(spec)
     if not spec.service_account_name:
         for index, volume in enumerate(spec.volumes):
             for place, source in enumerate(volume.projected.sources if volume.projected is not None else ()):
                 if source.service_account_token is not None:
                     where = f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken"
                     yield forbidden(where, "must not be specified when serviceAccountName is not set")
-    for field, given in (("containers", spec.containers), ("initContainers", spec.init_containers)):
-        for index, container in enumerate(given):
-            yield from containers.validate_image_of_pod(container, f"spec.{field}[{index}]")
+    yield from _problems_of_images(spec)
 
 
 def _annotations_update(new: Pod, old: Pod) -> Iterator[FieldError]:
@@ -184,6 +203,27 @@ def _annotations_update(new: Pod, old: Pod) -> Iterator[FieldError]:
     yield from pod_annotations.validate(after, new.spec, "metadata.annotations")
 
 
+@remembered
+def _problems_of_spec(spec: PodSpec) -> tuple[FieldError, ...]:
+    return tuple(pod_templates.validate_spec(spec, _NAMELESS, "spec"))
+
+
+@remembered
+def _problems_of_images(spec: PodSpec) -> tuple[FieldError, ...]:
+    return tuple(
+        problem
+        for field, given in (("containers", spec.containers), ("initContainers", spec.init_containers))
+        for index, container in enumerate(given)
+        for problem in containers.validate_image_of_pod(container, f"spec.{field}[{index}]")
+    )
+
+
+_NAMELESS: Final = ObjectMeta()
+_with_defaults: Final = remembered(pod_specs.with_pod_defaults)
+_without_disabled: Final = remembered(disabled_fields.dropped)
+
+
+@remembered
 def _first_status(spec: PodSpec) -> PodStatus:
     status = PodStatus(phase="Pending", qos_class=pods.compute_qos_class(spec))
     return replace(status, conditions=(_GATED,)) if spec.scheduling_gates else status

@@ -211,6 +211,10 @@ class Strategy(Generic[T]):
         """Unknown and repeated fields of a JSON tree."""
         return codecs.strict_errors(tree, self.kind)
 
+    def strict_errors_of_body(self, data: bytes) -> list[str]:
+        """Unknown and repeated fields of a client's JSON. Raises codecs.DecodeError."""
+        return self.strict_errors(codecs.marked_tree(data))
+
     def schema(self) -> Schema:
         """The merge keys and list types, for strategic merge patch and server-side apply."""
         return schema_of(self.kind)
