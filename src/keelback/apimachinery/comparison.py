@@ -36,6 +36,22 @@ def compare(old: Any, new: Any, schema: Schema) -> Comparison:
     return Comparison(changed, removed)
 
 
+_UNOWNED: Final = frozenset({"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation"}) | frozenset(
+    {"managedFields", "resourceVersion"}
+)
+
+
+def without_system_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """An object's tree without what nobody owns: comparing it would only be thrown away."""
+    trimmed = dict(tree)
+    trimmed.pop("kind", None)
+    trimmed.pop("apiVersion", None)
+    metadata = trimmed.get("metadata")
+    if isinstance(metadata, Mapping):
+        trimmed["metadata"] = {name: value for name, value in metadata.items() if name not in _UNOWNED}
+    return trimmed
+
+
 def _present(tree: Any, schema: Schema) -> FieldSet:
     """The node of a subtree that only one side has: containers are members along with what they hold."""
     if schema.is_leaf or not tree:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from keelback.apimachinery import codecs, field_set, meta
-from keelback.apimachinery.comparison import Comparison, compare
+from keelback.apimachinery import field_set, object_comparison
+from keelback.apimachinery.comparison import Comparison, compare, without_system_fields
 from keelback.apimachinery.field_set import LEAF, FieldSet
 from keelback.apimachinery.meta import ManagedFieldsEntry, Object
 from keelback.apimachinery.schema import Schema
@@ -89,7 +90,16 @@ def manager_from_user_agent(user_agent: str) -> str:
 
 def timestamp(now: datetime) -> str:
     """An instant as managedFields keeps it."""
+    return _timestamp(now.replace(microsecond=0))
+
+
+# All writes of a second have the same.
+@lru_cache(maxsize=256)
+def _timestamp(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_instant = lru_cache(maxsize=256)(datetime.fromisoformat)
 
 
 def read(entries: Iterable[Mapping[str, Any]] | None) -> Managers:
@@ -117,17 +127,18 @@ def from_meta(entries: Iterable[ManagedFieldsEntry]) -> Managers:
 
 def to_meta(managers: Managers) -> tuple[ManagedFieldsEntry, ...]:
     """Managers as a typed object's metadata holds them."""
-    return tuple(
-        ManagedFieldsEntry(
-            manager=one.manager,
-            operation=one.operation,
-            api_version=one.api_version,
-            time=datetime.fromisoformat(one.time) if one.time else None,
-            fields_type="FieldsV1",
-            fields_v1=msgspec.Raw(field_set.encode(one.fields)),
-            subresource=one.subresource,
-        )
-        for one in in_order(managers)
+    return tuple(_entry(one) for one in in_order(managers))
+
+
+def _entry(one: Managed) -> ManagedFieldsEntry:
+    return ManagedFieldsEntry(
+        manager=one.manager,
+        operation=one.operation,
+        api_version=one.api_version,
+        time=_instant(one.time) if one.time else None,
+        fields_type="FieldsV1",
+        fields_v1=msgspec.Raw(field_set.encode(one.fields)),
+        subresource=one.subresource,
     )
 
 
@@ -205,7 +216,7 @@ def track_object(
     sent = new.metadata.managed_fields
     if live is not None and not before and not sent:
         return ()
-    comparison = compared(_unmanaged_tree(live), _unmanaged_tree(new), schema, reset_fields)
+    comparison = _owned(object_comparison.compare_objects(live, new, schema), reset_fields)
     if sent == before or not sent or subresource:
         if not comparison:
             return before
@@ -222,7 +233,11 @@ def compared(
     live: Mapping[str, Any], new: Mapping[str, Any], schema: Schema, reset_fields: FieldSet = LEAF
 ) -> Comparison:
     """How an object changed, in what can be owned and this endpoint writes."""
-    changed, removed = compare(_without_system_fields(live), _without_system_fields(new), schema)
+    return _owned(compare(without_system_fields(live), without_system_fields(new), schema), reset_fields)
+
+
+def _owned(comparison: Comparison, reset_fields: FieldSet) -> Comparison:
+    changed, removed = comparison
     if reset_fields:
         changed = field_set.recursive_difference(changed, reset_fields)
         removed = field_set.recursive_difference(removed, reset_fields)
@@ -277,22 +292,6 @@ def after_loss(managers: Managers, changed: FieldSet, removed: FieldSet, writer:
     return kept
 
 
-_UNOWNED: Final = frozenset({"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation"}) | frozenset(
-    {"managedFields", "resourceVersion"}
-)
-
-
-def _without_system_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree without what nobody owns: comparing it would only be thrown away."""
-    trimmed = dict(tree)
-    trimmed.pop("kind", None)
-    trimmed.pop("apiVersion", None)
-    metadata = trimmed.get("metadata")
-    if isinstance(metadata, Mapping):
-        trimmed["metadata"] = {name: value for name, value in metadata.items() if name not in _UNOWNED}
-    return trimmed
-
-
 def _after_loss(managers: Managers, changed: FieldSet, removed: FieldSet) -> Managers:
     lost = field_set.union(changed, removed)
     kept: Managers = {}
@@ -341,10 +340,6 @@ def _entries(entries: Iterable[ManagedFieldsEntry]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _unmanaged_tree(obj: Object | None) -> dict[str, Any]:
-    return {} if obj is None else codecs.to_tree(meta.with_metadata(obj, managed_fields=()))
-
-
 def _trusted(entries: Iterable[Mapping[str, Any]]) -> Managers:
     """The managers the server itself wrote; an object from elsewhere with unreadable ones starts anew."""
     managers: Managers = {}
@@ -368,7 +363,7 @@ def _read_entry(entry: Mapping[str, Any], *, is_trusted: bool = False) -> Manage
     fields = entry.get("fieldsV1")
     if isinstance(fields, msgspec.Raw | bytes):
         try:
-            fields = msgspec.json.decode(fields)
+            fields = _fields(bytes(fields))
         except msgspec.DecodeError as error:
             raise ManagedFieldsError(f"error decoding manager fields: {error}") from None
     if fields is not None and not is_trusted and not field_set.is_well_formed(fields):
@@ -381,6 +376,10 @@ def _read_entry(entry: Mapping[str, Any], *, is_trusted: bool = False) -> Manage
         time=str(entry.get("time") or ""),
         subresource=str(entry.get("subresource", "")),
     )
+
+
+# Of all pods of one template the same.
+_fields = lru_cache(maxsize=256)(msgspec.json.decode)
 
 
 def _written(one: Managed) -> dict[str, Any]:
