@@ -291,6 +291,18 @@ def _list_decoder(cls: type[T]) -> msgspec.json.Decoder[_WireList[T]]:
     return made
 
 
+_event_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+def _event_decoder(cls: type[T]) -> msgspec.json.Decoder[WatchEvent[T]]:
+    made = _event_decoders.get(cls)
+    if made is None:
+        made = _event_decoders[cls] = msgspec.json.Decoder(WatchEvent[cls])  # type: ignore[valid-type]
+    return made
+
+
+_OF_OBJECTS: Final = (b'{"type":"ADDED"', b'{"type":"MODIFIED"', b'{"type":"DELETED"')
+"""How events begin, whoever wrote them, that are of an object and of nothing else: they are read in one go."""
 _wire_events = msgspec.json.Decoder(_WireEvent)
 _bookmarks = msgspec.json.Decoder(_BookmarkObject)
 _statuses = msgspec.json.Decoder(Status)
@@ -299,7 +311,11 @@ _statuses = msgspec.json.Decoder(Status)
 def _decode_events(cls: type[T], lines: list[bytes]) -> tuple[list[WatchEvent[T]], errors.StatusError | None]:
     """The events of some lines and, where one of them says so, why the watch has ended: what came before it counts."""
     events: list[WatchEvent[T]] = []
+    decode_event = _event_decoder(cls).decode
     for line in lines:
+        if line.startswith(_OF_OBJECTS):
+            events.append(decode_event(line))
+            continue
         if not line:
             continue
         wire = _wire_events.decode(line)
