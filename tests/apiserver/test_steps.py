@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from keelback.apiserver.steps import OFFER, Steps
+from keelback.concurrency.deadlines import Deadlines
 
 
 class Free:
@@ -58,7 +60,7 @@ def test_offers_that_nobody_takes_are_over_at_once() -> None:
     async def test() -> None:
         one = steps(work(), Free())
         assert not one.begin()
-        finished = asyncio.create_task(one.finish(None))
+        finished = asyncio.create_task(one.finish(nullcontext()))
         assert await rounds_until(finished.done) <= 2
         assert finished.result() == "done"
 
@@ -78,7 +80,7 @@ def test_who_only_offers_lets_the_loop_go_on() -> None:
         one.begin()
         asyncio.get_running_loop().call_soon(seen.set)
         async with asyncio.timeout(10):
-            assert await one.finish(None) == "done"
+            assert await one.finish(nullcontext()) == "done"
 
     asyncio.run(test())
 
@@ -95,7 +97,7 @@ def test_those_that_waited_for_the_same_go_on_one_by_one() -> None:
             return "done"
 
         written = [steps(write(number), turns) for number in range(3)]
-        tasks = [asyncio.create_task(one.finish(5)) for one in written if not one.begin()]
+        tasks = [asyncio.create_task(one.finish(nullcontext())) for one in written if not one.begin()]
         await asyncio.sleep(0)
         committed.set_result(None)
         await rounds_until(lambda: len(turns.waiting) == 3)
@@ -125,7 +127,7 @@ def test_what_is_given_up_is_told(waits: Callable[[], Awaitable[None]]) -> None:
         one = steps(work(), OneByOne())
         one.begin()
         with pytest.raises(TimeoutError):
-            await one.finish(0.01)
+            await one.finish(Deadlines().within(0.01))
 
     asyncio.run(test())
     assert ended == ["cancelled"]

@@ -12,6 +12,7 @@ from keelback.auth.attributes import Attributes
 from keelback.auth.users import MASTERS_GROUP
 from keelback.component.http import AnyResponse
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.deadlines import Deadlines
 
 _RETRY_SECONDS = 1
 
@@ -26,6 +27,7 @@ class MaxInFlight:
         """Reads, writes."""
         self._limits = (max_reads, max_writes)
         self._dropped = dropped
+        self._deadlines = Deadlines()
 
     async def serve(self, context: RequestContext, attributes: Attributes, proceed: Proceed) -> AnyResponse:
         info = context.info
@@ -40,7 +42,9 @@ class MaxInFlight:
         self.in_flight[kind] += 1
         try:
             steps = Steps(proceed(context, attributes), self._now, _uncounted)
-            return steps.result if steps.begin() else await steps.finish(context.timeout_seconds)
+            return (
+                steps.result if steps.begin() else await steps.finish(self._deadlines.within(context.timeout_seconds))
+            )
         finally:
             self.in_flight[kind] -= 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import nullcontext
 from functools import partial
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ from keelback.apiserver.steps import Steps
 from keelback.auth.attributes import Attributes
 from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.deadlines import Deadlines
 from keelback.flowcontrol.levels import ADJUSTMENT_SECONDS, Flow, PriorityLevels
 from keelback.flowcontrol.queue_set import CANCELLED, TIME_OUT, QueueSet, Ticket
 from keelback.flowcontrol.turns import Turns
@@ -56,6 +58,7 @@ class PriorityAndFairness:
         self._widths = widths
         self._metrics = metrics
         self.now = clock.monotonic
+        self._deadlines = Deadlines()
         self._waiters: dict[Ticket, asyncio.Future[None]] = {}
         self._turns: Turns[asyncio.Future[None]] = Turns()
         self._round_is_due = False
@@ -113,7 +116,7 @@ class PriorityAndFairness:
         meter.began(ticket)
         steps = Steps(coroutine, self.now, partial(self.charge, flow), waits_for, _TurnsOf(self, flow))
         try:
-            response = await steps.finish(context.timeout_seconds)
+            response = await steps.finish(self._deadlines.within(context.timeout_seconds))
         finally:
             meter.ended(ticket, self._leave(flow, ticket), is_watch=False)
         return self._paced(context, flow, response)
@@ -147,7 +150,9 @@ class PriorityAndFairness:
             if steps.begin():
                 response = steps.result
             else:
-                response = await steps.finish(None if is_watch else context.timeout_seconds)
+                response = await steps.finish(
+                    nullcontext() if is_watch else self._deadlines.within(context.timeout_seconds)
+                )
         finally:
             if not (is_watch and isinstance(response, StreamingResponse)):
                 meter.ended(ticket, self._leave(flow, ticket), is_watch=is_watch)

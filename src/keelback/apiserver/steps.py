@@ -6,8 +6,8 @@ are a single step, and cost no task, timer or future.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -68,11 +68,9 @@ class Steps(Generic[T]):
         """Take the first step; whether it was the last. Raises what the coroutine raises."""
         return self._step(partial(self._coroutine.send, None))
 
-    async def finish(self, timeout_seconds: float | None) -> T:
-        """Take the other steps. Raises what the coroutine raises, and TimeoutError when it has waited for too long."""
-        if timeout_seconds is None:
-            return await self
-        async with asyncio.timeout(timeout_seconds):
+    async def finish(self, deadline: AbstractContextManager[None]) -> T:
+        """Take the other steps. Raises what the coroutine raises, and TimeoutError when the deadline is not met."""
+        with deadline:
             return await self
 
     def _step(self, step: Callable[[], Any]) -> bool:

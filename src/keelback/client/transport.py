@@ -20,6 +20,7 @@ from keelback.component.http import (
     StreamingResponse,
     UpgradeResponse,
 )
+from keelback.concurrency.deadlines import Deadlines
 
 # A writer in process is told to wait once this much has not been taken yet.
 _HIGH_WATER_BYTES = 1 << 18
@@ -71,10 +72,11 @@ class InProcessTransport:
         self._handler = handler
         self._identity = identity
         self._headers = dict(headers or {})
+        self._deadlines = Deadlines()
 
     async def send(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
         """The complete response; a streaming one is collected."""
-        async with asyncio.timeout(timeout_seconds):
+        with self._deadlines.within(timeout_seconds):
             response = await self._handler(self._identified(request))
             if isinstance(response, Response):
                 return response
