@@ -16,13 +16,16 @@ from msgspec.structs import astuple
 from keelback.apimachinery import meta
 from keelback.apimachinery.comparison import Comparison, compare, without_system_fields
 from keelback.apimachinery.field_set import LEAF, FieldSet
-from keelback.apimachinery.meta import Object, Value
+from keelback.apimachinery.meta import Object, ObjectMeta, Value
 from keelback.apimachinery.object_parts import parts_of
 from keelback.apimachinery.remembered import remembered
 from keelback.apimachinery.schema import Schema
 from keelback.apimachinery.unstructured import Unstructured
 
 _SPEC: Final = "spec"
+_NO_METADATA: Final = ObjectMeta()
+_SYSTEM: Final = frozenset({"managed_fields", "resource_version"})
+"""What differs in every write, and nobody owns."""
 
 
 def compare_objects(live: Object | None, new: Object, schema: Schema) -> Comparison:
@@ -53,7 +56,7 @@ def _without_what_stayed(live: Object, new: Object, schema: Schema) -> tuple[Obj
     """Both without what is the same in both, part by part."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for name, blank in parts_of(type(new)).items():
+    for name, blank in (*parts_of(type(new)).items(), ("metadata", _NO_METADATA)):
         old_part, new_part = getattr(live, name), getattr(new, name)
         if old_part is new_part or old_part == new_part:
             before[name] = after[name] = blank
@@ -64,7 +67,7 @@ def _without_what_stayed(live: Object, new: Object, schema: Schema) -> tuple[Obj
         differing = [
             (one, old, latest)
             for one, old, latest in zip(blank.__struct_fields__, astuple(old_part), astuple(new_part), strict=True)
-            if old is not latest and old != latest
+            if old is not latest and old != latest and not (name == "metadata" and one in _SYSTEM)
         ]
         before[name] = meta.replace(blank, **{one: old for one, old, _ in differing})
         after[name] = meta.replace(blank, **{one: latest for one, _, latest in differing})

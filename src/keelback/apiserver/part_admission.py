@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from keelback.apimachinery.meta import Object, with_metadata
 from keelback.apiserver.context import RequestContext
@@ -20,6 +20,16 @@ class AdmittedAlready:
 
     async def validate(self, operation: str, obj: Any, old: Any) -> None:
         return None
+
+
+def admitted_already(write: Write) -> Write:
+    """The write of what follows from an object that was admitted."""
+    return Write(
+        write.now, write.manager, _ADMITTED, write.subresource, write.dry_run, is_apply=write.is_apply, warn=write.warn
+    )
+
+
+_ADMITTED: Final = AdmittedAlready()
 
 
 class ProjectedAdmission:

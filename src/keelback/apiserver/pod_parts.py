@@ -12,7 +12,7 @@ from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import Condition, Status, StatusCause, StatusDetails, replace, with_metadata
 from keelback.apiserver import bodies, negotiation, options
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.part_admission import AdmittedAlready, admitted_part
+from keelback.apiserver.part_admission import admitted_already, admitted_part
 from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import Deletion, Write, precondition_failure
 from keelback.apiserver.watch_cache import ListOptions
@@ -64,7 +64,7 @@ class PodParts:
                 )
             return _bound(pod, binding, context)
 
-        stored = dataclasses.replace(write, admission=AdmittedAlready())
+        stored = admitted_already(write)
         await self._pods.store.update(context.info.namespace, name, change, stored)
         return _done(context)
 
@@ -93,7 +93,7 @@ class PodParts:
         version = preconditions.resource_version if preconditions else None
         # A pod that was spared since it is not ready may have become so.
         only = version or (pod.metadata.resource_version if spared else None)
-        stored = dataclasses.replace(write, admission=AdmittedAlready())
+        stored = admitted_already(write)
         try:
             is_meant = not preconditions or preconditions.uid in (None, pod.metadata.uid)
             if is_meant and not dry_run and only in (None, pod.metadata.resource_version):
