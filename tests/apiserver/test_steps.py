@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any
@@ -59,10 +60,34 @@ def test_offers_that_nobody_takes_are_over_at_once() -> None:
 
     async def test() -> None:
         one = steps(work(), Free())
-        assert not one.begin()
-        finished = asyncio.create_task(one.finish(nullcontext()))
-        assert await rounds_until(finished.done) <= 2
-        assert finished.result() == "done"
+        assert one.begin()
+        assert one.result == "done"
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 0), (0.00004, 3), (0.001, 10)])
+def test_offers_are_taken_where_others_wait_and_the_step_was_not_short(seconds: float, turns: int) -> None:
+    now = 0.0
+
+    async def work() -> str:
+        nonlocal now
+        for _ in range(10):
+            now += seconds
+            await OFFER
+        return "done"
+
+    async def test() -> None:
+        waiting = OneByOne()
+        one = Steps(work(), lambda: now, lambda spent: None, turns=waiting)
+        task = asyncio.create_task(one.finish(nullcontext())) if not one.begin() else None
+        while task is not None and not task.done():
+            for waiter in waiting.waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            await asyncio.sleep(0)
+        assert one.result == "done"
+        assert len(waiting.waiting) == turns
 
     asyncio.run(test())
 
@@ -124,7 +149,8 @@ def test_what_is_given_up_is_told(waits: Callable[[], Awaitable[None]]) -> None:
         return "done"
 
     async def test() -> None:
-        one = steps(work(), OneByOne())
+        # Each look at the clock shows another second: no step is short.
+        one = Steps(work(), map(float, itertools.count()).__next__, lambda seconds: None, turns=OneByOne())
         one.begin()
         with pytest.raises(TimeoutError):
             await one.finish(Deadlines().within(0.01))
