@@ -255,6 +255,33 @@ def test_restricted_forbids_more(spec: PodSpec, violation: str) -> None:
     assert [str(one) for one in evaluate("restricted", ObjectMeta(), spec)] == [violation]
 
 
+def _with_sysctl(name: str) -> PodSpec:
+    return _spec(security_context=PodSecurityContext(sysctls=(Sysctl(name=name, value="1"),)))
+
+
+@pytest.mark.parametrize(
+    ("level", "spec", "forbidden", "allowed"),
+    [
+        ("baseline", _with_sysctl("net.ipv4.ip_local_reserved_ports"), "v1.26", "v1.27"),
+        ("baseline", _with_sysctl("net.ipv4.tcp_keepalive_time"), "v1.28", "v1.29"),
+        ("baseline", _with_sysctl("net.ipv4.tcp_rmem"), "v1.31", "latest"),
+        (
+            "baseline",
+            _spec(security_context=PodSecurityContext(se_linux_options=SELinuxOptions(type="container_engine_t"))),
+            "v1.30",
+            "v1.31",
+        ),
+        ("restricted", _spec(replace(GOOD, run_as_user=0)), "v1.23", "v1.22"),
+        ("restricted", _spec(replace(GOOD, capabilities=None)), "v1.22", "v1.21"),
+        ("restricted", _spec(replace(GOOD, seccomp_profile=None)), "v1.19", "v1.18"),
+        ("restricted", _spec(replace(GOOD, allow_privilege_escalation=None)), "v1.8", "v1.7"),
+    ],
+)
+def test_a_standard_is_that_of_its_version(level: str, spec: PodSpec, forbidden: str, allowed: str) -> None:
+    assert evaluate(level, ObjectMeta(), spec, forbidden)
+    assert not evaluate(level, ObjectMeta(), spec, allowed)
+
+
 def test_what_was_judged_is_counted() -> None:
     metrics = AdmissionMetrics(Registry())
     plugin = PodSecurity(

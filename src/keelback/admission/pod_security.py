@@ -137,7 +137,7 @@ class PodSecurity(AdmissionPlugin):
             request.audit_annotations[f"{_ANNOTATION}error"] = "; ".join(one.body for one in wrong)
             self._metrics.pod_security_errors.inc("false", *_labels(request))
         request.audit_annotations[f"{_ANNOTATION}enforce-policy"] = str(policy.enforce)
-        violations = evaluate(policy.enforce.level, pod.metadata, pod.spec)
+        violations = evaluate(policy.enforce.level, pod.metadata, pod.spec, policy.enforce.version)
         self._count(request, "deny" if violations else "allow", "enforce", policy.enforce)
         self._tell(request, pod.metadata, pod.spec, policy, warns=not violations)
         if violations:
@@ -164,13 +164,13 @@ class PodSecurity(AdmissionPlugin):
     def _tell(
         self, request: AdmissionRequest, metadata: ObjectMeta, spec: PodSpec, policy: Policy, *, warns: bool
     ) -> None:
-        audited = evaluate(policy.audit.level, metadata, spec)
+        audited = evaluate(policy.audit.level, metadata, spec, policy.audit.version)
         if audited:
             self._count(request, "deny", "audit", policy.audit)
             request.audit_annotations[f"{_ANNOTATION}audit-violations"] = (
                 f'would violate PodSecurity "{policy.audit}": {_joined(audited)}'
             )
-        warned = evaluate(policy.warn.level, metadata, spec) if warns else []
+        warned = evaluate(policy.warn.level, metadata, spec, policy.warn.version) if warns else []
         if warned:
             self._count(request, "deny", "warn", policy.warn)
             request.warn(f'would violate PodSecurity "{policy.warn}": {_joined(warned)}')
@@ -199,7 +199,7 @@ class PodSecurity(AdmissionPlugin):
         for pod in pods[:_MAX_PODS_TO_CHECK]:
             if pod.spec.runtime_class_name in self._exempt.runtime_classes:
                 continue
-            violations = evaluate(standard.level, pod.metadata, pod.spec)
+            violations = evaluate(standard.level, pod.metadata, pod.spec, standard.version)
             if violations:
                 reasons = ", ".join(violation.reason for violation in violations)
                 failing.setdefault(reasons, []).append(pod.metadata.name)

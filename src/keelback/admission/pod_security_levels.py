@@ -1,6 +1,7 @@
 """The Pod Security Standards: what the levels baseline and restricted forbid, each check with upstream's words.
 
-Pure: a pod's metadata and spec in, violations out.
+Pure: a pod's metadata and spec in, violations out. A standard is that of a minor version of Kubernetes: later ones
+have more checks, and allow what turned out to do no harm.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ class Violation:
         return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
-Check = Callable[[ObjectMeta, PodSpec], Iterator[Violation]]
+Check = Callable[[ObjectMeta, PodSpec, int], Iterator[Violation]]
+_LATEST = 1 << 16
+_EVER = _LATEST + 1
+_KNOWS_WINDOWS = 25
+"""The version since which pods of Windows are not held to what only Linux has."""
 
 _BASELINE_CAPABILITIES = frozenset(
     {
@@ -51,23 +56,22 @@ _BASELINE_CAPABILITIES = frozenset(
         "SYS_CHROOT",
     }
 )
-_SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
-_SYSCTLS = frozenset(
-    {
-        "kernel.shm_rmid_forced",
-        "net.ipv4.ip_local_port_range",
-        "net.ipv4.tcp_syncookies",
-        "net.ipv4.ping_group_range",
-        "net.ipv4.ip_unprivileged_port_start",
-        "net.ipv4.ip_local_reserved_ports",
-        "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_fin_timeout",
-        "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes",
-        "net.ipv4.tcp_rmem",
-        "net.ipv4.tcp_wmem",
-    }
-)
+# Since which minor version each is allowed.
+_SELINUX_TYPES = {"": 0, "container_t": 0, "container_init_t": 0, "container_kvm_t": 0, "container_engine_t": 31}
+_SYSCTLS = {
+    "kernel.shm_rmid_forced": 0,
+    "net.ipv4.ip_local_port_range": 0,
+    "net.ipv4.tcp_syncookies": 0,
+    "net.ipv4.ping_group_range": 0,
+    "net.ipv4.ip_unprivileged_port_start": 0,
+    "net.ipv4.ip_local_reserved_ports": 27,
+    "net.ipv4.tcp_keepalive_time": 29,
+    "net.ipv4.tcp_fin_timeout": 29,
+    "net.ipv4.tcp_keepalive_intvl": 29,
+    "net.ipv4.tcp_keepalive_probes": 29,
+    "net.ipv4.tcp_rmem": 32,
+    "net.ipv4.tcp_wmem": 32,
+}
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _RESTRICTED_VOLUMES = frozenset(
     {
@@ -83,12 +87,21 @@ _RESTRICTED_VOLUMES = frozenset(
 )
 
 
-def evaluate(level: str, metadata: ObjectMeta, spec: PodSpec) -> list[Violation]:
-    """What the level forbids about the pod; empty if it is allowed."""
-    return [violation for check in _CHECKS[level] for violation in check(metadata, spec)]
+def evaluate(level: str, metadata: ObjectMeta, spec: PodSpec, version: str = "latest") -> list[Violation]:
+    """What the level forbids about the pod as of a version (`v1.30`); empty if it is allowed."""
+    checks = _CHECKS[level]
+    if not checks:
+        return []
+    minor = _LATEST if version == "latest" else int(version.partition(".")[2])
+    return [
+        violation
+        for check, since, until in checks
+        if since <= minor < until
+        for violation in check(metadata, spec, minor)
+    ]
 
 
-def _app_armor(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _app_armor(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     where, values = _settings(
         spec,
         lambda context: context.app_armor_profile.type if context.app_armor_profile is not None else None,
@@ -112,13 +125,13 @@ def _app_armor(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         )
 
 
-def _baseline_capabilities(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _baseline_capabilities(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     names, capabilities = _added_capabilities(spec, _BASELINE_CAPABILITIES)
     if names:
         yield Violation("non-default capabilities", _must_not_add(names, capabilities))
 
 
-def _host_namespaces(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _host_namespaces(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     used = [
         f"{name}=true"
         for name, is_used in (
@@ -132,13 +145,13 @@ def _host_namespaces(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]
         yield Violation("host namespaces", ", ".join(used))
 
 
-def _host_path_volumes(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _host_path_volumes(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     names = [volume.name for volume in spec.volumes if volume.host_path is not None]
     if names:
         yield Violation("hostPath volumes", f"{_plural('volume', names)} {_quote(names)}")
 
 
-def _host_ports(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _host_ports(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     names: list[str] = []
     ports: set[int] = set()
     for container in _containers(spec):
@@ -154,7 +167,7 @@ def _host_ports(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         )
 
 
-def _host_probes(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _host_probes(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     names: list[str] = []
     hosts: set[str] = set()
     for container in _containers(spec):
@@ -186,7 +199,7 @@ def _hosts(container: AnyContainer) -> Iterator[str]:
             yield handler.tcp_socket.host
 
 
-def _privileged(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _privileged(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     names = _names(spec, lambda context: bool(context.privileged))
     if names:
         yield Violation(
@@ -194,7 +207,7 @@ def _privileged(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         )
 
 
-def _proc_mount(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _proc_mount(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     values: set[str] = set()
     names: list[str] = []
     for container in _containers(spec):
@@ -210,7 +223,7 @@ def _proc_mount(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         )
 
 
-def _selinux(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _selinux(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     setters: list[str] = []
     types: list[str] = []
     parts: set[str] = set()
@@ -219,10 +232,11 @@ def _selinux(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         options = context.se_linux_options if context is not None else None
         if options is None:
             return False
-        if options.type not in _SELINUX_TYPES and options.type not in types:
+        is_known = _SELINUX_TYPES.get(options.type, _EVER) <= minor
+        if not is_known and options.type not in types:
             types.append(options.type)
         parts.update(name for name, value in (("user", options.user), ("role", options.role)) if value)
-        return options.type not in _SELINUX_TYPES or bool(options.user or options.role)
+        return not is_known or bool(options.user or options.role)
 
     if is_bad(spec.security_context):
         setters.append("pod")
@@ -239,7 +253,7 @@ def _selinux(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
     )
 
 
-def _baseline_seccomp(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _baseline_seccomp(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     where, values = _settings(spec, _seccomp, lambda value: value == "Unconfined")
     if where:
         yield Violation(
@@ -247,14 +261,14 @@ def _baseline_seccomp(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation
         )
 
 
-def _sysctls(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _sysctls(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     used = spec.security_context.sysctls if spec.security_context is not None else ()
-    bad = [sysctl.name for sysctl in used if sysctl.name not in _SYSCTLS]
+    bad = [sysctl.name for sysctl in used if _SYSCTLS.get(sysctl.name, _EVER) > minor]
     if bad:
         yield Violation("forbidden sysctls", ", ".join(bad))
 
 
-def _windows_host_process(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _windows_host_process(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     pod_options = spec.security_context.windows_options if spec.security_context is not None else None
     setters = ["pod"] if pod_options is not None and pod_options.host_process else []
     names = _names(
@@ -268,8 +282,8 @@ def _windows_host_process(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Viola
         )
 
 
-def _privilege_escalation(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
-    if _is_windows(spec):
+def _privilege_escalation(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
+    if minor >= _KNOWS_WINDOWS and _is_windows(spec):
         return
     names = [
         container.name
@@ -283,8 +297,8 @@ def _privilege_escalation(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Viola
         )
 
 
-def _restricted_capabilities(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
-    if _is_windows(spec):
+def _restricted_capabilities(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
+    if minor >= _KNOWS_WINDOWS and _is_windows(spec):
         return
     keeping = [
         container.name
@@ -305,7 +319,7 @@ def _restricted_capabilities(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Vi
         yield Violation("unrestricted capabilities", "; ".join(details))
 
 
-def _restricted_volumes(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _restricted_volumes(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     names: list[str] = []
     types: set[str] = set()
     for volume in spec.volumes:
@@ -322,7 +336,7 @@ def _restricted_volumes(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violati
         )
 
 
-def _run_as_non_root(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _run_as_non_root(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     on_pod = spec.security_context.run_as_non_root if spec.security_context is not None else None
     bad: list[str] = []
     implicit: list[str] = []
@@ -346,7 +360,7 @@ def _run_as_non_root(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]
         )
 
 
-def _run_as_user(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
+def _run_as_user(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
     setters = ["pod"] if spec.security_context is not None and spec.security_context.run_as_user == 0 else []
     names = _names(spec, lambda context: context.run_as_user == 0)
     if names:
@@ -355,8 +369,8 @@ def _run_as_user(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
         yield Violation("runAsUser=0", f"{' and '.join(setters)} must not set runAsUser=0")
 
 
-def _restricted_seccomp(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violation]:
-    if _is_windows(spec):
+def _restricted_seccomp(metadata: ObjectMeta, spec: PodSpec, minor: int) -> Iterator[Violation]:
+    if minor >= _KNOWS_WINDOWS and _is_windows(spec):
         return
     where, values = _settings(spec, _seccomp, lambda value: value not in ("RuntimeDefault", "Localhost"))
     on_pod = _seccomp(spec.security_context) if spec.security_context is not None else None
@@ -377,39 +391,41 @@ def _restricted_seccomp(metadata: ObjectMeta, spec: PodSpec) -> Iterator[Violati
         )
 
 
-# In restricted, its own checks of capabilities, volumes and seccomp stand in for the baseline ones.
-_CHECKS: Mapping[str, tuple[Check, ...]] = {
+# Each with the first version that has it, and the first that has it no more. In restricted, its own checks of
+# capabilities, volumes and seccomp stand in for the baseline ones.
+_CHECKS: Mapping[str, tuple[tuple[Check, int, int], ...]] = {
     PRIVILEGED: (),
     BASELINE: (
-        _app_armor,
-        _baseline_capabilities,
-        _host_namespaces,
-        _host_path_volumes,
-        _host_ports,
-        _host_probes,
-        _privileged,
-        _proc_mount,
-        _selinux,
-        _baseline_seccomp,
-        _sysctls,
-        _windows_host_process,
+        (_app_armor, 0, _EVER),
+        (_baseline_capabilities, 0, _EVER),
+        (_host_namespaces, 0, _EVER),
+        (_host_path_volumes, 0, _EVER),
+        (_host_ports, 0, _EVER),
+        (_host_probes, 34, _EVER),
+        (_privileged, 0, _EVER),
+        (_proc_mount, 0, _EVER),
+        (_selinux, 0, _EVER),
+        (_baseline_seccomp, 19, _EVER),
+        (_sysctls, 0, _EVER),
+        (_windows_host_process, 0, _EVER),
     ),
     RESTRICTED: (
-        _app_armor,
-        _host_namespaces,
-        _host_ports,
-        _host_probes,
-        _privileged,
-        _proc_mount,
-        _selinux,
-        _sysctls,
-        _windows_host_process,
-        _privilege_escalation,
-        _restricted_capabilities,
-        _restricted_volumes,
-        _run_as_non_root,
-        _run_as_user,
-        _restricted_seccomp,
+        (_app_armor, 0, _EVER),
+        (_baseline_capabilities, 0, 22),
+        (_host_namespaces, 0, _EVER),
+        (_host_ports, 0, _EVER),
+        (_host_probes, 34, _EVER),
+        (_privileged, 0, _EVER),
+        (_proc_mount, 0, _EVER),
+        (_selinux, 0, _EVER),
+        (_sysctls, 0, _EVER),
+        (_windows_host_process, 0, _EVER),
+        (_privilege_escalation, 8, _EVER),
+        (_restricted_capabilities, 22, _EVER),
+        (_restricted_volumes, 0, _EVER),
+        (_run_as_non_root, 0, _EVER),
+        (_run_as_user, 23, _EVER),
+        (_restricted_seccomp, 19, _EVER),
     ),
 }
 
