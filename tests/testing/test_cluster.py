@@ -176,7 +176,7 @@ def test_a_snapshot_brings_everything_back_its_time_too(cluster: Cluster) -> Non
         cluster.wait("deployment/web", "status.readyReplicas=5")
 
 
-def test_the_same_seed_gives_the_same_history_in_another_process() -> None:
+def test_the_same_seed_gives_the_same_history_in_another_process_elsewhere(tmp_path: Path) -> None:
     program = (
         "from keelback.testing.cluster import Cluster\n"
         "with Cluster(seed={seed}) as cluster:\n"
@@ -187,17 +187,19 @@ def test_the_same_seed_gives_the_same_history_in_another_process() -> None:
         "    print(cluster.history())\n"
     )
 
-    def history(seed: int, hash_seed: str) -> str:
+    def history(seed: int, hash_seed: str, **elsewhere: str) -> str:
         return subprocess.run(
             [sys.executable, "-c", program.format(seed=seed, web=WEB)],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, **elsewhere},
+            cwd=tmp_path if elsewhere else None,
             capture_output=True,
             text=True,
             timeout=60,
             check=True,
         ).stdout
 
-    first, again, other = history(1, "1"), history(1, "2"), history(2, "1")
+    elsewhere = {"TZ": "Asia/Kathmandu", "LC_ALL": "POSIX", "PYTHONUTF8": "0", "HOSTNAME": "elsewhere"}
+    first, again, other = history(1, "1"), history(1, "2", **elsewhere), history(2, "1")
     assert first.splitlines() == again.splitlines()
     assert first != other
 
