@@ -76,6 +76,47 @@ def test_the_forms_of_newer_versions_are_the_same():
     assert [step.delete for step in stage.steps] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("expression", "does"),
+    [
+        ("self.status.phase == 'Running'", True),
+        ("self.status.phase in ['Pending', 'Failed']", False),
+        ("self.metadata.labels['app'].startsWith('w') && self.status.count > 1", True),
+        ("has(self.metadata.deletionTimestamp)", False),
+        ("self.metadata.deletionTimestamp != ''", False),
+        ("self.status.isReady", True),
+        ("self.status.phase", False),
+        ("quantity('1Gi').isGreaterThan(quantity('1Mi'))", True),
+    ],
+)
+def test_a_selector_may_be_an_expression(expression, does):
+    stage = a_stage(selector={"matchExpressions": [{"cel": {"expression": expression}}]})
+    assert stage.matches(POD) == does
+
+
+@pytest.mark.parametrize(
+    ("expression", "seconds"),
+    [
+        ("self.metadata.annotations.delay", 3.0),
+        ("duration('2500ms')", 2.5),
+        ("timestamp(self.metadata.annotations.at)", 10.0),
+        ("1000 * 1000 * 1000 * self.status.count", 2.0),
+        ("self.metadata.annotations.nothing", 1.5),
+    ],
+)
+def test_a_delay_may_be_an_expression(expression, seconds):
+    delay = {"durationMilliseconds": 1500, "durationFrom": {"cel": {"expression": expression}}}
+    assert a_stage(delay=delay).seconds(POD, NOW, random.Random(0)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("expression", "weight"), [("self.status.count * 3", 6), ("2.9", 2), ("self.status.isReady", 1), ("self.none", 7)]
+)
+def test_a_weight_may_be_an_expression(expression, weight):
+    stage = a_stage("a", weight=7, weightFrom={"cel": {"expression": expression}})
+    assert stages.possible([stage, a_stage("b")], POD) == [(stage, weight)]
+
+
 def test_all_that_is_done_next_has_its_order():
     stage = a_stage(
         next={
@@ -154,7 +195,9 @@ def test_a_stage_of_a_known_name_replaces_it():
     ("spec", "why"),
     [
         ({"resourceRef": {"apiGroup": "apps/v1", "kind": "Deployment"}}, "apps/v1 Deployment has no stages here"),
-        ({"selector": {"matchExpressions": [{"cel": {"expression": "true"}}]}}, "CEL is not supported"),
+        ({"selector": {"matchExpressions": [{"cel": {"expression": "self."}}]}}, "cel 'self.': "),
+        ({"selector": {"matchExpressions": [{"cel": {"expression": "1"}}]}}, "cel '1': "),
+        ({"selector": {"matchExpressions": [{"cel": {"expression": "true"}, "key": ".a"}]}}, "either cel, or a key"),
         ({"selector": {"matchExpressions": [{"key": ".a", "operator": "In"}]}}, "In and NotIn have values"),
         ({"selector": {"matchExpressions": [{"key": ".a |", "operator": "Exists"}]}}, "is not understood"),
         ({"selector": {"matchExpressions": [{"key": ".a", "operator": "Above"}]}}, "Invalid enum value 'Above'"),
@@ -166,7 +209,7 @@ def test_a_stage_of_a_known_name_replaces_it():
         ({"next": {"statusTemplate": "{{ if }}"}}, "is not understood"),
         ({"next": {"statusPatchAs": {"username": "me"}}}, "statusPatchAs"),
         ({"next": {"statusSubresource": "scale"}}, "statusSubresource"),
-        ({"weightFrom": {"cel": {"expression": "1"}}}, "CEL is not supported"),
+        ({"weightFrom": {"cel": {"expression": "other.weight"}}}, "undeclared reference to 'other'"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused(spec, why):

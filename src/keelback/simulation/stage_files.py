@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 import yaml
 
-from keelback.simulation import go_templates, stage_queries
+from keelback.simulation import go_templates, stage_expressions, stage_queries
 from keelback.simulation.go_templates import Template, TemplateError
 from keelback.simulation.stage_queries import Query, QueryError
 from keelback.simulation.stages import (
@@ -199,7 +199,7 @@ def _stage(name: str, spec: _Spec) -> Stage:
         requirements=None if selector is None else tuple(map(_requirement, selector.match_expressions or ())),
         labels=(selector and selector.match_labels) or {},
         annotations=(selector and selector.match_annotations) or {},
-        weight=Amount(spec.weight, _query(spec.weight_from)),
+        weight=Amount(spec.weight, _query(spec.weight_from, "number")),
         delay=None if spec.delay is None else _amount(delay.duration_milliseconds or 0, delay.duration_from),
         jitter=_amount(delay.jitter_duration_milliseconds, delay.jitter_duration_from),
         steps=tuple(_steps_of_next(spec.next)) if spec.next is not None else tuple(map(_step, spec.steps or ())),
@@ -209,7 +209,9 @@ def _stage(name: str, spec: _Spec) -> Stage:
 
 def _requirement(wire: _Requirement) -> Requirement:
     if wire.cel is not None:
-        raise StageError("spec.selector.matchExpressions: CEL is not supported: use key and operator")
+        if wire.key or wire.operator or wire.jq:
+            raise StageError("spec.selector.matchExpressions: either cel, or a key and an operator")
+        return Requirement(stage_expressions.parse(wire.cel.expression, "condition"), "In", frozenset(("true",)))
     key, operator, values = wire.key, wire.operator, wire.values
     if wire.jq is not None:
         key, operator, values = wire.jq.key, wire.jq.operator, wire.jq.values
@@ -220,11 +222,11 @@ def _requirement(wire: _Requirement) -> Requirement:
     return Requirement(stage_queries.parse(key), operator, frozenset(values))
 
 
-def _query(wire: _From | None) -> Query | None:
+def _query(wire: _From | None, purpose: Literal["number", "delay"] = "delay") -> Query | None:
     if wire is None:
         return None
     if wire.cel is not None:
-        raise StageError("CEL is not supported: use jq, or expressionFrom")
+        return stage_expressions.parse(wire.cel.expression, purpose)
     return stage_queries.parse(wire.expression_from if wire.jq is None else wire.jq.expression)
 
 
