@@ -272,6 +272,7 @@ class ControlPlane:
         from keelback.auth.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
         from keelback.metrics import access
         from keelback.simulation import fleets, stage_files
+        from keelback.simulation.stage_objects import StageObjects
 
         nodes = tuple(
             replace(node, pod_cidr=self._addresses.node_pods(index))
@@ -289,6 +290,8 @@ class ControlPlane:
         await access.ensure(client)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run())
+            objects = StageObjects(client, self._clock, fleet.use_stage_objects, self._derived_chance())
+            tasks.create_task(objects.run())
             reader = _account_client(api, access.ACCOUNT, access.ACCOUNT)
             tasks.create_task(usage.run(reader, lambda node: fleet.resource_metrics(node.metadata.name)))
 

@@ -11,7 +11,7 @@ import heapq
 import ipaddress
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -35,6 +35,7 @@ from keelback.simulation.pods import (
     running_status,
 )
 from keelback.simulation.scripts import Scripts
+from keelback.simulation.stage_files import KINDS
 from keelback.simulation.stages import Stage
 from keelback.simulation.staging import Staging
 from keelback.simulation.streams import SimulatedStreams
@@ -138,12 +139,26 @@ class Fleet:
 
         Nodes that are there count as initialized.
         """
-        were_staged = self._staging.takes("Node")
-        self._staging.use(wanted)
-        if self._staging.takes("Node") and not were_staged:
+        await self._restaged(lambda: self._staging.use(wanted))
+
+    async def use_stage_objects(self, wanted: Iterable[Stage]) -> None:
+        """From now on these are the stages that are objects of the API, beside those that were given otherwise."""
+        await self._restaged(lambda: self._staging.use_objects(wanted))
+
+    async def _restaged(self, change: Callable[[], None]) -> None:
+        before = {kind for kind in KINDS if self._staging.takes(kind)}
+        change()
+        now = {kind for kind in KINDS if self._staging.takes(kind)}
+        if "Node" in now - before:
             self._keeper.hand_over()
             if self.registered.is_set():
                 await self._keeper.say_running()
+        elif "Node" in before - now:
+            self._keeper.take_back()
+        if "Pod" in before - now:
+            # They go on as their annotations say.
+            for pod in self._informer.store.list():
+                self._observe(Change("MODIFIED", pod, pod))
 
     def look_again(self, node_name: str) -> None:
         """A node of its that was cut off reaches the API server again: its pods may be others now."""

@@ -151,6 +151,10 @@ class NodeKeeper:
         """Leave the nodes' statuses to stages: register nodes without conditions, and renew no more than leases."""
         self._is_handed_over = True
 
+    def take_back(self) -> None:
+        """Report the nodes' statuses again."""
+        self._is_handed_over = False
+
     async def say_running(self) -> None:
         """Say of nodes that were ready before they were handed over what KWOK's stages know initialized nodes by."""
         await self._for_each(list(self._nodes.values()), lambda node: self._patch_status(node, {"phase": "Running"}))

@@ -41,7 +41,8 @@ class Staging:
         self._nodes = StagedObjects(
             StagedNode, (_LABEL, config.node_selector), self._is_own_node, self._around_node, *shared
         )
-        self._in_force: tuple[Stage, ...] = config.stages
+        self._given: tuple[Stage, ...] = config.stages
+        self._objects: tuple[Stage, ...] = ()
         self._changed = asyncio.Event()
         self._changed.set()
 
@@ -49,9 +50,18 @@ class Staging:
         """Whether objects of the kind go through stages."""
         return any(stage.kind == kind for stage in self._in_force)
 
+    @property
+    def _in_force(self) -> tuple[Stage, ...]:
+        return stages.merged(self._given, self._objects)
+
     def use(self, wanted: Iterable[Stage]) -> None:
         """Add these; one of a known name is replaced."""
-        self._in_force = stages.merged(self._in_force, wanted)
+        self._given = stages.merged(self._given, wanted)
+        self._changed.set()
+
+    def use_objects(self, wanted: Iterable[Stage]) -> None:
+        """These are all that are objects of the API."""
+        self._objects = tuple(wanted)
         self._changed.set()
 
     async def run(self) -> None:

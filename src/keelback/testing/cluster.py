@@ -176,18 +176,23 @@ class Cluster:
     def apply(self, source: Source, *, namespace: str = _DEFAULT_NAMESPACE) -> Trees:
         """Apply a file, a folder, YAML text or a tree, as `kubectl apply --server-side` does; the objects as stored.
 
-        KWOK's Stages are not stored: simulated nodes and their pods go through them from now on. Raises StatusError as
-        the API server answers, OSError, and ValueError for what is no object, or no Stage that can be carried out.
+        KWOK's Stages are not stored, unless their definition is: simulated nodes and their pods go through them from
+        now on. Raises StatusError as the API server answers, OSError, and ValueError for what is no object, or no Stage
+        that can be carried out.
         """
         found = documents(source)
-        stages = tuple(stage_files.read(tree) for tree in found if stage_files.is_stage(tree))
+
+        are_objects = self._parts.stages_are_objects
+
+        def is_given(tree: Tree) -> bool:
+            return stage_files.is_stage(tree) and not are_objects
+
+        stages = tuple(stage_files.read(tree) for tree in found if is_given(tree))
         if stages:
             self.options = replace(self.options, stages=kwok.merged(self.options.stages, stages))
             self._run(lambda: self._parts.use_stages(stages))
         return [
-            tree
-            if stage_files.is_stage(tree)
-            else self._run(lambda tree=tree: self._objects.apply(tree, namespace, TEST_CLIENT))  # type: ignore[misc]
+            tree if is_given(tree) else self._run(lambda tree=tree: self._objects.apply(tree, namespace, TEST_CLIENT))  # type: ignore[misc]
             for tree in found
         ]
 

@@ -44,6 +44,7 @@ from keelback.scheduler.config import SchedulerConfig
 from keelback.simulation import fleets
 from keelback.simulation import stages as kwok
 from keelback.simulation.config import SimulatedNode
+from keelback.simulation.stage_objects import StageObjects
 from keelback.simulation.stages import Stage
 from keelback.storage import memory
 from keelback.storage.protocol import Store
@@ -150,6 +151,8 @@ class Parts:
         self.clock = clock
         self._state = state or {}
         self._stages = options.stages
+        self._stage_objects: tuple[Stage, ...] = ()
+        self._following: asyncio.Task[None] | None = None
         self._chance = random.Random(options.seed)
         self.faults = Faults(clock, self._derived_chance())
         self.nodes = options.simulated_nodes
@@ -171,6 +174,11 @@ class Parts:
         for key, value in self._state.items():
             await self.store.put(key, value)
         await self._start_server()
+        if self.nodes and self.options.controllers:
+            # Of a chance of its own: what others draw does not depend on whether somebody looks for Stages.
+            chance, client = random.Random(self.options.seed), self._client(_ADMINISTRATOR, "kubelets", spares=True)
+            self._stages_of_api = StageObjects(client, self.clock, self._use_stage_objects, chance)
+            self._following = asyncio.create_task(self._stages_of_api.run())
         for name in self._components:
             await self.start_component(name)
 
@@ -178,7 +186,7 @@ class Parts:
         """End all of it."""
         for name in reversed(self._components):
             await self.stop_component(name)
-        for task in (self._recording, self._crash):
+        for task in (self._recording, self._crash, self._following):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -376,6 +384,7 @@ class Parts:
             fleet = fleets.Fleet(config, client, self.clock, chance, scripts, _Links(self))
         else:
             fleet = fleets.Fleet(config, client, self._clock_of(user_agent), chance, scripts)
+        await fleet.use_stage_objects(self._stage_objects)
         await self.kubelets.run(fleet, tuple(node.name for node in nodes))
 
     async def use_stages(self, wanted: tuple[Stage, ...]) -> None:
@@ -383,6 +392,16 @@ class Parts:
         self._stages = kwok.merged(self._stages, wanted)
         for fleet in self.kubelets.fleets:
             await fleet.use_stages(wanted)
+
+    async def _use_stage_objects(self, wanted: tuple[Stage, ...]) -> None:
+        self._stage_objects = wanted
+        for fleet in self.kubelets.fleets:
+            await fleet.use_stage_objects(wanted)
+
+    @property
+    def stages_are_objects(self) -> bool:
+        """Whether Stages are objects of the API: their definition is there."""
+        return self._following is not None and self._stages_of_api.are_served
 
     def is_reachable(self, node: str) -> bool:
         """Whether the node is not cut off."""
