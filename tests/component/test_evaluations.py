@@ -12,6 +12,7 @@ from keelback.cel.errors import CostLimitExceeded, TakesLongError
 from keelback.cel.types import DYN
 from keelback.cel.values import Value
 from keelback.component.evaluations import Evaluations
+from keelback.component.metrics import Registry
 
 NESTED = Environment({"self": DYN}).compile("self.all(x, self.all(y, self.all(z, x >= 0)))")
 
@@ -53,7 +54,8 @@ def test_impatience_ends_what_has_begun_and_what_begins() -> None:
 
 def test_what_is_small_is_done_on_the_loop_and_what_takes_long_in_a_thread() -> None:
     async def main() -> None:
-        evaluations = Evaluations()
+        metrics = Registry()
+        evaluations = Evaluations(metrics)
         places: list[bool] = []
 
         def noted(numbers: list[int]) -> object:
@@ -71,6 +73,7 @@ def test_what_is_small_is_done_on_the_loop_and_what_takes_long_in_a_thread() -> 
         # What stands for no work of its own keeps nobody waiting.
         assert await evaluations.run(noted(list(range(30))), 100_000, idle_cost=1_000_000) is True  # type: ignore[arg-type]
         assert places == [True]
+        assert b"apiserver_cel_evaluation_duration_seconds_count 3" in metrics.exposition()
 
     asyncio.run(main())
 

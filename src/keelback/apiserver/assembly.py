@@ -143,7 +143,7 @@ class _Assembly:
         )
         self._server = APIServer(self._authentication.requests, self._authorizer, clock, metrics)
         self._in_process: set[str] = set()
-        self._evaluations = Evaluations()
+        self._evaluations = Evaluations(metrics)
         self._binder = AdmissionBinder()
         self._discovery = Discovery(
             (),
