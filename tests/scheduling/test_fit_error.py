@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keelback.scheduling.fit_error import Answers, Diagnosis, preemption_message
+from keelback.scheduling.fit_error import Answers, Diagnosis, preemption_message, reasons
 from keelback.scheduling.framework import Unschedulable
 
 
@@ -35,3 +35,10 @@ def test_what_keeps_a_pod_from_all_nodes_is_said_once() -> None:
 
 def test_without_nodes_there_is_nothing_to_count() -> None:
     assert Diagnosis(0).message() == "no nodes available to schedule pods"
+
+
+def test_what_nodes_answered_is_the_beginning_of_the_sentence() -> None:
+    answered = "0/2 nodes are available: 2 Insufficient example.com/gpu."
+    assert reasons(f"{answered} no new claims to deallocate, preemption: 0/2 nodes are available: 2 Nope.") == answered
+    assert reasons(answered) == answered
+    assert reasons("no nodes available to schedule pods") == "no nodes available to schedule pods"

@@ -39,7 +39,7 @@ class Diagnosis:
             text += f" {', '.join(self.pre_filter.reasons)}."
         else:
             counts = np.bincount(self.answer_of[self.answer_of >= 0], minlength=len(self.answers)).tolist()
-            text += _histogram(_reasons(zip(self.answers, counts, strict=True)))
+            text += _histogram(_counted(zip(self.answers, counts, strict=True)))
         return f"{text} {preemption}" if preemption else text
 
     def hopeful(self) -> npt.NDArray[np.intp]:
@@ -78,15 +78,21 @@ def single_node_message(answer: Unschedulable) -> str:
     return f"0/1 nodes are available:{_histogram(Counter(answer.reasons))}"
 
 
+def reasons(message: str) -> str:
+    """Of the whole sentence, what nodes answered: without what was tried to make room."""
+    first, separator, _ = message.partition(". ")
+    return f"{first}." if separator else message
+
+
 def preemption_message(total: int, tried: Mapping[Unschedulable, int]) -> str:
     """What preemption adds when it found no node: `tried` says how many nodes gave each answer."""
-    reasons = _reasons(tried.items())
+    counts = _counted(tried.items())
     if (untried := total - sum(tried.values())) > 0:
-        reasons[_ABSENT_FROM_PREEMPTION] += untried
-    return f"preemption: 0/{total} nodes are available:{_histogram(reasons)}"
+        counts[_ABSENT_FROM_PREEMPTION] += untried
+    return f"preemption: 0/{total} nodes are available:{_histogram(counts)}"
 
 
-def _reasons(answers: Iterable[tuple[Unschedulable, int]]) -> Counter[str]:
+def _counted(answers: Iterable[tuple[Unschedulable, int]]) -> Counter[str]:
     reasons: Counter[str] = Counter()
     for answer, number in answers:
         if number:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from keelback.apimachinery import errors, quantity
+from keelback.scheduling import fit_error
 from keelback.testing.cluster import Cluster
 from keelback.testing.cluster_objects import Tree, Trees, UnknownResource
 from keelback.testing.cluster_parts import NoSuchComponent, Options
@@ -167,7 +168,7 @@ class _Run:
             scheduled = _condition(pod, "PodScheduled")
             if scheduled is None:
                 waits = [one for one in pod["status"].get("conditions", ()) if one["type"] == "PodScheduled"]
-                outcome.refusals.update(one.get("message", "").partition(" preemption:")[0] for one in waits)
+                outcome.refusals.update(fit_error.reasons(one.get("message", "")) for one in waits)
             for kind, found in (("PodScheduled", scheduled), ("Ready", _condition(pod, "Ready"))):
                 if found is not None and (uid, kind) not in self._measured:
                     self._measured.add((uid, kind))
