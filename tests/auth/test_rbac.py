@@ -43,6 +43,22 @@ def _asks(policy: Policy, attributes: Attributes) -> Verdict:
     return RBACAuthorizer(policy).decide(attributes)
 
 
+def test_rules_for_some_names_are_asked_name_by_name_and_others_once() -> None:
+    named = PolicyRule(api_groups=("",), resources=("pods",), verbs=("delete",), resource_names=("a",))
+    policy = Policy([_cluster_role("r", PODS, named), _cluster_binding("b", "r", USER_JOE)])
+    authorizer = RBACAuthorizer(policy)
+
+    def answers(verb: str) -> list[bool]:
+        asked = (Attributes(JOE, verb, resource="pods", namespace="x", name=name) for name in ("a", "b", "a", "b", ""))
+        return [authorizer.decide(one).is_allowed for one in asked]
+
+    assert answers("get") == [True] * 5
+    assert answers("delete") == [True, False, True, False, False]
+    policy.put(_cluster_role("r", PolicyRule(api_groups=("",), resources=("pods",), verbs=("delete",))))
+    assert answers("get") == [False] * 5
+    assert answers("delete") == [True] * 5
+
+
 @pytest.mark.parametrize(
     ("objects", "attributes", "reason"),
     [

@@ -73,14 +73,22 @@ class CompiledRules:
             for verbs, urls in self.non_resource
         )
 
+    def asks_for_names(self, attributes: Attributes) -> bool:
+        """Whether a rule covers such actions on objects of certain names only."""
+        return attributes.is_resource_request and any(self._names(attributes))
+
     def _allows_resource(self, attributes: Attributes) -> bool:
-        verb, name = attributes.verb, attributes.name
+        name = attributes.name
+        return any(not names or name in names for names in self._names(attributes))
+
+    def _names(self, attributes: Attributes) -> Iterator[frozenset[str]]:
+        """The names, or none for all, that each rule covers which covers such actions."""
+        verb = attributes.verb
         for resource in _resource_patterns(attributes.resource, attributes.subresource):
             for group in (attributes.group, "*"):
                 for verbs, names in self.by_resource.get((group, resource), ()):
-                    if (verb in verbs or "*" in verbs) and (not names or name in names):
-                        return True
-        return False
+                    if verb in verbs or "*" in verbs:
+                        yield names
 
 
 def _resource_patterns(resource: str, subresource: str) -> tuple[str, ...]:
@@ -188,13 +196,16 @@ class RBACAuthorizer:
         self.policy = policy
         self._generation = policy.generation
         self._cache: dict[tuple[object, ...], Verdict] = {}
+        self._by_name: set[tuple[object, ...]] = set()
+        """What is answered name by name. Of all else a user has one answer, whatever the object is called."""
 
     def decide(self, attributes: Attributes) -> Verdict:
         if self._generation != self.policy.generation:
             self._cache.clear()
+            self._by_name.clear()
             self._generation = self.policy.generation
         user = attributes.user
-        key = (
+        key: tuple[object, ...] = (
             user.name,
             user.groups,
             attributes.verb,
@@ -202,17 +213,33 @@ class RBACAuthorizer:
             attributes.resource,
             attributes.subresource,
             attributes.namespace,
-            attributes.name,
-            attributes.path,
+            "" if attributes.is_resource_request else attributes.path,
             attributes.is_resource_request,
         )
-        verdict = self._cache.get(key)
+        by_name = key in self._by_name
+        verdict = self._cache.get((*key, attributes.name) if by_name else key)
         if verdict is None:
+            verdict = decide(self.policy, attributes)
+            if not by_name and _asks_for_names(self.policy, attributes):
+                self._by_name.add(key)
+                by_name = True
             if len(self._cache) >= _CACHED_DECISIONS:
                 for old in list(self._cache)[: _CACHED_DECISIONS // 2]:
                     del self._cache[old]
-            verdict = self._cache[key] = decide(self.policy, attributes)
+            self._cache[(*key, attributes.name) if by_name else key] = verdict
         return verdict
+
+
+def _asks_for_names(policy: Policy, attributes: Attributes) -> bool:
+    namespace = attributes.namespace if attributes.is_resource_request else ""
+    for grant in policy.grants(attributes.user, namespace):
+        try:
+            rules = policy.compiled(grant.binding.role_ref, grant.binding.metadata.namespace)
+        except RoleNotFound:
+            continue
+        if rules.asks_for_names(attributes):
+            return True
+    return False
 
 
 def decide(policy: Policy, attributes: Attributes) -> Verdict:
