@@ -25,6 +25,8 @@ T = TypeVar("T", bound=Object)
 
 # A binding gives a node to a pod as it is: nobody has asked anything else of it.
 _OF_THE_SAME_GENERATION = frozenset(("status", "binding"))
+# Nothing that such a write gives has defaults which depend on other fields.
+_DEFAULTED_ALREADY = frozenset(("status", "binding"))
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_GENERATED_BASE = 63 - 5
 _GENERATE_ATTEMPTS = 8
@@ -335,7 +337,7 @@ class ResourceStore(Generic[T]):
             self_link="",
             resource_version=before.resource_version,
         )
-        if write.subresource != "status":
+        if write.subresource not in _DEFAULTED_ALREADY:
             new = strategy.default(new, old)
         new = with_metadata(new, managed_fields=self._ownership.track(old, new, write))
         admitted = await write.admission.admit("UPDATE", new, old)
