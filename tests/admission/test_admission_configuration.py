@@ -75,6 +75,17 @@ def test_limits_of_events_and_the_nodes_of_a_cluster() -> None:
     assert admission_configuration.read(text, Path()).default_node_selector == {"a": "b", "c": "d"}
 
 
+def test_a_file_of_a_plugin_that_is_no_yaml(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("a: [")
+    for plugin in ("PodNodeSelector", "PodSecurity"):
+        text = (
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\n"
+            f"plugins: [{{name: {plugin}, path: broken.yaml}}]"
+        )
+        with pytest.raises(ConfigurationError, match="error converting YAML to JSON"):
+            admission_configuration.read(text, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

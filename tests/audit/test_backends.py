@@ -301,3 +301,7 @@ def test_what_cannot_be_set_up_says_why(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"loading audit policy file: .*: No such file"):
         delivery.policy(AuditOptions(audit_policy_file=str(tmp_path / "none"), audit_log_path="-"))
     assert delivery.policy(AuditOptions(audit_log_path="-")) is None
+    with pytest.raises(AuditError, match="No such file"):
+        delivery.policy(AuditOptions(audit_policy_file=str(tmp_path / "none")))
+    (tmp_path / "policy").write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]")
+    assert delivery.policy(AuditOptions(audit_policy_file=str(tmp_path / "policy"))) is None

@@ -177,7 +177,10 @@ def _limit_problems(limits: Sequence[_Limit]) -> Iterator[FieldError]:
 
 
 def _with_node_selector(settings: AdmissionSettings, text: str) -> AdmissionSettings:
-    tree, _ = yaml.load(text)
+    try:
+        tree, _ = yaml.load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"error converting YAML to JSON: {error}") from error
     plugin = tree.get("podNodeSelectorPluginConfig") if isinstance(tree, dict) else None
     given = plugin.get("clusterDefaultNodeSelector", "") if isinstance(plugin, dict) else ""
     if not isinstance(given, str) or (isinstance(plugin, dict) and plugin.keys() - {"clusterDefaultNodeSelector"}):

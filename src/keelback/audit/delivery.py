@@ -20,14 +20,16 @@ from keelback.concurrency.clock import Clock
 def policy(options: AuditOptions) -> Policy | None:
     """The policy that is asked for; None where nothing is to be audited. Raises AuditError."""
     path = options.audit_policy_file
-    if not path or not (options.audit_log_path or options.audit_webhook_config_file):
+    if not path:
         return None
     try:
-        return parse(Path(path).read_text())
+        read = parse(Path(path).read_text())
     except OSError as error:
         raise AuditError(f"loading audit policy file: {path}: {error.strerror}") from error
     except (PolicyError, UnicodeDecodeError) as error:
         raise AuditError(f"loading audit policy file: {error}: from file {path}") from error
+    # What is wrong with a policy is said though nobody would be told of anything.
+    return read if options.audit_log_path or options.audit_webhook_config_file else None
 
 
 def backend(options: AuditOptions, clock: Clock, chance: random.Random, metrics: AuditMetrics) -> Union:
