@@ -111,8 +111,8 @@ def _chosen(kind: str, made: dict[str, Step], pause: float, chance: random.Rando
                 tree = _deployment(f"limited-{name}", chance.randrange(9), "one:0", {"limited": name})
             step = Step("apply", f"{tree['kind'].lower()}/limited-{name}", tree, pause, "limited")
         case "autoscaler":
-            # It is never deleted: how far it had come until then would be chance.
-            return [Step("apply", "horizontalpodautoscaler/b", _autoscaler(chance), pause)]
+            # It is never changed nor deleted: how far it had come until then would be chance.
+            return [Step("apply", "horizontalpodautoscaler/b", _autoscaler(), pause)]
         case _:
             tree = _workload(kind, name, chance)
             step = Step("apply", f"{tree['kind'].lower()}/{tree['metadata']['name']}", tree, pause)
@@ -259,11 +259,11 @@ def _cronjob(name: str, chance: random.Random, image: str, labels: Mapping[str, 
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": spec}
 
 
-def _autoscaler(chance: random.Random) -> dict[str, Any]:
+def _autoscaler() -> dict[str, Any]:
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "b"},
-        "minReplicas": chance.randint(1, 2),
-        "maxReplicas": chance.randint(3, 5),
+        "minReplicas": 2,
+        "maxReplicas": 4,
     }
     return {
         "apiVersion": "autoscaling/v2",
