@@ -1,6 +1,6 @@
 """What one tenant's flood costs another: single gets of one user, by turns alone and beside the floods of a second.
 
-    python bench/fairness.py [seconds] [connections] [rounds] [--without]
+    python bench/fairness.py [seconds] [connections] [rounds] [--without | --loop]
 
 Each kind of flood comes from a process of its own over so many connections, as fast as it is answered. In each round it
 is let go and held (SIGCONT, SIGSTOP), and the gets of both times are compared: a machine that is busy is so for both.
@@ -11,6 +11,10 @@ In a third part of each round the same flood goes to a second server, which has 
 then is what the machine's processors, caches and memory cost them, and nothing that the first server could do better.
 
 `--without` measures the same without priority and fairness too.
+
+`--loop` measures the server's event loop instead, by its own CPU time, which depends little on what else the machine
+does: how long a get waits until it is read, and then until it is answered, alone and beside each flood. The server is
+niced then, so that the floods keep it busy.
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ class Served(NamedTuple):
 
     port: int
     ca: str
+    process: subprocess.Popen[bytes]
 
 
 Servers: TypeAlias = Mapping[str, Served]
@@ -200,15 +205,52 @@ async def run(seconds: float, connections: int, rounds: int, servers: Servers) -
         await compare(kind, quiet, seconds, connections, rounds, servers)
 
 
+async def run_loop(seconds: float, connections: int, rounds: int, server: Served) -> None:
+    """The loop's own time, alone and beside each flood."""
+    quiet = await Connection(server.port, await fill(server), "quiet-token").open()
+
+    async def measured() -> dict[str, float]:
+        server.process.send_signal(signal.SIGUSR1)
+        await gets(quiet, seconds)
+        server.process.send_signal(signal.SIGUSR1)
+        assert server.process.stdout is not None
+        told: dict[str, float] = json.loads(await asyncio.to_thread(server.process.stdout.readline))
+        return told
+
+    for kind in FLOODS:
+        flood = await Flood.begin(kind, connections, server)
+        alone, beside = [], []
+        try:
+            for _ in range(rounds):
+                await asyncio.sleep(0.3)
+                alone.append(await measured())
+                flood.let_go()
+                await asyncio.sleep(0.3)
+                beside.append(await measured())
+                flood.hold()
+        finally:
+            await flood.end()
+        print(kind)
+        for what, told in (("alone", alone), ("beside", beside)):
+            read, answered = (statistics.median(one[name] for one in told) for name in ("read", "answered"))
+            longest = max(one["longest"] for one in told)
+            print(
+                f"  {what:<7} a get waits {read:.3f} ms of the loop's CPU, is answered after {answered:.3f} more; "
+                f"longest iteration {longest:.1f} ms",
+                flush=True,
+            )
+
+
 @contextlib.contextmanager
-def serve(enabled: str) -> Iterator[Served]:
+def serve(enabled: str, script: str = "apiserver_process.py", niceness: int = 0) -> Iterator[Served]:
     """A server in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        process = str(Path(__file__).with_name("apiserver_process.py"))
-        with subprocess.Popen([sys.executable, process, folder, enabled], stdout=subprocess.PIPE) as server:
+        process = str(Path(__file__).with_name(script))
+        command = ["nice", "-n", str(niceness), sys.executable, process, folder, enabled]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
             assert server.stdout is not None
             try:
-                yield Served(int(server.stdout.readline()), str(Path(folder) / "pki" / "ca.crt"))
+                yield Served(int(server.stdout.readline()), str(Path(folder) / "pki" / "ca.crt"), server)
             finally:
                 server.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -220,8 +262,12 @@ def main() -> None:
         kind, connections, port, ca = sys.argv[2:]
         asyncio.run(flood(kind, int(connections), int(port), ca))
         return
-    numbers = [one for one in sys.argv[1:] if one != "--without"]
+    numbers = [one for one in sys.argv[1:] if not one.startswith("--")]
     seconds, connections, rounds = (float(given) for given in (*numbers, *("1", "32", "8")[len(numbers) :]))
+    if "--loop" in sys.argv:
+        with serve("true", "fairness_process.py", 19) as server:
+            asyncio.run(run_loop(seconds, int(connections), int(rounds), server))
+        return
     for enabled in ("true", "false") if "--without" in sys.argv else ("true",):
         print(f"--enable-priority-and-fairness={enabled}, floods over {connections:g} connections")
         with serve(enabled) as server, serve(enabled) as other:
