@@ -104,11 +104,11 @@ print(resident())
 for c in held:
     c.stop()
 """,
-    "a CronJob's week, hourly, heartbeat_seconds=3600 (ms)": """
+    "a CronJob's week, hourly (ms)": """
 JOB = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "hourly"}, "spec": {"schedule": "0 * * * *",
     "jobTemplate": {"spec": {"template": {"spec": {
         "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}}
-with Cluster(heartbeat_seconds=3600) as c:
+with Cluster() as c:
     c.apply(JOB)
     print(took(lambda: c.advance(days=7)))
 """,
