@@ -111,6 +111,22 @@ def test_those_that_wait_behind_one_wait_for_what_rejects_it() -> None:
     assert queue.happened((Event.NODE_TAINTS_CHANGED,), 40.0) == 1
 
 
+def test_one_that_backs_off_does_not_hold_up_the_others() -> None:
+    queue = waiting(2)
+    for now in (20.0, 40.0, 60.0):
+        queue.happened((Event.NODE_ADDED,), now)
+        queue.reject(popped(queue, now), FIT, now, speaks_for_alike=True)
+    # p0 was tried last, and for the third time.
+    add(queue, "other", "b")
+    queue.remove("p1")
+    add(queue, "p2")
+    queue.reject(popped(queue, 60.0), FIT, 60.0)
+    queue.reject(popped(queue, 60.0), FIT, 60.0, speaks_for_alike=True)
+    queue.happened((Event.NODE_ADDED,), 61.5)
+    assert queue.sizes == {"active": 2, "backoff": 0, "unschedulable": 1, "gated": 0}
+    assert {popped(queue, 61.5).uid, popped(queue, 61.5).uid} == {"other", "p2"}
+
+
 def test_a_pod_that_is_promised_a_node_is_tried_for_itself() -> None:
     queue = waiting(3)
     queue.single_out("p2")

@@ -21,6 +21,7 @@ from keelback.scheduling.pod_to_place import PodToPlace
 
 _FAILED: Final = "ScheduleAttemptFailure"
 _POD_ADDED: Final = "UnschedulablePodAdd"
+_LOOKED_AT: Final = 16
 
 PreEnqueue: TypeAlias = Callable[[PodToPlace, PodInfo], str]
 """The name of the plugin that holds a pod back; empty for none."""
@@ -323,7 +324,9 @@ class SchedulingQueue:
     def _send(self, alike: Alike, now: float, cause: str, sparing: str = "") -> bool:
         """Have the one tried that waits longest, for all that are alike; whether there is one."""
         alike.woken = now, cause
-        while (queued := next((one for uid, one in alike.pods.items() if uid != sparing), None)) is not None:
+        while some := list(itertools.islice((one for uid, one in alike.pods.items() if uid != sparing), _LOOKED_AT)):
+            # One that backs off should not hold up others that need not.
+            queued = next((one for one in some if self._backoff_ends(one) <= now), some[0])
             self._leave(queued)
             self._retry(queued, now, cause)
             if queued.place != "gated":
