@@ -19,7 +19,7 @@ class Round(enum.Enum):
 
     REPORT = "says once more what was said before: the last says as much as all before it"
     LOOK = "looks for what has happened, and finds nothing new where nothing has since the last"
-    WATCH = "sees whether reports have ceased: it finds nothing as long as they go on"
+    WATCH = "sees whether reports or news have ceased: it finds nothing as long as they come"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ class GarbageCollector:
 
         async def tick() -> None:
             nonlocal has_ticked
-            await next_round(self.context.clock, _RESYNC_SECONDS, Round.LOOK)
+            # Definitions and API services tell of their changes: this is for what was missed.
+            await next_round(self.context.clock, _RESYNC_SECONDS, Round.WATCH)
             has_ticked = not self._resync.is_set()
             self._resync.set()
 
