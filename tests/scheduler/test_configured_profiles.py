@@ -42,11 +42,14 @@ def subset(chance: random.Random, names: tuple[str, ...], share: float) -> tuple
 def random_arguments(chance: random.Random) -> Arguments:
     points = sorted(chance.sample(range(101), chance.randint(1, 4)))
     types = ("LeastAllocated", "MostAllocated", "RequestedToCapacityRatio")
+    default_spread = chance.choice((None, (), ((ZONE, 1),), (("disk", 2), (HOSTNAME, 3))))
+    required = chance.choice(((), ((ZONE, 1),), ((ZONE, 2), ("disk", 1))))
     return Arguments(
         added_affinity=random_node_affinity(chance) if chance.random() < 0.4 else None,
         hard_pod_affinity_weight=chance.choice((0, 1, 50, 100)),
         ignore_preferred_terms_of_existing_pods=chance.random() < 0.3,
-        default_spread=chance.choice((None, (), ((ZONE, 1),), (("disk", 2), (HOSTNAME, 3)))),
+        default_spread=default_spread,
+        default_required_spread=() if default_spread is None else required,
         without_filter=frozenset(subset(chance, FILTERS, 0.15)),
         weights={name: chance.choice((weight, chance.randint(1, 20))) for name, weight in WEIGHTS.items()}
         if chance.random() < 0.5
@@ -70,7 +73,9 @@ def file_of(arguments: Arguments) -> str:
         strategy["requestedToCapacityRatio"] = {"shape": shape}
     added, spread = arguments.added_affinity, arguments.default_spread
     constraints = [
-        {"topologyKey": key, "maxSkew": skew, "whenUnsatisfiable": "ScheduleAnyway"} for key, skew in spread or ()
+        {"topologyKey": key, "maxSkew": skew, "whenUnsatisfiable": when}
+        for when, given in (("ScheduleAnyway", spread), ("DoNotSchedule", arguments.default_required_spread))
+        for key, skew in given or ()
     ]
     arguments_of = {
         "NodeResourcesFit": {"scoringStrategy": strategy, "ignoredResources": sorted(arguments.ignored)},

@@ -127,13 +127,17 @@ def _spread(tree: Mapping[str, Any], path: str) -> PodTopologySpread:
             raise ConfigurationError(f"{path}.defaultConstraints: only allowed with defaultingType List")
         return PodTopologySpread()
     for one in given.default_constraints:
-        if one.when_unsatisfiable != "ScheduleAnyway":
-            raise ConfigurationError(f"{path}.defaultConstraints: whenUnsatisfiable must be ScheduleAnyway here")
+        if one.when_unsatisfiable not in ("ScheduleAnyway", "DoNotSchedule"):
+            raise ConfigurationError(f"{path}.defaultConstraints: {one.when_unsatisfiable!r} is no whenUnsatisfiable")
         if one.label_selector is not None:
             raise ConfigurationError(f"{path}.defaultConstraints: labelSelector must not be set: each pod has its own")
         if not one.topology_key or one.max_skew < 1:
             raise ConfigurationError(f"{path}.defaultConstraints: topologyKey and a maxSkew above 0 are needed")
-    return PodTopologySpread(tuple((one.topology_key, one.max_skew) for one in given.default_constraints))
+    soft, hard = (
+        tuple((one.topology_key, one.max_skew) for one in given.default_constraints if one.when_unsatisfiable == what)
+        for what in ("ScheduleAnyway", "DoNotSchedule")
+    )
+    return PodTopologySpread(soft, hard)
 
 
 def _inter_pod_affinity(tree: Mapping[str, Any], path: str) -> InterPodAffinity:

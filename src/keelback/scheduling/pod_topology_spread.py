@@ -42,9 +42,13 @@ _IGNORED: Final = "PodTopologySpread/ignored"
 
 
 class PodTopologySpread:
-    def __init__(self, defaults: tuple[tuple[str, int], ...] = SYSTEM_DEFAULTS) -> None:
+    def __init__(
+        self, defaults: tuple[tuple[str, int], ...] = SYSTEM_DEFAULTS, required: tuple[tuple[str, int], ...] = ()
+    ) -> None:
         self._defaults = defaults
         """The topology keys, with their skews, by which pods are spread that say nothing themselves."""
+        self._required = required
+        """Those by which they must be."""
 
     name = "PodTopologySpread"
     scope = Scope.CLUSTER
@@ -63,20 +67,26 @@ class PodTopologySpread:
 
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where the pod keeps every required constraint."""
-        if not pod.spread_required:
+        constraints = self._constraints(state, pod)
+        if not constraints:
             return None
-        complete = _has_all(nodes, [nodes.labels.get(one.topology_key) for one in pod.spread_required])
-        kept = [_kept(constraint, complete, pod, nodes) for constraint in pod.spread_required]
+        complete = _has_all(nodes, [nodes.labels.get(one.topology_key) for one in constraints])
+        kept = [_kept(constraint, complete, pod, nodes) for constraint in constraints]
         state.notes[_KEPT] = kept
         mask: Mask = np.logical_and.reduce(kept)
         return mask[rows]
 
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """Of the first constraint that is broken: a missing label is told from a skew."""
-        for constraint, kept in zip(pod.spread_required, state.notes[_KEPT], strict=True):
+        for constraint, kept in zip(self._constraints(state, pod), state.notes[_KEPT], strict=True):
             if not kept[row]:
                 return _SKEWED if constraint.topology_key in nodes.nodes[row].labels else _MISSING
         raise AssertionError("a reason is asked for only where the filter said no")
+
+    def _constraints(self, state: CycleState, pod: PodInfo) -> tuple[SpreadConstraint, ...]:
+        if pod.has_spread or not self._required:
+            return pod.spread_required
+        return _default(state, pod, self._required)
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The weighted number of matching pods in the node's domains: fewer is better."""
@@ -164,8 +174,10 @@ def _scored(
 
 
 def _preferred(state: CycleState, pod: PodInfo, defaults: tuple[tuple[str, int], ...]) -> tuple[SpreadConstraint, ...]:
-    if pod.has_spread:
-        return pod.spread_preferred
+    return pod.spread_preferred if pod.has_spread else _default(state, pod, defaults)
+
+
+def _default(state: CycleState, pod: PodInfo, defaults: tuple[tuple[str, int], ...]) -> tuple[SpreadConstraint, ...]:
     selector = state.objects.default_selector(pod)
     if not selector:
         return ()

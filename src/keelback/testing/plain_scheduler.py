@@ -92,6 +92,7 @@ class Arguments:
     ignore_preferred_terms_of_existing_pods: bool = False
     default_spread: tuple[tuple[str, int], ...] | None = None
     """Topology keys and skews in place of the system's."""
+    default_required_spread: tuple[tuple[str, int], ...] = ()
     without_filter: frozenset[str] = frozenset()
     """Plugins that do not filter."""
     weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
@@ -229,9 +230,10 @@ class Oracle:
 
     def spread(self, node: NodeInfo) -> list[str]:
         """No required constraint would be more skewed than it allows."""
-        constraints = [
-            one for one in self.pod.spec.topology_spread_constraints if one.when_unsatisfiable == "DoNotSchedule"
-        ]
+        own = self.pod.spec.topology_spread_constraints
+        constraints = [one for one in own if one.when_unsatisfiable == "DoNotSchedule"]
+        if not own:
+            constraints = self.default_constraints(self.arguments.default_required_spread)
         complete = [other for other in self.world.nodes if all(one.topology_key in other.labels for one in constraints)]
         for one in constraints:
             if one.topology_key not in node.labels:
@@ -422,25 +424,29 @@ class Oracle:
         least, most = 23 << 20, (1000 << 20) * len(containers)
         return 100 * (min(max(total, least), most) - least) // (most - least)
 
+    def default_constraints(self, given: tuple[tuple[str, int], ...]) -> list[TopologySpreadConstraint]:
+        """By what the Services of the pod select."""
+        labels: dict[str, str] = {}
+        for namespace, selector in self.world.services:
+            if namespace == self.pod.metadata.namespace and all(
+                self.pod.metadata.labels.get(key) == value for key, value in selector.items()
+            ):
+                labels.update(selector)
+        if not labels:
+            return []
+        selecting = LabelSelector(match_labels=labels)
+        return [
+            TopologySpreadConstraint(topology_key=key, max_skew=skew, label_selector=selecting) for key, skew in given
+        ]
+
     def spread_scores(self, feasible: list[NodeInfo]) -> list[int]:
         """Soft constraints, or those that Services have by default."""
         own = self.pod.spec.topology_spread_constraints
         constraints = [one for one in own if one.when_unsatisfiable == "ScheduleAnyway"]
         defaults = self.arguments.default_spread
         if not own:
-            labels: dict[str, str] = {}
-            for namespace, selector in self.world.services:
-                if namespace == self.pod.metadata.namespace and all(
-                    self.pod.metadata.labels.get(key) == value for key, value in selector.items()
-                ):
-                    labels.update(selector)
-            if labels:
-                constraints = [
-                    TopologySpreadConstraint(
-                        topology_key=key, max_skew=skew, label_selector=LabelSelector(match_labels=labels)
-                    )
-                    for key, skew in (defaults if defaults is not None else ((HOSTNAME, 3), (ZONE, 5)))
-                ]
+            system = ((HOSTNAME, 3), (ZONE, 5))
+            constraints = self.default_constraints(system if defaults is None else defaults)
         if not constraints:
             return [0] * len(feasible)
 
