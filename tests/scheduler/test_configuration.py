@@ -317,7 +317,7 @@ profiles:
             await world.add_pod("web")
             await world.until(lambda: world.messages("web", "FailedScheduling"))
             assert world.messages("web", "FailedScheduling")[0].startswith(
-                "0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node affinity. preemption: "
+                "0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node affinity. no new claims "
             )
             await world.add_node("batch", pool="batch")
             await world.settle()
