@@ -13,7 +13,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,6 +78,8 @@ class Options:
     nodes: int | tuple[SimulatedNode, ...] = 3
     controllers: bool = True
     """Controllers, scheduler and nodes; without them it is an API server alone."""
+    controller_settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the controllers' `Config` says besides, by its fields."""
     seed: int = 0
     real_time: bool = False
     speed: float = 0.0
@@ -356,6 +358,7 @@ class Parts:
             signer=CASigner(self.keys.ca.certificate_pem, self.keys.ca.key_pem),
             tokens=TokenIssuer(self.keys.service_account.key_pem),
         ).with_rare_heartbeats(self.options.heartbeat_seconds / 10.0)
+        config = replace(config, **self.options.controller_settings)
 
         def client_for(name: str) -> Client:
             if name == manager.COMPONENT:

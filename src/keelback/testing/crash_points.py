@@ -28,7 +28,9 @@ class Played:
 def play(write: int = 0, *, is_carried_out: bool = False) -> Played:
     """Carry out the tour, with a crash at that write of the controllers; 0 is none."""
     point = CrashPoint(_AGENT, write, is_carried_out)
-    with Cluster(nodes=_NODES) as cluster:
+    with Cluster(
+        nodes=_NODES, controller_settings=crash_tour.SETTINGS, optional_versions=crash_tour.VERSIONS
+    ) as cluster:
         recording = cluster.record()
         cluster.crash_at("controller-manager", point)
         crash_tour.carry_out(cluster)
@@ -39,10 +41,11 @@ def play(write: int = 0, *, is_carried_out: bool = False) -> Played:
 
 
 def firsts(writes: Iterable[Asked]) -> list[int]:
-    """Of each kind of write that each controller does, the number of the first."""
-    found: dict[tuple[str, str, str], int] = {}
+    """Of each kind of write that each controller does, the number of the first; several controllers are one account
+    at nodes, so there of each node."""
+    found: dict[tuple[str, str, str, str], int] = {}
     for number, one in enumerate(writes, 1):
-        found.setdefault((one.client, one.verb, one.resource), number)
+        found.setdefault((one.client, one.verb, one.resource, one.name if one.resource == "nodes" else ""), number)
     return list(found.values())
 
 

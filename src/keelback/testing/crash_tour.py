@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 from cryptography import x509
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from keelback.controllers import attach_detach
 from keelback.testing.cluster import Cluster
 from keelback.testing.convergence_trees import has_ended
 
@@ -166,14 +168,61 @@ spec:
 """
 
 
+SETTINGS: Final[Mapping[str, Any]] = {
+    "controllers": ("*", "bootstrap-signer-controller", "token-cleaner-controller"),
+    "allocate_node_cidrs": True,
+    "cluster_cidrs": ("10.200.0.0/16",),
+}
+"""What the controllers are told, so that all of them have something to do."""
+VERSIONS: Final = (("storagemigration.k8s.io", "v1beta1"),)
+"""What the server has besides, for the same reason."""
+
+# A node that nobody runs, and so gone again before there is anything to run on it.
+_BARE: Final = """
+{apiVersion: v1, kind: Node, metadata: {name: bare}}
+---
+{apiVersion: storage.k8s.io/v1, kind: VolumeAttributesClass, metadata: {name: fast}, driverName: example.com,
+  parameters: {speed: fast}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: cluster-info, namespace: kube-public}
+data: {kubeconfig: 'clusters: []'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: bootstrap-token-abcdef, namespace: kube-system}
+type: bootstrap.kubernetes.io/token
+stringData:
+  token-id: abcdef
+  token-secret: 0123456789abcdef
+  usage-bootstrap-signing: 'true'
+  expiration: '%s'
+"""
+_MIGRATION: Final = """
+apiVersion: storagemigration.k8s.io/v1beta1
+kind: StorageVersionMigration
+metadata: {name: budgets}
+spec: {resource: {group: policy, resource: poddisruptionbudgets}}
+"""
+
+
 def actions() -> Iterator[Action]:
     """What is done, in order; a few seconds pass after each."""
+    yield _begin
+    yield lambda cluster: cluster.delete("node/bare")
+    yield lambda cluster: cluster.delete("volumeattributesclass/fast")
     for number in range(6):
         yield lambda cluster, n=number: cluster.apply(_volume(n))  # type: ignore[misc]
     yield lambda cluster: cluster.apply(_FIRST)
     yield lambda cluster: cluster.apply(_SECOND)
-    yield _ask_for_a_certificate
+    yield lambda cluster: _ask_for_a_certificate(cluster, "jane", "kubernetes.io/kube-apiserver-client")
     yield _approve
+    yield lambda cluster: _ask_for_a_certificate(
+        cluster, "system:node:bare", "kubernetes.io/kube-apiserver-client-kubelet", "system:nodes"
+    )
+    yield _attach
+    yield lambda cluster: cluster.apply(_MIGRATION)
     image = {"template": {"spec": {"containers": [{"name": "c", "image": "one:2"}]}}}
     yield lambda cluster: cluster.patch("deployment/web", {"spec": image})
     yield lambda cluster: cluster.patch("daemonset/each", {"spec": image})
@@ -185,6 +234,7 @@ def actions() -> Iterator[Action]:
     yield lambda cluster: cluster.delete("pod/device")
     larger = {"resources": {"requests": {"storage": "2Gi"}}}
     yield lambda cluster: cluster.patch("persistentvolumeclaim/data-db-0", {"spec": larger})
+    yield lambda cluster: cluster.delete("persistentvolume/disk-5")
     yield lambda cluster: cluster.delete("serviceaccount/robot")
     yield lambda cluster: cluster.disconnect("node-1")
     yield lambda cluster: cluster.advance(SETTLE_SECONDS)
@@ -208,6 +258,9 @@ def facts(cluster: Cluster) -> dict[str, Any]:
         found[kind] = Counter(_name(one) for one in cluster.list(kind, namespace=""))
     for kind in ("jobs", "persistentvolumeclaims", "certificatesigningrequests", "nodes"):
         found[f"{kind}, how they are"] = Counter(f"{_name(one)} {_state(one)}" for one in cluster.list(kind))
+    for kind in ("nodes", "storageversionmigrations", "volumeattributesclasses"):
+        found[f"{kind}, in all"] = Counter(f"{_name(one)} {_state(one)} {_attached(one)}" for one in cluster.list(kind))
+    found["cluster-info"] = sorted(cluster.get("configmap/cluster-info", namespace="kube-public")["data"])
     for kind in ("validatingadmissionpolicies", "clusterroles"):
         found[kind] = {_name(one): _size(one) for one in cluster.list(kind, namespace="")}
     for kind in ("endpointslices", "volumeattachments", "persistentvolumes", "controllerrevisions"):
@@ -234,6 +287,10 @@ def _state(one: dict[str, Any]) -> str:
 
 def _taints(one: dict[str, Any]) -> list[str]:
     return sorted(taint["key"] for taint in one.get("spec", {}).get("taints", ()))
+
+
+def _attached(one: dict[str, Any]) -> int:
+    return len(one.get("status", {}).get("volumesAttached", ()))
 
 
 def _size(one: dict[str, Any]) -> int:
@@ -268,13 +325,29 @@ def _volume(number: int) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"disk-{number}"}, "spec": spec}
 
 
-def _ask_for_a_certificate(cluster: Cluster) -> None:
+def _begin(cluster: Cluster) -> None:
+    ends = cluster.clock.now() + timedelta(seconds=SETTLE_SECONDS)
+    cluster.apply(_BARE % ends.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    for node in cluster.list("nodes"):
+        name = node["metadata"]["name"]
+        cluster.patch(f"node/{name}", {"metadata": {"annotations": {attach_detach.MANAGED: "true"}}})
+
+
+def _attach(cluster: Cluster) -> None:
+    """As a driver does."""
+    for one in cluster.list("volumeattachments"):
+        path = f"/apis/storage.k8s.io/v1/volumeattachments/{one['metadata']['name']}/status"
+        cluster.request("PUT", path, body={**one, "status": {"attached": True}})
+
+
+def _ask_for_a_certificate(cluster: Cluster, name: str, signer: str, group: str = "") -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jane")])
-    asked = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    names = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    names += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
+    asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(key, hashes.SHA256())
     text = base64.b64encode(asked.public_bytes(serialization.Encoding.PEM)).decode()
-    spec = {"request": text, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]}
-    metadata = {"name": "jane"}
+    spec = {"request": text, "signerName": signer, "usages": ["client auth"]}
+    metadata = {"name": name.rpartition(":")[2]}
     kind = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
     cluster.apply({**kind, "metadata": metadata, "spec": spec})
 
