@@ -56,7 +56,8 @@ def history(seed: int) -> str:
         cluster.advance(minutes=6)
         cluster.connect(f"node-{seed % 3}")
         cluster.wait("deployment/web", "status.readyReplicas=6")
-        cluster.wait("job/work", is_over)
+        # Six failures in a row are waited out for ten minutes in all: 10 s, 20, 40, …, 320.
+        cluster.wait("job/work", is_over, timeout=3600)
         return cluster.history()
 
 
