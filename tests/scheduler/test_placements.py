@@ -13,6 +13,8 @@ from keelback.testing import placements
         7,  # a victim's deletion fails: the preemptor tries again
         12,  # the answer to a binding is lost: the pod's room is not given to another
         18,
+        197,  # two pods preempt the same victim: both are tried when it is gone
+        237,  # a victim's deletion meets a conflict, and the victim stays
         23,
     ],
 )

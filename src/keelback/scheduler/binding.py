@@ -203,8 +203,13 @@ async def _evict(
         return
     try:
         await client.delete(Pod, victim.name, victim.namespace, uid=victim.uid)
-    except (errors.NotFound, errors.Conflict):
-        # Another one of that name has another uid.
+    except errors.NotFound:
+        return
+    except errors.Conflict:
+        # Another one of that name has another uid. If it is this one that stays, that is a failure like others.
+        found = await client.get(PodToPlace, victim.name, victim.namespace)
+        if found.metadata.uid == victim.uid and found.metadata.deletion_timestamp is None:
+            raise
         return
     message = f"Preempted by pod {preemptor.metadata.uid} on node {victim.node_name}"
     await tell(told, "Normal", "Preempted", message)
