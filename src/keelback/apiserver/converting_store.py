@@ -7,7 +7,7 @@ written; so nothing above knows that there are versions. Compare-and-swap is on 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from keelback.api import admissionregistration_v1
 from keelback.api.apiextensions_v1 import WebhookConversion
 from keelback.apiserver import conversion_reviews
 from keelback.apiserver.conversion_reviews import ConversionFailed
+from keelback.storage.layer import StoreLayer
 from keelback.storage.protocol import Event, KeyValue, Page, RangeResult, Store, Watch, WatchBatch
 
 TIMEOUT_SECONDS = 30.0
@@ -79,7 +80,7 @@ class ConversionWebhook:
         return conversion_reviews.converted(answer, self._versions, uid, desired, objects)
 
 
-class ConvertingStore:
+class ConvertingStore(StoreLayer):
     """A Store of the objects below `prefix`, in one version. See the module."""
 
     def __init__(
@@ -95,7 +96,7 @@ class ConvertingStore:
         as_stored: Callable[[dict[str, Any]], bytes],
     ) -> None:
         """`as_read` gives a stored object the defaults of its version; the others write what a webhook answered."""
-        self._store = store
+        super().__init__(store)
         self.webhook = webhook
         self._prefix = prefix
         self._served = served
@@ -103,9 +104,6 @@ class ConvertingStore:
         self._as_read = as_read
         self._as_served = as_served
         self._as_stored = as_stored
-
-    async def current_revision(self) -> int:
-        return await self._store.current_revision()
 
     async def get(self, key: str) -> KeyValue | None:
         found = await self._store.get(key)
@@ -142,20 +140,8 @@ class ConvertingStore:
             self._store.watch("", from_revision, with_previous=False), self._prefix, self._to_served
         )
 
-    async def compact(self, revision: int) -> None:
-        await self._store.compact(revision)
-
-    async def size_bytes(self) -> int:
-        return await self._store.size_bytes()
-
     async def close(self) -> None:
         """Nothing: the store beneath is another's."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
 
     async def _all_served(self, kvs: Sequence[KeyValue]) -> list[KeyValue]:
         # What cannot be decrypted has nothing to convert, and goes on as it is.

@@ -6,25 +6,19 @@ So a server may follow upstream's on the etcd of a cluster. What is written is J
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Self
 
 import msgspec
 
 from keelback.apimachinery import protobuf
 from keelback.component.logs import logger
-from keelback.storage.protocol import CompareFailed, Event, KeyValue, Page, RangeResult, Store, Watch, WatchBatch
+from keelback.storage.layer import StoreLayer
+from keelback.storage.protocol import CompareFailed, Event, KeyValue, Page, RangeResult, Watch, WatchBatch
 
 _log = logger("apiserver.protobuf_values")
 
 
-class ProtobufValues:
+class ProtobufValues(StoreLayer):
     """A Store that reads both forms of what is in the one beneath."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def current_revision(self) -> int:
-        return await self._store.current_revision()
 
     async def get(self, key: str) -> KeyValue | None:
         found = await self._store.get(key)
@@ -55,21 +49,6 @@ class ProtobufValues:
 
     def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> Watch:
         return _Watch(self._store.watch(prefix, from_revision, with_previous=with_previous))
-
-    async def compact(self, revision: int) -> None:
-        await self._store.compact(revision)
-
-    async def size_bytes(self) -> int:
-        return await self._store.size_bytes()
-
-    async def close(self) -> None:
-        await self._store.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 class _Watch:

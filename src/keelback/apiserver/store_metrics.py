@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from keelback.component.logs import logger
 from keelback.component.metrics import Registry, Series
 from keelback.encryption.config import GroupResource
+from keelback.storage.layer import StoreLayer
 from keelback.storage.protocol import CompareFailed, KeyValue, Page, RangeResult, StorageError, Store, Watch
 
 Operation = Literal["get", "list", "create", "update", "delete"]
@@ -47,11 +48,12 @@ class _Meter:
         self.answered(started)
 
 
-class MeteredStore:
+class MeteredStore(StoreLayer):
     """A `Store` over another, whose requests are counted. `locate` tells the resource of a key."""
 
     def __init__(self, store: Store, locate: Callable[[str], GroupResource | None], metrics: Registry) -> None:
-        self._store = self.beneath = store
+        super().__init__(store)
+        self.beneath = store
         """What it counts for: some work is for a store of one kind."""
         self._locate = locate
         self._meters: dict[tuple[Operation, GroupResource], _Meter] = {}
@@ -73,9 +75,6 @@ class MeteredStore:
             ("storage_cluster_id",),
         )
         metrics.before_collection(self._refresh)
-        # Neither is a request about a resource.
-        self.current_revision = store.current_revision
-        self.size_bytes = store.size_bytes
 
     async def get(self, key: str) -> KeyValue | None:
         meter, started = self._meter("get", key), time.perf_counter()
@@ -138,18 +137,6 @@ class MeteredStore:
 
     def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> Watch:
         return self._store.watch(prefix, from_revision, with_previous=with_previous)
-
-    async def compact(self, revision: int) -> None:
-        await self._store.compact(revision)
-
-    async def close(self) -> None:
-        await self._store.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def measure_size(self) -> None:
         """Let the next exposition know how large the store is, unless it does not say so in a second."""

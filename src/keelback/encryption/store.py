@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Self
 
 import msgspec
 
 from keelback.encryption.ciphers import ENCRYPTED_PREFIX, CannotTransform
 from keelback.encryption.config import GroupResource
 from keelback.encryption.providers import KeyNeeded, Opened, Providers, Rules
+from keelback.storage.layer import StoreLayer
 from keelback.storage.protocol import (
     CompareFailed,
     Event,
@@ -33,16 +33,13 @@ Locate = Callable[[str], GroupResource | None]
 """Which resource a key is of; None for what is no resource's."""
 
 
-class EncryptingStore:
+class EncryptingStore(StoreLayer):
     """A `Store` over another. `rules` may be replaced at any time."""
 
     def __init__(self, store: Store, rules: Rules, locate: Locate) -> None:
+        super().__init__(store)
         self.rules = rules
-        self._store = store
         self._locate = locate
-
-    async def current_revision(self) -> int:
-        return await self._store.current_revision()
 
     async def get(self, key: str) -> KeyValue | None:
         found = await self._store.get(key)
@@ -84,21 +81,6 @@ class EncryptingStore:
 
     def watch(self, prefix: str, from_revision: int = 0, *, with_previous: bool = True) -> Watch:
         return _OpeningWatch(self._store.watch(prefix, from_revision, with_previous=with_previous), self._opened_event)
-
-    async def compact(self, revision: int) -> None:
-        await self._store.compact(revision)
-
-    async def size_bytes(self) -> int:
-        return await self._store.size_bytes()
-
-    async def close(self) -> None:
-        await self._store.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     def _providers(self, key: str) -> Providers | None:
         resource = self._locate(key)
