@@ -93,6 +93,9 @@ def test_what_the_garbage_collector_takes_from_an_owner_that_stays() -> None:
     person = _asked("keelback-test", "delete", "configmaps", "rs", 200)
     assert "was collected though" in broken_on_the_way(_recording(*made, gone, asked=(collector,)))[0]
     assert broken_on_the_way(_recording(*made, gone, asked=(person,))) == []
+    # It may have come to ask for what an eviction had begun a moment before.
+    eviction = _asked("keelback-test", "create", "pods/eviction", "rs", 201)
+    assert broken_on_the_way(_recording(*made, gone, asked=(eviction, collector))) == []
     left = _write("deployments/default/d", None, _deployment(1))
     assert broken_on_the_way(_recording(*made, left, gone, asked=(collector,))) == []
 

@@ -49,7 +49,8 @@ class Deleters:
     def __init__(self, asked: Iterable[Asked]) -> None:
         self._deletes: dict[str, list[Asked]] = defaultdict(list)
         for one in asked:
-            if one.verb in ("delete", "deletecollection") and one.status < 300:
+            is_eviction = one.resource == "pods/eviction"
+            if (is_eviction or one.verb in ("delete", "deletecollection")) and one.status < 300:
                 self._deletes[one.name].append(one)
 
     def of(self, write: Write) -> set[str]:
