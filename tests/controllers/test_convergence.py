@@ -20,7 +20,7 @@ def test_a_seed_says_the_same_work_each_time() -> None:
     assert steps(5) != steps(6)
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 951])
 def test_faults_on_the_way_change_nothing_of_where_it_leads(seed: int) -> None:
     assert compare(seed) is None
 

@@ -119,6 +119,8 @@ class Fleet:
         self._back_offs: dict[str, dict[str, CrashLoop]] = {}
         self._complained: dict[str, tuple[str, ...]] = {}
         self._steps: DueSteps[Key, tuple[str, Step]] = DueSteps(clock, self._carry_out)
+        self._written: dict[Key, str] = {}
+        """The version of each pod that its planned step has made of it, until that or a later one is seen."""
         own = random.Random(config.seed)
         self._staging = Staging(config, client, clock, own, self._recorder, self._address_of, self._links)
         self.registered = asyncio.Event()
@@ -194,6 +196,7 @@ class Fleet:
         key = (pod.metadata.namespace, pod.metadata.name)
         if event.type == "DELETED":
             self._steps.drop(key)
+            self._written.pop(key, None)
             self._back_offs.pop(pod.metadata.uid, None)
             self._complained.pop(pod.metadata.uid, None)
             self._addresses[pod.spec.node_name].give_back(pod.metadata.uid)
@@ -208,8 +211,13 @@ class Fleet:
     def _schedule(self, key: Key, pod: SimulatedPod) -> None:
         step = plan(pod, self._config, self._back_offs.get(pod.metadata.uid, {}))
         wanted = None if step is None else (pod.metadata.uid, step)
+        written = self._written.get(key, "")
+        if written and int(pod.metadata.resource_version) > int(written):
+            # Another has undone what was done, and nothing was heard of that: it has to be done once more.
+            self._steps.drop(key)
         if self._steps.planned(key) == wanted:
             return
+        self._written.pop(key, None)
         if wanted is None or step is None:
             self._steps.drop(key)
             return
@@ -243,7 +251,10 @@ class Fleet:
             else:
                 status = running_status(pod, node.internal_ip, pod_ip, now)
         tree = {"metadata": {"uid": uid}, "status": status}
-        await self._client.patch(SimulatedPod, name, namespace, StrategicMergePatch(tree), subresource="status")
+        patch = StrategicMergePatch(tree)
+        written = await self._client.patch(SimulatedPod, name, namespace, patch, subresource="status")
+        if self._steps.planned(key) == planned:
+            self._written[key] = written.metadata.resource_version
         for one in told:
             path = f"spec.containers{{{one.container}}}" if one.container else ""
             await self._recorder.event(reference_to(pod, path), one.type, one.reason, one.message)
