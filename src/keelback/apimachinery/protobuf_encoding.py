@@ -91,9 +91,9 @@ class KindEncoder:
     def enveloped_list(self, list_meta: dict[str, Any], items: Sequence[bytes]) -> list[bytes]:
         """The list of this kind around messages, in pieces: nothing large is copied."""
         meta = _field(1, message("meta.v1.ListMeta", list_meta))
-        heads = [b"\x12" + _varint(len(one)) for one in items]
+        heads = [b"\x12" + varint(len(one)) for one in items]
         size = len(meta) + sum(map(len, heads)) + sum(map(len, items))
-        pieces = [b"%b\x12%b%b" % (self._head, _varint(size), meta)]
+        pieces = [b"%b\x12%b%b" % (self._head, varint(size), meta)]
         for head, item in zip(heads, items, strict=True):
             pieces += (head, item)
         return [*pieces, _TAIL]
@@ -195,7 +195,7 @@ def _write_of(number: int, base: str) -> Write:
         return lambda value: yes if value else no
     if base in _NUMBERS:
         tag = _tag(number, _VARINT)
-        return lambda value: tag + _varint(int(value))
+        return lambda value: tag + varint(int(value))
     if base == "double":
         tag = _tag(number, _FIXED64)
         return lambda value: tag + struct.pack("<d", value)
@@ -208,7 +208,7 @@ def _text_field(number: int) -> Write:
     def write(value: Any) -> bytes:
         data: bytes = value.encode()
         size = len(data)
-        return heads[size] + data if size < 128 else b"%b%b%b" % (tag, _varint(size), data)
+        return heads[size] + data if size < 128 else b"%b%b%b" % (tag, varint(size), data)
 
     return write
 
@@ -219,7 +219,7 @@ def _message_field(number: int, base: str) -> Write:
     def write(value: Any) -> bytes:
         data = (_encoders.get(base) or _encoder(base))(value)
         size = len(data)
-        return heads[size] + data if size < 128 else b"%b%b%b" % (tag, _varint(size), data)
+        return heads[size] + data if size < 128 else b"%b%b%b" % (tag, varint(size), data)
 
     return write
 
@@ -241,7 +241,7 @@ def _field(number: int, data: bytes) -> bytes:
     size = len(data)
     if size < 128:
         return _heads(number)[size] + data
-    return b"%b%b%b" % (_tag(number, _BYTES), _varint(size), data)
+    return b"%b%b%b" % (_tag(number, _BYTES), varint(size), data)
 
 
 @lru_cache(maxsize=128)
@@ -252,10 +252,11 @@ def _heads(number: int) -> tuple[bytes, ...]:
 
 
 def _tag(number: int, wire_type: int) -> bytes:
-    return _varint(number << 3 | wire_type)
+    return varint(number << 3 | wire_type)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A whole number, seven bits a byte; one below zero as the format has it, in ten bytes."""
     if 0 <= value < 128:
         return _SMALL[value]
     value &= 0xFFFFFFFFFFFFFFFF
@@ -279,7 +280,7 @@ def _instant(text: str) -> datetime:
 def _time(text: str) -> bytes:
     if not text or (instant := _instant(text)) == _ZERO_TIME:
         return b""
-    return b"\x08%b\x10\x00" % _varint((instant - _EPOCH) // _SECOND)
+    return b"\x08%b\x10\x00" % varint((instant - _EPOCH) // _SECOND)
 
 
 @lru_cache(maxsize=1024)
@@ -287,7 +288,7 @@ def _micro_time(text: str) -> bytes:
     if not text or (instant := _instant(text)) == _ZERO_TIME:
         return b""
     seconds, rest = divmod(instant - _EPOCH, _SECOND)
-    return b"\x08%b\x10%b" % (_varint(seconds), _varint(rest.microseconds * 1000))
+    return b"\x08%b\x10%b" % (varint(seconds), varint(rest.microseconds * 1000))
 
 
 def _quantity(value: Any) -> bytes:
@@ -297,7 +298,7 @@ def _quantity(value: Any) -> bytes:
 def _int_or_string(value: Any) -> bytes:
     if isinstance(value, str):
         return b"\x08\x01\x10\x00" + _field(3, value.encode())
-    return b"\x08\x00\x10%b\x1a\x00" % _varint(value)
+    return b"\x08\x00\x10%b\x1a\x00" % varint(value)
 
 
 def _raw(value: Any) -> bytes:

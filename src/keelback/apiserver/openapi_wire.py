@@ -8,16 +8,7 @@ from typing import Any
 
 import msgspec
 
-
-def varint(value: int) -> bytes:
-    """A whole number, seven bits a byte."""
-    value &= 0xFFFFFFFFFFFFFFFF
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+from keelback.apimachinery.protobuf_encoding import varint
 
 
 def message(number: int, data: bytes) -> bytes:
