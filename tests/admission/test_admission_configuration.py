@@ -10,6 +10,7 @@ import pytest
 from keelback.admission import admission_configuration
 from keelback.admission.admission_configuration import AdmissionSettings
 from keelback.admission.event_rate_limit import Limit
+from keelback.admission.image_policy_webhook import ImagePolicySettings
 from keelback.admission.pod_security import Exemptions, PodSecuritySettings, Policy, Standard
 from keelback.apimachinery.configuration_files import ConfigurationError
 
@@ -29,6 +30,9 @@ exemptions:
   runtimeClasses: [gvisor]
   namespaces: [kube-system]
 """
+
+
+IMAGES = "imagePolicy: {kubeConfigFile: /a}"
 
 
 def configured(plugin: str, configuration: str) -> str:
@@ -71,8 +75,23 @@ def test_limits_of_events_and_the_nodes_of_a_cluster() -> None:
         Limit("Server", 50, 100),
         Limit("User", 1, 2, 3),
     )
-    text = configured("PodNodeSelector", 'podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: "a=b, c=d"}')
-    assert admission_configuration.read(text, Path()).default_node_selector == {"a": "b", "c": "d"}
+    text = configured(
+        "PodNodeSelector", 'podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: "a=b, c=d", ns: e=f}'
+    )
+    wanted = {"clusterDefaultNodeSelector": {"a": "b", "c": "d"}, "ns": {"e": "f"}}
+    assert admission_configuration.read(text, Path()).node_selectors == wanted
+
+
+def test_whom_to_ask_about_images() -> None:
+    policy = (
+        "imagePolicy: {kubeConfigFile: /images.conf, allowTTL: 50, denyTTL: -1, retryBackoff: 200, defaultAllow: true}"
+    )
+    versioned = "apiVersion: imagepolicy.admission.k8s.io/v1alpha1\nkind: ImagePolicyWebhookConfiguration\n"
+    for text in (policy, versioned + policy):
+        told = admission_configuration.read(configured("ImagePolicyWebhook", text), Path()).image_policy
+        assert told == ImagePolicySettings(Path("/images.conf"), 50.0, 0.0, 0.2, default_allow=True)
+    told = admission_configuration.read(configured("ImagePolicyWebhook", IMAGES), Path()).image_policy
+    assert told == ImagePolicySettings(Path("/a"), 300.0, 30.0, 0.5, default_allow=False)
 
 
 def test_a_file_of_a_plugin_that_is_no_yaml(tmp_path: Path) -> None:
@@ -111,6 +130,14 @@ def test_a_file_of_a_plugin_that_is_no_yaml(tmp_path: Path) -> None:
         ),
         (limits("{type: Odd, qps: 0, burst: 1}"), 'limits[0].type: Unsupported value: "Odd"'),
         (limits("{type: Server, qps: 0, burst: 1}"), "limits[0].qps: Invalid value: 0: must be positive"),
+        (
+            configured("ImagePolicyWebhook", IMAGES.replace("}", ", allowTTL: 1801}")),
+            "allowTTL: valid value is between 1s and 30m0s, got 30m1s",
+        ),
+        (configured("ImagePolicyWebhook", "imagePolicy: {}"), "imagePolicy.kubeConfigFile: Required value"),
+        (configured("ImagePolicyWebhook", "imagePolicies: {}"), 'unknown field "imagePolicies"'),
+        (configured("ImagePolicyWebhook", "kind: X"), 'no kind "X" is registered'),
+        (configured("PodNodeSelector", "podNodeSelectorPluginConfig: {n: 1}"), "the selector of a namespace is a text"),
         (limits(), "limits: Invalid value: []: must not be empty"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
+from keelback.admission.always_admit import AlwaysAdmit, AlwaysDeny
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
 from keelback.admission.event_rate_limit import EventRateLimit, Limit
 from keelback.admission.namespace_exists import NamespaceAutoProvision, NamespaceExists
@@ -90,6 +91,21 @@ def test_a_namespace_says_on_which_nodes() -> None:
     assert _run(plugin, _pod(node_selector={"a": "b"})).spec.node_selector == {"env": "test", "disk": "ssd", "a": "b"}
     with pytest.raises(errors.Forbidden, match="conflicts with its namespace node label selector"):
         _run(plugin, _pod(node_selector={"env": "live"}))
+
+
+def test_a_namespace_may_be_told_which_nodes_its_pods_can_ask_for() -> None:
+    plugin = PodNodeSelector(Namespaces(), {"x": {"a": "b"}, "clusterDefaultNodeSelector": {"a": "b"}})
+    assert _run(plugin, _pod()).spec.node_selector == {"a": "b"}
+    with pytest.raises(errors.Forbidden, match="conflict with its namespace whitelist"):
+        _run(plugin, _pod(node_selector={"c": "d"}))
+
+
+def test_everything_can_be_allowed_and_denied() -> None:
+    assert _run(AlwaysAdmit(), _pod()) == _pod()
+    with pytest.raises(errors.Forbidden, match='pods "a" is forbidden: admission control is denying all modifications'):
+        _run(AlwaysDeny(), _pod())
+    assert AlwaysDeny().handles(Operation.DELETE, Pod.__kind__, "")
+    assert AlwaysDeny().handles(Operation.CONNECT, Pod.__kind__, "exec")
 
 
 def test_a_namespace_gives_and_limits_tolerations() -> None:

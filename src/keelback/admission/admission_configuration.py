@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from keelback.admission import image_policy_webhook, pod_node_selector
 from keelback.admission.event_rate_limit import Limit
+from keelback.admission.image_policy_webhook import ImagePolicySettings
 from keelback.admission.pod_security import VERSION, Exemptions, PodSecuritySettings, Policy, Standard
 from keelback.admission.pod_security_levels import LEVELS, PRIVILEGED
 from keelback.apimachinery import configuration_files, errors, names, yaml
@@ -32,7 +34,9 @@ class AdmissionSettings:
 
     pod_security: PodSecuritySettings = field(default_factory=PodSecuritySettings)
     event_rate_limits: tuple[Limit, ...] = ()
-    default_node_selector: Mapping[str, str] = field(default_factory=dict)
+    node_selectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Those of PodNodeSelector: by namespace, and the cluster's own."""
+    image_policy: ImagePolicySettings | None = None
 
 
 DEFAULT: Final = AdmissionSettings()
@@ -181,16 +185,23 @@ def _with_node_selector(settings: AdmissionSettings, text: str) -> AdmissionSett
         tree, _ = yaml.load(text)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"error converting YAML to JSON: {error}") from error
-    plugin = tree.get("podNodeSelectorPluginConfig") if isinstance(tree, dict) else None
-    given = plugin.get("clusterDefaultNodeSelector", "") if isinstance(plugin, dict) else ""
-    if not isinstance(given, str) or (isinstance(plugin, dict) and plugin.keys() - {"clusterDefaultNodeSelector"}):
-        raise ConfigurationError("podNodeSelectorPluginConfig can have only clusterDefaultNodeSelector here, a text")
-    pairs = (one.partition("=") for one in given.split(",") if one.strip())
-    return replace(settings, default_node_selector={key.strip(): value.strip() for key, _, value in pairs})
+    given = tree.get("podNodeSelectorPluginConfig") if isinstance(tree, dict) else None
+    if given is None:
+        return settings
+    if not isinstance(given, dict) or not all(isinstance(one, str) for one in given.values()):
+        raise ConfigurationError(
+            "podNodeSelectorPluginConfig: the selector of a namespace is a text: env=test,disk=ssd"
+        )
+    return replace(settings, node_selectors={name: pod_node_selector.parsed(one) for name, one in given.items()})
+
+
+def _with_image_policy(settings: AdmissionSettings, text: str) -> AdmissionSettings:
+    return replace(settings, image_policy=image_policy_webhook.read(text))
 
 
 _PLUGINS: Final[Mapping[str, Callable[[AdmissionSettings, str], AdmissionSettings]]] = {
     "EventRateLimit": _with_event_rate_limits,
+    "ImagePolicyWebhook": _with_image_policy,
     "PodNodeSelector": _with_node_selector,
     "PodSecurity": _with_pod_security,
 }

@@ -1,7 +1,6 @@
 """All admission plugins in the order in which they act, and which of them are on.
 
-The order is upstream's: a plugin may rely on those before it. Missing are ImagePolicyWebhook and
-NamespaceAutoProvision.
+The order is upstream's: a plugin may rely on those before it.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from types import MappingProxyType
 
 from keelback.admission import admission_configuration
 from keelback.admission.admission_configuration import AdmissionSettings
+from keelback.admission.always_admit import AlwaysAdmit, AlwaysDeny, JobValidation
 from keelback.admission.always_pull_images import AlwaysPullImages
 from keelback.admission.certificates import (
     CertificateApproval,
@@ -26,11 +26,13 @@ from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS, Defau
 from keelback.admission.deny_service_external_ips import DenyServiceExternalIPs
 from keelback.admission.event_rate_limit import EventRateLimit
 from keelback.admission.grants import Grants, WhyNotGrant
+from keelback.admission.image_policy_webhook import ImagePolicyWebhook, ReviewImages
 from keelback.admission.limit_ranger import LimitRanger
 from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.mutating_admission_policy import MutatingAdmissionPolicyPlugin
-from keelback.admission.namespace_exists import NamespaceExists
+from keelback.admission.namespace_exists import CreateNamespace, NamespaceAutoProvision, NamespaceExists
 from keelback.admission.namespace_lifecycle import NamespaceLifecycle
+from keelback.admission.node_declared_feature_validator import NodeDeclaredFeatureValidator
 from keelback.admission.node_restriction import NodeRestriction
 from keelback.admission.owner_references_permission_enforcement import (
     OwnerReferencesPermissionEnforcement,
@@ -39,7 +41,9 @@ from keelback.admission.owner_references_permission_enforcement import (
 from keelback.admission.param_access import ParamAccess
 from keelback.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from keelback.admission.plugin import AdmissionChain, AdmissionPlugin, IsAllowed, NewestReader, Rules
+from keelback.admission.pod_group_protection import PodGroupProtection, PodGroupWorkloadExists
 from keelback.admission.pod_node_selector import PodNodeSelector
+from keelback.admission.pod_resize_validator import PodResizeValidator
 from keelback.admission.pod_restrictions import (
     ExtendedResourceToleration,
     LimitPodHardAntiAffinityTopology,
@@ -82,6 +86,9 @@ class Dependencies:
     resource_of: ResourceOf
     evaluations: Evaluations
     metrics: AdmissionMetrics
+    create_namespace: CreateNamespace
+    review_images: ReviewImages | None = None
+    """For ImagePolicyWebhook: who has no server to ask cannot have the plugin."""
     why_not_grant: WhyNotGrant | None = None
     settings: AdmissionSettings = admission_configuration.DEFAULT
     not_ready_seconds: int = DEFAULT_SECONDS
@@ -97,27 +104,37 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True)
 class FeatureGate:
-    """The gate without which a plugin does nothing, and the minor version of Kubernetes since which it is on."""
+    """The gate without which a plugin does nothing, and since which minor version of Kubernetes it is on, if any."""
 
     name: str
-    on_since: int
+    on_since: int | None
 
     def is_on(self, version: KubernetesVersion, asked: Mapping[str, bool]) -> bool:
         """Whether it is on in a version, given what was asked of gates."""
-        return asked.get(self.name, version.minor >= self.on_since)
+        return asked.get(self.name, self.on_since is not None and version.minor >= self.on_since)
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """One plugin: its upstream name, whether it is on unless told otherwise, and how it is made."""
+    """One plugin: its upstream name, whether it is on unless told otherwise, and how it is made.
+
+    `minors` are the minor versions of Kubernetes that have it.
+    """
 
     name: str
     is_default: bool
     make: Callable[[Dependencies], AdmissionPlugin]
     gate: FeatureGate | None = None
+    minors: range = range(1000)
 
+
+_GENERIC_WORKLOAD = FeatureGate("GenericWorkload", on_since=None)
 
 PLUGINS: Sequence[Registration] = (
+    Registration("AlwaysAdmit", False, lambda given: AlwaysAdmit()),
+    Registration(
+        "NamespaceAutoProvision", False, lambda given: NamespaceAutoProvision(given.reader, given.create_namespace)
+    ),
     Registration("NamespaceLifecycle", True, lambda given: NamespaceLifecycle(given.reader)),
     Registration("NamespaceExists", False, lambda given: NamespaceExists(given.reader)),
     Registration("LimitPodHardAntiAffinityTopology", False, lambda given: LimitPodHardAntiAffinityTopology()),
@@ -126,12 +143,11 @@ PLUGINS: Sequence[Registration] = (
     Registration("NodeRestriction", False, lambda given: NodeRestriction(given.reader)),
     Registration("TaintNodesByCondition", True, lambda given: TaintNodesByCondition()),
     Registration("AlwaysPullImages", False, lambda given: AlwaysPullImages()),
+    Registration("ImagePolicyWebhook", False, lambda given: _image_policy_webhook(given)),
     Registration(
         "PodSecurity", True, lambda given: PodSecurity(given.reader, given.settings.pod_security, given.metrics)
     ),
-    Registration(
-        "PodNodeSelector", False, lambda given: PodNodeSelector(given.reader, given.settings.default_node_selector)
-    ),
+    Registration("PodNodeSelector", False, lambda given: PodNodeSelector(given.reader, given.settings.node_selectors)),
     Registration("Priority", True, lambda given: Priority(given.reader)),
     Registration(
         "DefaultTolerationSeconds",
@@ -144,6 +160,9 @@ PLUGINS: Sequence[Registration] = (
     Registration("DefaultStorageClass", True, lambda given: DefaultStorageClass(given.reader)),
     Registration("StorageObjectInUseProtection", True, lambda given: StorageObjectInUseProtection()),
     Registration(
+        "PodGroupProtection", True, lambda given: PodGroupProtection(), _GENERIC_WORKLOAD, minors=range(36, 1000)
+    ),
+    Registration(
         "OwnerReferencesPermissionEnforcement",
         False,
         lambda given: OwnerReferencesPermissionEnforcement(given.is_allowed, given.resource_of),
@@ -155,13 +174,30 @@ PLUGINS: Sequence[Registration] = (
     Registration("ClusterTrustBundleAttest", True, lambda given: ClusterTrustBundleAttest(given.is_allowed)),
     Registration("CertificateSubjectRestriction", True, lambda given: CertificateSubjectRestriction()),
     Registration("DefaultIngressClass", True, lambda given: DefaultIngressClass(given.reader)),
+    Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
     Registration(
         "PodTopologyLabels",
         True,
         lambda given: PodTopologyLabels(given.reader),
         FeatureGate("PodTopologyLabelsAdmission", on_since=35),
+        minors=range(33, 1000),
     ),
-    Registration("DenyServiceExternalIPs", False, lambda given: DenyServiceExternalIPs()),
+    Registration(
+        "PodGroupWorkloadExists",
+        True,
+        lambda given: PodGroupWorkloadExists(given.reader),
+        _GENERIC_WORKLOAD,
+        minors=range(36, 37),
+    ),
+    Registration(
+        "NodeDeclaredFeatureValidator",
+        True,
+        lambda given: NodeDeclaredFeatureValidator(given.reader),
+        FeatureGate("NodeDeclaredFeatures", on_since=36),
+        minors=range(35, 1000),
+    ),
+    Registration("JobValidation", True, lambda given: JobValidation(), minors=range(36, 1000)),
+    Registration("PodResizeValidator", True, lambda given: PodResizeValidator(given.reader), minors=range(36, 1000)),
     Registration(
         "MutatingAdmissionPolicy",
         True,
@@ -181,10 +217,18 @@ PLUGINS: Sequence[Registration] = (
     Registration(
         "ResourceQuota", True, lambda given: ResourceQuotaPlugin(given.reader, given.quota_status, given.clock)
     ),
+    Registration("AlwaysDeny", False, lambda given: AlwaysDeny()),
 )
 
-GATES = frozenset(one.gate.name for one in PLUGINS if one.gate is not None)
-"""The feature gates that turn plugins on and off."""
+
+def known(version: KubernetesVersion = DEFAULT) -> frozenset[str]:
+    """The names of the plugins that a minor version of Kubernetes has."""
+    return frozenset(one.name for one in PLUGINS if version.minor in one.minors)
+
+
+def gates(version: KubernetesVersion) -> frozenset[str]:
+    """The feature gates that turn plugins on and off in a minor version."""
+    return frozenset(one.gate.name for one in PLUGINS if one.gate is not None and version.minor in one.minors)
 
 
 def build(
@@ -201,7 +245,7 @@ def build(
     Raises ValueError for a name that is none, or that is in both lists.
     """
     enabled, disabled = frozenset(enable), frozenset(disable)
-    unknown = sorted((enabled | disabled) - {one.name for one in PLUGINS})
+    unknown = sorted((enabled | disabled) - known(version))
     if unknown:
         raise ValueError(f"unknown admission plugin: {unknown[0]}")
     both = sorted(enabled & disabled)
@@ -214,8 +258,15 @@ def build(
         for one in PLUGINS
         if (one.is_default or one.name in enabled)
         and one.name not in disabled
+        and version.minor in one.minors
         and (one.gate is None or one.gate.is_on(version, gates))
     ]
     if given.why_not_grant is not None:
         chosen.append(Grants(given.why_not_grant))
     return AdmissionChain(chosen, given.metrics)
+
+
+def _image_policy_webhook(given: Dependencies) -> ImagePolicyWebhook:
+    if given.review_images is None or given.settings.image_policy is None:
+        raise ValueError("ImagePolicyWebhook: no config specified")
+    return ImagePolicyWebhook(given.review_images, default_allow=given.settings.image_policy.default_allow)

@@ -9,6 +9,9 @@ from keelback.api.core_v1 import Namespace
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
 
+CreateNamespace = Callable[[Namespace], Awaitable[None]]
+"""Makes a namespace as the server itself. Raises what the API answers."""
+
 
 @narrow(Namespace)
 class _NamespaceIdentity(Object):
@@ -36,7 +39,7 @@ class NamespaceAutoProvision(AdmissionPlugin):
 
     name = "NamespaceAutoProvision"
 
-    def __init__(self, reader: Reader, create: Callable[[Namespace], Awaitable[None]]) -> None:
+    def __init__(self, reader: Reader, create: CreateNamespace) -> None:
         self._reader = reader
         self._create = create
 
@@ -48,5 +51,15 @@ class NamespaceAutoProvision(AdmissionPlugin):
             await self._reader.get(_NamespaceIdentity, request.namespace)
         except errors.NotFound:
             if not request.dry_run:
-                await self._create(Namespace(metadata=ObjectMeta(name=request.namespace)))
+                await self._provide(request)
         return request.obj
+
+    async def _provide(self, request: AdmissionRequest) -> None:
+        try:
+            await self._create(Namespace(metadata=ObjectMeta(name=request.namespace)))
+        except errors.AlreadyExists:
+            pass  # another request was faster
+        except errors.Forbidden:
+            raise
+        except errors.StatusError as error:
+            raise request.forbidden(error.message) from error

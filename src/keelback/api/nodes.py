@@ -20,10 +20,21 @@ ZONE: Final = "topology.kubernetes.io/zone"
 REGION: Final = "topology.kubernetes.io/region"
 OS: Final = "kubernetes.io/os"
 ARCH: Final = "kubernetes.io/arch"
+GUARANTEED_CPU_RESIZE: Final = "GuaranteedQoSPodCPUResize"
+"""Declared by nodes that can give a pod of the class Guaranteed more or less cpu while it runs (KEP-5328)."""
+POD_LEVEL_RESIZE: Final = "InPlacePodLevelResourcesVerticalScaling"
+"""Declared by nodes that can change the resources of a pod as a whole while it runs."""
+_DECLARING_SINCE: Final = 36
 SIMULATED: Final = "node.keelback.dev/simulated"
 """The label of nodes that run nothing."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+
+
+def declared_features(kubelet_version: str, *names: str) -> tuple[str, ...]:
+    """The features as a kubelet of that version (`v1.36.0`) declares them: sorted; before 1.36 none."""
+    minor = int(kubelet_version.split(".")[1])
+    return tuple(sorted(names)) if minor >= _DECLARING_SINCE else ()
 
 
 def condition(node: Node, type: str) -> NodeCondition | None:

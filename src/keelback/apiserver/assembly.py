@@ -6,7 +6,6 @@ import ipaddress
 import random
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.apiserver import (
@@ -55,7 +54,7 @@ from keelback.apiserver.termination import Termination
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.webhook_services import WebhookServices
 from keelback.auth.service_accounts import discovery_documents
-from keelback.client import Client
+from keelback.client import Client, InProcessTransport
 from keelback.component import feature_gates
 from keelback.component.evaluations import Evaluations
 from keelback.component.health import HealthResults
@@ -182,7 +181,8 @@ class _Assembly:
         config = self._config
         for resource in plan:
             await self._resources.add(resource.strategy, is_served=resource.is_served)
-        self._binder.chain = self._admission()
+        admission = self._admission()
+        self._binder.chain = admission.chain()
         self._add_parts()
         self._resources.restrict_verbs()
         openapi = OpenAPI(self._discovery.answered, config.kubernetes_version.git_version)
@@ -209,6 +209,7 @@ class _Assembly:
             running.follow(self._at_rest.run)
             running.at_close(self._at_rest.close)
         running.at_close(self._webhooks.close)
+        running.at_close(admission.close)
         self._begin_auditing(running, audit_ids)
         self._limit_requests(running)
         running.at_close(self._authentication.close)
@@ -314,7 +315,7 @@ class _Assembly:
     def _new_uid(self) -> str:
         return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
 
-    def _admission(self) -> Any:
+    def _admission(self) -> ServerAdmission:
         return ServerAdmission(
             self._config,
             self._resources,
@@ -327,7 +328,8 @@ class _Assembly:
             clock=self._clock,
             chance=self._chance,
             new_uid=self._new_uid,
-        ).chain()
+            client=Client(InProcessTransport(self._server.handle, OWN, {"user-agent": "kube-apiserver"})),
+        )
 
     def _add_parts(self) -> None:
         parts = BuiltInParts(

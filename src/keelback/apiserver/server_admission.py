@@ -11,10 +11,11 @@ from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionPlugin, Question, Ruling
 from keelback.admission.privileged_containers import PrivilegedContainers
 from keelback.admission.webhook_client import HTTPSWebhookCaller
-from keelback.api.core_v1 import ResourceQuota
+from keelback.api.core_v1 import Namespace, ResourceQuota
 from keelback.apiserver.built_in_resources import BuiltInResources
 from keelback.apiserver.claim_access import GRANULAR_STATUS, ClaimStatusAccess, DeviceAdminAccess
 from keelback.apiserver.config import APIServerConfig
+from keelback.apiserver.image_reviews import ImageReviews
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.served_resources import ServedResources
@@ -22,6 +23,7 @@ from keelback.auth.attributes import Attributes, Authorizer
 from keelback.auth.escalation import EscalationChecker
 from keelback.auth.rbac import Policy
 from keelback.auth.users import UserInfo
+from keelback.client import Client
 from keelback.component.evaluations import Evaluations
 from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
@@ -44,7 +46,9 @@ class ServerAdmission:
         clock: Clock,
         chance: random.Random,
         new_uid: Callable[[], str],
+        client: Client,
     ) -> None:
+        """`client` acts as the server itself. Raises ConfigurationError."""
         self._config = config
         self._resources = resources
         self._lookup = lookup
@@ -56,6 +60,10 @@ class ServerAdmission:
         self._clock = clock
         self._chance = chance
         self._new_uid = new_uid
+        self._client = client
+        policy_settings = config.admission.image_policy
+        is_asked = "ImagePolicyWebhook" in config.enable_admission_plugins and policy_settings is not None
+        self.image_reviews = ImageReviews(policy_settings, clock, chance) if is_asked and policy_settings else None
 
     def chain(self) -> Any:
         """The plugins, in their order."""
@@ -72,6 +80,8 @@ class ServerAdmission:
             resource_of=self._resources.plural_of,
             evaluations=self._evaluations,
             metrics=AdmissionMetrics(self._metrics),
+            create_namespace=self._create_namespace,
+            review_images=None if self.image_reviews is None else self.image_reviews.review,
             why_not_grant=EscalationChecker(self._policy, self._authorizer).why_not,
             settings=self._config.admission,
             not_ready_seconds=self._config.default_not_ready_toleration_seconds,
@@ -88,6 +98,14 @@ class ServerAdmission:
             gates=self._config.feature_gates,
             always=self._unconditional(),
         )
+
+    async def close(self) -> None:
+        """Close the connections that are kept."""
+        if self.image_reviews is not None:
+            await self.image_reviews.close()
+
+    async def _create_namespace(self, namespace: Namespace) -> None:
+        await self._client.create(namespace)
 
     def _unconditional(self) -> list[AdmissionPlugin]:
         found: list[AdmissionPlugin] = [DeviceAdminAccess(self._lookup)]

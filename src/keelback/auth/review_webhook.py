@@ -85,6 +85,7 @@ class ReviewWebhook:
         clock: Clock,
         chance: random.Random,
         timeout_seconds: float = REQUEST_SECONDS,
+        retries: Backoff = RETRIES,
     ) -> None:
         """Raises KubeconfigError for what a server cannot be reached with."""
         self._api_version = api_version
@@ -92,6 +93,7 @@ class ReviewWebhook:
         self._clock = clock
         self._chance = chance
         self._timeout_seconds = timeout_seconds
+        self._retries = retries
         _check_is_understood(access)
         self._transport: HTTPSTransport = kubeconfig.transport(access, clock)
         server = str(access.cluster["server"])
@@ -117,7 +119,7 @@ class ReviewWebhook:
             except ReviewFailed as failure:
                 if not failure.passes or attempt == _ATTEMPTS:
                     raise
-            await self._clock.sleep(RETRIES.delay(attempt, self._chance))
+            await self._clock.sleep(self._retries.delay(attempt, self._chance))
         raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from keelback.component.flags import FlagError
 
 if TYPE_CHECKING:
     from keelback.admission.admission_configuration import AdmissionSettings
+    from keelback.apimachinery.kubernetes_versions import KubernetesVersion
 
 FILE_FLAGS: Final = frozenset(("admission-control-config-file",))
 """Flags whose values are files."""
@@ -22,18 +23,18 @@ class AdmissionFlags:
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     admission_control_config_file: Annotated[
         str,
-        "An AdmissionConfiguration file (apiserver.config.k8s.io): what PodSecurity, EventRateLimit and "
-        "PodNodeSelector are told.",
+        "An AdmissionConfiguration file (apiserver.config.k8s.io): what PodSecurity, EventRateLimit, "
+        "PodNodeSelector and ImagePolicyWebhook are told.",
     ] = ""
 
-    def check_admission(self) -> None:
+    def check_admission(self, version: KubernetesVersion) -> None:
         """Raises FlagError for plugins that there are not, or that are both to run and not to."""
         enabled, disabled = self.enable_admission_plugins, self.disable_admission_plugins
         if not enabled and not disabled:
             return
         from keelback.admission import builtin
 
-        known = {one.name for one in builtin.PLUGINS}
+        known = builtin.known(version)
         for flag, given in (("enable", enabled), ("disable", disabled)):
             for name in given:
                 if name not in known:
@@ -54,4 +55,6 @@ class AdmissionFlags:
                 raise ClusterError(f"--admission-control-config-file {path}: {error}") from error
         if "EventRateLimit" in self.enable_admission_plugins and not settings.event_rate_limits:
             raise ClusterError("EventRateLimit needs limits, which --admission-control-config-file may give it")
+        if "ImagePolicyWebhook" in self.enable_admission_plugins and settings.image_policy is None:
+            raise ClusterError("ImagePolicyWebhook: no config specified: --admission-control-config-file gives it one")
         return settings

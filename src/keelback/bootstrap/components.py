@@ -73,7 +73,7 @@ class APIServerOptions(
         AccessOptions.__post_init__(self)
         AggregationOptions.__post_init__(self)
         RequestOptions.__post_init__(self)
-        self.check_admission()
+        self.check_admission(self.version)
         self.check_resources()
         self.check_audit()
         self.check_encryption()

@@ -59,4 +59,4 @@ class VersionOptions:
         from keelback.registry import feature_fields
 
         own = {COMPRESSION, GRANULAR_STATUS.name, leader_elections.GATE.name}
-        return feature_fields.switchable(self.version) | builtin.GATES | own
+        return feature_fields.switchable(self.version) | builtin.gates(self.version) | own

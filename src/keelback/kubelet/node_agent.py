@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from keelback.api import nodes
 from keelback.api.coordination_v1 import Lease, LeaseSpec
 from keelback.api.core_v1 import (
     ContainerImage,
@@ -282,6 +283,7 @@ class NodeAgent:
             daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=config.port)),
             node_info=await asyncio.to_thread(node_facts.system_info, config.kubelet_version, self._runtime_version),
             images=await self._images(),
+            declared_features=nodes.declared_features(config.kubelet_version, nodes.GUARANTEED_CPU_RESIZE),
         )
 
     def _lenient(self, runtime: RuntimeReadiness) -> RuntimeReadiness:

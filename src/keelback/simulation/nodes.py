@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from keelback.api import nodes
 from keelback.api.coordination_v1 import Lease, LeaseSpec
 from keelback.api.core_v1 import (
     Node,
@@ -81,8 +82,13 @@ def node_object(node: SimulatedNode, config: SimulatedConfig, now: datetime) -> 
                 operating_system="linux",
                 architecture="amd64",
             ),
+            declared_features=_declared(config),
         ),
     )
+
+
+def _declared(config: SimulatedConfig) -> tuple[str, ...]:
+    return nodes.declared_features(config.kubelet_version, nodes.GUARANTEED_CPU_RESIZE, nodes.POD_LEVEL_RESIZE)
 
 
 _CONDITIONS = (
@@ -212,7 +218,9 @@ class NodeKeeper:
             labels = {"metadata": {"labels": dict(wanted.metadata.labels)}}
             created = await self._client.patch(Node, node.name, "", StrategicMergePatch(labels))
             # Another version of Kubernetes may have made the node.
-            await self._write_status(node, {"nodeInfo": {"kubeletVersion": self._config.kubelet_version}})
+            now_declared = list(_declared(self._config)) or None
+            told = {"nodeInfo": {"kubeletVersion": self._config.kubelet_version}, "declaredFeatures": now_declared}
+            await self._write_status(node, told)
         lease = Lease(
             metadata=meta.ObjectMeta(
                 name=node.name,
