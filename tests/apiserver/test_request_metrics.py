@@ -215,3 +215,10 @@ def test_a_request_that_took_too_long_is_one_that_was_given_up() -> None:
 
     name = "apiserver_request_terminations_total"
     assert len([line for line in asyncio.run(ask()) if line.startswith(name + "{")]) == 1
+
+
+def test_methods_that_clients_think_of_are_one() -> None:
+    asked = [(method, path, "") for method in ("BREW", "get") for path in ("/healthz", f"{MAPS}/one", "/apis/a/v1/bs")]
+    found = [one for one in asyncio.run(lines(*asked)) if one.startswith("apiserver_request_total{") and "other" in one]
+    assert [one.rpartition(" ")[2] for one in found] == ["2", "2", "2"]
+    assert not any("BREW" in one for one in asyncio.run(lines(*asked)))

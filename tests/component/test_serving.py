@@ -164,6 +164,44 @@ def test_what_is_not_http_is_a_bad_request(run: Run) -> None:
     assert run(scenario()) == (400, b"")
 
 
+@pytest.mark.parametrize("method", ["BREW", "get", "X-1", "LOCK", "PROPFINDX"])
+def test_any_word_may_be_a_method(run: Run, method: str) -> None:
+    """Which methods there are is for the handler to say, as in Go."""
+
+    async def scenario() -> list[tuple[int, bytes]]:
+        async with connected(echo) as (_, reader, writer):
+            answers = []
+            for body in (b"", b"12345"):
+                length = b"Content-Length: %d\r\n" % len(body) if body else b""
+                writer.write(b"%b /a?b HTTP/1.1\r\nHost: x\r\n%b\r\n%b" % (method.encode(), length, body))
+                status, _, content = await read_response(reader)
+                answers.append((status, content))
+            writer.write(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _, content = await read_response(reader)
+            return [*answers, (status, content)]
+
+    assert run(scenario()) == [
+        (200, f"{method} /a b ".encode()),
+        (200, f"{method} /a b 12345".encode()),
+        (200, b"GET /b  "),
+    ]
+
+
+def test_a_body_is_never_taken_for_a_request_of_an_unknown_method(run: Run) -> None:
+    async def scenario() -> bytes:
+        async with connected(echo) as (_, reader, writer):
+            writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+            writer.write(b"BREW /b HTTP/1.1\r\nHost: x\r\n\r\n")
+            return await reader.read()
+
+    said = run(scenario())
+    assert said.count(b"HTTP/1.1 200 OK") == 1
+    assert b"POST /a  BREW /b HTTP" in said
+    assert b"400 Bad Request" in said
+
+
 def test_a_client_that_expects_100_is_told_to_go_on(run: Run) -> None:
     async def scenario() -> tuple[bytes, bytes]:
         async with connected(echo) as (_, reader, writer):
@@ -689,3 +727,46 @@ def test_a_client_that_sends_many_requests_ahead_is_read_no_further_than_it_is_a
     begun, written = run(scenario())
     assert begun >= 1_500, "the third thousand is read when most of the second has been answered"
     assert [int(one) for one in re.findall(rb"/(\d+)", written.replace(b"HTTP/1.1", b""))] == list(range(3_000))
+
+
+@pytest.mark.parametrize(
+    "request_line", ["GET / HTTP/1.1", "HEAD /a HTTP/1.1", "OPTIONS * HTTP/1.1", "POST /b HTTP/1.0"]
+)
+def test_who_speaks_http_to_a_server_of_https_is_told(run: Run, authority: Any, request_line: str) -> None:
+    context = server_context(authority.server.certificate, authority.server.key)
+
+    async def scenario() -> bytes:
+        async with connected(echo, ssl_context=context) as (_, reader, writer):
+            writer.write(f"{request_line}\r\nHost: x\r\n\r\n".encode())
+            return await reader.read()
+
+    expected = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    assert run(scenario()) == expected
+
+
+def test_what_is_neither_http_nor_tls_ends_its_connection_alone(run: Run, authority: Any) -> None:
+    context = server_context(authority.server.certificate, authority.server.key)
+
+    async def scenario() -> tuple[list[bytes], int]:
+        async with Server(echo, context) as server:
+            said = []
+            for garbage in (b"\x00\x01\x02\x03\x04\x05", b"G", b"\x16\x03\x01\x00\x05hello", b""):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+                writer.write(garbage)
+                writer.write_eof()
+                said.append(await reader.read())
+                writer.close()
+            silent, silent_writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+            trusting = ssl.create_default_context(cafile=authority.ca)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_port, ssl=trusting)
+            writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _, _ = await read_response(reader)
+            writer.close()
+        assert await silent.read() == b""
+        silent_writer.close()
+        return said, status
+
+    said, status = run(scenario())
+    # OpenSSL answers what begins like TLS with an alert.
+    assert [b"HTTP" in one for one in said] == [False] * 4
+    assert status == 200

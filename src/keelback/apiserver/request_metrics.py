@@ -26,6 +26,9 @@ _ACCESS_SECONDS: Final = tuple(0.001 * 2**power for power in range(15))
 _REMOVED: Final = re.compile(r"unavailable in v(1\.\d+)\+")
 AuthenticationResult = Literal["success", "failure", "error"]
 _VERBS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}
+_METHODS: Final = {**{one: one for one in ("GET", "POST", "PUT", "PATCH", "DELETE", "CONNECT")}, "HEAD": "GET"}
+_OTHER: Final = "other"
+"""What methods are called that clients think of: there may be any number of them."""
 _APPLY: Final = "application/apply-patch+"
 _CONNECTING: Final = frozenset(("exec", "attach", "portforward", "proxy"))
 _COMPONENT: Final = "apiserver"
@@ -158,7 +161,7 @@ class RequestMetrics:
         if not info.is_resource_request:
             if info.path not in _PATHS:
                 return None
-            return self._of_key((request.method, "", "", "", "", info.path, "", _COMPONENT))
+            return self._of_key((_METHODS.get(request.method, _OTHER), "", "", "", "", info.path, "", _COMPONENT))
         place = (info.group, info.version, info.resource, info.subresource)
         of_place = self._places.get(place)
         if of_place is None:
@@ -249,4 +252,4 @@ def _verb(request: Request, info: RequestInfo) -> str:
         return "CONNECT"
     if verb == "patch" and request.headers.get("content-type", "").startswith(_APPLY):
         return "APPLY"
-    return _VERBS.get(verb) or verb.upper()
+    return _VERBS.get(verb) or verb.upper() or _OTHER

@@ -18,6 +18,8 @@ from keelback.component.http1_heads import header_name
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) \S+ HTTP/1\.[01]\r?\n")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -82,6 +84,8 @@ class RequestReader:
         self._limits = limits
         self._too_large = too_large
         self._parser: Any = httptools.HttpRequestParser(self)
+        self._method = ""
+        """That of the request being read, where the parser does not know it."""
         self._url = b""
         self._headers: dict[str, str] = {}
         self._header_lines: dict[str, list[str]] = {}
@@ -97,12 +101,27 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take what came. Raises RequestRefused, and HttpParserUpgrade where another protocol begins."""
+        is_within = self.receiving
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise
+        except httptools.HttpParserInvalidMethodError as error:
+            found = None if is_within or self._method else _REQUEST_LINE.match(data)
+            if found is None or _is_known(found[1]):
+                raise RequestRefused(text_response(f"400 Bad Request: {error}", 400)) from error
+            self._feed_unknown(found[1], data[found.end(1) :])
         except httptools.HttpParserError as error:
             raise RequestRefused(self._refused or text_response(f"400 Bad Request: {error}", 400)) from error
+
+    def _feed_unknown(self, method: bytes, rest: bytes) -> None:
+        """Take a request whose method the parser does not know, though any word may be one: as if it were a POST."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._method = method.decode("ascii")
+        try:
+            self.feed(b"POST" + rest)
+        except httptools.HttpParserUpgrade as upgrade:
+            raise httptools.HttpParserUpgrade(upgrade.args[0] - len(b"POST") + len(method)) from None
 
     # The parser's side.
 
@@ -177,7 +196,8 @@ class RequestReader:
         path, _, query = target.partition("?")
         if "%" in path:
             path = unquote(path)
-        method = self._parser.get_method().decode("ascii")
+        method = self._method or self._parser.get_method().decode("ascii")
+        self._method = ""
         lines = tuple((name, text) for name, texts in self._header_lines.items() for text in texts)
         return Request(method, path, query, self._headers, body, self.peer_certificate, self.remote, header_lines=lines)
 
@@ -186,6 +206,16 @@ class RequestReader:
         if self._head_size > self._limits.header_bytes:
             self._refused = text_response("431 Request Header Fields Too Large", 431)
             raise _RefusedError
+
+
+def _is_known(method: bytes) -> bool:
+    try:
+        httptools.HttpRequestParser(None).feed_data(method + b" /")
+    except httptools.HttpParserInvalidMethodError:
+        return False
+    except httptools.HttpParserError:
+        pass
+    return True
 
 
 class _RefusedError(Exception):

@@ -19,6 +19,7 @@ from keelback.component.arrivals import ArrivalOrder
 from keelback.component.http import Handler, Response, text_response
 from keelback.component.http1 import FIRST_REQUEST_SECONDS, HTTPConnection
 from keelback.component.http1_requests import Limits
+from keelback.component.tls_listener import TLSListener
 from keelback.concurrency.clock import Clock, SystemClock
 
 __all__ = ["Limits", "Server", "server_context"]
@@ -26,6 +27,7 @@ __all__ = ["Limits", "Server", "server_context"]
 _SWEEP_SECONDS: Final = 5.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _FLUSH_SECONDS: Final = 2.0
+_BACKLOG: Final = 1024
 # As upstream's listener: a client that has vanished is noticed though nothing is sent to it.
 _KEEP_ALIVE_SECONDS: Final = 180
 
@@ -84,6 +86,8 @@ class Server:
         self._emptied = asyncio.Event()
         self._emptied.set()
         self._server: asyncio.Server | None = None
+        self._tls_listener: TLSListener | None = None
+        self._bound_port = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = ""
         self._date_expires = 0.0
@@ -91,8 +95,8 @@ class Server:
     @property
     def bound_port(self) -> int:
         """The port that is listened on."""
-        assert self._server is not None, "the server has not been started"
-        return int(self._server.sockets[0].getsockname()[1])
+        assert self._bound_port, "the server has not been started"
+        return self._bound_port
 
     @property
     def connections(self) -> int:
@@ -105,38 +109,40 @@ class Server:
         self._loop = loop
         self.arrivals = ArrivalOrder(loop.call_soon)
         tls = self._ssl_context
-        handshake_seconds = _HANDSHAKE_SECONDS if tls else None
         if self._unix_path is not None:
             _unlink(self._unix_path)
             self._server = await loop.create_unix_server(
-                self._protocol, self._unix_path, backlog=1024, ssl=tls, ssl_handshake_timeout=handshake_seconds
+                self._protocol,
+                self._unix_path,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if tls else None,
             )
             os.chmod(self._unix_path, 0o600)
         else:
+            await self._listen(loop, tls)
+        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep_again)
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None) -> None:
+        if tls is not None:
+            listener = self._listener or _listening(self._host, self._port)
+            listener.listen(_BACKLOG)
+            self._tls_listener = TLSListener(listener, tls, self._protocol, _HANDSHAKE_SECONDS)
+            listeners = [listener]
+        else:
             if self._listener is not None:
-                self._server = await loop.create_server(
-                    self._protocol,
-                    sock=self._listener,
-                    backlog=1024,
-                    ssl=tls,
-                    ssl_handshake_timeout=handshake_seconds,
-                )
+                self._server = await loop.create_server(self._protocol, sock=self._listener, backlog=_BACKLOG)
             else:
                 self._server = await loop.create_server(
-                    self._protocol,
-                    self._host,
-                    self._port,
-                    backlog=1024,
-                    reuse_address=True,
-                    ssl=tls,
-                    ssl_handshake_timeout=handshake_seconds,
+                    self._protocol, self._host, self._port, backlog=_BACKLOG, reuse_address=True
                 )
-            for listener in self._server.sockets:
-                # Accepted connections inherit these.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                if hasattr(socket, "TCP_KEEPIDLE"):
-                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_SECONDS)
-        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep_again)
+            listeners = list(self._server.sockets)
+        for one in listeners:
+            # Accepted connections inherit these.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_SECONDS)
+        self._bound_port = int(listeners[0].getsockname()[1])
 
     async def shutdown(self, grace_seconds: float = 10.0) -> None:
         """Accept nobody, end streams, let requests finish for the grace time, then close what is left."""
@@ -146,6 +152,8 @@ class Server:
             self._sweeper.cancel()
         if self._server is not None:
             self._server.close()
+        if self._tls_listener is not None:
+            self._tls_listener.close()
         deadline = self._loop.time() + grace_seconds
         for connection in tuple(self._connections):
             connection.stop()
@@ -169,6 +177,8 @@ class Server:
         self._is_over = True
         for connection in tuple(self._connections):
             connection.abort()
+        if self._tls_listener is not None:
+            self._tls_listener.abort()
         if self._server is not None:
             await self._server.wait_closed()
         if self._unix_path is not None:
@@ -236,6 +246,12 @@ class Server:
 
 def _too_large(limit_bytes: int) -> Response:
     return text_response(f"the request's body is larger than {limit_bytes} bytes\n", 413)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises OSError where that is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def _unlink(path: str) -> None:
