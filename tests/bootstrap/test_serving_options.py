@@ -77,7 +77,14 @@ def test_certificates_for_names_may_be_several() -> None:
         ("--tls-cipher-suites=TLS_RSA_WITH_RC4_128_SHA", "not supported or doesn't exist"),
         ("--tls-sni-cert-key=a.crt", "expected comma separated certificate and key file paths"),
         ("--shutdown-delay-duration=-1s", "--shutdown-delay-duration can not be negative value"),
-        ("--goaway-chance=0.01", "HTTP/2"),
+        ("--goaway-chance=0.1", "--goaway-chance can not be less than 0 or greater than 0.02"),
+        ("--cors-allowed-origins=example.com", "does not pin to start/end of host in the origin header"),
+        (
+            "--cors-allowed-origins=//(",
+            "--cors-allowed-origins has an invalid regular expression: error parsing regexp",
+        ),
+        ("--strict-transport-security-directives=max-age", "invalid, allowed values: max-age=expireTime"),
+        ("--strict-transport-security-directives=preload, ", "empty value in strict-transport-security-directives"),
     ],
 )
 def test_what_cannot_be_is_said(argument: str, problem: str) -> None:

@@ -34,6 +34,7 @@ from keelback.apiserver.discovery import Discovery, aggregated_versions
 from keelback.apiserver.encryption_at_rest import Locator
 from keelback.apiserver.endpoint_leases import EndpointLeases
 from keelback.apiserver.extensions import Extension
+from keelback.apiserver.filters import NO_FILTERS
 from keelback.apiserver.flow_schemas import FlowSchemaStatuses
 from keelback.apiserver.group_order import GROUP_ORDER
 from keelback.apiserver.health_checks import StartHooks
@@ -204,6 +205,8 @@ class _Assembly:
         running = RunningAPIServer(
             self._server, self._feed, self._clock, self._in_process, audit_ids, termination, self._authentication
         )
+        if self._config.filters != NO_FILTERS:
+            running.filter(self._config.filters, random.Random(self._chance.getrandbits(32)))
         running.follow(lambda: self._config.compact(self._metered.beneath, self._clock))
         if self._at_rest is not None:
             running.follow(self._at_rest.run)

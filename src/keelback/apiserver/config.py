@@ -15,6 +15,7 @@ from keelback.admission.webhook_client import LocalWebhook
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
 from keelback.apiserver import allocators, kubelet_proxy, request_limits
 from keelback.apiserver.aggregation_config import NO_CERTIFICATE, AggregationConfig
+from keelback.apiserver.filters import NO_FILTERS, FilterSettings
 from keelback.apiserver.kubelet_proxy import AskSimulated
 from keelback.apiserver.request_limits import RequestLimits
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
@@ -75,6 +76,7 @@ class APIServerConfig:
     store_is_shared: bool = False
     """Whether other servers write to the store too."""
     request_limits: RequestLimits = request_limits.DEFAULT
+    filters: FilterSettings = NO_FILTERS
     profiling: bool = False
     """Whether /debug/pprof is served."""
     hostname: str = ""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
+from keelback.apiserver import filters
 from keelback.apiserver.access import Authentication
 from keelback.apiserver.audit_ids import AuditIDs
+from keelback.apiserver.filters import FilterSettings
 from keelback.apiserver.kept_work import keep
 from keelback.apiserver.server import APIServer
 from keelback.apiserver.termination import Termination
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.auth.users import UserInfo
 from keelback.client import IN_PROCESS_WATCH_SECONDS, Client, InProcessTransport
-from keelback.component.http import AnyResponse, Request
+from keelback.component.http import AnyResponse, Handler, Request
 from keelback.concurrency.clock import Clock
 
 _FAREWELL_SECONDS = 3.0
@@ -38,6 +41,8 @@ class RunningAPIServer:
         self.termination = termination
         """Stands before the handler where the server shall end without a failed request."""
         termination.handler = self.handle
+        self.front: Handler = self.handle
+        """The handler for the front door."""
         self._authentication = authentication
         self._in_process = in_process
         self._audit_ids = audit_ids
@@ -50,8 +55,12 @@ class RunningAPIServer:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def handle(self, request: Request) -> AnyResponse:
-        """The handler for the front door."""
+        """Answer a request."""
         return await self._server.handle(request, self._audit_ids.of(request))
+
+    def filter(self, settings: FilterSettings, chance: random.Random) -> None:
+        """Put filters around what the front door hands over."""
+        self.front = self.termination.handler = filters.around(self.handle, settings, self._audit_ids.of, chance)
 
     def trust_clients(self, authorities_pem: bytes) -> None:
         """Believe client certificates of these authorities, and no other. Raises ValueError."""

@@ -25,6 +25,7 @@ from keelback.bootstrap.aggregation_options import AggregationOptions
 from keelback.bootstrap.cluster_state import ClusterError, Settings
 from keelback.bootstrap.controller_options import ControllerOptions
 from keelback.bootstrap.encryption_options import EncryptionOptions
+from keelback.bootstrap.filter_options import FilterOptions
 from keelback.bootstrap.request_options import RequestOptions
 from keelback.bootstrap.resource_options import ResourceOptions
 from keelback.bootstrap.tracing_options import TracingOptions
@@ -53,6 +54,7 @@ class APIServerOptions(
     EncryptionOptions,
     AggregationOptions,
     RequestOptions,
+    FilterOptions,
     ResourceOptions,
     TracingOptions,
 ):
@@ -75,6 +77,7 @@ class APIServerOptions(
         RequestOptions.__post_init__(self)
         self.check_admission(self.version)
         self.check_resources()
+        self.check_filters()
         self.check_audit()
         self.check_encryption()
         self.optional_versions()

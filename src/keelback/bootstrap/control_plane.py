@@ -200,7 +200,7 @@ class ControlPlane:
             context = server_context(keys.apiserver.certificate_path, keys.apiserver.key_path, keys.ca.certificate_path)
             serving: APIServerOptions = components.parse("kube-apiserver", self._arguments("kube-apiserver"))
             tracing = serving.tracing()
-            handle = traced(api.handle, tracing)
+            handle = traced(api.front, tracing)
             limits = self._api_options().connection_limits()
             servers = [Server(handle, context, "127.0.0.1", self._settings.port, limits=limits, too_large=too_large)]
             if self._fabric is not None:
@@ -391,6 +391,7 @@ class ControlPlane:
             audit=options,
             encryption=options.encryption(),
             request_limits=options.request_limits(),
+            filters=options.filters(),
             hostname=socket.gethostname(),
             flags=flags.written(options),
             compact=stores.compactor(self._settings.store == "etcd"),

@@ -34,17 +34,11 @@ class ServingOptions:
     shutdown_send_retry_after: Annotated[
         bool, "Answer those who come while the last requests are answered with 429 and Retry-After."
     ] = False
-    goaway_chance: Annotated[
-        float,
-        "Upstream's share of requests whose HTTP/2 connection is ended. Only 0 here: this server speaks HTTP/1.1.",
-    ] = 0.0
     profiling: Annotated[bool, "Serve /debug/pprof: what the process does and holds."] = False
 
     def __post_init__(self) -> None:
         if bool(self.tls_cert_file) != bool(self.tls_private_key_file):
             raise FlagError("--tls-cert-file and --tls-private-key-file go together")
-        if self.goaway_chance:
-            raise FlagError("--goaway-chance is for HTTP/2, which this server does not speak: it can only be 0")
         if self.shutdown_delay_duration < 0:
             raise FlagError("--shutdown-delay-duration can not be negative value")
         self.tls_settings()

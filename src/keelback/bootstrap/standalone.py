@@ -130,6 +130,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         audit=options,
         encryption=options.encryption(),
         request_limits=options.request_limits(),
+        filters=options.filters(),
         profiling=options.profiling,
         hostname=socket.gethostname(),
         flags=flag_texts.written(options),

@@ -95,6 +95,10 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         return self.body if isinstance(self.body, bytes) else b"".join(self.body)
 
 
+class LastResponse(Response, frozen=True, gc=False):
+    """A complete response after which the connection is closed."""
+
+
 class Writer(Protocol):
     """The sending end of a streaming response. What is written in one call travels as one chunk."""
 

@@ -268,6 +268,9 @@ class HTTPConnection(asyncio.Protocol):
                     await self._send(parsed.request, response, keep_alive)
                 elif isinstance(response, StreamingResponse):
                     keep_alive = await self._stream(parsed, response)
+                elif isinstance(response, Response):
+                    keep_alive = False
+                    await self._send(parsed.request, response, keep_alive)
                 else:
                     assert isinstance(response, UpgradeResponse)
                     await self._hand_over(response)
