@@ -74,6 +74,15 @@ def test_a_finished_job_is_deleted_after_its_time_and_a_running_one_never() -> N
     assert ttl_after_finished.seconds_left(Job(status=JobStatus(conditions=(done,))), NOW) is None
 
 
+def test_only_jobs_that_have_finished_and_are_not_to_stay_are_looked_at() -> None:
+    done = JobStatus(conditions=(JobCondition(type="Complete", status="True", last_transition_time=NOW),))
+    spec = JobSpec(ttl_seconds_after_finished=100)
+    going = ObjectMeta(deletion_timestamp=NOW)
+    jobs = [Job(), Job(status=done), Job(spec=spec), Job(spec=spec, status=done, metadata=going)]
+    assert not any(map(ttl_after_finished.is_to_go, jobs))
+    assert ttl_after_finished.is_to_go(Job(spec=spec, status=done))
+
+
 def test_kubelets_trust_what_they_hold_longer_in_larger_clusters() -> None:
     assert [ttl.ttl_seconds(size) for size in (1, 100, 101, 1500, 9000)] == [0, 0, 15, 60, 300]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -67,10 +68,14 @@ class Schedule:
             elif local.hour not in self.hours:
                 found += timedelta(minutes=60 - local.minute)
             elif local.minute not in self.minutes:
-                found += timedelta(minutes=1)
+                found += timedelta(minutes=self._minutes_left(local.minute))
             else:
                 return found.astimezone(UTC)
         return None
+
+    def _minutes_left(self, minute: int) -> int:
+        """From a minute of an hour to the next that will do, or to the end of the hour."""
+        return min((one for one in self.minutes if one > minute), default=60) - minute
 
     def _has_day(self, local: datetime) -> bool:
         day, weekday = local.day in self.days, (local.weekday() + 1) % 7 in self.weekdays
@@ -78,6 +83,7 @@ class Schedule:
         return (day and weekday) if self.any_day or self.any_weekday else (day or weekday)
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(text: str, time_zone: str | None = None) -> Schedule:
     """The schedule a text stands for, in a named zone or UTC. Raises ScheduleError."""
     zone: tzinfo = UTC

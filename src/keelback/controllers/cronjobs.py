@@ -127,7 +127,8 @@ class CronJobReconciler:
             await self.context.events.event(cron_job, "Warning", "UnparseableSchedule", message)
             await patches.write_status(self.context.client, cron_job, cron_job.status, status)
             return DONE
-        now = self.context.now()
+        # To the microsecond: were it cut to the second, each Job would come up to a second later than its time.
+        now = self.context.clock.now()
         found = due(cron_job, schedule, now)
         if not cron_job.spec.suspend and found.scheduled is not None:
             status = await self._start(cron_job, status, jobs, found, now)

@@ -330,7 +330,7 @@ class JobReconciler:
             status,
             succeeded=status.succeeded + len(uncounted.succeeded),
             failed=status.failed + len(uncounted.failed),
-            uncounted_terminated_pods=UncountedTerminatedPods() if original.status.start_time else None,
+            uncounted_terminated_pods=UncountedTerminatedPods(),
         )
         outcome = None
         if verdict is not None and not final.active and not final.terminating:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from keelback.api.batch_v1 import Job
 from keelback.api.jobs import end_of
 from keelback.apimachinery import errors
+from keelback.client import Change
 from keelback.reconcile.context import Context
 from keelback.reconcile.controller_metrics import Spread, powers
 from keelback.reconcile.result import DONE, Result, again_after
@@ -18,6 +19,12 @@ DELETION = Spread(
     "The time it took to delete the job since it became eligible for deletion",
     buckets=powers(0.1, 2, 14),
 )
+
+
+def is_to_go(job: Job) -> bool:
+    """Whether it has finished, and is to be deleted some time after that."""
+    ttl = job.spec.ttl_seconds_after_finished
+    return ttl is not None and job.metadata.deletion_timestamp is None and end_of(job) is not None
 
 
 def seconds_left(job: Job, now: datetime) -> float | None:
@@ -41,6 +48,9 @@ class TTLAfterFinishedReconciler:
     component: ClassVar = "ttl-after-finished-controller"
     kind: ClassVar = Job
     owns: ClassVar = ()
+
+    def is_relevant(self, change: Change[Job]) -> bool:
+        return is_to_go(change.object)
 
     async def reconcile(self, job: Job) -> Result:
         left = seconds_left(job, self.context.now())
