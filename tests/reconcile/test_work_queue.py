@@ -158,3 +158,45 @@ def test_get_raises_after_close() -> None:
             await queue.get()
 
     play(scenario)
+
+
+def test_one_worker_is_woken_for_each_key() -> None:
+    class Counting(WorkQueue[str]):
+        woken = 0
+
+        async def _arrival(self) -> None:
+            await super()._arrival()
+            self.woken += 1
+
+    async def run() -> None:
+        queue = Counting(HandClock())
+        workers = [asyncio.create_task(queue.get()) for _ in range(3)]
+        await settle()
+        queue.add("a")
+        queue.add("b")
+        await settle()
+        assert queue.woken == 2
+        assert [worker.done() for worker in workers] == [True, True, False]
+        queue.add("c")
+        assert await workers[2] == "c"
+        assert queue.woken == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_woken", [True, False])
+def test_a_key_goes_to_another_worker_where_the_one_that_waited_first_is_cancelled(is_woken: bool) -> None:
+    async def scenario(queue: WorkQueue[str], clock: HandClock) -> None:
+        first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+        await settle()
+        if is_woken:
+            queue.add("a")
+        first.cancel()
+        if not is_woken:
+            queue.add("a")
+        await settle()
+        assert first.cancelled()
+        assert second.done()
+        assert second.result() == "a"
+
+    play(scenario)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keelback.api.core_v1 import ConfigMap
 from keelback.concurrency.rounds import Round, next_round
 from keelback.testing.cluster import Cluster
 from keelback.testing.virtual_time import LoopClock, LoopThread, VirtualTimeLoop
@@ -179,3 +180,53 @@ def test_between_two_jobs_nothing_is_written() -> None:
         written = [write.resource for write in recording.writes]
         assert written.count("jobs") > 24 * 5
         assert written.count("nodes") <= 3 * 3
+
+
+def test_the_jobs_of_a_schedule_come_at_their_times_however_many_there_were() -> None:
+    with Cluster() as cluster:
+        cluster.apply(CRON_JOB)
+        recording = cluster.record()
+        cluster.advance(hours=5, minutes=30)
+        made = [write.at for write in recording.writes if write.resource == "jobs" and write.before is None]
+        assert len(made) == 5
+        assert all((moment.minute, moment.second, moment.microsecond // 1000) == (0, 0, 100) for moment in made)
+
+
+def test_of_a_jobs_life_each_state_is_written_once() -> None:
+    with Cluster() as cluster:
+        cluster.apply(CRON_JOB)
+        recording = cluster.record()
+        cluster.advance(minutes=70)
+        said = [write.after["status"] for write in recording.writes if write.resource == "jobs" and write.after]
+        assert [(one.get("active", 0), one.get("ready"), one.get("succeeded", 0)) for one in said[1:]] == [
+            (1, 0, 0),
+            (1, 1, 0),
+            (0, 0, 0),
+            (0, 0, 1),
+        ]
+        assert all("uncountedTerminatedPods" in one for one in said[1:])
+
+
+def test_watches_of_what_stays_as_it_is_are_told_so_when_a_call_begins_and_when_it_ends() -> None:
+    with Cluster() as cluster:
+        cluster.apply(CRON_JOB)
+        told: list[str] = []
+
+        async def watch() -> None:
+            client = cluster._parts.administrator()
+            listed = await client.list(ConfigMap)
+            since = listed.resource_version
+            async for batch in client.watch_batches(ConfigMap, resource_version=since, timeout_seconds=1e6):
+                told.extend(event.type for event in batch)
+
+        async def begin() -> asyncio.Task[None]:
+            return asyncio.create_task(watch())
+
+        watching = cluster.run(begin)
+        cluster.advance(days=1)
+        assert told == ["BOOKMARK"] * 2
+
+        async def end() -> None:
+            watching.cancel()
+
+        cluster.run(end)

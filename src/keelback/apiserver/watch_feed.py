@@ -207,7 +207,8 @@ class CacheFeed:
 
     async def _send_bookmarks(self) -> NoReturn:
         while True:
-            await next_round(self._clock, BOOKMARK_SECONDS, Round.LOOK)
+            # The last says how far the caches are, whatever those before it have said.
+            await next_round(self._clock, BOOKMARK_SECONDS, Round.REPORT)
             for cache in self._all():
                 cache.send_bookmarks()
 

@@ -6,7 +6,6 @@ is cut short. An event is a hint for people: one that cannot be written is logge
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from keelback.client.client import Client
 from keelback.client.patches import StrategicMergePatch
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.deadlines import Deadlines
 
 # Upstream's defaults.
 _SIMILAR_MESSAGES: Final = 10
@@ -133,6 +133,7 @@ class EventRecorder:
         self._host = host
         self._clock = clock
         self._correlator = EventCorrelator()
+        self._deadlines = Deadlines()
         self._written: _Remembered[Key, _Written] = _Remembered()
 
     async def event(
@@ -152,7 +153,7 @@ class EventRecorder:
             self._count_quietly(occurrence, reference)
             return
         try:
-            async with asyncio.timeout(_WRITE_SECONDS):
+            with self._deadlines.within(_WRITE_SECONDS):
                 await self._write(reference, event_type, reason, occurrence)
         except (errors.StatusError, OSError, TimeoutError) as error:
             _log.debug("Failed to write an event", reason=reason, object=reference.name, error=error)

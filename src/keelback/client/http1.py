@@ -13,6 +13,7 @@ import httptools
 
 from keelback.component.connection import RawConnection
 from keelback.component.http import Response
+from keelback.concurrency.silence import Silence
 
 # The transport is told to stop reading while a stream's reader lags behind by this much.
 _HIGH_WATER_BYTES: Final = 1 << 20
@@ -219,7 +220,7 @@ class _Streamed:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._connection = connection
-        self._idle_seconds = idle_seconds
+        self._silence = Silence(idle_seconds, self._wake)
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._paused = False
@@ -244,11 +245,13 @@ class _Streamed:
                     raise self._error
                 return
             self._waiter = asyncio.get_running_loop().create_future()
-            if self._idle_seconds:
-                async with asyncio.timeout(self._idle_seconds):
-                    await self._waiter
-            else:
+            self._silence.begin()
+            try:
                 await self._waiter
+            finally:
+                self._silence.end()
+            if self._silence.is_over:
+                raise TimeoutError
 
     async def content(self) -> bytes:
         """The rest of the body, in one piece."""
@@ -267,6 +270,7 @@ class _Streamed:
         """Nothing more arrives."""
         self._ended = True
         self._error = error
+        self._silence.close()
         self._wake()
 
     def _wake(self) -> None:

@@ -21,6 +21,7 @@ from keelback.component.http import (
     UpgradeResponse,
 )
 from keelback.concurrency.deadlines import Deadlines
+from keelback.concurrency.silence import Silence
 
 # A writer in process is told to wait once this much has not been taken yet.
 _HIGH_WATER_BYTES = 1 << 18
@@ -90,7 +91,7 @@ class InProcessTransport:
         self, request: Request, *, timeout_seconds: float = 30.0, idle_seconds: float = 0.0
     ) -> AsyncIterator[StreamedResponse]:
         """A response taken as it comes."""
-        async with asyncio.timeout(timeout_seconds):
+        with self._deadlines.within(timeout_seconds):
             response = await self._handler(self._identified(request))
         if isinstance(response, UpgradeResponse):
             raise ConnectionError(f"{request.path} asks for a raw connection: use upgrade")
@@ -135,12 +136,12 @@ class _Pipe:
     def __init__(self, response: StreamingResponse, idle_seconds: float) -> None:
         self.status = response.status
         self.headers = response.headers
-        self._idle_seconds = idle_seconds
+        self._silence = Silence(idle_seconds, self._wake_reader)
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._ended = False
         self._closed = asyncio.Event()
-        self._readable = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
 
     # The writer's end.
@@ -153,7 +154,7 @@ class _Pipe:
         if not self._closed.is_set() and data:
             self._pieces.append(data)
             self._size += len(data)
-            self._readable.set()
+            self._wake_reader()
 
     async def drain(self) -> None:
         while self._size > _HIGH_WATER_BYTES and not self._closed.is_set():
@@ -165,7 +166,7 @@ class _Pipe:
 
     def end(self) -> None:
         self._ended = True
-        self._readable.set()
+        self._wake_reader()
 
     # The reader's end.
 
@@ -179,12 +180,15 @@ class _Pipe:
                 yield piece
             if self._ended:
                 return
-            self._readable.clear()
-            if self._idle_seconds:
-                async with asyncio.timeout(self._idle_seconds):
-                    await self._readable.wait()
-            else:
-                await self._readable.wait()
+            self._reader = asyncio.get_running_loop().create_future()
+            self._silence.begin()
+            try:
+                await self._reader
+            finally:
+                self._silence.end()
+                self._reader = None
+            if self._silence.is_over:
+                raise TimeoutError
 
     async def content(self) -> bytes:
         return b"".join([piece async for piece in self.chunks()])
@@ -192,6 +196,11 @@ class _Pipe:
     def close(self) -> None:
         self._closed.set()
         self._writable.set()
+        self._silence.close()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
 
 @asynccontextmanager

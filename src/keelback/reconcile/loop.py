@@ -17,6 +17,7 @@ from keelback.apimachinery.meta import Object
 from keelback.client import Change
 from keelback.component import logs
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.deadlines import Deadlines
 from keelback.reconcile.caches import SharedCaches
 from keelback.reconcile.queue_metrics import NO_METRICS, QueueObserver
 from keelback.reconcile.result import Result, TerminalError
@@ -111,6 +112,7 @@ class Controller:
         self._caches = caches
         self._clock = clock
         self._workers = workers
+        self._deadlines = Deadlines()
         self._log = logs.logger(reconciler.name)
         self._store = caches.store(reconciler.kind)
         # Asked once: what a protocol has is looked up anew each time.
@@ -225,7 +227,7 @@ class Controller:
             if write.resource_version:
                 newest[write.group_kind] = max(newest.get(write.group_kind, 0), int(write.resource_version))
         try:
-            async with asyncio.timeout(_SEEN_SECONDS):
+            with self._deadlines.within(_SEEN_SECONDS):
                 for group_kind, version in newest.items():
                     await self._caches.wait_seen(group_kind, str(version))
                 for write in writes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -49,7 +49,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._delayed = DelayedKeys(clock, self.add, clock.sleep)
         self._watched = DelayedKeys(clock, self.add, lambda seconds: next_round(clock, seconds, Round.WATCH))
-        self._arrival = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class WorkQueue(Generic[K]):
         elif key not in self._ready:
             self._ready[key] = self._clock.monotonic()
             self._observer.added(len(self._ready))
-            self._arrival.set()
+            self._wake_one()
 
     def add_after(self, key: K, seconds: float, *, is_watch: bool = False) -> None:
         """Add `key` once `seconds` have passed; of several delays the shortest holds.
@@ -105,14 +105,11 @@ class WorkQueue(Generic[K]):
         while not self._ready:
             if self._closed:
                 raise QueueClosed
-            self._arrival.clear()
-            await self._arrival.wait()
+            await self._arrival()
         key, added = self._ready.popitem(last=False)
         now = self._clock.monotonic()
         self._working[key] = now
         self._observer.started(len(self._ready), now - added)
-        if self._ready:
-            self._arrival.set()
         return key
 
     def done(self, key: K) -> None:
@@ -126,10 +123,32 @@ class WorkQueue(Generic[K]):
         """Hand out nothing more; workers that wait are told with QueueClosed."""
         self._closed = True
         self._ready.clear()
-        self._arrival.set()
+        while self._idle:
+            self._wake_one()
 
     async def run_timers(self) -> None:
         """Turn delayed keys into waiting ones when their time comes; runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._delayed.run())
             tasks.create_task(self._watched.run())
+
+    async def _arrival(self) -> None:
+        """Return when a key has come for this worker; of those that wait one is woken for each."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._idle.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in self._idle:
+                self._idle.remove(waiter)
+            elif self._ready:
+                # Woken for a key that it will not take.
+                self._wake_one()
+            raise
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

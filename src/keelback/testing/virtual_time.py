@@ -36,6 +36,8 @@ _TURNS: Final = 5000
 PATIENCE_SECONDS: Final = 0.02
 """How long, in real seconds, others at open connections are given before each jump of time."""
 _CLOSE_SECONDS: Final = 10.0
+_OF_THE_LOOP: Final = 1
+"""How many sockets it listens to of its own accord: the one by which other threads wake it."""
 
 
 class LoopClock:
@@ -259,6 +261,9 @@ class _IdleSelector(selectors.BaseSelector):
         self._when_idle = when_idle
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout == 0 and len(self._real.get_map()) <= _OF_THE_LOOP:
+            # Who calls from another thread has put the call where the loop finds it, and only wakes it by this.
+            return []
         events = self._real.select(0)
         if events or timeout == 0:
             return events
