@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import builtin, explanation
-from keelback.scheduling.framework import CycleState
+from keelback.scheduling.framework import CycleState, OnlyNodes
 from keelback.scheduling.node_info import NodeInfo
-from keelback.scheduling.node_table import PlacedPod
+from keelback.scheduling.node_table import NodeTable, PlacedPod
+from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace
+from keelback.scheduling.user_plugins import ColumnPlugin
 from keelback.testing.plain_scheduler import Oracle, agree
 from keelback.testing.random_clusters import (
     Columns,
@@ -157,3 +160,24 @@ def test_a_pod_without_a_feasible_node_gets_none(nodes: int) -> None:
     info = columns.shapes.of(PodToPlace(metadata=ObjectMeta(namespace="default", name="p"), spec=SpecToPlace()))
     assert columns.evaluator.choose(info, random.Random(1)) is None
     assert not np.any(columns.evaluator.feasible(info))
+
+
+class OnlySome(ColumnPlugin):
+    """Says before anybody looks at nodes which are worth it, and refuses none of the others."""
+
+    name = "OnlySome"
+
+    def __init__(self, *names: str) -> None:
+        self._answer = OnlyNodes(frozenset(names))
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable) -> OnlyNodes:
+        return self._answer
+
+
+@pytest.mark.parametrize("names", [("n1",), ("n1", "n3"), ("n2", "gone")])
+def test_a_pod_goes_only_to_nodes_that_pre_filter_left(names: tuple[str, ...]) -> None:
+    world = World([NodeInfo(f"n{number}", {}, allocatable={"pods": 9}) for number in range(4)], [], {"default": {}})
+    plugins = replace(builtin.DEFAULT, pre_filters=(*builtin.DEFAULT.pre_filters, OnlySome(*names)))
+    columns = Columns(world, plugins)
+    info = columns.shapes.of(PodToPlace(metadata=ObjectMeta(namespace="default", name="p"), spec=SpecToPlace()))
+    assert {columns.evaluator.choose(info, random.Random(seed)) for seed in range(50)} == set(names) - {"gone"}

@@ -106,7 +106,7 @@ class Cycle:
         """Count the pod on its node from now on, and its devices as taken."""
         observation = self._observation
         devices = self._reserve(queued, node_name)
-        observation.nodes.add_pod(observation.placed(queued.pod, node_name))
+        observation.nodes.add_pod(observation.placed(queued.pod, node_name, queued.info))
         observation.assumed[queued.uid] = node_name
         observation.nominated.pop(queued.uid, None)
         return Assigned(queued, node_name, devices)

@@ -42,7 +42,7 @@ from keelback.scheduling.events import Event
 from keelback.scheduling.node_info import NodeToPlaceOn
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_groups import GroupKey, PodGroupInfo, PodGroups
-from keelback.scheduling.pod_info import Owner, PodShapes
+from keelback.scheduling.pod_info import Owner, PodInfo, PodShapes
 from keelback.scheduling.pod_to_place import PodToPlace
 
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
@@ -239,15 +239,15 @@ class Observation:
             del self.nominated[pod.uid]
         return lost
 
-    def placed(self, pod: PodToPlace, node_name: str) -> PlacedPod:
-        """The pod as the node table counts it."""
+    def placed(self, pod: PodToPlace, node_name: str, info: PodInfo | None = None) -> PlacedPod:
+        """The pod as the node table counts it; `info` where its shape is known already."""
         metadata, status = pod.metadata, pod.status
         return PlacedPod(
             uid=metadata.uid,
             namespace=metadata.namespace,
             name=metadata.name,
             node_name=node_name,
-            info=self.shapes.of(pod),
+            info=info or self.shapes.of(pod),
             terminating=metadata.deletion_timestamp is not None,
             preempted=any(
                 one.type == "DisruptionTarget" and one.reason == "PreemptionByScheduler" for one in status.conditions

@@ -90,6 +90,10 @@ class DynamicResources:
         }
     )
 
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether the pod has claims for devices, or asks for what devices may stand for."""
+        return pod.devices is not None or bool(pod.extended)
+
     def asks(self, devices: DeviceObjects, pod: PodInfo) -> bool:
         """Whether the pod wants devices at all, be it by extended resources that they stand for."""
         if pod.devices is not None:

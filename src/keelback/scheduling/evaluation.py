@@ -7,9 +7,7 @@ the rows that pods came to or left; only what depends on pods elsewhere is asked
 from __future__ import annotations
 
 import random
-from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -21,14 +19,13 @@ from keelback.scheduling.dynamic_resources import DynamicResources
 from keelback.scheduling.fit_error import Answers, Diagnosis
 from keelback.scheduling.framework import (
     EVERY,
+    ConcernedPlugin,
     CycleState,
-    FilterPlugin,
     ManyAnswersPlugin,
     Mask,
     OnlyNodes,
     Rows,
     Scope,
-    ScorePlugin,
     Scores,
     Unschedulable,
 )
@@ -38,26 +35,11 @@ from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.room import wants_more
+from keelback.scheduling.standings import Standings, filter_of_row
 
 R = TypeVar("R")
 
-_MOST_SHAPES: Final = 512
-_MOST_NOTES: Final = 32
 _LEAST_SAMPLE: Final = 100
-
-
-@dataclass(slots=True)
-class _Kept:
-    # One shape's answers. `version` and `position` say up to which change of the table they hold.
-    version: int
-    position: int
-    fixed_mask: Mask | None
-    fixed_scores: list[tuple[ScorePlugin, int, Scores]]
-    local_mask: Mask
-    local_scores: Scores
-    normalized: Scores | None = field(default=None)
-    """The weighted sum of the fixed scores when every node is feasible."""
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -85,59 +67,77 @@ class Evaluator:
         self._plugins = plugins
         self._nodes = nodes
         self._objects = objects
-        self._kept: OrderedDict[PodInfo, _Kept] = OrderedDict()
-        self._noting: deque[_Kept] = deque()
-        self._fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
-        self._local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
+        self._standings = Standings(plugins, nodes, objects, self._asked)
         self.fit = next((plugin for plugin in plugins.filters if isinstance(plugin, NodeResourcesFit)), None)
         self.devices = next((plugin for plugin in plugins.filters if isinstance(plugin, DynamicResources)), None)
         # Of what depends on a node's own pods: their requests and their ports, and no more.
         self._has_plain_filters = self.fit is not None and all(
-            isinstance(plugin, NodeResourcesFit | NodePorts) for plugin in self._local_filters
+            isinstance(plugin, NodeResourcesFit | NodePorts) for plugin in self._standings.local_filters
         )
-        self._wide_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.CLUSTER]
-        self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
-        self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
-        self._wide_scores = [one for one in plugins.scores if one[0].scope is Scope.CLUSTER]
+        self._wide_filters = [(one, _concerns(one)) for one in plugins.filters if one.scope is Scope.CLUSTER]
+        self._row_filters = [(one, filter_of_row(one), _concerns(one)) for one in plugins.filters]
+        self._wide_scores = [
+            (one, weight, _concerns(one)) for one, weight in plugins.scores if one.scope is Scope.CLUSTER
+        ]
 
     def choose(self, pod: PodInfo, chance: random.Random, nominated: Sequence[PlacedPod] = ()) -> str | None:
         """The best node for the pod, one of the best by chance where several are; None when it fits nowhere.
 
         `nominated` pods have no node yet but are promised one: the pod must fit with them there, and without.
         """
-        feasible = self.passing(pod, nominated)
-        return None if feasible is None else self.best(pod, feasible, chance)
+        if not len(self._nodes):
+            return None
+        found = self._point("PreFilter", self._pre_filter, pod)
+        if isinstance(found, frozenset) and len(found) == 1 and self._percentage >= 100:
+            return self._point("Filter", self._named, pod, *found, nominated)
+        if isinstance(found, tuple):
+            return None
+        return self.best(pod, self._passing(pod, nominated, found), chance)
 
     def passing(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask | None:
         """True for the nodes that are compared: those that fit, or as many of them as are asked for; None where nothing
         can fit."""
-        if not len(self._nodes) or self._point("PreFilter", self._pre_filter, pod) is not None:
-            return None
-        feasible = self._point("Filter", self.feasible, pod, nominated)
-        return feasible if self._percentage >= 100 else self._sample(feasible)
+        found = self._point("PreFilter", self._pre_filter, pod) if len(self._nodes) else ()
+        return None if isinstance(found, tuple) else self._passing(pod, nominated, found).copy()
 
     def best(self, pod: PodInfo, feasible: Mask, chance: random.Random, more: Scores | None = None) -> str | None:
         """The best of the nodes, where scores of others may count besides; None when there is none."""
-        scores, rows = self._point("Score", self.totals, pod, feasible)
-        if not scores.size:
-            return None
-        if more is not None:
-            scores = scores + more[rows]
-        best = np.flatnonzero(scores == scores.max())
-        chosen = int(best[0] if len(best) == 1 else best[int(chance.random() * len(best))])
-        row = chosen if isinstance(rows, slice) else int(rows[chosen])
-        return self._nodes.nodes[row].name
+        row = self._point("Score", self._best, pod, feasible, chance, more)
+        return None if row is None else self._nodes.nodes[row].name
 
     def feasible(self, pod: PodInfo, nominated: Sequence[PlacedPod] = ()) -> Mask:
         """True where every filter lets the pod run."""
+        return self._feasible(pod, nominated).copy()
+
+    # Masks that these return may be those that are kept: they are not to be changed, nor to be kept by others.
+
+    def _passing(self, pod: PodInfo, nominated: Sequence[PlacedPod], only: frozenset[str] | None) -> Mask:
+        feasible = self._point("Filter", self._feasible, pod, nominated)
+        if only is not None:
+            feasible = feasible & self._rows_of(only)
+        return feasible if self._percentage >= 100 else self._sample(feasible)
+
+    def _rows_of(self, names: frozenset[str]) -> Mask:
+        mask = np.zeros(len(self._nodes), np.bool_)
+        mask[[row for row in map(self._nodes.row_of.get, names) if row is not None]] = True
+        return mask
+
+    def _named(self, pod: PodInfo, node_name: str, nominated: Sequence[PlacedPod]) -> str | None:
+        """The only node that the pod may run on, as those of DaemonSets: nobody need ask the others."""
+        row = self._nodes.row_of.get(node_name)
+        return None if row is None or self.fits(pod, row, nominated) is not None else node_name
+
+    def _feasible(self, pod: PodInfo, nominated: Sequence[PlacedPod]) -> Mask:
         mask, looks_around = self._filter(pod)
         if not nominated or not mask.any() or not (counting := self._counting(nominated, mask, looks_around)):
             return mask
         refusals = self._refusals(pod, counting, looks_around)
         if refusals is not None:
+            mask = mask.copy()
             for _, rows in refusals:
                 mask[rows] = False
             return mask
+        mask = mask.copy()
         with self._nodes.supposing(added=counting):
             return mask & self._filter(pod)[0]
 
@@ -156,46 +156,63 @@ class Evaluator:
 
     def totals(self, pod: PodInfo, feasible: Mask) -> tuple[Scores, Rows]:
         """The weighted sum of all scores for the feasible rows, and which rows these are."""
-        kept = self._up_to_date(pod)
-        everywhere = bool(feasible.all())
-        rows: Rows = EVERY if everywhere else np.flatnonzero(feasible)
+        rows: Rows = EVERY if feasible.all() else np.flatnonzero(feasible)
         if not feasible.any():
             return np.empty(0, np.int64), rows
+        total = self._standings.compared(self._standings.of(pod), rows)
+        wide = self._of_wide_scores(pod, rows)
+        return total if wide is None else total + wide, rows
+
+    def _best(self, pod: PodInfo, feasible: Mask, chance: random.Random, more: Scores | None) -> int | None:
+        standings = self._standings
+        standing = standings.of(pod)
+        if feasible is not standing.mask or more is not None:
+            scores, rows = self.totals(pod, feasible)
+            return _one_of_best(scores if more is None else scores + more[rows], rows, chance)
+        rows = standings.rows(standing)
+        if not isinstance(rows, slice) and not len(rows):
+            return None
+        wide = self._of_wide_scores(pod, rows)
+        if wide is None:
+            return standings.best(standing, chance)
+        return _one_of_best(standings.ranks(standing)[rows] + wide, rows, chance)
+
+    def _of_wide_scores(self, pod: PodInfo, rows: Rows) -> Scores | None:
+        """The weighted sum of the scores that look at other nodes; None where they prefer none."""
         state = CycleState(self._objects, rows)
-        total = kept.local_scores[rows]
-        if everywhere:
-            if kept.normalized is None:
-                kept.normalized = _sum(state, kept.fixed_scores, rows, len(feasible))
-            total = total + kept.normalized
-        elif kept.fixed_scores:
-            total = total + _sum(state, kept.fixed_scores, rows, len(total))
         for preparing in self._plugins.pre_scores:
             self._asked("PreScore", preparing.name, preparing.pre_score, state, pod, self._nodes, rows)
-        for plugin, weight in self._wide_scores:
+        total: Scores | None = None
+        for plugin, weight, concerns in self._wide_scores:
+            if concerns is not None and not concerns(pod):
+                continue
             scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes)
             if scores is not None:
                 normal = self._asked("ScoreExtensionNormalize", plugin.name, plugin.normalize, state, scores[rows])
-                total = total + weight * normal
-        return total, rows
+                total = weight * normal if total is None else total + weight * normal
+        return total
 
     def fits(self, pod: PodInfo, row: int, nominated: Sequence[PlacedPod] = ()) -> Unschedulable | None:
         """Why one node does not take the pod, as things are and with those that are promised it; None when it does."""
         state = CycleState(self._objects)
-        only = np.array([row])
         looks_around = False
-        for plugin in self._plugins.filters:
-            if plugin.scope is Scope.CLUSTER:
+        for plugin, of_row, concerns in self._row_filters:
+            if plugin.scope is not Scope.CLUSTER:
+                refused = not of_row(state, pod, self._nodes, row)
+            elif concerns is not None and not concerns(pod):
+                continue
+            else:
                 mask = plugin.filter(state, pod, self._nodes)
                 looks_around |= mask is not None
                 refused = mask is not None and not mask[row]
-            else:
-                mask = plugin.filter(state, pod, self._nodes, only)
-                refused = mask is not None and not mask[0]
             if refused:
                 return plugin.why_not(state, pod, self._nodes, row)
+        if not nominated:
+            return None
         here = np.zeros(len(self._nodes), np.bool_)
         here[row] = True
-        if nominated and (counting := self._counting(nominated, here, looks_around)):
+        counting = self._counting(nominated, here, looks_around)
+        if counting:
             with self._nodes.supposing(added=counting):
                 return self.fits(pod, row)
         return None
@@ -205,9 +222,9 @@ class Evaluator:
         total = len(self._nodes)
         if not total:
             return Diagnosis(0)
-        refusal = self._pre_filter(pod)
-        if refusal is not None:
-            plugin_name, answer = refusal
+        found = self._pre_filter(pod)
+        if isinstance(found, tuple):
+            plugin_name, answer = found
             return Diagnosis(total, pre_filter=answer, plugins=frozenset((plugin_name,)))
         answers = Answers(total)
         names: set[str] = set()
@@ -232,22 +249,22 @@ class Evaluator:
         state = CycleState(self._objects)
         if not self._has_plain_filters:
             return None
-        if any(plugin.filter(state, pod, self._nodes) is not None for plugin in self._wide_filters):
+        if any(plugin.filter(state, pod, self._nodes) is not None for plugin, _ in self._wide_filters):
             return None
         # A node with fewer pods has no fewer ports.
-        others = [plugin for plugin in (*self._fixed_filters, *self._local_filters) if plugin is not self.fit]
-        mask = self._all_of(state, others, pod)
-        return np.ones(len(self._nodes), np.bool_) if mask is None else mask
+        others = [
+            plugin for plugin in self._plugins.filters if plugin.scope is not Scope.CLUSTER and plugin is not self.fit
+        ]
+        mask = np.ones(len(self._nodes), np.bool_)
+        for plugin in others:
+            answer = plugin.filter(state, pod, self._nodes)
+            if answer is not None:
+                mask &= answer
+        return mask
 
     def notes(self, pod: PodInfo) -> dict[str, Any]:
         """What preemption notes for pods of this shape; forgotten when a node changes."""
-        kept = self._up_to_date(pod)
-        if not kept.notes:
-            # Notes are columns of their own: only the shapes that preempted last have them.
-            self._noting.append(kept)
-            if len(self._noting) > _MOST_NOTES:
-                self._noting.popleft().notes.clear()
-        return kept.notes
+        return self._standings.notes(pod)
 
     def _counting(self, nominated: Sequence[PlacedPod], mask: Mask, looks_around: bool) -> Sequence[PlacedPod]:
         """Of the pods that are promised a node those that can still change the answer of a row of the mask."""
@@ -312,13 +329,12 @@ class Evaluator:
             return
         names.update(by)
         left_out = Unschedulable((f"node(s) didn't satisfy plugin(s) [{' '.join(sorted(by))}]",), unresolvable=True)
-        kept = [row for row in map(self._nodes.row_of.get, only) if row is not None]
-        mask = np.zeros(len(left), np.bool_)
-        mask[kept] = True
+        mask = self._rows_of(only)
         answers.add(left_out, np.flatnonzero(~mask))
         left &= mask
 
-    def _pre_filter(self, pod: PodInfo) -> tuple[str, Unschedulable] | None:
+    def _pre_filter(self, pod: PodInfo) -> tuple[str, Unschedulable] | frozenset[str] | None:
+        """Who says that no node can take the pod, and why; or the names of the only nodes that might."""
         state = CycleState(self._objects)
         only: frozenset[str] | None = None
         by: list[str] = []
@@ -331,7 +347,7 @@ class Evaluator:
                 by.append(plugin.name)
                 if not only:
                     return plugin.name, _no_common_node(by)
-        return None
+        return only
 
     def _asked(self, point: str, name: str, call: Callable[..., R], *arguments: Any) -> R:
         return call(*arguments) if self.observer is None else self.observer.plugin(point, name, call, *arguments)
@@ -341,76 +357,30 @@ class Evaluator:
 
     def _filter(self, pod: PodInfo) -> tuple[Mask, bool]:
         """Where every filter lets the pod run, and whether one of them looked at pods elsewhere."""
-        kept = self._up_to_date(pod)
-        # A copy where need be: what is kept is brought up to date in place.
-        mask = kept.local_mask.copy() if kept.fixed_mask is None else kept.local_mask & kept.fixed_mask
+        mask = self._standings.of(pod).mask
         state = CycleState(self._objects)
         looks_around = False
-        for plugin in self._wide_filters:
+        for plugin, concerns in self._wide_filters:
+            if concerns is not None and not concerns(pod):
+                continue
             answer = self._asked("Filter", plugin.name, plugin.filter, state, pod, self._nodes)
             if answer is not None:
-                mask = mask & answer
                 looks_around = True
+                if not answer.all():
+                    mask = mask & answer
         return mask, looks_around
 
-    def _up_to_date(self, pod: PodInfo) -> _Kept:
-        nodes = self._nodes
-        # None of the plugins whose answers are kept looks at claims for devices.
-        pod = pod.shape
-        kept = self._kept.get(pod)
-        if kept is None or kept.version != nodes.version:
-            kept = self._kept[pod] = self._evaluate(pod)
-            if len(self._kept) > _MOST_SHAPES:
-                self._kept.popitem(last=False)
-            return kept
-        if kept.position != nodes.position:
-            touched = nodes.touched_since(kept.position)
-            if touched is None or len(touched) > len(nodes) // 4:
-                kept.local_mask, kept.local_scores = self._local(pod, EVERY, len(nodes))
-            else:
-                rows = np.fromiter(touched, np.intp, len(touched))
-                kept.local_mask[rows], kept.local_scores[rows] = self._local(pod, rows, len(rows))
-            kept.position = nodes.position
-        return kept
 
-    def _evaluate(self, pod: PodInfo) -> _Kept:
-        nodes = self._nodes
-        state = CycleState(self._objects)
-        fixed_mask = self._all_of(state, self._fixed_filters, pod)
-        scored = (
-            (plugin, weight, self._asked("Score", plugin.name, plugin.score, state, pod, nodes))
-            for plugin, weight in self._fixed_scores
-        )
-        local_mask, local_scores = self._local(pod, EVERY, len(nodes))
-        return _Kept(
-            version=nodes.version,
-            position=nodes.position,
-            fixed_mask=fixed_mask,
-            fixed_scores=[(plugin, weight, scores) for plugin, weight, scores in scored if scores is not None],
-            local_mask=local_mask,
-            local_scores=local_scores,
-        )
+def _one_of_best(scores: Scores, rows: Rows, chance: random.Random) -> int | None:
+    if not len(scores):
+        return None
+    best = np.flatnonzero(scores == scores.max())
+    chosen = int(best[0] if len(best) == 1 else best[int(chance.random() * len(best))])
+    return chosen if isinstance(rows, slice) else int(rows[chosen])
 
-    def _local(self, pod: PodInfo, rows: Rows, number: int) -> tuple[Mask, Scores]:
-        state = CycleState(self._objects)
-        mask = self._all_of(state, self._local_filters, pod, rows)
-        total = np.zeros(number, np.int64)
-        for plugin, weight in self._local_scores:
-            # Scores that depend on the node alone are used as they are: there is nothing to compare them with.
-            scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes, rows)
-            if scores is not None:
-                total += weight * scores
-        return np.ones(number, np.bool_) if mask is None else mask, total
 
-    def _all_of(
-        self, state: CycleState, plugins: Sequence[FilterPlugin], pod: PodInfo, rows: Rows = EVERY
-    ) -> Mask | None:
-        together: Mask | None = None
-        for plugin in plugins:
-            mask = self._asked("Filter", plugin.name, plugin.filter, state, pod, self._nodes, rows)
-            if mask is not None:
-                together = mask if together is None else together & mask
-        return together
+def _concerns(plugin: object) -> Callable[[PodInfo], bool] | None:
+    return plugin.concerns if isinstance(plugin, ConcernedPlugin) else None
 
 
 def _no_common_node(plugins: Sequence[str]) -> Unschedulable:
@@ -418,10 +388,3 @@ def _no_common_node(plugins: Sequence[str]) -> Unschedulable:
         return Unschedulable((f"node(s) didn't satisfy plugin {plugins[0]}",), unresolvable=True)
     names = " ".join(sorted(plugins))
     return Unschedulable((f"node(s) didn't satisfy plugin(s) [{names}] simultaneously",), unresolvable=True)
-
-
-def _sum(state: CycleState, scored: list[tuple[ScorePlugin, int, Scores]], rows: Rows, number: int) -> Scores:
-    total: npt.NDArray[np.int64] = np.zeros(number, np.int64)
-    for plugin, weight, scores in scored:
-        total += weight * plugin.normalize(state, scores[rows])
-    return total

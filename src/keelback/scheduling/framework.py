@@ -86,6 +86,15 @@ class FilterPlugin(Protocol):
 
 
 @runtime_checkable
+class RowFilterPlugin(FilterPlugin, Protocol):
+    """A filter with a short way to its answer for one row: most placements change one node."""
+
+    def filter_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> bool:
+        """What `filter` says of this row."""
+        ...
+
+
+@runtime_checkable
 class ManyAnswersPlugin(Protocol):
     """A filter that can say why not for many rows at once: for one that refuses whole clusters."""
 
@@ -119,6 +128,24 @@ class ScorePlugin(Protocol):
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         """The scores of the feasible rows, brought to 0..100."""
+        ...
+
+
+@runtime_checkable
+class RowScorePlugin(ScorePlugin, Protocol):
+    """A plugin with a short way to its score of one row."""
+
+    def score_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
+        """What `score` gives this row; 0 where it has no preference."""
+        ...
+
+
+@runtime_checkable
+class ConcernedPlugin(Protocol):
+    """A filter or score of scope `CLUSTER` that can tell by a pod's shape that it has nothing to say of such pods."""
+
+    def concerns(self, pod: PodInfo) -> bool:
+        """False where it lets such pods run everywhere and prefers no node, whatever else there is in the cluster."""
         ...
 
 

@@ -65,6 +65,14 @@ class NodeAffinity:
             mask = enforced if mask is None else mask & enforced
         return None if mask is None else mask[rows]
 
+    def filter_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> bool:
+        """As `filter`, of one node."""
+        node = nodes.nodes[row]
+        if any(node.labels.get(key) != value for key, value in pod.node_selector.items()):
+            return False
+        added = self._added.required_during_scheduling_ignored_during_execution if self._added is not None else None
+        return all(node_selectors.picks(node, one) for one in (_required(pod), added) if one is not None)
+
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """Whether the profile or the pod wants other nodes."""
         added = self._added.required_during_scheduling_ignored_during_execution if self._added is not None else None

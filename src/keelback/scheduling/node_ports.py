@@ -29,6 +29,15 @@ class NodePorts:
                     mask[nodes.row_of[node_name]] = False
         return mask[rows]
 
+    def filter_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> bool:
+        """As `filter`, of one node."""
+        node_name = nodes.nodes[row].name
+        for ip, protocol, port in pod.host_ports:
+            taken = nodes.port_holders(protocol, port).get(node_name)
+            if taken and (ip == _ANY or ip in taken or _ANY in taken):
+                return False
+        return True
+
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         return _REASON
 

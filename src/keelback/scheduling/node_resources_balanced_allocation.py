@@ -36,6 +36,23 @@ class NodeResourcesBalancedAllocation:
         half = MAX_NODE_SCORE // 2
         return half + (half + with_pod - without_pod) // 2
 
+    def score_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
+        """As `score`, of one node."""
+        if self._balanced != DEFAULT_RESOURCES:
+            scores = self.score(state, pod, nodes, np.array([row]))
+            return 0 if scores is None else scores.item()
+        cpu, memory = (pod.requests.get(name, 0) for name in DEFAULT_RESOURCES)
+        if not (cpu or memory):
+            return 0
+        (cpus, cpu_used), (bytes_, bytes_used) = (nodes.amounts(name, row) for name in DEFAULT_RESOURCES)
+        half = MAX_NODE_SCORE // 2
+        if not (cpus and bytes_):
+            # One resource, or none, is always even.
+            return half + half // 2
+        with_pod = _of_two((cpu_used + cpu) / cpus, (bytes_used + memory) / bytes_)
+        without_pod = _of_two(cpu_used / cpus, bytes_used / bytes_)
+        return half + (half + with_pod - without_pod) // 2
+
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         return scores
 
@@ -54,6 +71,10 @@ def _balance(nodes: NodeTable, rows: Rows, more: dict[str, int]) -> Scores:
             used, [np.ones(len(nodes), np.bool_)[rows] if one is None else one[rows] for one in offered]
         )
     return ((1 - deviation) * MAX_NODE_SCORE).astype(np.int64)
+
+
+def _of_two(one: float, other: float) -> int:
+    return int((1 - abs((min(one, 1.0) - min(other, 1.0)) / 2)) * MAX_NODE_SCORE)
 
 
 def _deviation(used: list[_Numbers], offered: list[npt.NDArray[np.bool_]]) -> _Numbers:

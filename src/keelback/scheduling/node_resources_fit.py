@@ -68,6 +68,18 @@ class NodeResourcesFit:
             mask &= has_room | (offered == 0) if name in state.objects.devices.class_of else has_room
         return mask
 
+    def filter_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> bool:
+        """As `filter`, of one node."""
+        if nodes.pod_count.item(row) >= nodes.amounts(resources.PODS, row)[0]:
+            return False
+        for name, wanted in pod.requests.items():
+            if self._ignores(name):
+                continue
+            offered, requested = nodes.amounts(name, row)
+            if offered - requested < wanted and (offered or name not in state.objects.devices.class_of):
+                return False
+        return True
+
     def why_not(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> Unschedulable:
         """Everything there is too little of; removing pods is no help where even an empty node has too little."""
         return next(answer for answer, _ in self.why_none(state, pod, nodes, np.array([row])))
@@ -138,6 +150,18 @@ class NodeResourcesFit:
             number = number + (1 if capacity.offered is None else capacity.offered[rows].astype(np.int64))
         mean: Scores = total // np.maximum(number, 1)
         return mean
+
+    def score_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
+        """As `score`, of one node."""
+        if self._strategy is not node_resources_scoring.DEFAULT:
+            return node_resources_scoring.score(self._strategy, pod, nodes, np.array([row])).item()
+        total = number = 0
+        for name in _SCORED:
+            offered, _ = nodes.amounts(name, row)
+            free = offered - nodes.nominal_of(name, row) - pod.nominal_requests[name]
+            total += int(max(free, 0) * float(MAX_NODE_SCORE) / max(offered, 1))
+            number += offered != 0
+        return total // max(number, 1)
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         return scores

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from keelback.api import nodes as api_nodes
 from keelback.api.core_v1 import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
 from keelback.scheduling.label_selectors import Selector
+from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import NodeTable
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -21,6 +22,23 @@ def selector_mask(nodes: NodeTable, selector: NodeSelector) -> Mask:
     for term in selector.node_selector_terms:
         mask |= term_mask(nodes, term)
     return mask
+
+
+def picks(node: NodeInfo, selector: NodeSelector) -> bool:
+    """Whether any term of the selector picks this node."""
+    return any(_term_picks(node, term) for term in selector.node_selector_terms)
+
+
+def _term_picks(node: NodeInfo, term: NodeSelectorTerm) -> bool:
+    if not term.match_expressions and not term.match_fields:
+        return False
+    return api_nodes.matches_requirements(node.labels, term.match_expressions) and all(
+        _is_about_name(one) and api_nodes.holds(node.name, one.operator, one.values) for one in term.match_fields
+    )
+
+
+def _is_about_name(requirement: NodeSelectorRequirement) -> bool:
+    return requirement.key == "metadata.name" and requirement.operator in ("In", "NotIn")
 
 
 def term_mask(nodes: NodeTable, term: NodeSelectorTerm) -> Mask:
@@ -79,7 +97,7 @@ def _requirement_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) ->
 
 def _name_mask(nodes: NodeTable, requirement: NodeSelectorRequirement) -> Mask:
     mask = np.zeros(len(nodes), np.bool_)
-    if requirement.key != "metadata.name" or requirement.operator not in ("In", "NotIn"):
+    if not _is_about_name(requirement):
         return mask
     for name in requirement.values:
         row = nodes.row_of.get(name)

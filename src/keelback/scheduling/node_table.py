@@ -122,6 +122,16 @@ class NodeTable:
         """How much cpu or memory the pods on each node are taken to use, counting those that do not say."""
         return self._nominal[resource].values
 
+    def amounts(self, resource: str, row: int) -> tuple[int, int]:
+        """How much of a resource one node offers, and how much its pods ask for."""
+        offered, requested = self._allocatable.get(resource, self._none), self._requested.get(resource, self._none)
+        return offered.data.item(row), requested.data.item(row)
+
+    def nominal_of(self, resource: str, row: int) -> int:
+        """As `nominal_requested`, of one node."""
+        used: int = self._nominal[resource].data.item(row)
+        return used
+
     @property
     def pod_count(self) -> npt.NDArray[np.int64]:
         """How many pods each node has."""

@@ -29,6 +29,10 @@ class NodeVolumeLimits:
     scope = Scope.CLUSTER
     wakes_on = frozenset({Event.NODE_ADDED, Event.ASSIGNED_POD_REMOVED, Event.VOLUMES_CHANGED})
 
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether the pod has volumes that this is about."""
+        return bool(pod.claims or pod.in_tree)
+
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where the pod's new volumes are within the limit of each driver."""
         if not (pod.claims or pod.in_tree) or not state.objects.volume_limits:

@@ -39,6 +39,10 @@ class VolumeBinding:
     scope = Scope.CLUSTER
     wakes_on = frozenset({Event.NODE_ADDED, Event.NODE_LABELS_CHANGED, Event.VOLUMES_CHANGED, Event.POD_CHANGED})
 
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether the pod has claims."""
+        return bool(pod.claims)
+
     def pre_filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable) -> Unschedulable | OnlyNodes | None:
         """Why the claims themselves keep the pod from every node."""
         for name in pod.claims:

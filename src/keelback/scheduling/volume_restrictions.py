@@ -22,6 +22,10 @@ class VolumeRestrictions:
     scope = Scope.CLUSTER
     wakes_on = frozenset({Event.ASSIGNED_POD_REMOVED, Event.VOLUMES_CHANGED, Event.NODE_ADDED})
 
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether the pod has volumes that this is about."""
+        return bool(pod.claims or pod.disks)
+
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """False everywhere while some pod uses a claim that only one may use, and where disks are taken."""
         for name in pod.claims:

@@ -29,6 +29,10 @@ class VolumeZone:
     scope = Scope.CLUSTER
     wakes_on = frozenset({Event.NODE_ADDED, Event.NODE_LABELS_CHANGED, Event.VOLUMES_CHANGED, Event.POD_CHANGED})
 
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether the pod has claims."""
+        return bool(pod.claims)
+
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where each labelled volume is in the node's zone and region, and where a node knows neither."""
         wanted = _wanted(state.objects, pod)

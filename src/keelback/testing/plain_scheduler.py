@@ -6,6 +6,7 @@ Written to be read beside upstream's documentation, not to be fast.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +23,9 @@ from keelback.api.core_v1 import (
 )
 from keelback.api.pods import amount
 from keelback.apimachinery.meta import LabelSelector
+from keelback.scheduling.framework import CycleState, RowFilterPlugin, RowScorePlugin
 from keelback.scheduling.node_info import NodeInfo
+from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace
 from keelback.testing.random_clusters import GPU, HOSTNAME, ZONE, Columns, World
 
@@ -548,7 +551,9 @@ def agree(world: World, columns: Columns, pod: PodToPlace, arguments: Arguments 
     for row, node in enumerate(columns.table.nodes):
         answer = columns.evaluator.fits(info, row)
         assert list(answer.reasons if answer else ()) == refusals[node.name]
+    _agree_by_row(columns, info)
     if not feasible:
+        assert columns.evaluator.choose(info, random.Random(0)) is None
         return
     totals, rows = columns.evaluator.totals(info, mask)
     indexes = range(len(columns.table)) if isinstance(rows, slice) else rows
@@ -557,3 +562,20 @@ def agree(world: World, columns: Columns, pod: PodToPlace, arguments: Arguments 
     # What is the same for all nodes may be left out of a sum.
     offset = expected[0] - by_name[feasible[0].name]
     assert {node.name: total - offset for node, total in zip(feasible, expected, strict=True)} == by_name
+    best = {name for name, total in by_name.items() if total == max(by_name.values())}
+    assert {columns.evaluator.choose(info, random.Random(seed)) for seed in range(4)} <= best
+
+
+def _agree_by_row(columns: Columns, info: PodInfo) -> None:
+    """Assert that the short ways to an answer for one row lead to what all rows are told at once."""
+    table, state = columns.table, CycleState(columns.objects)
+    for plugin in columns.evaluator.plugins.filters:
+        if isinstance(plugin, RowFilterPlugin):
+            mask = plugin.filter(state, info, table)
+            by_row = [plugin.filter_row(state, info, table, row) for row in range(len(table))]
+            assert by_row == ([True] * len(table) if mask is None else mask.tolist()), plugin.name
+    for plugin, _ in columns.evaluator.plugins.scores:
+        if isinstance(plugin, RowScorePlugin):
+            scores = plugin.score(state, info, table)
+            by_row = [plugin.score_row(state, info, table, row) for row in range(len(table))]
+            assert by_row == ([0] * len(table) if scores is None else scores.tolist()), plugin.name

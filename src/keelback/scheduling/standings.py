@@ -1,0 +1,252 @@
+"""How every node stands for the pods of one shape, as far as one node's answers do not depend on others: kept.
+
+What depends on nodes alone holds until a node changes; the rest is brought up to date for the rows that pods came to or
+left. A placement changes one row, so most pods are decided by looking again at one node.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from keelback.scheduling.best_rows import NOWHERE, BestRows
+from keelback.scheduling.cluster_objects import ClusterObjects
+from keelback.scheduling.framework import (
+    EVERY,
+    CycleState,
+    FilterPlugin,
+    Mask,
+    RowFilterPlugin,
+    Rows,
+    RowScorePlugin,
+    Scope,
+    ScorePlugin,
+    Scores,
+)
+from keelback.scheduling.node_table import NodeTable
+from keelback.scheduling.plugins import Plugins
+from keelback.scheduling.pod_info import PodInfo
+
+_MOST_SHAPES: Final = 512
+_MOST_NOTES: Final = 32
+_FEW_ROWS: Final = 8
+"""So many are asked one by one where plugins can: a call for one number costs as much as one for a hundred."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the plugins that look at no other nodes say of each node. Of its columns none may be changed by readers."""
+
+    version: int
+    position: int
+    """Up to which change of the table all of it holds; `version` of nodes, `position` of their pods."""
+    mask: Mask
+    """Where all of them let the pod run."""
+    fixed_mask: Mask | None
+    fixed_scores: list[tuple[ScorePlugin, int, Scores]]
+    """Of those that look at nodes alone: each with its weight, before they are compared with one another."""
+    local_scores: Scores
+    """The weighted sum of the others."""
+    rows: Rows | None = None
+    """Those where the mask is True; None until somebody asks."""
+    ranks: Scores | None = None
+    """The weighted sum of all, compared among the rows where the mask is True; None until somebody asks."""
+    best: BestRows | None = None
+    """Of the ranks; None until somebody asks."""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Standings:
+    """Those of the shapes that were asked about last."""
+
+    def __init__(self, plugins: Plugins, nodes: NodeTable, objects: ClusterObjects, asked: Callable[..., Any]) -> None:
+        """`asked` calls a plugin, given an extension point's and the plugin's name, the method and its arguments."""
+        self._nodes = nodes
+        self._objects = objects
+        self._asked = asked
+        self._kept: OrderedDict[PodInfo, Standing] = OrderedDict()
+        self._noting: deque[Standing] = deque()
+        self.fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
+        self.local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
+        self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
+        self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
+        self._row_filters = [(plugin.name, filter_of_row(plugin)) for plugin in self.local_filters]
+        self._row_scores = [(plugin.name, _score_of_row(plugin), weight) for plugin, weight in self._local_scores]
+
+    def of(self, pod: PodInfo) -> Standing:
+        """How nodes stand for the pod, as of now."""
+        nodes = self._nodes
+        # None of the plugins whose answers are kept looks at claims for devices.
+        pod = pod.shape
+        standing = self._kept.get(pod)
+        if standing is None or standing.version != nodes.version:
+            standing = self._kept[pod] = self._evaluate(pod)
+            if len(self._kept) > _MOST_SHAPES:
+                self._kept.popitem(last=False)
+        elif standing.position != nodes.position:
+            self._bring_up_to_date(standing, pod)
+        return standing
+
+    def rows(self, standing: Standing) -> Rows:
+        """The rows where all let the pod run: all of them, or their numbers."""
+        if standing.rows is None:
+            standing.rows = EVERY if standing.mask.all() else np.flatnonzero(standing.mask)
+        return standing.rows
+
+    def ranks(self, standing: Standing) -> Scores:
+        """How good each row is, `NOWHERE` for those that are refused. Not to be changed."""
+        if standing.ranks is None:
+            rows = self.rows(standing)
+            ranks = np.full(len(standing.mask), NOWHERE, np.int64)
+            ranks[rows] = self.compared(standing, rows)
+            standing.ranks = ranks
+        return standing.ranks
+
+    def best(self, standing: Standing, chance: random.Random) -> int | None:
+        """One of the best rows; None where all are refused."""
+        if standing.best is None:
+            standing.best = BestRows(self.ranks(standing))
+        return standing.best.one(chance)
+
+    def compared(self, standing: Standing, rows: Rows) -> Scores:
+        """The sum of all scores of these rows, compared among them."""
+        state = CycleState(self._objects, rows)
+        total = standing.local_scores[rows].copy()
+        for plugin, weight, scores in standing.fixed_scores:
+            total += weight * plugin.normalize(state, scores[rows])
+        return total
+
+    def notes(self, pod: PodInfo) -> dict[str, Any]:
+        """What preemption notes for pods of this shape; forgotten when a node changes."""
+        standing = self.of(pod)
+        if not standing.notes:
+            # Notes are columns of their own: only the shapes that preempted last have them.
+            self._noting.append(standing)
+            if len(self._noting) > _MOST_NOTES:
+                self._noting.popleft().notes.clear()
+        return standing.notes
+
+    def _evaluate(self, pod: PodInfo) -> Standing:
+        nodes = self._nodes
+        state = CycleState(self._objects)
+        fixed_mask = self._all_of(state, self.fixed_filters, pod)
+        scored = (
+            (plugin, weight, self._asked("Score", plugin.name, plugin.score, state, pod, nodes))
+            for plugin, weight in self._fixed_scores
+        )
+        fixed_scores = [(plugin, weight, scores) for plugin, weight, scores in scored if scores is not None]
+        mask, local_scores = self._local(pod, EVERY, len(nodes))
+        return Standing(
+            version=nodes.version,
+            position=nodes.position,
+            mask=mask if fixed_mask is None else mask & fixed_mask,
+            fixed_mask=fixed_mask,
+            fixed_scores=fixed_scores,
+            local_scores=local_scores,
+        )
+
+    def _bring_up_to_date(self, standing: Standing, pod: PodInfo) -> None:
+        nodes = self._nodes
+        touched = nodes.touched_since(standing.position)
+        standing.position = nodes.position
+        if touched is None or len(touched) > len(nodes) // 4:
+            mask, standing.local_scores = self._local(pod, EVERY, len(nodes))
+            standing.mask = mask if standing.fixed_mask is None else mask & standing.fixed_mask
+            standing.rows = standing.ranks = standing.best = None
+        elif len(touched) <= _FEW_ROWS:
+            state = CycleState(self._objects)
+            for row in touched:
+                _put(standing, row, *self._local_row(state, pod, row))
+        else:
+            rows = np.fromiter(touched, np.intp, len(touched))
+            _put_all(standing, rows, *self._local(pod, rows, len(rows)))
+
+    def _local_row(self, state: CycleState, pod: PodInfo, row: int) -> tuple[bool, int]:
+        nodes, asked = self._nodes, self._asked
+        fits = all(asked("Filter", name, call, state, pod, nodes, row) for name, call in self._row_filters)
+        score = sum(
+            weight * asked("Score", name, call, state, pod, nodes, row) for name, call, weight in self._row_scores
+        )
+        return fits, score
+
+    def _local(self, pod: PodInfo, rows: Rows, number: int) -> tuple[Mask, Scores]:
+        state = CycleState(self._objects)
+        mask = self._all_of(state, self.local_filters, pod, rows)
+        total = np.zeros(number, np.int64)
+        for plugin, weight in self._local_scores:
+            # Scores that depend on the node alone are used as they are: there is nothing to compare them with.
+            scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes, rows)
+            if scores is not None:
+                total += weight * scores
+        return np.ones(number, np.bool_) if mask is None else mask, total
+
+    def _all_of(
+        self, state: CycleState, plugins: Sequence[FilterPlugin], pod: PodInfo, rows: Rows = EVERY
+    ) -> Mask | None:
+        together: Mask | None = None
+        for plugin in plugins:
+            mask = self._asked("Filter", plugin.name, plugin.filter, state, pod, self._nodes, rows)
+            if mask is not None:
+                together = mask if together is None else together & mask
+        return together
+
+
+def filter_of_row(plugin: FilterPlugin) -> Callable[[CycleState, PodInfo, NodeTable, int], bool]:
+    """The shortest way to what the plugin says of one row."""
+    if isinstance(plugin, RowFilterPlugin):
+        return plugin.filter_row
+
+    def ask(state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> bool:
+        mask = plugin.filter(state, pod, nodes, np.array([row]))
+        return mask is None or bool(mask[0])
+
+    return ask
+
+
+def _score_of_row(plugin: ScorePlugin) -> Callable[[CycleState, PodInfo, NodeTable, int], int]:
+    if isinstance(plugin, RowScorePlugin):
+        return plugin.score_row
+
+    def ask(state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
+        scores = plugin.score(state, pod, nodes, np.array([row]))
+        return 0 if scores is None else int(scores[0])
+
+    return ask
+
+
+def _put(standing: Standing, row: int, fits: bool, score: int) -> None:
+    fits = fits and (standing.fixed_mask is None or standing.fixed_mask.item(row))
+    standing.local_scores[row], more = score, score - standing.local_scores.item(row)
+    if fits != standing.mask.item(row):
+        standing.mask[row] = fits
+        standing.rows = None
+        if standing.fixed_scores:
+            # They are compared among the rows that are left.
+            standing.ranks = standing.best = None
+    elif not fits or not more:
+        return
+    if standing.ranks is not None:
+        rank = NOWHERE if not fits else standing.ranks.item(row) + more if standing.fixed_scores else score
+        standing.ranks[row] = rank
+        if standing.best is not None:
+            standing.best.changed(row, rank)
+
+
+def _put_all(standing: Standing, rows: npt.NDArray[np.intp], fits: Mask, scores: Scores) -> None:
+    """As `_put`, for many rows."""
+    if standing.fixed_mask is not None:
+        fits = fits & standing.fixed_mask[rows]
+    more = scores - standing.local_scores[rows]
+    standing.local_scores[rows] = scores
+    if (fits != standing.mask[rows]).any():
+        standing.mask[rows] = fits
+        standing.rows = standing.ranks = None
+    elif standing.ranks is not None:
+        standing.ranks[rows] += np.where(fits, more, 0)
+    standing.best = None
