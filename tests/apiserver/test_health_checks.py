@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Sequence
 
 from keelback.apiserver import health_checks
 from keelback.apiserver.health_checks import StartHooks
-from keelback.apiserver.watch_feed import CacheFeed
+from keelback.apiserver.store_places import StorePlaces
 from keelback.component.health import HealthResults, ping
 from keelback.component.http import Request, Response
 from keelback.concurrency.clock import SystemClock
@@ -87,11 +88,11 @@ def failing(
 
     async def main() -> set[str]:
         store = Store(MemoryLog(), KeyIndex(), SystemClock())
-        feed = CacheFeed(store, SystemClock())
-        feed.is_following = feed_follows
+        places = StorePlaces(store, (), SystemClock(), random.Random(0))
+        places.main.feed.is_following = feed_follows
         hooks = StartHooks()
         hooks.finish(*finished)
-        found = {one.endpoint: one for one in health_checks.endpoints(store, feed, hooks, HealthResults(), {}, ping)}
+        found = {one.endpoint: one for one in health_checks.endpoints(places, hooks, HealthResults(), {}, ping)}
         try:
             return set(await found[endpoint].failures())
         finally:

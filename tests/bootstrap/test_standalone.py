@@ -266,6 +266,8 @@ def test_a_wrong_kubeconfig_is_said_in_a_line(tmp_path: Path, text: str, said: s
         (["kube-apiserver", "--cert-dir=x", "--storage-file=y", "--bind-address=here"], 1, "--bind-address: "),
         (["kube-apiserver", "--cert-dir=x", "--storage-file=y", "--etcd-servers=z"], 2, "two stores: give one"),
         (["kube-apiserver", "--cert-dir=x", "--etcd-servers=z", "--etcd-certfile=c"], 2, "belong together"),
+        (["kube-apiserver", "--etcd-servers=z", "--etcd-servers-overrides=events#y"], 2, "must be of format"),
+        (["kube-apiserver", "--storage-file=z", "--etcd-servers-overrides=/events#y"], 2, "goes with --etcd-servers"),
         (["kube-apiserver", "--cert-dir=x", "--etcd-servers=z", "--etcd-prefix=r"], 2, "begins with a slash"),
         (["kube-proxy"], 2, "--kubeconfig is needed"),
         (["kubelet"], 2, "--tls-cert-file is needed"),

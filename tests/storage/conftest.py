@@ -14,6 +14,7 @@ from keelback.encryption.config import GroupResource
 from keelback.storage import etcd, memory, sqlite
 from keelback.storage.etcd_keys import KeySpace
 from keelback.storage.protocol import FIRST_REVISION, Store
+from keelback.storage.routed import Override, Partition, RoutedStore
 from keelback.testing import encryption
 from keelback.testing import etcd as testing_etcd
 from keelback.testing.clock import HandClock
@@ -59,7 +60,7 @@ async def open_empty(cluster: EtcdCluster) -> Store:
     return await etcd.open_store(cluster.servers, SystemClock(), keys=keys)
 
 
-@pytest.fixture(params=["memory", "sqlite", "encrypted", "etcd", "etcd of three"])
+@pytest.fixture(params=["memory", "sqlite", "encrypted", "routed", "etcd", "etcd of three"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Open:
     """Opens an empty store; the contract must hold for each."""
     if request.param.startswith("etcd"):
@@ -70,6 +71,9 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock)
     async def opened() -> Store:
         if request.param == "memory":
             return memory.open_store(clock)
+        if request.param == "routed":
+            elsewhere = Override("", memory.open_store(clock))
+            return Partition(RoutedStore(memory.open_store(clock), [elsewhere]), elsewhere)
         if request.param == "encrypted":
             settings = Config(tmp_path / "encryption.json").write(encryption.key("aesgcm", "one"), resources=("*.*",))
             made = encryption.at_rest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import random
 import uuid
@@ -18,6 +19,7 @@ from keelback.apiserver import (
     leader_elections,
     local_api_services,
     object_metrics,
+    store_places,
     system_paths,
 )
 from keelback.apiserver.access import Authentication, Authorization
@@ -51,8 +53,8 @@ from keelback.apiserver.server_admission import ServerAdmission
 from keelback.apiserver.service_addresses import ServiceAddresses
 from keelback.apiserver.shared_store import SharedStore
 from keelback.apiserver.store_metrics import MeteredStore
+from keelback.apiserver.store_places import StorePlaces
 from keelback.apiserver.termination import Termination
-from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.webhook_services import WebhookServices
 from keelback.auth.service_accounts import discovery_documents
 from keelback.client import Client, InProcessTransport
@@ -64,6 +66,7 @@ from keelback.concurrency.clock import Clock
 from keelback.encryption.at_rest import AtRest
 from keelback.registry import feature_fields, served_kinds
 from keelback.storage.protocol import Store
+from keelback.storage.routed import Override, RoutedStore
 
 _FAREWELL_SECONDS = 3.0
 
@@ -91,11 +94,13 @@ async def start(
         )
     )
     locate = Locator(one.strategy for one in plan)
-    metered = MeteredStore(store, locate, metrics)
+    overrides = store_places.overrides_of(config.store_overrides, (one.strategy for one in plan))
+    stores = (store, *dict.fromkeys(one.store for one in overrides))
+    metered = MeteredStore(RoutedStore(store, overrides) if overrides else store, locate, metrics, stores)
     at_rest = await encryption_at_rest.begin(
         metered, config.encryption, locate, clock, chance, metrics, config.hostname
     )
-    return await _Assembly(metered, config, clock, chance, metrics, at_rest).start(plan, others)
+    return await _Assembly(metered, overrides, config, clock, chance, metrics, at_rest).start(plan, others)
 
 
 class _Assembly:
@@ -104,6 +109,7 @@ class _Assembly:
     def __init__(
         self,
         metered: MeteredStore,
+        overrides: Sequence[Override],
         config: APIServerConfig,
         clock: Clock,
         chance: random.Random,
@@ -120,8 +126,9 @@ class _Assembly:
         self._chance = chance
         self._metrics = metrics
         self._lookup = CacheLookup()
-        self._feed = CacheFeed(self._store, clock, random.Random(chance.getrandbits(32)))
-        self._shared = SharedStore(self._feed) if config.store_is_shared else None
+        self._places = StorePlaces(self._store, overrides, clock, chance)
+        self._feed = self._places.main.feed
+        self._shared = SharedStore(*self._places.deciding) if config.store_is_shared else None
         self._authorization = Authorization(config.authorization, clock, chance, metrics, config.hostname)
         self._authorizer = self._authorization.authorizer
         if self._shared is not None:
@@ -162,8 +169,7 @@ class _Assembly:
             clock,
         )
         self._resources = BuiltInResources(
-            store=self._store,
-            feed=self._feed,
+            places=self._places,
             lookup=self._lookup,
             routes=self._server.routes,
             discovery=self._discovery,
@@ -178,7 +184,7 @@ class _Assembly:
         self._handlers = self._resources.handlers
 
     async def start(self, plan: Sequence[served_kinds.Resource], others: Sequence[Extension]) -> RunningAPIServer:
-        await self._feed.start()
+        await self._places.start()
         config = self._config
         for resource in plan:
             await self._resources.add(resource.strategy, is_served=resource.is_served)
@@ -193,7 +199,7 @@ class _Assembly:
         results = HealthResults()
         more = {} if self._at_rest is None else self._at_rest.checks()
         termination = Termination()
-        health = health_checks.endpoints(self._store, self._feed, hooks, results, more, termination.check)
+        health = health_checks.endpoints(self._places, hooks, results, more, termination.check)
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
         system_paths.add(
@@ -207,7 +213,10 @@ class _Assembly:
         )
         if self._config.filters != NO_FILTERS:
             running.filter(self._config.filters, random.Random(self._chance.getrandbits(32)))
-        running.follow(lambda: self._config.compact(self._metered.beneath, self._clock))
+        for store in self._metered.stores:
+            running.follow(functools.partial(self._config.compact, store, self._clock))
+        for place in self._places.elsewhere:
+            running.follow(place.feed.run)
         if self._at_rest is not None:
             running.follow(self._at_rest.run)
             running.at_close(self._at_rest.close)

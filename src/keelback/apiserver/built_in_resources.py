@@ -18,11 +18,10 @@ from keelback.apiserver.resource_handler import ResourceHandler
 from keelback.apiserver.resource_store import ResourceStore
 from keelback.apiserver.routes import Routes
 from keelback.apiserver.service_addresses import ServiceAddresses
-from keelback.apiserver.watch_feed import CacheFeed
+from keelback.apiserver.store_places import StorePlaces
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.concurrency.clock import Clock
 from keelback.registry.strategy import Strategy
-from keelback.storage.protocol import Store
 
 
 class BuiltInResources:
@@ -31,8 +30,7 @@ class BuiltInResources:
     def __init__(
         self,
         *,
-        store: Store,
-        feed: CacheFeed,
+        places: StorePlaces,
         lookup: CacheLookup,
         routes: Routes,
         discovery: Discovery,
@@ -47,8 +45,7 @@ class BuiltInResources:
         self.handlers: dict[tuple[str, str], ResourceHandler] = {}
         """By group, and by group version, and plural. Custom resources are put here too."""
         self._hidden: dict[tuple[str, str], ResourceHandler] = {}
-        self._store = store
-        self._feed = feed
+        self._places = places
         self._lookup = lookup
         self._routes = routes
         self._discovery = discovery
@@ -68,13 +65,16 @@ class BuiltInResources:
     async def add(self, strategy: Strategy[Any], *, is_served: bool = True) -> None:
         """Follow a resource in the store and serve it; what is not served is there for the server itself."""
         kind = strategy.kind.__kind__
+        place = self._places.of(strategy)
         allocator = (
-            ServiceAllocator(self._lookup, self._addresses, PortClaims(self._store), self._chance, self._node_ports)
+            ServiceAllocator(
+                self._lookup, self._addresses, PortClaims(self._places.main.store), self._chance, self._node_ports
+            )
             if strategy.kind is Service
             else None
         )
         resources = ResourceStore(
-            self._store,
+            place.store,
             strategy,
             ownership=ManagedFields(strategy.schema(), strategy.not_written_by),
             new_uid=self._new_uid,
@@ -83,7 +83,7 @@ class BuiltInResources:
             # Nothing else than events goes by itself.
             ttl_seconds=None if strategy.ttl_seconds is None else self._event_ttl_seconds,
         )
-        cache = await self._feed.add(
+        cache = await place.feed.add(
             CachedResource(
                 prefix=resources.prefix,
                 kind=kind.kind,

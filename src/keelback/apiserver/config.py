@@ -27,6 +27,7 @@ from keelback.concurrency.clock import Clock
 from keelback.encryption.options import PLAIN, EncryptionSettings
 from keelback.registry import events
 from keelback.storage import compaction
+from keelback.storage.protocol import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,8 @@ class APIServerConfig:
     """What keeps the store small, until it is cancelled."""
     store_is_shared: bool = False
     """Whether other servers write to the store too."""
+    store_overrides: Mapping[tuple[str, str], Store] = field(default_factory=dict)
+    """The stores of built-in resources that have one of their own, by group and plural."""
     request_limits: RequestLimits = request_limits.DEFAULT
     filters: FilterSettings = NO_FILTERS
     profiling: bool = False

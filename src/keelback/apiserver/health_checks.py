@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from keelback.apiserver.watch_feed import CacheFeed
+from keelback.apiserver.store_places import StorePlace, StorePlaces
 from keelback.component.health import Check, HealthChecks, HealthResults
-from keelback.storage.protocol import Store
 
 _STORE_SECONDS = 2.0
 # Made at each start, before the first request from outside is answered.
@@ -49,9 +48,16 @@ class StartHooks:
         return check
 
 
+def _answers(place: StorePlace) -> Check:
+    async def check() -> None:
+        async with asyncio.timeout(_STORE_SECONDS):
+            await place.store.get(f"{place.prefix}health")
+
+    return check
+
+
 def endpoints(
-    store: Store,
-    feed: CacheFeed,
+    places: StorePlaces,
     hooks: StartHooks,
     results: HealthResults,
     more: Mapping[str, Check],
@@ -60,18 +66,20 @@ def endpoints(
     """The three, with `more` checks in each. A server that is alive may be unready: it does not know then what the
     store holds."""
 
-    async def answers() -> None:
-        async with asyncio.timeout(_STORE_SECONDS):
-            await store.get("/registry/health")
+    feeds = [places.main.feed, *(one.feed for one in places.elsewhere)]
 
     async def is_synced() -> None:
-        if not feed.is_following:
+        if not all(feed.is_following for feed in feeds):
             raise RuntimeError("the caches do not follow the store")
 
     healthz, livez, readyz = (HealthChecks(name, results=results) for name in ("healthz", "livez", "readyz"))
-    for one in (healthz, livez, readyz):
-        one.add("etcd", answers)
-    readyz.add("etcd-readiness", answers)
+    names = {("etcd", "etcd-readiness"): places.main}
+    for index, place in enumerate(places.elsewhere):
+        names[f"etcd-override-{index}", f"etcd-override-readiness-{index}"] = place
+    for (alive, ready), place in names.items():
+        for one in (healthz, livez, readyz):
+            one.add(alive, _answers(place))
+        readyz.add(ready, _answers(place))
     readyz.add("informer-sync", is_synced)
     for one in (healthz, livez, readyz):
         for name, check in (*hooks.checks().items(), *more.items()):

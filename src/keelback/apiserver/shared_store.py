@@ -7,6 +7,7 @@ write, and before a refusal that a newer role or definition would not bear out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from keelback.apiserver.request_info import RequestInfo
@@ -23,8 +24,9 @@ _log = logger("shared_store")
 class SharedStore:
     """Makes one server see what others have done. `settle` is set once custom resources are served."""
 
-    def __init__(self, feed: CacheFeed) -> None:
-        self._feed = feed
+    def __init__(self, *feeds: CacheFeed) -> None:
+        """`feeds` are those of resources that anything is decided by."""
+        self._feeds = feeds
         self.settle: Callable[[], Awaitable[None]] | None = None
         """Waits until every definition that the cache knows of is served."""
         self.settle_policy: list[Callable[[], Awaitable[None]]] = []
@@ -35,7 +37,7 @@ class SharedStore:
         is_write = method not in _READS
         is_discovery = not info.is_resource_request and info.path.startswith(("/apis", "/openapi"))
         if is_write or is_discovery or not is_known:
-            await self._feed.catch_up()
+            await self._catch_up()
         if self.settle is not None and (is_discovery or not is_known):
             await self.settle()
 
@@ -45,9 +47,15 @@ class SharedStore:
 
     async def know_policy(self) -> None:
         """Let authorization know all that was acknowledged before now. Raises StorageError."""
-        await self._feed.catch_up()
+        await self._catch_up()
         for settle in self.settle_policy:
             await settle()
+
+    async def _catch_up(self) -> None:
+        if len(self._feeds) == 1:
+            await self._feeds[0].catch_up()
+            return
+        await asyncio.gather(*(feed.catch_up() for feed in self._feeds))
 
 
 class _CaughtUp:

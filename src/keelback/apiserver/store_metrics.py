@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Literal
 
 from keelback.component.logs import logger
@@ -24,8 +24,6 @@ _SECONDS: Final = (
 )
 _LABELS: Final = ("operation", "group", "resource")
 _SIZE_SECONDS: Final = 1.0
-_CLUSTER: Final = "etcd-0"
-"""Upstream numbers the clusters of members that a server uses. There is one here."""
 _FOLDER: Final = 2
 
 _log = logger("store_metrics")
@@ -51,10 +49,17 @@ class _Meter:
 class MeteredStore(StoreLayer):
     """A `Store` over another, whose requests are counted. `locate` tells the resource of a key."""
 
-    def __init__(self, store: Store, locate: Callable[[str], GroupResource | None], metrics: Registry) -> None:
+    def __init__(
+        self,
+        store: Store,
+        locate: Callable[[str], GroupResource | None],
+        metrics: Registry,
+        stores: Sequence[Store] = (),
+    ) -> None:
+        """`stores` are those that it is made of, where it is made of several."""
         super().__init__(store)
-        self.beneath = store
-        """What it counts for: some work is for a store of one kind."""
+        self.stores = stores or (store,)
+        """What it counts for, the main one first: some work is for a store of one kind."""
         self._locate = locate
         self._meters: dict[tuple[Operation, GroupResource], _Meter] = {}
         self._seconds = metrics.histogram(
@@ -139,12 +144,17 @@ class MeteredStore(StoreLayer):
         return self._store.watch(prefix, from_revision, with_previous=with_previous)
 
     async def measure_size(self) -> None:
-        """Let the next exposition know how large the store is, unless it does not say so in a second."""
+        """Let the next exposition know how large each store is, unless it does not say so in a second."""
+        async with asyncio.TaskGroup() as group:
+            for index, one in enumerate(self.stores):
+                group.create_task(self._measure(one, f"etcd-{index}"))
+
+    async def _measure(self, store: Store, name: str) -> None:
         try:
             async with asyncio.timeout(_SIZE_SECONDS):
-                self._size.set(await self.size_bytes(), _CLUSTER)
+                self._size.set(await store.size_bytes(), name)
         except (StorageError, TimeoutError) as error:
-            self._size.remove(_CLUSTER)
+            self._size.remove(name)
             _log.debug("The store does not tell its size", error=str(error))
 
     def _meter(self, operation: Operation, key: str) -> _Meter:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from keelback.apimachinery.configuration_files import ConfigurationError
 from keelback.apimachinery.errors import StatusError
 from keelback.audit.options import AuditError
 from keelback.bootstrap import component_serving, control_plane, kubeconfigs, stores
@@ -41,7 +42,7 @@ from keelback.component.logs import logger
 from keelback.component.serving_certificates import ServingCertificates
 from keelback.concurrency.clock import Clock, SystemClock
 from keelback.encryption.options import EncryptionError
-from keelback.storage.protocol import StorageError
+from keelback.storage.protocol import StorageError, Store
 
 _CERTIFICATES = "/var/run/kubernetes"
 """Where what no file was named for is made, as upstream makes it."""
@@ -70,7 +71,7 @@ async def run(component: str, options: Any) -> None:
     with suppress(asyncio.CancelledError):
         try:
             await runners[component](options)
-        except (AuditError, EncryptionError, StatusError, StorageError) as error:
+        except (AuditError, ConfigurationError, EncryptionError, StatusError, StorageError) as error:
             raise ClusterError(str(error)) from error
 
 
@@ -139,7 +140,10 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     )
     with event_loop.taking_in():
         store = await stores.open_store(options, clock)
+    overrides: Mapping[tuple[str, str], Store] = {}
     try:
+        overrides = await stores.open_overrides(options, clock)
+        config = replace(config, store_overrides=overrides)
         usage = ResourceMetrics(clock)
         extension = Extension(answers.GROUP, answers.VERSION, usage.handle)
         metrics = Registry()
@@ -177,7 +181,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
                 if tracing is not None:
                     await tracing.close()
     finally:
-        await store.close()
+        await stores.close_all((store, *overrides.values()))
 
 
 def _certificates(options: StandaloneAPIServerOptions, keys: ClusterPKI, client_ca: Path) -> ServingCertificates:

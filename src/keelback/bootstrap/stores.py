@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -42,10 +42,32 @@ class StoreOptions(EtcdOptions):
         COMPACTION_SECONDS
     )
 
+    etcd_servers_overrides: Annotated[
+        tuple[str, ...],
+        "Resources with an etcd of their own, such as that of events: group/resource#servers, where servers are URLs, "
+        "semicolon separated (/events#https://10.0.0.2:2379;https://10.0.0.3:2379). Custom resources have none.",
+    ] = ()
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.overrides() and not self.etcd_servers:
+            raise FlagError("--etcd-servers-overrides goes with --etcd-servers")
         if self.storage_file and self.etcd_servers:
             raise FlagError("--storage-file and --etcd-servers are two stores: give one")
+
+    def overrides(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
+        """The servers of resources, by group and plural. Raises FlagError."""
+        found: dict[tuple[str, str], tuple[str, ...]] = {}
+        for one in self.etcd_servers_overrides:
+            resource, is_given, servers = one.partition("#")
+            group, has_group, plural = resource.partition("/")
+            if not (is_given and has_group and plural and servers) or "/" in plural or "#" in servers:
+                raise FlagError(
+                    "--etcd-servers-overrides invalid, must be of format: group/resource#servers, where servers are "
+                    "URLs, semicolon separated"
+                )
+            found[group, plural] = tuple(server for server in servers.split(";") if server)
+        return found
 
 
 async def open_etcd(options: EtcdOptions, clock: Clock, *, may_be_unfinished: bool = False) -> Any:
@@ -68,6 +90,27 @@ async def open_store(options: StoreOptions, clock: Clock) -> Store:
     from keelback.storage import sqlite
 
     return await sqlite.open_store(Path(options.storage_file), clock)
+
+
+async def open_overrides(options: StoreOptions, clock: Clock) -> Mapping[tuple[str, str], Store]:
+    """The stores of the resources that have one of their own; the same servers are one. Raises Unavailable."""
+    opened: dict[tuple[str, ...], Store] = {}
+    found: dict[tuple[str, str], Store] = {}
+    try:
+        for resource, servers in options.overrides().items():
+            if servers not in opened:
+                opened[servers] = await open_etcd(replace(options, etcd_servers=servers, storage_file=""), clock)
+            found[resource] = opened[servers]
+    except BaseException:
+        await close_all(opened.values())
+        raise
+    return found
+
+
+async def close_all(stores: Iterable[Store]) -> None:
+    """Close each once."""
+    for one in dict.fromkeys(stores):
+        await one.close()
 
 
 def compactor(
