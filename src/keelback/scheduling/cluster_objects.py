@@ -188,6 +188,7 @@ class ClusterObjects:
 
     def default_selector(self, pod: PodInfo) -> Selector:
         """What picks the pods that are spread together with this one: its Services' and its owner's selectors."""
+        pod = pod.shape
         known = self._default_selectors.get(pod, ())
         if known == () and pod not in self._default_selectors:
             if len(self._default_selectors) >= _MOST_SHAPES:

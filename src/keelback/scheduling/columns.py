@@ -67,7 +67,7 @@ class Rows:
 class LabelColumn:
     """The values of one label as small numbers, 0 where a node lacks it: also the topology domains of that key."""
 
-    __slots__ = ("column", "distinct", "holders", "names", "numbers", "users")
+    __slots__ = ("_present", "column", "distinct", "holders", "names", "numbers", "users")
 
     def __init__(self, rows: Rows) -> None:
         self.column = rows.column(np.int32)
@@ -79,16 +79,28 @@ class LabelColumn:
         """How many nodes have the label."""
         self.distinct = 0
         """How many different values they have."""
+        self._present: npt.NDArray[np.bool_] | None = None
 
     @property
     def ids(self) -> npt.NDArray[np.int32]:
         """Each row's value, as its index in `names`; 0 for none."""
         return self.column.values
 
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """For each value, by its number, whether a node has it; False for none. Not to be changed."""
+        if self._present is None:
+            self._present = np.array(self.holders) > 0
+        return self._present
+
     def sums(self, by_node: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """For each value, by its number, the sum over the nodes that have it."""
         sums = np.bincount(self.ids, weights=by_node, minlength=len(self.names))
         return sums.astype(np.float64, copy=False)
+
+    def forget_present(self) -> None:
+        """Values are numbered anew."""
+        self._present = None
 
     def intern(self, value: str) -> int:
         """The number of a value, new or known."""
@@ -112,6 +124,7 @@ class LabelColumn:
             self.holders[number] += 1
             self.users += 1
         self.column.data[row] = number
+        self._present = None
 
 
 class LabelColumns:
@@ -150,6 +163,7 @@ class LabelColumns:
         # Values come and go (host names of short-lived nodes): those in use are numbered anew, to keep counts short.
         names = label.names
         label.names, label.numbers, label.holders = [""], {}, [0]
+        label.forget_present()
         data = label.column.data
         for row in range(self._rows.count):
             if data[row]:

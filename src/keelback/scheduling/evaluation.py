@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keelback.scheduling import resources
+from keelback.scheduling.best_rows import NOWHERE
 from keelback.scheduling.cluster_objects import ClusterObjects
 from keelback.scheduling.dynamic_resources import DynamicResources
 from keelback.scheduling.fit_error import Answers, Diagnosis
@@ -156,39 +157,43 @@ class Evaluator:
 
     def totals(self, pod: PodInfo, feasible: Mask) -> tuple[Scores, Rows]:
         """The weighted sum of all scores for the feasible rows, and which rows these are."""
-        rows: Rows = EVERY if feasible.all() else np.flatnonzero(feasible)
+        state = CycleState(self._objects, EVERY if feasible.all() else feasible)
         if not feasible.any():
-            return np.empty(0, np.int64), rows
-        total = self._standings.compared(self._standings.of(pod), rows)
-        wide = self._of_wide_scores(pod, rows)
-        return total if wide is None else total + wide, rows
+            return np.empty(0, np.int64), state.feasible
+        total = self._standings.compared(self._standings.of(pod), state.feasible)
+        wide = self._of_wide_scores(pod, state)
+        return total if wide is None else total + wide, state.feasible
 
     def _best(self, pod: PodInfo, feasible: Mask, chance: random.Random, more: Scores | None) -> int | None:
         standings = self._standings
         standing = standings.of(pod)
-        if feasible is not standing.mask or more is not None:
+        is_kept = feasible is standing.mask
+        if more is not None or (standing.fixed_scores and not is_kept):
             scores, rows = self.totals(pod, feasible)
             return _one_of_best(scores if more is None else scores + more[rows], rows, chance)
-        rows = standings.rows(standing)
-        if not isinstance(rows, slice) and not len(rows):
+        if not feasible.any():
             return None
-        wide = self._of_wide_scores(pod, rows)
-        if wide is None:
+        # What nodes have by themselves is compared as it is: ranks hold for any part of them.
+        state = CycleState(self._objects, standings.rows(standing) if is_kept else feasible)
+        wide = self._of_wide_scores(pod, state)
+        if wide is not None:
+            return _one_of_best(standings.ranks(standing)[state.feasible] + wide, state.feasible, chance)
+        if is_kept:
             return standings.best(standing, chance)
-        return _one_of_best(standings.ranks(standing)[rows] + wide, rows, chance)
+        return _one_of_best(np.where(feasible, standings.ranks(standing), NOWHERE), EVERY, chance)
 
-    def _of_wide_scores(self, pod: PodInfo, rows: Rows) -> Scores | None:
+    def _of_wide_scores(self, pod: PodInfo, state: CycleState) -> Scores | None:
         """The weighted sum of the scores that look at other nodes; None where they prefer none."""
-        state = CycleState(self._objects, rows)
         for preparing in self._plugins.pre_scores:
-            self._asked("PreScore", preparing.name, preparing.pre_score, state, pod, self._nodes, rows)
+            self._asked("PreScore", preparing.name, preparing.pre_score, state, pod, self._nodes, state.feasible)
         total: Scores | None = None
         for plugin, weight, concerns in self._wide_scores:
             if concerns is not None and not concerns(pod):
                 continue
             scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes)
             if scores is not None:
-                normal = self._asked("ScoreExtensionNormalize", plugin.name, plugin.normalize, state, scores[rows])
+                compared = scores[state.feasible]
+                normal = self._asked("ScoreExtensionNormalize", plugin.name, plugin.normalize, state, compared)
                 total = weight * normal if total is None else total + weight * normal
         return total
 

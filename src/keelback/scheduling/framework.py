@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -64,9 +64,17 @@ class CycleState:
     """What one scheduling cycle knows, and what plugins note in it for themselves under their own name."""
 
     objects: ClusterObjects
-    feasible: Rows = field(default_factory=lambda: EVERY)
-    """While scoring: the rows that passed all filters."""
+    passed: Rows | Mask = field(default_factory=lambda: EVERY)
+    """The rows that passed all filters, or where they are: read as `feasible`."""
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> Rows:
+        """While scoring: the rows that passed all filters."""
+        if not isinstance(self.passed, slice) and self.passed.dtype == np.bool_:
+            # Counted when somebody asks: for most pods nobody does.
+            self.passed = np.flatnonzero(self.passed)
+        return cast("Rows", self.passed)
 
 
 class FilterPlugin(Protocol):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from keelback.scheduling.events import Event
 from keelback.scheduling.framework import (
@@ -20,7 +19,7 @@ from keelback.scheduling.framework import (
     Unschedulable,
 )
 from keelback.scheduling.node_table import NodeTable
-from keelback.scheduling.pod_counts import CountKey, ExistingTerm, TermKind
+from keelback.scheduling.pod_counts import CountKey, Counts, ExistingTerm, Tally, TermKind
 from keelback.scheduling.pod_info import AffinityTerm, PodInfo
 
 _AFFINITY = Unschedulable(("node(s) didn't match pod affinity rules",), unresolvable=True)
@@ -28,8 +27,6 @@ _ANTI_AFFINITY = Unschedulable(("node(s) didn't match pod anti-affinity rules",)
 _EXISTING = Unschedulable(("node(s) didn't satisfy existing pods anti-affinity rules",))
 
 HARD_POD_AFFINITY_WEIGHT: Final = 1
-
-_Counts = npt.NDArray[np.float64]
 
 
 class InterPodAffinity:
@@ -78,18 +75,20 @@ class InterPodAffinity:
         """The weights of the terms that hold in the node's domains, the pod's own and those of running pods."""
         if self._only_own_wishes and not pod.affinity_preferred:
             return None
-        score: _Counts | None = None
-        for weight, term in pod.affinity_preferred:
-            found = _in_domain(nodes, term.topology_key, _matching(nodes, (term,)))
-            if found is not None:
-                score = weight * found if score is None else score + weight * found
+        weighted = [(weight, term.topology_key, _matching(nodes, (term,))) for weight, term in pod.affinity_preferred]
         for existing in nodes.counts.terms_picking(pod):
             weight = _weight(existing, self._hard_weight)
             if weight:
-                found = _in_domain(nodes, existing.term.topology_key, nodes.counts.terms[existing].column.values)
-                if found is not None:
-                    score = weight * found if score is None else score + weight * found
-        return None if score is None else score.astype(np.int64)[rows]
+                weighted.append((weight, existing.term.topology_key, nodes.counts.terms[existing]))
+        # Added up by domain first: there are fewer of them than nodes, and fewer topologies than terms.
+        sums: dict[str, Counts] = {}
+        for weight, key, tally in weighted:
+            found = _by_domain(nodes, key, tally)
+            if found is not None:
+                sums[key] = weight * found + sums.get(key, 0.0)
+        scores = [_of_nodes(nodes, key, found.astype(np.int64)) for key, found in sums.items()]
+        differing = [one for one in scores if one is not None]
+        return sum(differing[1:], start=differing[0])[rows] if differing else None
 
     def normalize(self, state: CycleState, scores: Scores) -> Scores:
         """The least becomes 0 and the greatest 100."""
@@ -105,25 +104,19 @@ def _affinity_mask(pod: PodInfo, nodes: NodeTable) -> Mask | None:
         return None
     # A running pod counts only if every term picks it.
     matching = _matching(nodes, terms)
-    labelled = np.ones(len(nodes), np.bool_)
-    together = np.ones(len(nodes), np.bool_)
-    anyone = False
-    for term in terms:
-        label = nodes.labels.get(term.topology_key)
-        if label is None:
-            return np.zeros(len(nodes), np.bool_)
-        has_label = label.ids != 0
-        labelled &= has_label
-        found = _in_domain(nodes, term.topology_key, matching)
-        if found is not None:
-            together &= found > 0
-            anyone |= bool((found > 0).any())
-        else:
-            together[:] = False
-    if not anyone and _picks_itself(pod, nodes):
+    labels = [nodes.labels.get(term.topology_key) for term in terms]
+    found = [_by_domain(nodes, term.topology_key, matching) for term in terms]
+    if all(one is None or not one[1:].any() for one in found) and _picks_itself(pod, nodes):
         # The first of a series that wants its own kind near: it may start anywhere that has the labels.
-        return labelled
-    return together & labelled
+        found = [np.ones(len(label.names)) if label is not None else None for label in labels]
+    together = np.ones(len(nodes), np.bool_)
+    for term, one in zip(terms, found, strict=True):
+        if one is None:
+            return np.zeros(len(nodes), np.bool_)
+        allowed = one > 0
+        allowed[0] = False
+        together &= _where(nodes, term.topology_key, allowed)
+    return together
 
 
 def _anti_affinity_mask(pod: PodInfo, nodes: NodeTable) -> Mask | None:
@@ -131,9 +124,9 @@ def _anti_affinity_mask(pod: PodInfo, nodes: NodeTable) -> Mask | None:
         return None
     mask = np.ones(len(nodes), np.bool_)
     for term in pod.anti_affinity_required:
-        found = _in_domain(nodes, term.topology_key, _matching(nodes, (term,)))
+        found = _by_domain(nodes, term.topology_key, _matching(nodes, (term,)))
         if found is not None:
-            mask &= found <= 0
+            mask &= _free(nodes, term.topology_key, found)
     return mask
 
 
@@ -142,26 +135,49 @@ def _existing_mask(pod: PodInfo, nodes: NodeTable) -> Mask | None:
     for existing in nodes.counts.terms_picking(pod):
         if existing.kind is not TermKind.ANTI_AFFINITY_REQUIRED:
             continue
-        found = _in_domain(nodes, existing.term.topology_key, nodes.counts.terms[existing].column.values)
+        key = existing.term.topology_key
+        found = _by_domain(nodes, key, nodes.counts.terms[existing])
         if found is not None:
-            free = found <= 0
+            free = _free(nodes, key, found)
             mask = free if mask is None else mask & free
     return mask
 
 
-def _matching(nodes: NodeTable, terms: Iterable[AffinityTerm]) -> _Counts:
+def _matching(nodes: NodeTable, terms: Iterable[AffinityTerm]) -> Tally:
     return nodes.counts.matching(CountKey(tuple(term.matcher for term in terms), with_terminating=True))
 
 
-def _in_domain(nodes: NodeTable, topology_key: str, by_node: _Counts) -> _Counts | None:
-    """For each node, the sum over its topology domain, 0 where it is in none; None when all are 0."""
+def _by_domain(nodes: NodeTable, topology_key: str, tally: Tally) -> Counts | None:
+    """How many pods each domain has, by the number of the label's value; None where no node has the label, or there are
+    no such pods."""
     label = nodes.labels.get(topology_key)
-    if label is None or not by_node.any():
+    return nodes.counts.by_domain(tally, label) if label is not None and tally.total else None
+
+
+def _free(nodes: NodeTable, topology_key: str, found: Counts) -> Mask:
+    """The nodes in whose domain there is none, and those that are in no domain."""
+    free = found <= 0
+    free[0] = True
+    return _where(nodes, topology_key, free)
+
+
+def _where(nodes: NodeTable, topology_key: str, by_domain: Mask) -> Mask:
+    """The nodes whose domain's number is True."""
+    label = nodes.labels.get(topology_key)
+    assert label is not None
+    if by_domain[1:][label.present[1:]].all() and (by_domain[0] or label.users == len(nodes)):
+        return np.ones(len(nodes), np.bool_)
+    return by_domain.take(label.ids)
+
+
+def _of_nodes(nodes: NodeTable, topology_key: str, by_domain: Scores) -> Scores | None:
+    """What each node's domain has, 0 for nodes that are in none; None where all have the same."""
+    label = nodes.labels.get(topology_key)
+    assert label is not None
+    by_domain[0] = 0
+    if label.distinct == 1 and label.users == len(nodes):
         return None
-    by_domain = label.sums(by_node)
-    by_domain[0] = 0.0
-    found: _Counts = by_domain[label.ids]
-    return found if found.any() else None
+    return by_domain.take(label.ids)
 
 
 def _picks_itself(pod: PodInfo, nodes: NodeTable) -> bool:

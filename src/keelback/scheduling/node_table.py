@@ -306,6 +306,8 @@ class NodeTable:
 
     def _fill(self, row: int, old: NodeInfo, new: NodeInfo) -> None:
         self.nodes[row] = new
+        if old.labels != new.labels:
+            self.counts.forget_domains()
         self.labels.put(row, old.labels, new.labels)
         for name in old.allocatable.keys() | new.allocatable.keys():
             column = self._allocatable.get(name)

@@ -9,13 +9,15 @@ import enum
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from keelback.scheduling.columns import Column, Rows
+from keelback.scheduling.columns import Column, LabelColumn, Rows
 from keelback.scheduling.pod_info import AffinityTerm, PodInfo, PodMatcher
+
+Counts: TypeAlias = npt.NDArray[np.float64]
 
 _MOST_COUNTERS: Final = 4096
 _MOST_SHAPES: Final = 20_000
@@ -60,11 +62,24 @@ class ExistingTerm:
 
 
 @dataclass(slots=True)
-class TermUse:
-    """On which nodes a term is carried, and by how many pods."""
+class Tally:
+    """How many pods there are of a sort: on each node, and in each domain of the topologies that were asked about."""
 
     column: Column
     total: int = 0
+    domains: list[tuple[LabelColumn, Counts]] = field(default_factory=list)
+
+    @property
+    def by_node(self) -> Counts:
+        """How many each row has. Not to be changed."""
+        return self.column.values
+
+    def add(self, row: int, number: int) -> None:
+        """Count pods of one node in, or out."""
+        self.column.data[row] += number
+        self.total += number
+        for label, sums in self.domains:
+            sums[label.column.data[row]] += number
 
 
 @dataclass(slots=True)
@@ -74,7 +89,7 @@ class _Group:
     labels: Mapping[str, str]
     terminating: bool
     by_node: dict[str, int] = field(default_factory=dict)
-    columns: dict[CountKey, Column] = field(default_factory=dict)
+    tallies: dict[CountKey, Tally] = field(default_factory=dict)
 
 
 _GroupKey = tuple[tuple[str, frozenset[tuple[str, str]]], bool]
@@ -87,22 +102,43 @@ class PodCounts:
         self._rows = rows
         self._row_of = row_of
         self._groups: dict[_GroupKey, _Group] = {}
-        self._counters: OrderedDict[CountKey, Column] = OrderedDict()
+        self._counters: OrderedDict[CountKey, Tally] = OrderedDict()
+        self._by_domain: list[Tally] = []
+        """Those that know how many there are in some domains."""
         self._namespaces: dict[str, Mapping[str, str]] = {}
-        self.terms: dict[ExistingTerm, TermUse] = {}
+        self.terms: dict[ExistingTerm, Tally] = {}
         self._terms_picking: dict[PodInfo, list[ExistingTerm]] = {}
 
-    def matching(self, key: CountKey) -> npt.NDArray[np.float64]:
-        """For each row, how many of its pods the key picks."""
-        column = self._counters.get(key)
-        if column is None:
-            column = self._count(key)
+    def matching(self, key: CountKey) -> Tally:
+        """How many pods the key picks, and where."""
+        tally = self._counters.get(key)
+        if tally is None:
+            tally = self._count(key)
         else:
             self._counters.move_to_end(key)
-        return column.values
+        return tally
+
+    def by_domain(self, tally: Tally, label: LabelColumn) -> Counts:
+        """How many there are in each domain of a topology, by the number of the label's value; kept current from then
+        on, until nodes' labels change. Not to be changed."""
+        for known, sums in tally.domains:
+            if known is label:
+                return sums
+        sums = label.sums(tally.by_node)
+        if not tally.domains:
+            self._by_domain.append(tally)
+        tally.domains.append((label, sums))
+        return sums
+
+    def forget_domains(self) -> None:
+        """Nodes are about to be in other domains than they were."""
+        for tally in self._by_domain:
+            tally.domains.clear()
+        self._by_domain.clear()
 
     def terms_picking(self, info: PodInfo) -> list[ExistingTerm]:
         """The terms carried by pods on nodes that pick a pod of this shape."""
+        info = info.shape
         found = self._terms_picking.get(info)
         if found is None:
             if len(self._terms_picking) >= _MOST_SHAPES:
@@ -136,26 +172,23 @@ class PodCounts:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(info.namespace, info.labels, terminating)
-            group.columns = {
-                counted: column for counted, column in self._counters.items() if self._picks(counted, group)
-            }
+            group.tallies = {counted: tally for counted, tally in self._counters.items() if self._picks(counted, group)}
         group.by_node[node_name] = group.by_node.get(node_name, 0) + 1
-        for column in group.columns.values():
-            column.data[row] += 1
+        for tally in group.tallies.values():
+            tally.add(row, 1)
         for term in carried_terms(info):
             use = self.terms.get(term)
             if use is None:
-                use = self.terms[term] = TermUse(self._rows.column(np.float64))
+                use = self.terms[term] = Tally(self._rows.column(np.float64))
                 self._terms_picking.clear()
-            use.column.data[row] += 1
-            use.total += 1
+            use.add(row, 1)
 
     def remove(self, info: PodInfo, terminating: bool, node_name: str, row: int) -> None:
         """Count a pod out, as it was counted in."""
         key = (info.group, terminating)
         group = self._groups[key]
-        for column in group.columns.values():
-            column.data[row] -= 1
+        for tally in group.tallies.values():
+            tally.add(row, -1)
         left = group.by_node[node_name] - 1
         if left:
             group.by_node[node_name] = left
@@ -165,28 +198,27 @@ class PodCounts:
                 del self._groups[key]
         for term in carried_terms(info):
             use = self.terms[term]
-            use.column.data[row] -= 1
-            use.total -= 1
+            use.add(row, -1)
             if not use.total:
                 self._rows.drop(use.column)
                 del self.terms[term]
                 self._terms_picking.clear()
 
-    def _count(self, key: CountKey) -> Column:
-        column = self._counters[key] = self._rows.column(np.float64)
+    def _count(self, key: CountKey) -> Tally:
+        tally = self._counters[key] = Tally(self._rows.column(np.float64))
         for group in self._groups.values():
             if self._picks(key, group):
-                group.columns[key] = column
+                group.tallies[key] = tally
                 for node_name, number in group.by_node.items():
-                    column.data[self._row_of[node_name]] += number
+                    tally.add(self._row_of[node_name], number)
         if len(self._counters) > _MOST_COUNTERS:
             self._forget(next(iter(self._counters)))
-        return column
+        return tally
 
     def _forget(self, key: CountKey) -> None:
-        self._rows.drop(self._counters.pop(key))
+        self._rows.drop(self._counters.pop(key).column)
         for group in self._groups.values():
-            group.columns.pop(key, None)
+            group.tallies.pop(key, None)
 
     def _picks(self, key: CountKey, group: _Group) -> bool:
         if group.terminating and not key.with_terminating:

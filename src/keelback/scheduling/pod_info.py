@@ -9,6 +9,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 
@@ -139,13 +140,13 @@ class PodInfo:
     extended: tuple[ContainerDemand, ...] = ()
     """What its containers ask for that devices might stand for."""
     devices: PodDevices | None = None
-    """Its claims for devices, which are its own: alike pods that have some share not this, but what it was made of."""
+    """Its claims for devices."""
     shared: PodInfo | None = None
-    """The shape without them."""
+    """The shape without its claims for volumes and devices, which are mostly a pod's own."""
 
     @property
     def shape(self) -> PodInfo:
-        """What it has in common with alike pods: all that has nothing to do with its claims for devices."""
+        """What it has in common with alike pods: all that has nothing to do with its claims."""
         return self.shared or self
 
     @property
@@ -154,36 +155,47 @@ class PodInfo:
         return self.namespace, frozenset(self.labels.items())
 
 
+_Key: TypeAlias = "bytes | tuple[bytes, tuple[str, ...], PodDevices | None]"
+
+
 class PodShapes:
     """Compiles pods, and gives the same `PodInfo` to all pods of one shape."""
 
     def __init__(self, capacity: int = 20_000) -> None:
         self._capacity = capacity
-        self._shapes: OrderedDict[bytes | tuple[bytes, PodDevices], PodInfo] = OrderedDict()
+        self._shapes: OrderedDict[_Key, PodInfo] = OrderedDict()
 
     def of(self, pod: PodToPlace) -> PodInfo:
         """The pod's shape."""
         metadata, spec = pod.metadata, effective_spec(pod)
         owner = controller_of(metadata)
-        claims = (claims_of(pod), in_tree_of(pod), disks_of(pod)) if spec.volumes else ()
-        # The node a pod is bound to and the names of its volumes are its own; all else is its shape.
+        claims = claims_of(pod) if spec.volumes else ()
+        disks = (in_tree_of(pod), disks_of(pod)) if spec.volumes else ()
+        # The node a pod is bound to and its volumes are its own; all else is its shape.
         same = msgspec.structs.replace(spec, node_name="", volumes=())
         key = msgspec.json.encode(
-            (metadata.namespace, metadata.labels, owner and (owner.api_version, owner.kind, owner.name), claims, same)
+            (metadata.namespace, metadata.labels, owner and (owner.api_version, owner.kind, owner.name), disks, same)
         )
-        info = self._kept(key, lambda: compile_pod(pod if spec is pod.spec else meta.replace(pod, spec=spec)))
-        if not spec.resource_claims:
-            return info
-        devices = devices_of(pod)
-        return self._kept((key, devices), lambda: dataclasses.replace(info, devices=devices, shared=info))
+        shape = self._kept(key, lambda: _without_claims(pod if spec is pod.spec else meta.replace(pod, spec=spec)))
+        if not claims and not spec.resource_claims:
+            return shape
+        devices = devices_of(pod) if spec.resource_claims else None
+        return self._kept(
+            (key, claims, devices), lambda: dataclasses.replace(shape, claims=claims, devices=devices, shared=shape)
+        )
 
-    def _kept(self, key: bytes | tuple[bytes, PodDevices], make: Callable[[], PodInfo]) -> PodInfo:
+    def _kept(self, key: _Key, make: Callable[[], PodInfo]) -> PodInfo:
         info = self._shapes.get(key)
         if info is None:
             info = self._shapes[key] = make()
             if len(self._shapes) > self._capacity:
                 self._shapes.popitem(last=False)
         return info
+
+
+def _without_claims(pod: PodToPlace) -> PodInfo:
+    info = compile_pod(pod)
+    return dataclasses.replace(info, claims=()) if info.claims else info
 
 
 def devices_of(pod: PodToPlace) -> PodDevices:

@@ -6,7 +6,6 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from keelback.api import nodes as api_nodes
 from keelback.api import taints
@@ -24,7 +23,7 @@ from keelback.scheduling.framework import (
     Unschedulable,
 )
 from keelback.scheduling.node_table import NodeTable
-from keelback.scheduling.pod_counts import CountKey
+from keelback.scheduling.pod_counts import CountKey, Counts, Tally
 from keelback.scheduling.pod_info import PodInfo, PodMatcher, SpreadConstraint
 
 _MISSING = Unschedulable(
@@ -35,7 +34,6 @@ _SKEWED = Unschedulable(("node(s) didn't match pod topology spread constraints",
 # Upstream's defaults for pods that have none of their own but belong to a Service or a controller.
 SYSTEM_DEFAULTS: Final = ((api_nodes.HOSTNAME, 3), (api_nodes.ZONE, 5))
 
-_Counts = npt.NDArray[np.float64]
 # What the plugin notes in a cycle: for each constraint, where it is kept; and the rows that are not scored.
 _KEPT: Final = "PodTopologySpread/kept"
 _IGNORED: Final = "PodTopologySpread/ignored"
@@ -126,19 +124,21 @@ class PodTopologySpread:
         return normalized if skipped is None else np.where(skipped, 0, normalized)
 
 
-def _kept(constraint: SpreadConstraint, complete: Mask, pod: PodInfo, nodes: NodeTable) -> Mask:
-    """Where one more pod keeps the constraint: nowhere without the label."""
+def _kept(constraint: SpreadConstraint, complete: Mask | None, pod: PodInfo, nodes: NodeTable) -> Mask:
+    """Where one more pod keeps the constraint: nowhere without the label. `complete` is None for all nodes."""
     label = nodes.labels.get(constraint.topology_key)
     if label is None:
         return np.zeros(len(nodes), np.bool_)
-    eligible = complete & _included(constraint, pod, nodes)
-    counts = label.sums(_matching(constraint, pod, nodes) * eligible)
-    least = _least(counts, label.sums(eligible) > 0, constraint.min_domains)
+    eligible = _both(complete, _included(constraint, pod, nodes))
+    counts = _by_domain(constraint, label, pod, nodes, eligible)
+    domains = label.present if eligible is None else label.sums(eligible) > 0
+    least = _least(counts, domains, constraint.min_domains)
     self_match = label_selectors.picks(constraint.selector, pod.labels)
     allowed = counts + self_match - least <= constraint.max_skew
     allowed[0] = False
-    kept: Mask = allowed[label.ids]
-    return kept
+    if eligible is None and allowed[domains].all():
+        return np.ones(len(nodes), np.bool_)
+    return allowed.take(label.ids)
 
 
 def _scored(
@@ -148,26 +148,22 @@ def _scored(
     nodes: NodeTable,
     candidates: Mask | None,
     complete: Mask | None,
-) -> _Counts:
+) -> Counts:
     """What one constraint adds to each node's score. `candidates` and `complete` are None for all nodes."""
-    counts = _matching(constraint, pod, nodes)
     extra = constraint.max_skew - 1
     if constraint.topology_key == api_nodes.HOSTNAME:
         size = len(nodes) if candidates is None else int(candidates.sum())
-        by_node: _Counts = counts * math.log(size + 2) + extra
+        tally = _matching(constraint, pod, nodes)
+        by_node = (np.zeros(len(nodes)) if tally is None else tally.by_node) * math.log(size + 2) + extra
         return by_node if label.users == len(nodes) else by_node * (label.ids != 0)
-    included = _included_or_all(constraint, pod, nodes)
-    for mask in (included, complete):
-        if mask is not None:
-            counts = counts * mask
-    by_domain = label.sums(counts)
+    by_domain = _by_domain(constraint, label, pod, nodes, _both(complete, _included(constraint, pod, nodes)))
     # Candidates without the label count as one more domain, as upstream has it.
     if candidates is None:
         size = label.distinct + (label.users < len(nodes))
     else:
         present = label.sums(candidates) > 0
         size = int(present.sum())
-        by_domain *= present
+        by_domain = by_domain * present
     by_domain = by_domain * math.log(size + 2) + extra
     by_domain[0] = 0.0
     return by_domain.take(label.ids)
@@ -184,7 +180,10 @@ def _default(state: CycleState, pod: PodInfo, defaults: tuple[tuple[str, int], .
     return tuple(SpreadConstraint(key, max_skew, selector) for key, max_skew in defaults)
 
 
-def _has_all(nodes: NodeTable, labels: list[LabelColumn | None]) -> Mask:
+def _has_all(nodes: NodeTable, labels: list[LabelColumn | None]) -> Mask | None:
+    """The nodes that have every label; None for all nodes."""
+    if all(label is not None and label.users == len(nodes) for label in labels):
+        return None
     mask = np.ones(len(nodes), np.bool_)
     for label in labels:
         if label is None:
@@ -194,30 +193,41 @@ def _has_all(nodes: NodeTable, labels: list[LabelColumn | None]) -> Mask:
     return mask
 
 
-def _matching(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> _Counts:
+def _matching(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Tally | None:
     if not constraint.selector:
         # A missing selector counts nothing, and upstream counts nothing for an empty one either.
-        return np.zeros(len(nodes), np.float64)
+        return None
     matcher = PodMatcher(frozenset((pod.namespace,)), constraint.selector)
     return nodes.counts.matching(CountKey((matcher,), with_terminating=False))
 
 
-def _included(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Mask:
-    included = _included_or_all(constraint, pod, nodes)
-    return np.ones(len(nodes), np.bool_) if included is None else included
+def _by_domain(
+    constraint: SpreadConstraint, label: LabelColumn, pod: PodInfo, nodes: NodeTable, counted: Mask | None
+) -> Counts:
+    """How many matching pods the counted nodes of each domain have (None for all nodes). Not to be changed."""
+    tally = _matching(constraint, pod, nodes)
+    if tally is None:
+        return np.zeros(len(label.names))
+    return nodes.counts.by_domain(tally, label) if counted is None else label.sums(tally.by_node * counted)
 
 
-def _included_or_all(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Mask | None:
-    """The nodes whose pods count: by default those that the pod's own node affinity picks, whatever their taints."""
+def _included(constraint: SpreadConstraint, pod: PodInfo, nodes: NodeTable) -> Mask | None:
+    """The nodes whose pods count: by default those that the pod's own node affinity picks, whatever their taints. None
+    for all."""
     included: Mask | None = node_affinity.selected(pod, nodes) if constraint.honors_affinity else None
     if constraint.honors_taints:
         tolerated = [taints.untolerated(taint_set, pod.tolerations) is None for taint_set in nodes.taint_sets]
-        accepted: Mask = np.array(tolerated)[nodes.taint_set_ids]
-        included = accepted if included is None else included & accepted
+        included = _both(included, np.array(tolerated)[nodes.taint_set_ids])
     return included
 
 
-def _least(counts: _Counts, domains: Mask, min_domains: int) -> float:
+def _both(one: Mask | None, other: Mask | None) -> Mask | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _least(counts: Counts, domains: Mask, min_domains: int) -> float:
     # Label number 0 stands for "no label": eligible nodes have one, so it is never among the domains.
     number = int(domains.sum())
     if number < min_domains:

@@ -29,14 +29,38 @@ from keelback.scheduling.framework import (
     ScorePlugin,
     Scores,
 )
+from keelback.scheduling.image_locality import ImageLocality
+from keelback.scheduling.node_affinity import NodeAffinity
+from keelback.scheduling.node_declared_features import NodeDeclaredFeatures
+from keelback.scheduling.node_name import NodeName
+from keelback.scheduling.node_ports import NodePorts
+from keelback.scheduling.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
+from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_table import NodeTable
+from keelback.scheduling.node_unschedulable import NodeUnschedulable
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
+from keelback.scheduling.taint_toleration import TaintToleration
 
 _MOST_SHAPES: Final = 512
 _MOST_NOTES: Final = 32
 _FEW_ROWS: Final = 8
 """So many are asked one by one where plugins can: a call for one number costs as much as one for a hundred."""
+
+_OVERLOOKING_CLAIMS: Final = frozenset(
+    {
+        ImageLocality,
+        NodeAffinity,
+        NodeDeclaredFeatures,
+        NodeName,
+        NodePorts,
+        NodeResourcesBalancedAllocation,
+        NodeResourcesFit,
+        NodeUnschedulable,
+        TaintToleration,
+    }
+)
+"""What these say is the same for pods that differ in their claims alone. Of users' plugins nobody knows."""
 
 
 @dataclass(slots=True)
@@ -76,14 +100,16 @@ class Standings:
         self.local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
         self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
         self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
+        kept = (plugin for plugin in plugins.all() if getattr(plugin, "scope", Scope.CLUSTER) is not Scope.CLUSTER)
+        self._overlooks_claims = all(type(plugin) in _OVERLOOKING_CLAIMS for plugin in kept)
         self._row_filters = [(plugin.name, filter_of_row(plugin)) for plugin in self.local_filters]
         self._row_scores = [(plugin.name, _score_of_row(plugin), weight) for plugin, weight in self._local_scores]
 
     def of(self, pod: PodInfo) -> Standing:
         """How nodes stand for the pod, as of now."""
         nodes = self._nodes
-        # None of the plugins whose answers are kept looks at claims for devices.
-        pod = pod.shape
+        if self._overlooks_claims or not pod.claims:
+            pod = pod.shape
         standing = self._kept.get(pod)
         if standing is None or standing.version != nodes.version:
             standing = self._kept[pod] = self._evaluate(pod)

@@ -60,7 +60,7 @@ class VolumeBinding:
 
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where the bound volumes can be reached and the unbound claims can be bound."""
-        if not pod.claims:
+        if all(_is_anywhere(state.objects, claim) for _, claim in _claims(state.objects, pod)):
             return None
         mask = np.ones(len(nodes), np.bool_)
         for broken, _ in _broken(state.objects, pod, nodes):
@@ -142,6 +142,12 @@ def _broken(objects: ClusterObjects, pod: PodInfo, nodes: NodeTable) -> list[tup
 def _claims(objects: ClusterObjects, pod: PodInfo) -> list[tuple[ClaimKey, ClaimInfo]]:
     keys = [(pod.namespace, name) for name in dict.fromkeys(pod.claims)]
     return [(key, objects.claims.get(key, ClaimInfo())) for key in keys]
+
+
+def _is_anywhere(objects: ClusterObjects, claim: ClaimInfo) -> bool:
+    """Whether the claim is bound to a volume that every node reaches."""
+    volume = objects.volumes.get(claim.volume_name) if claim.is_bound else None
+    return volume is not None and volume.node_affinity is None
 
 
 def _bound_mask(objects: ClusterObjects, claim: ClaimInfo, nodes: NodeTable) -> Mask:
