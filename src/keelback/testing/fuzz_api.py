@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import random
 import re
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,14 +24,25 @@ from keelback.api.builtin import STORED
 from keelback.apiserver.assembly import RunningAPIServer
 from keelback.component import logs
 from keelback.component.http import Request, Response, StreamingResponse
+from keelback.component.serving import Server
 from keelback.testing.api import api_server
 from keelback.testing.fuzzing import RequestMaker
+from keelback.testing.fuzzing_wire import WireMaker
 
 ROUND = 2000
 """Requests to one server; each round has a seed of its own and begins anew."""
 HANG_SECONDS = 30.0
 CPU_SECONDS = 5.0
 """More of the processor's time than this for one request is a finding."""
+WIRE_SHARE = 10
+"""One request on a connection for so many without one."""
+TOKEN = "admin-token"  # noqa: S105 - the administrator of every test server
+LONGEST_QUERY = 60_000
+STREAM_SECONDS = 0.5
+"""How long a stream is listened to, and an answer that does not come is waited for."""
+MOST_ANSWER_BYTES = 1 << 20
+ALIVE = f"GET /livez HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+"""What is always answered 200."""
 WATCHES = 20
 """How many watches run at once; the next one ends the oldest."""
 _SHOWN = 2000
@@ -207,8 +220,75 @@ async def run_round(seed: int, requests: int, outcome: Outcome) -> None:
             for number in range(requests):
                 await _one(api, maker.next(), log, outcome, watches, (seed, number))
             await watches.end()
+            await _on_the_wire(api, maker, log, outcome, seed, requests // WIRE_SHARE)
     finally:
         logs.configure(level=logs.WARNING)
+
+
+async def _on_the_wire(
+    api: RunningAPIServer, maker: RequestMaker, log: _Log, outcome: Outcome, seed: int, requests: int
+) -> None:
+    """The same over connections, each with requests of its own: spoilt where only the front door sees it."""
+    wire = WireMaker(random.Random(seed), TOKEN)
+    async with Server(api.termination.handle) as server:
+        for number in range(requests):
+            request = maker.next()
+            if len(request.query) > LONGEST_QUERY:
+                continue
+            sent = wire.written(request)
+            log.lines.clear()
+            problem = ""
+            try:
+                async with asyncio.timeout(HANG_SECONDS):
+                    problem = _wire_problem(await _exchanged(server.bound_port, wire.pieces(sent)), outcome)
+                    problem = problem or _wire_problem(
+                        await _exchanged(server.bound_port, (ALIVE,)), outcome, status=200
+                    )
+            except TimeoutError:
+                problem = f"no answer in {HANG_SECONDS} seconds"
+            if log.lines:
+                problem = f"{problem}\nlogged: {''.join(log.lines)[-3000:]}"
+            outcome.requests += 1
+            if problem:
+                raw = Request(request.method, request.path, request.query, {"on": "the wire"}, sent)
+                outcome.findings.append(Finding(seed, number, problem, raw))
+
+
+async def _exchanged(port: int, pieces: Sequence[bytes]) -> bytes:
+    """What a connection is answered that says no more after this, as far as it goes in a moment."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    try:
+        for one in pieces:
+            writer.write(one)
+            await asyncio.sleep(0)
+        writer.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STREAM_SECONDS):
+                while len(answer) < MOST_ANSWER_BYTES and (data := await reader.read(1 << 16)):
+                    answer += data
+    except OSError:
+        pass  # a server may close on what it does not understand
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    return answer
+
+
+def _wire_problem(answer: bytes, outcome: Outcome, status: int = 0) -> str:
+    if not answer:
+        return "no answer where one was due" if status else ""
+    line, _, rest = answer.partition(b"\r\n")
+    parts = line.split(b" ", 2)
+    if not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+        return f"no HTTP: {answer[:300]!r}"
+    got = int(parts[1])
+    outcome.statuses[got] += 1
+    if status and got != status:
+        return f"a good request was answered {got}"
+    text = " ".join(rest.partition(b"\r\n\r\n")[2].decode("utf-8", "replace").split())
+    return f"{got}: {text[:400]}" if got >= 500 and not _is_upstreams(text) else ""
 
 
 async def _one(

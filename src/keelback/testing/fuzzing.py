@@ -16,7 +16,7 @@ from keelback.api.builtin import STORED
 from keelback.apimachinery.meta import Object
 from keelback.apimachinery.shapes import Shape, shape_of
 from keelback.component.http import Request
-from keelback.testing import fuzzing_rules, protobuf_bodies
+from keelback.testing import fuzzing_protobuf, fuzzing_rules, protobuf_bodies
 from keelback.testing.api import ADMINISTRATOR
 from keelback.testing.fuzzing_samples import collection, sample
 from keelback.testing.fuzzing_values import (
@@ -263,9 +263,10 @@ class RequestMaker:
             return self._content_type("application/json"), self._spoiled_bytes(_json(tree))
         if chosen < 0.75:
             return self._content_type("application/yaml"), self._spoiled_bytes(self._yaml(tree))
-        return self._content_type("application/vnd.kubernetes.protobuf"), self._spoiled_bytes(
-            protobuf_bodies.encode(tree)
-        )
+        body = protobuf_bodies.encode(tree)
+        if self._chance.random() < 0.4:
+            body = fuzzing_protobuf.spoiled(body, self._chance)
+        return self._content_type("application/vnd.kubernetes.protobuf"), self._spoiled_bytes(body)
 
     def _yaml(self, tree: Tree) -> bytes:
         text = _json(tree)
