@@ -86,6 +86,25 @@ def test_what_is_similar_is_combined() -> None:
     assert said[-1] == ("(combined from similar events): attempt 14", 6)
 
 
+def test_of_what_happens_at_once_the_first_is_written_before_the_others_are_counted() -> None:
+    events, asked = Events(), []
+
+    async def handle_late(request: Request) -> Response:
+        if request.method == "POST":
+            await asyncio.sleep(0)
+        response = await events.handle(request)
+        asked.append((request.method, response.status))
+        return response
+
+    async def scenario() -> None:
+        recorder = EventRecorder(Client(InProcessTransport(handle_late)), "kubelet", "node-1", SteppingClock())
+        await asyncio.gather(*(recorder.event(POD, "Normal", "Made", f"pod {number}") for number in range(20)))
+
+    asyncio.run(scenario())
+    assert sorted(count for _, count in events.said()) == [1] * 9 + [11]
+    assert asked == [("POST", 201)] * 10 + [("PATCH", 200)]
+
+
 def test_an_event_that_expired_is_written_anew_with_its_count() -> None:
     events = Events()
     record(events, SteppingClock(), ["again", "again", "forget", "again"])

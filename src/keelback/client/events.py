@@ -6,6 +6,7 @@ is cut short. An event is a hint for people: one that cannot be written is logge
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -72,6 +73,10 @@ class _Written:
     namespace: str
     first: datetime
     count: int
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether the server has answered to its creation, one way or the other: before, it cannot be counted up."""
+    told: int = 0
+    """The last count that it was changed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,10 @@ class EventRecorder:
         event = self._made(reference, event_type, reason, occurrence.message, first, now, count)
         kept = _Written(event.metadata.name, event.metadata.namespace, first, count)
         self._written.remember(occurrence.key, kept)
-        await self._client.create(event)
+        try:
+            await self._client.create(event)
+        finally:
+            kept.answered.set()
 
     def _count_quietly(self, occurrence: Occurrence, reference: ObjectReference) -> None:
         written = self._written.recall(occurrence.key)
@@ -185,6 +193,11 @@ class EventRecorder:
 
     async def _count(self, written: _Written, occurrence: Occurrence, now: datetime) -> None:
         written.count += 1
+        if not written.answered.is_set():
+            await written.answered.wait()
+            if written.told == written.count:
+                return  # another that has waited for the answer has told of this one too
+        written.told = written.count
         tree = {"count": written.count, "lastTimestamp": f"{now:%Y-%m-%dT%H:%M:%SZ}", "message": occurrence.message}
         await self._client.patch(Event, written.name, written.namespace, StrategicMergePatch(tree))
 
