@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keelback.concurrency.paced_clock import PacedClock
+from keelback.concurrency.rounds import reports_left_out_until
 from keelback.testing.clock import HandClock
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -63,3 +65,22 @@ def test_a_clock_that_would_stand_still_is_refused():
         PacedClock(HandClock(NOON), 0.0)
     with pytest.raises(ValueError, match="above 0"):
         PacedClock(HandClock(NOON)).set(0, -1.0)
+
+
+def test_until_when_reports_were_left_out_is_told_in_the_clocks_own_seconds() -> None:
+    class Jumping(HandClock):
+        until = 50.0
+
+        def left_out_until(self) -> float:
+            return self.until
+
+    machine = Jumping()
+    machine.advance(100)
+    clock = PacedClock(machine)
+    assert reports_left_out_until(clock) == 50
+    clock.set(0, 2.0)
+    assert reports_left_out_until(clock) == 50
+    machine.advance(100)
+    machine.until = 150.0
+    assert reports_left_out_until(clock) == 200
+    assert reports_left_out_until(PacedClock(HandClock())) == -math.inf

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from keelback.api.core_v1 import ConfigMap
+from keelback.api.core_v1 import ConfigMap, Node
+from keelback.client import MergePatch
 from keelback.concurrency.rounds import Round, next_round
 from keelback.testing.cluster import Cluster
+from keelback.testing.faults import Fault
 from keelback.testing.virtual_time import LoopClock, LoopThread, VirtualTimeLoop
 
 CRON_JOB = {
@@ -179,7 +181,7 @@ def test_between_two_jobs_nothing_is_written() -> None:
         cluster.advance(hours=24)
         written = [write.resource for write in recording.writes]
         assert written.count("jobs") > 24 * 5
-        assert written.count("nodes") <= 3 * 3
+        assert written.count("minions") <= 3 * 3
 
 
 def test_the_jobs_of_a_schedule_come_at_their_times_however_many_there_were() -> None:
@@ -230,3 +232,48 @@ def test_watches_of_what_stays_as_it_is_are_told_so_when_a_call_begins_and_when_
             watching.cancel()
 
         cluster.run(end)
+
+
+def test_a_node_that_changes_while_reports_are_left_out_is_not_taken_for_lost() -> None:
+    with Cluster(nodes=2) as cluster:
+        recording = cluster.record()
+
+        async def change_later() -> None:
+            client = cluster._parts.administrator()
+            await cluster.clock.sleep(3600)
+            await client.patch(Node, "node-1", "", MergePatch({"metadata": {"labels": {"changed": "yes"}}}))
+
+        async def begin() -> asyncio.Task[None]:
+            return asyncio.create_task(change_later())
+
+        changing = cluster.run(begin)
+        cluster.advance(hours=2)
+        assert changing.done()
+        states = {
+            condition["status"]
+            for write in recording.writes
+            if write.resource == "minions" and write.after
+            for condition in write.after["status"]["conditions"]
+            if condition["type"] == "Ready"
+        }
+        assert states == {"True"}
+        assert cluster.get("node/node-1")["metadata"]["labels"]["changed"] == "yes"
+
+
+def test_reports_that_come_late_because_they_were_left_out_are_waited_for() -> None:
+    with Cluster(nodes=2) as cluster:
+        recording = cluster.record()
+
+        async def disturb_later() -> None:
+            await cluster.clock.sleep(3600)
+            # From now on nothing is left out, and what nodes report takes a while.
+            cluster._parts.faults.add(Fault(client="kubelet", latency=5.0))
+
+        async def begin() -> asyncio.Task[None]:
+            return asyncio.create_task(disturb_later())
+
+        cluster.run(begin)
+        cluster.advance(hours=1, minutes=10)
+        assert not [
+            write for write in recording.writes if write.resource == "minions" and "Unknown" in str(write.after)
+        ]

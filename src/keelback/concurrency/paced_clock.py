@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from keelback.concurrency.clock import Clock
+from keelback.concurrency.rounds import reports_left_out_until
 
 
 class PacedClock:
@@ -45,6 +46,14 @@ class PacedClock:
         if self._is_plain:
             return self._clock.monotonic()
         return self._monotonic + (self._clock.monotonic() - self._monotonic_since) * self._rate
+
+    def left_out_until(self) -> float:
+        """Until when reports were last left out, in its own seconds."""
+        until = reports_left_out_until(self._clock)
+        if self._is_plain:
+            return until
+        since = until - self._monotonic_since
+        return self._monotonic + (since * self._rate if since > 0 else since)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for that much of its time, at the rate that it has now."""

@@ -7,9 +7,10 @@ its rounds are for, and so which may be left out without anybody being able to t
 from __future__ import annotations
 
 import enum
+import math
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from keelback.concurrency.clock import Clock
 
@@ -41,3 +42,17 @@ async def next_round(clock: Clock, seconds: float, what: Round, *, lasting_secon
         await clock.sleep(seconds)
     finally:
         waiting_for.reset(token)
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A clock that leaves rounds out."""
+
+    def left_out_until(self) -> float:
+        """Until when reports were last left out, in its monotonic seconds; minus infinity where none were."""
+        ...
+
+
+def reports_left_out_until(clock: Clock) -> float:
+    """Before when nobody's silence means anything: until then no reports were waited for, in monotonic seconds."""
+    return clock.left_out_until() if isinstance(clock, LeavesOut) else -math.inf

@@ -18,6 +18,7 @@ from keelback.api.core_v1 import NodeCondition, Pod, Taint
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Object, narrow, written
 from keelback.client import Change, MergePatch, StrategicMergePatch
+from keelback.concurrency.rounds import reports_left_out_until
 from keelback.controllers.config import Config
 from keelback.controllers.observed import HeldMeta, NodeView, PodView
 from keelback.reconcile.context import Context
@@ -198,7 +199,8 @@ class NodeLifecycleReconciler:
             self._probed[name] = now
         config = self.config
         grace = config.node_startup_grace_period_seconds if ready is None else config.node_monitor_grace_period_seconds
-        left = self._probed[name] + grace - now
+        # What no reports were waited for is no silence of the node's.
+        left = max(self._probed[name], reports_left_out_until(self.context.clock)) + grace - now
         failure = None
         if left <= 0:
             # Each time: writes may have failed, or their answers been lost with whoever made them.

@@ -38,6 +38,7 @@ class LeftOutRounds:
         self._events = 0
         self._last_event = 0.0
         self._calls = 0
+        self._left_out_until = -math.inf
 
     def add(self, handle: asyncio.TimerHandle, purpose: Waiting, now: float) -> None:
         """A round is over, and the next is due when the timer says."""
@@ -53,6 +54,12 @@ class LeftOutRounds:
         """A call of the test's begins: whatever it changes, the next report may be others than those before."""
         self._calls += 1
         self.happened(now)
+
+    def left_out_until(self, now: float) -> float:
+        """Until when reports were last left out: until now, where one is still due."""
+        if any(self._is_late(one, now) for one in self._waiting):
+            self._left_out_until = now
+        return self._left_out_until
 
     def next_stop(self, now: float, event: float | None, *, may_leave_out: bool) -> float | None:
         """When the next round is carried out; None where the next event, which is due then, comes first."""
@@ -73,7 +80,9 @@ class LeftOutRounds:
 
     def take_late(self, now: float) -> list[asyncio.TimerHandle]:
         """The timers of the reports that were left out until now."""
-        late = [one for one in self._waiting if one.purpose.what is Round.REPORT and one.due < now]
+        late = [one for one in self._waiting if self._is_late(one, now)]
+        if late:
+            self._left_out_until = now
         self._waiting = [one for one in self._waiting if one not in late]
         return [one.handle for one in late if not one.handle.cancelled()]
 
@@ -81,6 +90,8 @@ class LeftOutRounds:
         """Whether it is carried out when it is due, which may have been put off to its next turn."""
         what, lasting = one.purpose.what, one.purpose.lasting_seconds
         if not may_leave_out or (what is Round.REPORT and one.calls < self._calls):
+            if self._is_late(one, now):
+                self._left_out_until = now
             one.due = max(one.due, now)
             return True
         if what is not Round.LOOK:
@@ -89,3 +100,7 @@ class LeftOutRounds:
             one.due += math.ceil((now - one.due) / one.period_seconds) * one.period_seconds
         has_news = one.since < self._events
         return has_news or (lasting > 0 and one.due <= self._last_event + lasting + one.period_seconds)
+
+    @staticmethod
+    def _is_late(one: _Waiting, now: float) -> bool:
+        return one.purpose.what is Round.REPORT and one.due < now - _SAME_INSTANT_SECONDS

@@ -13,6 +13,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import itertools
+import math
 import selectors
 import socket
 import threading
@@ -54,6 +55,10 @@ class LoopClock:
     def monotonic(self) -> float:
         """The loop's time."""
         return self._loop.time()
+
+    def left_out_until(self) -> float:
+        """Until when reports were last left out, in the loop's time; minus infinity where none were."""
+        return self._loop.left_out_until() if isinstance(self._loop, VirtualTimeLoop) else -math.inf
 
     def step(self, seconds: float) -> None:
         """Show another time from now on, as a machine's clock does that is set: later, or earlier. Waits go on."""
@@ -101,6 +106,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """How much virtual time has passed, in seconds."""
         return self._now
+
+    def left_out_until(self) -> float:
+        """Until when reports were last left out; minus infinity where none were."""
+        return self._rounds.left_out_until(self._now)
 
     def set_pace(self, speed: float) -> None:
         """From now on let this much time pass for each second of the machine's, where it passes. Raises ValueError."""
