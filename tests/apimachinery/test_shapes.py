@@ -77,3 +77,27 @@ def test_a_number_fits_its_field_or_is_refused(cls: Any, tree: Any, told: str) -
         with pytest.raises(codecs.DecodeError) as refused:
             decode()
         assert str(refused.value) == f"json: cannot unmarshal {told}"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","ports":[{}]}]}}', []),
+        (b'{"metadata":{"labels":{"a":"1","a":"2"}}}', ['duplicate field "metadata.labels.a"']),
+        (b'{"metadata":{"labels":{"x":{"a":"1","a":"2"}}}}', ['duplicate field "metadata.labels.x.a"']),
+        (b'{"spec":{"containers":[{"name":"c","nam":"d"}]}}', ['unknown field "spec.containers[0].nam"']),
+        (b'{"spec":{"containers":[{"args":[{"a":1,"a":2}]}]}}', []),
+        (b'{"spec":{"nodeName":{"a":{"b":1}}}}', []),
+        (b'{"kind":"Pod","spek":{}}', ['unknown field "spek"']),
+    ],
+)
+def test_what_is_unknown_or_repeated_is_named_and_where_it_stands(body: bytes, told: list[str]) -> None:
+    assert codecs.strict_errors(codecs.loads(body), Pod) == told
+
+
+@pytest.mark.parametrize("tree", [{"nodeSelector": {"a": None}}, {"containers": [None, {"name": "c"}]}])
+def test_a_null_is_the_zero_of_its_place(tree: dict[str, Any]) -> None:
+    made = codecs.convert(Pod, {"spec": {**tree, "nodeName": None}}).spec
+    assert made.node_name == ""
+    assert made.node_selector == ({"a": ""} if "nodeSelector" in tree else {})
+    assert [one.name for one in made.containers] == (["", "c"] if "containers" in tree else [])

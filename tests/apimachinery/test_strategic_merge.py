@@ -188,6 +188,14 @@ workers = st.lists(
 )
 
 
+@given(st.dictionaries(st.sampled_from("abc"), plain), st.fixed_dictionaries({"workers": workers}))
+def test_a_patch_without_directives_and_nulls_may_be_said_to_be_plain(
+    live: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    merged = strategic_merge.merge({"spec": live}, {"spec": patch}, SCHEMA)
+    assert strategic_merge.merge({"spec": live}, {"spec": patch}, SCHEMA, is_plain=True) == merged
+
+
 @given(workers, workers)
 def test_every_element_of_both_sides_is_there_once_and_the_patch_keeps_its_order(
     live: list[dict[str, str]], patch: list[dict[str, str]]

@@ -131,25 +131,28 @@ def convert(cls: type[T], tree: Any) -> T:
     if isinstance(cls, type) and issubclass(cls, Unstructured):
         made: T = _unstructured(cls, tree)
         return made
+    try:
+        # Through bytes, for a tree holds base64, times and raw JSON in their text form. Most have nothing to tidy.
+        data = _ENCODER.encode(tree)
+        if b"null" not in data:
+            return _read(cls, data, tree)
+    except (msgspec.MsgspecError, OverflowError, UnicodeError, RecursionError):
+        pass
     shape = shape_of(cls)
     tidy = cleaned(tree, shape)
     try:
-        converted: T = msgspec.convert(tidy, cls, str_keys=True, builtin_types=())
-        if _has_long_number(_ENCODER.encode(tidy)):
-            _refuse_overflow(cls, tidy)
-        return canonical(converted)
-    except (msgspec.ValidationError, OverflowError):
-        # Numbers of more than 64 bits have no encoding, and no field.
-        pass
-    try:
-        # Through bytes, for a tree holds base64, times and raw JSON in their text form.
-        data = _ENCODER.encode(tidy)
-        decoded: T = decoder(cls).decode(data)
-        if _has_long_number(data):
-            _refuse_overflow(cls, tidy)
-        return canonical(decoded)
+        return _read(cls, _ENCODER.encode(tidy), tidy)
     except (msgspec.ValidationError, OverflowError) as error:
+        # Numbers of more than 64 bits have no encoding, and no field.
         raise DecodeError(mismatch(tidy, shape, cls.__name__, "") or str(error)) from error
+
+
+def _read(cls: type[T], data: bytes, tree: Any) -> T:
+    """An object from a tree and its bytes."""
+    value: T = decoder(cls).decode(data)
+    if _has_long_number(data):
+        _refuse_overflow(cls, tree)
+    return canonical(value)
 
 
 def _unstructured(cls: Any, tree: Any) -> Any:

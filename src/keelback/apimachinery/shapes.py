@@ -32,6 +32,7 @@ class Shape:
 
 
 _SHAPES: dict[type, Shape] = {}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 _GO_SCALARS = {str: "string", int: "int32", bool: "bool", float: "float64", bytes: "[]uint8"}
 
 
@@ -248,8 +249,28 @@ def strict_errors(tree: Any, cls: type) -> list[str]:
 def strict_errors_in(tree: Any, shape: Shape) -> list[str]:
     """As `strict_errors`, for a shape that no type has."""
     found: list[str] = []
-    _collect_strict(tree, shape, "", found)
+    if not _is_known(tree, shape):
+        _collect_strict(tree, shape, "", found)
     return found
+
+
+def _is_known(tree: Any, shape: Shape) -> bool:
+    """Whether nothing in a tree is unknown or repeated: almost always so, and found out without naming each place."""
+    if type(tree) is dict:
+        fields = shape.fields
+        if fields is None:
+            below = shape.values
+            return below is None or all(_is_known(one, below) for one in tree.values() if type(one) not in _SCALARS)
+        if not tree.keys() <= fields.keys():
+            return False
+        for key, value in tree.items():
+            if type(value) not in _SCALARS and not _is_known(value, fields[key]):
+                return False
+        return True
+    if type(tree) is list:
+        item = shape.item
+        return item is None or all(_is_known(value, item) for value in tree if type(value) not in _SCALARS)
+    return False
 
 
 def _collect_strict(tree: Any, shape: Shape, path: str, found: list[str]) -> None:

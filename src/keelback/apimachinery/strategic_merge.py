@@ -6,7 +6,7 @@ Directives: `$patch: replace|delete`, `$retainKeys`, `$setElementOrder/<list>`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from keelback.apimachinery.go_text import go_printed
 from keelback.apimachinery.schema import Field, Schema, Shape
@@ -21,6 +21,9 @@ _PREFIXES: Final = (_SET_ELEMENT_ORDER + "/", _DELETE_FROM_PRIMITIVE_LIST + "/")
 
 _FREE: Final = Schema(Shape.ANY)
 
+_Added: TypeAlias = Callable[[Any], Any]
+"""What is put where there was nothing, of what a patch has there; `_DROPPED` for nothing at all."""
+
 
 class StrategicMergeError(Exception):
     """A patch that cannot be applied. Upstream answers 500 and no reason, unless it is a `BadPatch`."""
@@ -30,13 +33,17 @@ class BadPatch(StrategicMergeError):
     """A patch whose directives are malformed: a 400."""
 
 
-def merge(original: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """The patched tree; the arguments stay as they are, and unpatched parts are shared with `original`.
+def merge(
+    original: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema, *, is_plain: bool = False
+) -> dict[str, Any]:
+    """The patched tree; the arguments stay as they are, and unpatched parts are shared with both.
+
+    `is_plain` promises that there is neither a directive nor a null in the patch: what it adds is taken as it is.
 
     Raises:
         StrategicMergeError: The patch contradicts itself or lacks a merge key.
     """
-    return _merged_map(original, patch, schema)
+    return _merged_map(original, patch, schema, _as_it_is if is_plain else _without_directives)
 
 
 def conversion_error(tree: Any, schema: Schema) -> str:
@@ -84,14 +91,14 @@ def _field(schema: Schema, name: str) -> Field:
     return Field(name, schema.element if schema.element is not None and schema.shape is not Shape.LIST else _FREE)
 
 
-def _merged_map(original: Any, patch: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+def _merged_map(original: Any, patch: Mapping[str, Any], schema: Schema, added: _Added) -> dict[str, Any]:
     if _PATCH in patch:
         return _directed(patch)
     merged: dict[str, Any] = dict(original) if isinstance(original, dict) else {}
     rest = dict(patch)
     if _RETAIN_KEYS in rest:
         _retain(merged, rest)
-    _order_elements(merged, rest, schema)
+    _order_elements(merged, rest, schema, added)
     for key, value in rest.items():
         name, is_deletion = key, False
         if key.startswith(_DELETE_FROM_PRIMITIVE_LIST):
@@ -105,11 +112,11 @@ def _merged_map(original: Any, patch: Mapping[str, Any], schema: Schema) -> dict
                 merged[name] = [item for item in before if item not in value]
         elif isinstance(before, dict) and isinstance(value, dict):
             declared = _field(schema, name)
-            merged[name] = value if declared.replaces else _merged_map(before, value, declared.schema)
+            merged[name] = value if declared.replaces else _merged_map(before, value, declared.schema, added)
         elif isinstance(before, list) and isinstance(value, list):
-            merged[name] = _merged_list(before, value, _field(schema, name))
+            merged[name] = _merged_list(before, value, _field(schema, name), added)
         else:
-            kept = _without_directives(value)
+            kept = added(value)
             if kept is not _DROPPED:
                 merged[name] = kept
     return merged
@@ -138,7 +145,7 @@ def _retain(merged: dict[str, Any], patch: dict[str, Any]) -> None:
         del merged[name]
 
 
-def _order_elements(merged: dict[str, Any], patch: dict[str, Any], schema: Schema) -> None:
+def _order_elements(merged: dict[str, Any], patch: dict[str, Any], schema: Schema, added: _Added) -> None:
     """Merge the lists that have a `$setElementOrder` and take them out of the patch."""
     for directive in [key for key in patch if key.startswith(_SET_ELEMENT_ORDER)]:
         order = patch.pop(directive)
@@ -156,9 +163,9 @@ def _order_elements(merged: dict[str, Any], patch: dict[str, Any], schema: Schem
         if patched is None:
             items = before or []
         elif before is None:
-            items = [item for item in map(_without_directives, patched) if item is not _DROPPED]
+            items = [item for item in map(added, patched) if item is not _DROPPED]
         else:
-            items = _merged_list(before, patched, declared)
+            items = _merged_list(before, patched, declared, added)
         patch.pop(name, None)
         merged[name] = _ordered(items, order or [], before or [], _identity(key))
 
@@ -176,7 +183,7 @@ def _check_order(patched: Sequence[Any], order: Sequence[Any], key: str) -> None
             )
 
 
-def _merged_list(original: list[Any], patch: list[Any], declared: Field) -> list[Any]:
+def _merged_list(original: list[Any], patch: list[Any], declared: Field, added: _Added) -> list[Any]:
     if not declared.merges:
         return patch
     if not original and not patch:
@@ -200,10 +207,10 @@ def _merged_list(original: list[Any], patch: list[Any], declared: Field) -> list
             if key not in candidate:
                 raise StrategicMergeError(f"map: {go_printed(candidate)} does not contain declared merge key: {key}")
             if candidate[key] == item[key]:
-                merged[index] = _merged_map(candidate, item, element)
+                merged[index] = _merged_map(candidate, item, element, added)
                 break
         else:
-            kept = _without_directives(item)
+            kept = added(item)
             if kept is not _DROPPED:
                 merged.append(kept)
     return _ordered(merged, plain, remaining, _identity(key))
@@ -295,6 +302,10 @@ def _without_directives(value: Any) -> Any:
         # `{"$patch": "replace"}` alone speaks of the list; it is no element of it.
         elements = (item for item in value if not (isinstance(item, dict) and set(item) == {_PATCH}))
         return [item for item in map(_without_directives, elements) if item is not _DROPPED]
+    return value
+
+
+def _as_it_is(value: Any) -> Any:
     return value
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -84,7 +85,7 @@ def unconditional(new: Any, old: Any) -> Any:
 
 def _loaded(context: RequestContext) -> Any:
     try:
-        return codecs.loads(context.request.body)
+        return codecs.marked_tree(context.request.body)
     except codecs.DecodeError as error:
         raise errors.BadRequest(f"error decoding patch: {error}") from error
 
@@ -155,8 +156,9 @@ def _parse_merge_patch(context: RequestContext, strategy: Strategy[Any], field_v
 
 
 def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_validation: str) -> ParsedPatch:
+    body = context.request.body
     try:
-        patch = codecs.loads(context.request.body)
+        patch = codecs.marked_tree(body)
     except codecs.DecodeError as error:
         raise errors.BadRequest(str(error)) from error
     if patch is None:
@@ -167,7 +169,9 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
         )
     unknown = strategy.strict_errors(patch) if field_validation != "Ignore" else []
     unknown = [one for one in unknown if "$" not in one]
-    is_exact = not _has_float(patch)
+    # An escape may spell a dollar sign.
+    is_plain = not any(one in body for one in (b"$", b"null", b"\\"))
+    is_exact = _may_have_float(body) is None or not _has_float(patch)
 
     def apply(old: Any) -> Any:
         if unknown and field_validation == "Strict":
@@ -175,7 +179,7 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
         for one in unknown:
             context.warn(one)
         try:
-            patched = strategic_merge.merge(strategy.to_tree(old), patch, strategy.schema())
+            patched = strategic_merge.merge(strategy.to_tree(old), patch, strategy.schema(), is_plain=is_plain)
         except strategic_merge.BadPatch as error:
             raise errors.BadRequest(str(error)) from error
         except strategic_merge.StrategicMergeError as error:
@@ -200,6 +204,9 @@ def _converted(strategy: Strategy[Any], patched: Any, *, is_exact: bool) -> Any:
     if problem:
         raise scalar_conversion.ConversionError(problem)
     return strategy.from_tree(scalar_conversion.converted(patched, shape_of(strategy.kind)))
+
+
+_may_have_float: Final = re.compile(rb'(?:"\s*:|[\[,])\s*-?\d+[.eE]').search
 
 
 def _has_float(tree: Any) -> bool:
