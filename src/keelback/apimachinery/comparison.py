@@ -110,13 +110,13 @@ def _compare_map(
             if before is None:
                 before = MISSING
         if field is None:
-            _compare(before, value, schema.element or FREE, f"f:{name}", changed, removed)
+            compare_at(before, value, schema.element or FREE, f"f:{name}", changed, removed)
             continue
         if before is MISSING and field.always:
             if not value:
                 continue
             before = {} if field.schema.shape is _STRUCT else None
-        _compare(before, value, field.schema, field.path_element, changed, removed)
+        compare_at(before, value, field.schema, field.path_element, changed, removed)
     for name, before in old.items():
         if name in new:
             continue
@@ -124,13 +124,14 @@ def _compare_map(
         if field is None:
             removed[f"f:{name}"] = _present(before, schema.element or FREE)
         elif field.always and field.schema.shape is _STRUCT and not field.schema.is_leaf:
-            _compare(before, {}, field.schema, field.path_element, changed, removed)
+            compare_at(before, {}, field.schema, field.path_element, changed, removed)
         elif before is not None or not native:
             removed[field.path_element] = _present(before, field.schema)
 
 
-def _compare(before: Any, value: Any, schema: Schema, element: str, changed: FieldSet, removed: FieldSet) -> None:
-    """Compare what stands at one path element on both sides, one of which may be `MISSING`."""
+def compare_at(before: Any, value: Any, schema: Schema, element: str, changed: FieldSet, removed: FieldSet) -> None:
+    """Compare what stands at one path element on both sides, one of which may be `MISSING`; what differs goes into the
+    two sets."""
     if before is MISSING:
         changed[element] = _present(value, schema)
         return
@@ -175,7 +176,7 @@ def _compare_list(old: Sequence[Any], new: Sequence[Any], schema: Schema, change
             if _all_of(old, element, schema) != _all_of(new, element, schema):
                 changed[element] = LEAF
         elif before != item:
-            _compare(before, item, schema.element, element, changed, removed)
+            compare_at(before, item, schema.element, element, changed, removed)
     for element, item in before_by_element.items():
         if element not in now_by_element:
             removed[element] = LEAF if element in repeated_before else _present(item, schema.element)

@@ -152,21 +152,20 @@ def _union_below(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def _difference(left: FieldSet, right: FieldSet, *, recursive: bool) -> FieldSet:
-    if not right:
-        return left
-    result: FieldSet = {}
-    for element, node in left.items():
-        other = right.get(element)
-        if other is None or element == SELF:
-            result[element] = node
+    result = left
+    for element, other in right.items():
+        node = left.get(element)
+        if node is None or element == SELF:
             continue
+        if result is left:
+            result = dict(left)
         in_other = is_member(other)
-        if in_other and recursive:
-            continue
         below = _difference(node, other, recursive=recursive) if node else LEAF
-        rest = {name: child for name, child in below.items() if name != SELF}
+        rest = {name: child for name, child in below.items() if name != SELF} if SELF in below else below
         if is_member(node) and not in_other:
             result[element] = {SELF: LEAF, **rest} if rest else LEAF
-        elif rest:
+        elif rest and not (in_other and recursive):
             result[element] = rest
+        else:
+            del result[element]
     return result

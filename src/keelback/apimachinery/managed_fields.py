@@ -220,13 +220,17 @@ def track_object(
     if sent == before or not sent or subresource:
         if not comparison:
             return before
-        managers = _trusted(_entries(before))
+        held = [(_held(entry), entry) for entry in before]
+        managers = {} if any(one is None for one, _ in held) else {one.id: one for one, _ in held if one is not None}
     else:
+        held = []
         managers = live_or_sent(list(_entries(before)), list(_entries(sent)))
     if live is not None and not managers:
         return ()
     writer = ManagerID(manager, UPDATE, new.api_version, subresource)
-    return to_meta(update(managers, comparison, writer=writer, now=now))
+    stayed = {id(one): entry for one, entry in held}
+    updated = in_order(update(managers, comparison, writer=writer, now=now))
+    return tuple([stayed.get(id(one)) or _entry(one) for one in updated])
 
 
 def compared(
@@ -338,6 +342,18 @@ def _entries(entries: Iterable[ManagedFieldsEntry]) -> Iterator[dict[str, Any]]:
             "fieldsV1": entry.fields_v1 or None,
             "subresource": entry.subresource,
         }
+
+
+def _held(entry: ManagedFieldsEntry) -> Managed | None:
+    """What the server itself wrote of a manager; None where an object from elsewhere has one that cannot be read."""
+    if entry.operation not in (APPLY, UPDATE) or entry.fields_type not in ("FieldsV1", "") or not entry.api_version:
+        return None
+    try:
+        fields = _fields(bytes(entry.fields_v1)) if entry.fields_v1 else None
+    except msgspec.DecodeError:
+        return None
+    time = timestamp(entry.time) if entry.time else ""
+    return Managed(entry.manager, entry.operation, entry.api_version, fields or LEAF, time, entry.subresource)
 
 
 def _trusted(entries: Iterable[Mapping[str, Any]]) -> Managers:

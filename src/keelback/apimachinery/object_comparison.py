@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from keelback.apimachinery import meta
-from keelback.apimachinery.comparison import Comparison, compare, without_system_fields
+from keelback.apimachinery.comparison import Comparison, compare, compare_at, without_system_fields
 from keelback.apimachinery.field_set import LEAF, FieldSet
 from keelback.apimachinery.meta import Object, ObjectMeta, Value
 from keelback.apimachinery.object_parts import parts_of
@@ -24,16 +24,18 @@ from keelback.apimachinery.unstructured import Unstructured
 
 _SPEC: Final = "spec"
 _NO_METADATA: Final = ObjectMeta()
-_SYSTEM: Final = frozenset({"managed_fields", "resource_version"})
-"""What differs in every write, and nobody owns."""
+_UNOWNED: Final = frozenset(
+    {"name", "namespace", "creation_timestamp", "self_link", "uid", "generation", "managed_fields", "resource_version"}
+)
+"""What the server keeps of itself in the metadata."""
 
 
 def compare_objects(live: Object | None, new: Object, schema: Schema) -> Comparison:
     """How `live` (None: there was none) became `new`, but for what the server itself keeps in the metadata."""
     if live is None:
         return _compare_new(new, schema)
-    if type(live) is type(new):
-        live, new = _without_what_stayed(live, new, schema)
+    if type(live) is type(new) and (by_parts := _compare_parts(live, new, schema)) is not None:
+        return by_parts
     return compare(_tree(live), _tree(new), schema)
 
 
@@ -49,29 +51,45 @@ def _compare_new(new: Object, schema: Schema) -> Comparison:
 
 @lru_cache(maxsize=256)
 def _of_new_spec(schema: Schema) -> Callable[[Value], FieldSet]:
-    return remembered(lambda spec: compare({}, {_SPEC: msgspec.json.decode(msgspec.json.encode(spec))}, schema).changed)
+    return remembered(lambda spec: compare({}, {_SPEC: _part_tree(spec)}, schema).changed)
 
 
-def _without_what_stayed(live: Object, new: Object, schema: Schema) -> tuple[Object, Object]:
-    """Both without what is the same in both, part by part."""
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    for name, blank in (*parts_of(type(new)).items(), ("metadata", _NO_METADATA)):
+def _compare_parts(live: Object, new: Object, schema: Schema) -> Comparison | None:
+    """How the metadata, the spec and the status became others, of which only what differs becomes a tree. None where
+    something else did."""
+    parts = parts_of(type(new))
+    changed: FieldSet = {}
+    removed: FieldSet = {}
+    for name in new.__struct_fields__:
         old_part, new_part = getattr(live, name), getattr(new, name)
         if old_part is new_part or old_part == new_part:
-            before[name] = after[name] = blank
             continue
+        blank = _NO_METADATA if name == "metadata" else parts.get(name)
         field = schema.fields.get(name)
-        if field is None or field.schema.is_leaf or not type(old_part) is type(blank) is type(new_part):
-            continue
-        differing = [
-            (one, old, latest)
-            for one, old, latest in zip(blank.__struct_fields__, astuple(old_part), astuple(new_part), strict=True)
-            if old is not latest and old != latest and not (name == "metadata" and one in _SYSTEM)
-        ]
-        before[name] = meta.replace(blank, **{one: old for one, old, _ in differing})
-        after[name] = meta.replace(blank, **{one: latest for one, _, latest in differing})
-    return meta.replace(live, **before), meta.replace(new, **after)
+        if blank is None or field is None or field.schema.is_leaf or type(old_part) is not type(new_part):
+            return None
+        before, after = _differing(old_part, new_part, blank)
+        if before != after:
+            compare_at(_part_tree(before), _part_tree(after), field.schema, field.path_element, changed, removed)
+    return Comparison(changed, removed)
+
+
+def _differing(old: Value, new: Value, blank: Value) -> tuple[Value, Value]:
+    """Two values of one type without what is the same in both, and without what nobody owns."""
+    unowned = _UNOWNED if blank is _NO_METADATA else ()
+    names = [
+        name
+        for name, one, other in zip(blank.__struct_fields__, astuple(old), astuple(new), strict=True)
+        if one is not other and one != other and name not in unowned
+    ]
+    return (
+        meta.replace(blank, **{name: getattr(old, name) for name in names}),
+        meta.replace(blank, **{name: getattr(new, name) for name in names}),
+    )
+
+
+def _part_tree(value: Value) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _tree(obj: Object) -> dict[str, Any]:
