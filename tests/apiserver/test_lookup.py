@@ -58,6 +58,10 @@ def test_an_object_is_decoded_once_and_anew_when_it_has_changed() -> None:
             after = await lookup.get(Namespace, "one")
             assert (after.status.phase, before.status.phase) == ("Terminating", "Active")
             assert [one.metadata.name for one in await lookup.list(Namespace)] == ["one", "two"]
+            assert (await lookup.list(Namespace))[0].status.phase == "Terminating"
+            await store.delete(PREFIX + "two")
+            await cache.get("", "two")
+            assert [one.metadata.name for one in await lookup.list(Namespace)] == ["one"]
             with pytest.raises(NotFound):
                 await lookup.get(Namespace, "three")
 

@@ -17,6 +17,7 @@ from keelback.api.batch_v1 import CronJob, Job
 from keelback.api.core_v1 import Namespace, Pod, PodSpec, PodTemplate, PodTemplateSpec, ReplicationController
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import Kind, Object, ObjectMeta, narrow
+from keelback.apimachinery.remembered import remembered
 from keelback.component.metrics import Registry
 
 _LABEL = "pod-security.kubernetes.io/"
@@ -102,6 +103,7 @@ class PodSecurity(AdmissionPlugin):
         self._metrics = metrics or AdmissionMetrics(Registry())
         self._default = settings.default
         self._exempt = settings.exemptions
+        self._policy_of = remembered(self._read_policy)
 
     def handles(self, operation: Operation, kind: Kind, subresource: str) -> bool:
         if operation not in (Operation.CREATE, Operation.UPDATE):
@@ -119,12 +121,14 @@ class PodSecurity(AdmissionPlugin):
         if request.user.name in self._exempt.usernames:
             self._let_pass(request, "user")
             return
-        labels = (await self._reader.get(_NamespaceLabels, request.namespace)).metadata.labels
-        policy, wrong = read_policy(labels, self._default)
+        policy, wrong = self._policy_of(await self._reader.get(_NamespaceLabels, request.namespace))
         if isinstance(request.obj, Pod):
             self._validate_pod(request, request.obj, policy, wrong)
         else:
             self._validate_workload(request, policy)
+
+    def _read_policy(self, namespace: _NamespaceLabels) -> tuple[Policy, list[errors.FieldError]]:
+        return read_policy(namespace.metadata.labels, self._default)
 
     def _validate_pod(
         self, request: AdmissionRequest, pod: Pod, policy: Policy, wrong: Sequence[errors.FieldError]

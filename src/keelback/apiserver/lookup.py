@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ class CacheLookup:
         self._caches: dict[tuple[str, str], WatchCache] = {}
         # Every write asks for the same few namespaces, accounts and classes. Entries are replaced, never changed.
         self._decoded: Any = lru_cache(maxsize=_KEPT)(_decoded)
+        # And for the same few lists, most of them empty, with the cache's count of changes when they were made.
+        self._lists: dict[tuple[type[Object], str], tuple[int, tuple[Any, ...]]] = {}
 
     def add(self, kind: Kind, cache: WatchCache) -> None:
         self._caches[kind.group, kind.plural] = cache
@@ -53,12 +55,20 @@ class CacheLookup:
             raise NotFound.of(kind.__kind__, name)
         return codecs.decode(kind, wire)
 
-    async def list(self, kind: type[T], namespace: str = "") -> list[T]:
+    async def list(self, kind: type[T], namespace: str = "") -> Sequence[T]:
         """All objects of a kind, in a namespace if one is given."""
-        entries = self.cache(kind.__kind__).entries(namespace)
+        cache = self.cache(kind.__kind__)
+        known = self._lists.get((kind, namespace))
+        if known is not None and known[0] == cache.changes:
+            return known[1]
+        entries = cache.entries(namespace)
         if len(entries) > _KEPT // 8:
             return [codecs.decode(kind, entry.item) for entry in entries]
-        return [self._decoded(kind, entry) for entry in entries]
+        found = tuple([self._decoded(kind, entry) for entry in entries])
+        if len(self._lists) >= _KEPT:
+            self._lists.clear()
+        self._lists[kind, namespace] = cache.changes, found
+        return found
 
     def scan(self, kind: type[T]) -> Iterator[T]:
         """All objects of a kind, at once."""

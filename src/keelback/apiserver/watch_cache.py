@@ -191,6 +191,11 @@ class WatchCache:
         scope = self._entries.scope(namespace)
         return self._entries.ordered.slice(scope, end_of(scope))
 
+    @property
+    def changes(self) -> int:
+        """Counts every change of what `entries` gives."""
+        return self._entries.changes
+
     def __len__(self) -> int:
         return len(self._entries)
 

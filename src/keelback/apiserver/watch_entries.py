@@ -31,10 +31,12 @@ class EntrySet:
     def __init__(self, resource: CachedResource) -> None:
         self._resource = resource
         self._field_decoder = msgspec.json.Decoder(resource.field_type)
+        self.changes = 0
         self.load(())
 
     def load(self, entries: Iterable[Entry]) -> None:
         """Hold these instead of all others."""
+        self.changes += 1
         self._by_key = {entry.key: entry for entry in entries}
         self.size_bytes = sum(entry.size for entry in self._by_key.values())
         self.ordered = OrderedEntries(self._by_key.values())
@@ -49,6 +51,7 @@ class EntrySet:
 
     def set(self, entry: Entry) -> None:
         """Add an entry, or replace that of the same key."""
+        self.changes += 1
         old = self._by_key.get(entry.key)
         self._by_key[entry.key] = entry
         self.size_bytes += entry.size - (0 if old is None else old.size)
@@ -57,6 +60,7 @@ class EntrySet:
 
     def delete(self, key: str) -> None:
         """Delete a key that is there."""
+        self.changes += 1
         old = self._by_key.pop(key)
         self.size_bytes -= old.size
         self.ordered.delete(key)

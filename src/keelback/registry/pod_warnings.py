@@ -21,6 +21,7 @@ from keelback.api.core_v1 import (
 )
 from keelback.apimachinery import names, quantity
 from keelback.apimachinery.meta import ObjectMeta
+from keelback.apimachinery.remembered import remembered
 from keelback.registry import claim_warnings, node_label_warnings, pod_annotations, windows_options
 
 _DEPRECATED_ANNOTATIONS: Final = {
@@ -53,12 +54,18 @@ def of_pod(pod: Pod) -> Iterator[str]:
             "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label "
             f"is recommended: [{' '.join(complaints)}]"
         )
-    yield from _of(pod.spec, pod.metadata, "")
+    yield from _of(pod.spec, pod.metadata, "") if pod.metadata.annotations else _of_spec(pod.spec)
 
 
 def of_template(template: PodTemplateSpec, path: str) -> Iterator[str]:
     """The warnings about a template."""
     yield from _of(template.spec, template.metadata or ObjectMeta(), f"{path}.")
+
+
+@remembered
+def _of_spec(spec: PodSpec) -> tuple[str, ...]:
+    """Of a pod without annotations, which most are."""
+    return tuple(_of(spec, ObjectMeta(), ""))
 
 
 def _of(spec: PodSpec, metadata: ObjectMeta, prefix: str) -> Iterator[str]:
