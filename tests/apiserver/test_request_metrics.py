@@ -19,6 +19,7 @@ from keelback.testing.api import ADMINISTRATOR, api_server
 from keelback.testing.clock import HandClock
 
 MAPS = "/api/v1/namespaces/default/configmaps"
+SECRETS = "/api/v1/namespaces/default/secrets"
 ONE = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "one"}}
 LABELS = 'dry_run="",group="",version="v1",resource="configmaps",subresource=""'
 
@@ -222,3 +223,28 @@ def test_methods_that_clients_think_of_are_one() -> None:
     found = [one for one in asyncio.run(lines(*asked)) if one.startswith("apiserver_request_total{") and "other" in one]
     assert [one.rpartition(" ")[2] for one in found] == ["2", "2", "2"]
     assert not any("BREW" in one for one in asyncio.run(lines(*asked)))
+
+
+def test_what_is_sent_and_by_whom() -> None:
+    async def main() -> str:
+        async with asyncio.timeout(30), api_server() as server:
+            for name, token in (("one", "admin-token"), ("two", "admin-token"), ("three", "user-token")):
+                tree = {"metadata": {"name": name}, "stringData": {"a": "b" * 60_000}}
+                headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+                await server.handle(Request("POST", SECRETS, "", headers, json.dumps(tree).encode()))
+            listing = Request("GET", MAPS, identity=ADMINISTRATOR)
+            for _ in range(3):
+                await server.handle(listing)
+            answer = await server.handle(Request("GET", "/metrics", identity=ADMINISTRATOR))
+            assert isinstance(answer, Response)
+            return answer.content().decode()
+
+    told = asyncio.run(main()).splitlines()
+    sent = 'apiserver_request_body_size_bytes_bucket{resource="secrets",verb="create",le='
+    assert f'{sent}"50000"}} 0' in told
+    assert f'{sent}"150000"}} 3' in told
+    assert 'authenticated_user_requests{username="admin"} 2' in told
+    assert 'authenticated_user_requests{username="other"} 1' in told
+    read = 'apiserver_watch_cache_consistent_read_total{group="",resource="configmaps",success="true",fallback="false"}'
+    assert any(one.startswith(read) and float(one.rpartition(" ")[2]) >= 3 for one in told)
+    assert 'apiserver_watch_cache_initializations_total{group="",resource="configmaps"} 1' in told

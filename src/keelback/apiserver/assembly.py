@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from keelback.admission.webhook_client import HTTPSWebhookCaller
 from keelback.apiserver import (
     aggregation_config,
+    converting_store,
     encryption_at_rest,
     extensions,
     flow_control,
@@ -167,6 +168,7 @@ class _Assembly:
             ipaddress.ip_network(config.service_cidr),
             chance,
             clock,
+            metrics,
         )
         self._resources = BuiltInResources(
             places=self._places,
@@ -373,6 +375,7 @@ class _Assembly:
             chance=self._chance,
             new_uid=self._new_uid,
             evaluations=self._evaluations,
+            conversion_seconds=converting_store.call_seconds(self._metrics),
         )
         return CustomResources(
             server=self._server,

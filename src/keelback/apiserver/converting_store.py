@@ -6,6 +6,7 @@ written; so nothing above knows that there are versions. Compare-and-swap is on 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +19,7 @@ from keelback.api import admissionregistration_v1
 from keelback.api.apiextensions_v1 import WebhookConversion
 from keelback.apiserver import conversion_reviews
 from keelback.apiserver.conversion_reviews import ConversionFailed
+from keelback.component.metrics import Histogram, Registry
 from keelback.storage.layer import StoreLayer
 from keelback.storage.protocol import Event, KeyValue, Page, RangeResult, Store, Watch, WatchBatch
 
@@ -25,6 +27,16 @@ TIMEOUT_SECONDS = 30.0
 _MAX_OBJECTS_A_CALL = 500
 _OTHER_VERSION = b" "
 """Follows what was converted on its way out: a write that changes nothing must yet bring it to the storage version."""
+
+
+def call_seconds(metrics: Registry) -> Histogram:
+    """Where it is told how long calls of conversion webhooks last."""
+    return metrics.histogram(
+        "apiserver_crd_conversion_webhook_duration_seconds",
+        "CRD webhook conversion duration in seconds",
+        ("crd_name", "from_version", "to_version", "succeeded"),
+        tuple(0.001 * 2**power for power in range(15)),
+    )
 
 
 class _Type(msgspec.Struct):
@@ -37,8 +49,18 @@ _TYPE = msgspec.json.Decoder(_Type)
 class ConversionWebhook:
     """Brings objects of one definition to a version. Every call has its deadline."""
 
-    def __init__(self, caller: HTTPSWebhookCaller, conversion: WebhookConversion, new_uid: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        caller: HTTPSWebhookCaller,
+        conversion: WebhookConversion,
+        new_uid: Callable[[], str],
+        name: str,
+        seconds: Histogram,
+    ) -> None:
+        """`name` is the definition's; `seconds` takes how long calls last."""
         self._caller = caller
+        self._name = name
+        self._seconds = seconds
         self._versions = conversion.conversion_review_versions
         self._new_uid = new_uid
         client = conversion.client_config
@@ -70,6 +92,16 @@ class ConversionWebhook:
         return made
 
     async def _call(self, objects: list[dict[str, Any]], desired: str) -> list[dict[str, Any]]:
+        started, succeeded = time.perf_counter(), "false"
+        try:
+            made = await self._asked(objects, desired)
+            succeeded = "true"
+            return made
+        finally:
+            present, wanted = (version.rpartition("/")[2] for version in (str(objects[0].get("apiVersion")), desired))
+            self._seconds.observe(time.perf_counter() - started, self._name, present, wanted, succeeded)
+
+    async def _asked(self, objects: list[dict[str, Any]], desired: str) -> list[dict[str, Any]]:
         uid = self._new_uid()
         review = conversion_reviews.request(self._versions, uid, desired, objects)
         try:

@@ -23,6 +23,7 @@ from keelback.apiserver.watch_cache import WatchCache
 from keelback.apiserver.watch_feed import CacheFeed
 from keelback.apiserver.watch_wire import CachedResource
 from keelback.component.evaluations import Evaluations
+from keelback.component.metrics import Histogram
 from keelback.concurrency.clock import Clock
 from keelback.registry.custom_resources import CustomResourceStrategy, strategy_of
 from keelback.storage.protocol import Store
@@ -73,6 +74,7 @@ class VersionMaker:
     chance: random.Random
     new_uid: Callable[[], str]
     evaluations: Evaluations
+    conversion_seconds: Histogram
 
     def objects(self, definition: CustomResourceDefinition) -> tuple[ResourceStore[Any], Store]:
         """The objects of a definition in its storage version, and the store they are in."""
@@ -112,7 +114,9 @@ class VersionMaker:
             storage = strategy_of(definition, next(one for one in definition.spec.versions if one.storage))
             store = ConvertingStore(
                 store,
-                ConversionWebhook(self.caller, webhook, self.new_uid),
+                ConversionWebhook(
+                    self.caller, webhook, self.new_uid, definition.metadata.name, self.conversion_seconds
+                ),
                 prefix=f"/registry/{strategy.storage_path}/",
                 served=strategy.kind.__kind__.api_version,
                 stored=storage.kind.__kind__.api_version,

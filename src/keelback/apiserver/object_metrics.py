@@ -43,6 +43,26 @@ def add(metrics: Registry, handlers: Mapping[tuple[str, str], ResourceHandler]) 
         "Counter of events received in watch cache broken by resource type.",
         _RESOURCE,
     )
+    dispatched = metrics.counter(
+        "apiserver_watch_cache_events_dispatched_total",
+        "Counter of events dispatched in watch cache broken by resource type.",
+        _RESOURCE,
+    )
+    initial = metrics.counter(
+        "apiserver_init_events_total",
+        "Counter of init events processed in watch cache broken by resource type.",
+        _RESOURCE,
+    )
+    loads = metrics.counter(
+        "apiserver_watch_cache_initializations_total",
+        "Counter of watch cache initializations broken by resource type.",
+        _RESOURCE,
+    )
+    consistent = metrics.counter(
+        "apiserver_watch_cache_consistent_read_total",
+        "Counter for consistent reads from cache.",
+        (*_RESOURCE, "success", "fallback"),
+    )
     revisions = metrics.gauge(
         "apiserver_watch_cache_resource_version",
         "Current resource version of watch cache broken by resource type.",
@@ -72,6 +92,13 @@ def add(metrics: Registry, handlers: Mapping[tuple[str, str], ResourceHandler]) 
             if cache.received:
                 received.set(cache.received, kind.group, resource)
                 cached.set(cache.received, kind.group, resource)
+                dispatched.set(cache.received, kind.group, resource)
+            loads.set(cache.loads, kind.group, resource)
+            if cache.initial_events:
+                initial.set(cache.initial_events, kind.group, resource)
+            for success, count in zip(("false", "true"), cache.consistent_lists, strict=True):
+                if count:
+                    consistent.set(count, kind.group, resource, success, "false")
             if cache.watchers_lost:
                 terminated.set(cache.watchers_lost, kind.group, resource)
             told = sum(cache.sent.counts)

@@ -27,6 +27,11 @@ _REMOVED: Final = re.compile(r"unavailable in v(1\.\d+)\+")
 AuthenticationResult = Literal["success", "failure", "error"]
 _VERBS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}
 _METHODS: Final = {**{one: one for one in ("GET", "POST", "PUT", "PATCH", "DELETE", "CONNECT")}, "HEAD": "GET"}
+_SENDING: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "APPLY": "patch", "DELETE": "delete"}
+_BODY_SIZES: Final = tuple(range(50_000, 3_100_000, 100_000))
+_NAMED_USERS: Final = frozenset(
+    ("admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default")
+)
 _OTHER: Final = "other"
 """What methods are called that clients think of: there may be any number of them."""
 _APPLY: Final = "application/apply-patch+"
@@ -40,11 +45,12 @@ _PATHS: Final = frozenset(("/livez", "/readyz", "/healthz", "/metrics", "/versio
 class RequestMeter:
     """The requests of one kind."""
 
-    __slots__ = ("codes", "long_running", "seconds", "sizes", "terminations")
+    __slots__ = ("bodies", "codes", "long_running", "seconds", "sizes", "terminations")
 
-    def __init__(self, seconds: Series | None, sizes: Series | None) -> None:
+    def __init__(self, seconds: Series | None, sizes: Series | None, bodies: Series | None) -> None:
         self.seconds = seconds
         self.sizes = sizes
+        self.bodies = bodies
         self.codes: dict[int, int] = {}
         self.long_running = 0
         self.terminations: dict[int, int] = {}
@@ -54,8 +60,10 @@ class RequestMeter:
         if isinstance(response, Response):
             self.terminations[response.status] = self.terminations.get(response.status, 0) + 1
 
-    def answered(self, response: AnyResponse, seconds: float) -> None:
+    def answered(self, request: Request, response: AnyResponse, seconds: float) -> None:
         """Count an answer."""
+        if self.bodies is not None:
+            self.bodies.observe(len(request.body))
         status = 101 if isinstance(response, UpgradeResponse) else response.status
         try:
             self.codes[status] += 1
@@ -103,6 +111,15 @@ class RequestMetrics:
             "component.",
             _LABELS,
             _SIZES,
+        )
+        self._bodies = metrics.histogram(
+            "apiserver_request_body_size_bytes",
+            "Apiserver request body size in bytes broken out by resource and verb.",
+            ("resource", "verb"),
+            _BODY_SIZES,
+        )
+        self._users = metrics.counter(
+            "authenticated_user_requests", "Counter of authenticated requests broken out by username.", ("username",)
         )
         self._in_flight = metrics.gauge(
             "apiserver_current_inflight_requests",
@@ -179,6 +196,12 @@ class RequestMetrics:
             of_place[scope][verb] = meter
         return meter
 
+    def known(self, user_name: str) -> None:
+        """Count a request whose sender is known: under one of a few names, as upstream."""
+        if user_name not in _NAMED_USERS:
+            user_name = "email_id" if "@" in user_name else _OTHER
+        self._users.inc(user_name)
+
     def decided(self, verdict: Verdict, seconds: float) -> None:
         """Count what an authorizer has said."""
         if verdict.is_allowed:
@@ -202,7 +225,10 @@ class RequestMetrics:
         verb, _, *rest = key
         seconds = None if verb in ("WATCH", "CONNECT") else self._seconds.series(*key)
         sizes = self._sizes.series(verb, *rest) if verb in ("GET", "LIST") else None
-        return RequestMeter(seconds, sizes)
+        sending = _SENDING.get(verb)
+        resource = _qualified(*rest[:3:2]) if rest[2] else ""
+        bodies = self._bodies.series(resource, sending) if sending and resource else None
+        return RequestMeter(seconds, sizes, bodies)
 
     def _refresh(self) -> None:
         for kind, count in zip(("readOnly", "mutating"), self.in_flight, strict=True):
@@ -236,6 +262,11 @@ def tracked(response: AnyResponse, meter: RequestMeter) -> AnyResponse:
     if isinstance(response, StreamingResponse):
         return StreamingResponse(response.status, response.headers, serve)
     return UpgradeResponse(serve)
+
+
+def _qualified(group: str, resource: str) -> str:
+    """A resource as upstream writes GroupResources."""
+    return f"{resource}.{group}" if group else resource
 
 
 _Result = TypeVar("_Result", bound=str)

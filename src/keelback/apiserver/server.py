@@ -93,7 +93,7 @@ class APIServer:
         in_flight[is_write] -= 1
         meter = counted.of(request, info, self.routes.knows)
         if meter is not None:
-            meter.answered(response, time.perf_counter() - started)
+            meter.answered(request, response, time.perf_counter() - started)
             if context.is_terminated:
                 meter.terminated(response)
             if context.deprecation:
@@ -159,6 +159,7 @@ class APIServer:
         self.metrics.authentications[result].observe(time.perf_counter() - started)
         if known is None:
             raise errors.Unauthorized
+        self.metrics.known(known.user.name)
         if known.audit_annotation is not None:
             key, value = known.audit_annotation
             context.audit_annotations[key] = value

@@ -24,6 +24,7 @@ from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
 from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.logs import logger
+from keelback.component.metrics import Counter, Registry
 from keelback.concurrency.clock import Clock
 from keelback.concurrency.rounds import Round, next_round
 
@@ -114,6 +115,7 @@ class ServiceAddresses:
         default: Network,
         chance: random.Random,
         clock: Clock,
+        metrics: Registry,
     ) -> None:
         """`store` gives the resource's store, which is made after the one of Services."""
         self._lookup = lookup
@@ -121,6 +123,15 @@ class ServiceAddresses:
         self._default = default
         self._chance = chance
         self._clock = clock
+        labels = ("cidr", "scope")
+        self._given = metrics.counter(
+            "kube_apiserver_clusterip_allocator_allocation_total", "Number of Cluster IPs allocations", labels
+        )
+        self._refused = metrics.counter(
+            "kube_apiserver_clusterip_allocator_allocation_errors_total",
+            "Number of errors trying to allocate Cluster IPs",
+            labels,
+        )
 
     @property
     def version(self) -> int:
@@ -129,6 +140,22 @@ class ServiceAddresses:
 
     async def take(self, wanted: str, service: Service, *, dry_run: bool) -> str:
         """The address that a Service asks for, or any if it asks for none. Raises Invalid and InternalError."""
+        scope = "static" if wanted else "dynamic"
+        try:
+            given = await self._take(wanted, service, dry_run=dry_run)
+        except errors.StatusError:
+            self._count(self._refused, wanted, scope)
+            raise
+        if not dry_run:
+            self._count(self._given, given, scope)
+        return given
+
+    def _count(self, counter: Counter, address: str, scope: str) -> None:
+        """By the range it is of, or that of the cluster where it is of none."""
+        found = (str(one) for one in self._networks() if address and ipaddress.ip_address(address) in one)
+        counter.inc(next(found, str(self._default)), scope)
+
+    async def _take(self, wanted: str, service: Service, *, dry_run: bool) -> str:
         if wanted:
             return await self._take_wanted(wanted, service, dry_run=dry_run)
         async for address in self._free():

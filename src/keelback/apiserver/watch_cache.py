@@ -145,6 +145,12 @@ class WatchCache:
         """How far all watchers know that it has come."""
         self.received = 0
         """How many changes the store has told of."""
+        self.loads = 0
+        """How often it was read anew."""
+        self.initial_events = 0
+        """How many events watches have begun with."""
+        self.consistent_lists = [0, 0]
+        """Lists that had to be as new as their request: those that could not be had, and those that could."""
 
     # Reading.
 
@@ -233,7 +239,13 @@ class WatchCache:
                 raise BadRequest("specifying resource version is not allowed when using continue")
             return await self._continued(filter_, options)
         version, limit = options.resource_version, options.limit
-        await self._wait_for(version)
+        if version is None:
+            self.consistent_lists[0] += 1
+            await self._wait_for(None)
+            self.consistent_lists[0] -= 1
+            self.consistent_lists[1] += 1
+        else:
+            await self._wait_for(version)
         if self._unreadable:
             await self._reopen(self._unreadable.below(filter_.scope))
         if version == 0:
@@ -273,6 +285,7 @@ class WatchCache:
             watcher.start_with(entries, ends_initial_events=ends)
             # To look at each for its size would hold up everybody.
             self.sent.observe_many(self.size_bytes / max(len(self), 1), len(entries))
+            self.initial_events += len(entries)
         for change in replay:
             record = self._dispatcher.record_for(filter_, change, self._entries.scopes(change.key))
             if record is not None:
@@ -333,6 +346,7 @@ class WatchCache:
             self._unreadable.note(kv)
         revision = loading.revision
         self._entries.load(loading.entries)
+        self.loads += 1
         self._loaded = self._last_change = revision
         self._forget_window(revision)
         self._snapshots.clear()

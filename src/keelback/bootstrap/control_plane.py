@@ -183,7 +183,7 @@ class ControlPlane:
         from keelback.apiserver.server import too_large
         from keelback.component import process_metrics
         from keelback.component.metrics import Registry
-        from keelback.component.serving import Server, server_context
+        from keelback.component.serving import Server, publish_handshakes, server_context
         from keelback.metrics import answers
         from keelback.metrics.server import ResourceMetrics
 
@@ -206,6 +206,7 @@ class ControlPlane:
             if self._fabric is not None:
                 listener = namespaces.listen_in(self._fabric.path, *self._endpoint)
                 servers.append(Server(handle, context, listener=listener, limits=limits, too_large=too_large))
+            publish_handshakes(registry, servers)
             for server in servers:
                 await server.start()
             self._write_kubeconfig(keys)

@@ -83,7 +83,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.bootstrap import pki, resource_metrics
     from keelback.component import process_metrics
     from keelback.component.metrics import Registry
-    from keelback.component.serving import Server
+    from keelback.component.serving import Server, publish_handshakes
     from keelback.metrics import answers
     from keelback.metrics.server import ResourceMetrics
 
@@ -159,6 +159,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
             limits=options.connection_limits(),
             too_large=too_large,
         )
+        publish_handshakes(metrics, (server,))
         await server.start()
         if not options.client_ca_file:
             _write_kubeconfigs(keys, f"https://{local}:{options.secure_port}")

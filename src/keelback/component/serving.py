@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,11 @@ from keelback.component.arrivals import ArrivalOrder
 from keelback.component.http import Handler, Response, text_response
 from keelback.component.http1 import FIRST_REQUEST_SECONDS, HTTPConnection
 from keelback.component.http1_requests import Limits
+from keelback.component.metrics import Registry
 from keelback.component.tls_listener import TLSListener
 from keelback.concurrency.clock import Clock, SystemClock
 
-__all__ = ["Limits", "Server", "server_context"]
+__all__ = ["Limits", "Server", "publish_handshakes", "server_context"]
 
 _SWEEP_SECONDS: Final = 5.0
 _HANDSHAKE_SECONDS: Final = 10.0
@@ -46,6 +47,14 @@ def server_context(certificate: str | Path, key: str | Path, client_ca: str | Pa
         context.load_verify_locations(client_ca)
         client_certificates.accept_unverified(context)
     return context
+
+
+def publish_handshakes(metrics: Registry, servers: Sequence[Server]) -> None:
+    """Tell how many handshakes have failed, under the name that API servers give it."""
+    failed = metrics.counter(
+        "apiserver_tls_handshake_errors_total", "Number of requests dropped with 'TLS handshake error from' error"
+    )
+    metrics.before_collection(lambda: failed.set(sum(one.failed_handshakes for one in servers)))
 
 
 class Server:
@@ -102,6 +111,11 @@ class Server:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    @property
+    def failed_handshakes(self) -> int:
+        """How many connections have not got as far as a request, for what their client said of TLS."""
+        return 0 if self._tls_listener is None else self._tls_listener.failures
 
     async def start(self) -> None:
         """Listen. Raises OSError where the address is taken."""

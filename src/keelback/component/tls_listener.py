@@ -42,6 +42,8 @@ class TLSListener:
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
         self._handshakes: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self.failures = 0
+        """How many connections ended before they had shaken hands."""
         listener.setblocking(False)
         self._listen()
 
@@ -90,6 +92,7 @@ class TLSListener:
         except OSError:
             head = b""
         if head in _HTTP:
+            self.failures += 1
             self._answer_plainly(accepted)
         elif head:
             task = self._loop.create_task(self._shake_hands(accepted, protocol))
@@ -124,5 +127,6 @@ class TLSListener:
                 lambda: protocol, accepted, ssl=self._context, ssl_handshake_timeout=self._handshake_seconds
             )
         except (OSError, asyncio.CancelledError) as error:
+            self.failures += 1
             _log.debug("A TLS handshake failed", error=str(error))
             accepted.close()
