@@ -192,6 +192,24 @@ def test_every_kind_survives(name: str) -> None:
         assert without_nothing(json.loads(protobuf.to_json(made))) == without_nothing(whole)
 
 
+@pytest.mark.parametrize("package", sorted(protobuf.SAME_SHAPE))
+def test_kinds_of_versions_that_were_survive_too(package: str) -> None:
+    """Apart from a few with messages of their own they are as the versions that came after them."""
+    chance = random.Random(package)
+    group, _, version = package.rpartition(".")
+    after = protobuf.SAME_SHAPE[package]
+    kinds = [one.rpartition(".")[2] for one in KINDS if one.rpartition(".")[0] in (package, *after)]
+    reviews = [
+        name.rpartition(".")[2] for name in TABLE if name.rpartition(".")[0] in after and name.endswith("Review")
+    ]
+    assert kinds or reviews or package in ("apidiscovery.v2beta1", "meta.v1beta1", "admission.v1beta1")
+    for kind in (*kinds, *reviews):
+        name = protobuf.name_of(f"{group}/{version}", kind)
+        whole = {"kind": kind, "apiVersion": f"{group}/{version}", **tree_of(name, chance)}
+        made = protobuf_encoding.from_json(json.dumps(whole).encode())
+        assert without_nothing(json.loads(protobuf.to_json(made))) == without_nothing(whole)
+
+
 def without_nothing(tree: Any) -> Any:
     """A tree without empty objects and lists: an inlined struct of which nothing is set leaves none."""
     if isinstance(tree, dict):

@@ -403,7 +403,7 @@ _FINISHERS: Final[dict[str, Callable[[dict[str, Any], int], Any]]] = {
     "apiextensions.v1.JSONSchemaPropsOrStringArray": _schema_or_strings,
 }
 
-_SAME_SHAPE = {
+SAME_SHAPE: Final = {
     "admission.v1beta1": ("admission.v1",),
     "admissionregistration.v1alpha1": ("admissionregistration.v1",),
     "admissionregistration.v1beta1": ("admissionregistration.v1",),
@@ -460,7 +460,7 @@ def _message_of(api_version: str, kind: str) -> _Message:
     """The message that encodes a kind. The kinds of meta/v1, such as DeleteOptions, belong to every group."""
     group, _, version = api_version.rpartition("/")
     package = f"{group.partition('.')[0] or 'core'}.{version}"
-    same = (f"{other}.{kind}" for other in _SAME_SHAPE.get(package, ()))
+    same = (f"{other}.{kind}" for other in SAME_SHAPE.get(package, ()))
     for candidate in (f"{package}.{kind}", *same, f"meta.v1.{kind}"):
         try:
             return _message(candidate)
