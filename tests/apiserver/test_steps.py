@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keelback.apiserver.steps import OFFER, Steps
+from keelback.apiserver.steps import OFFER, Steps, Turn
 from keelback.concurrency.deadlines import Deadlines
 
 
@@ -20,23 +20,27 @@ class Free:
     def may_begin(self) -> bool:
         return True
 
-    async def turn(self) -> None:
+    def wait(self, who: Turn) -> None:
         raise AssertionError("nobody has to wait for a turn")
+
+    def give_up(self, who: Turn) -> None:
+        raise AssertionError("nobody has waited for a turn")
 
 
 class OneByOne:
     """A turn for each step, given out by the test."""
 
     def __init__(self) -> None:
-        self.waiting: list[asyncio.Future[None]] = []
+        self.waiting: list[Turn] = []
 
     def may_begin(self) -> bool:
         return False
 
-    async def turn(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self.waiting.append(waiter)
-        await waiter
+    def wait(self, who: Turn) -> None:
+        self.waiting.append(who)
+
+    def give_up(self, who: Turn) -> None:
+        self.waiting.remove(who)
 
 
 def steps(coroutine: Coroutine[Any, Any, str], turns: Free | OneByOne) -> Steps[str]:
@@ -66,7 +70,7 @@ def test_offers_that_nobody_takes_are_over_at_once() -> None:
     asyncio.run(test())
 
 
-@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 0), (0.00004, 3), (0.001, 10)])
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 0), (0.000016, 5), (0.001, 10)])
 def test_offers_are_taken_where_others_wait_and_the_step_was_not_short(seconds: float, turns: int) -> None:
     now = 0.0
 
@@ -83,8 +87,7 @@ def test_offers_are_taken_where_others_wait_and_the_step_was_not_short(seconds: 
         task = asyncio.create_task(one.finish(nullcontext())) if not one.begin() else None
         while task is not None and not task.done():
             for waiter in waiting.waiting:
-                if not waiter.done():
-                    waiter.set_result(None)
+                waiter.end()
             await asyncio.sleep(0)
         assert one.result == "done"
         assert len(waiting.waiting) == turns
@@ -128,10 +131,123 @@ def test_those_that_waited_for_the_same_go_on_one_by_one() -> None:
         await rounds_until(lambda: len(turns.waiting) == 3)
         assert went_on == []
         for number in range(3):
-            turns.waiting[number].set_result(None)
+            turns.waiting[number].end()
             await rounds_until(lambda: len(went_on) > number)  # noqa: B023
             assert went_on == list(range(number + 1))
         assert [await one for one in tasks] == ["done"] * 3
+
+    asyncio.run(test())
+
+
+def test_who_waits_for_something_costs_the_loop_nothing_until_it_has_its_turn() -> None:
+    async def test() -> None:
+        committed = asyncio.get_running_loop().create_future()
+        steps_taken: list[float] = []
+        turns = OneByOne()
+
+        async def write() -> str:
+            await committed
+            return "done"
+
+        one = Steps(write(), lambda: 0.0, steps_taken.append, turns=turns)
+        one.begin()
+        task = asyncio.create_task(one.finish(nullcontext()))
+        await asyncio.sleep(0)
+        committed.set_result(None)
+        await rounds_until(lambda: len(turns.waiting) == 1)
+        assert len(steps_taken) == 1
+        asyncio.get_running_loop().call_soon(turns.waiting[0].end)
+        assert await task == "done"
+        assert len(steps_taken) == 2
+
+    asyncio.run(test())
+
+
+def test_who_is_cancelled_while_it_waits_for_its_turn_gives_it_up() -> None:
+    async def test() -> None:
+        committed = asyncio.get_running_loop().create_future()
+        turns = OneByOne()
+
+        async def write() -> str:
+            await committed
+            return "done"
+
+        one = steps(write(), turns)
+        one.begin()
+        task = asyncio.create_task(one.finish(nullcontext()))
+        await asyncio.sleep(0)
+        committed.set_result(None)
+        await rounds_until(lambda: len(turns.waiting) == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert turns.waiting == []
+
+    asyncio.run(test())
+
+
+def test_who_is_cancelled_before_needs_no_turn_to_end() -> None:
+    async def test() -> None:
+        turns = OneByOne()
+
+        async def write() -> str:
+            await asyncio.get_running_loop().create_future()
+            return "done"
+
+        one = steps(write(), turns)
+        one.begin()
+        task = asyncio.create_task(one.finish(nullcontext()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert turns.waiting == []
+
+    asyncio.run(test())
+
+
+def test_what_fails_meanwhile_is_told_to_who_waits() -> None:
+    async def test() -> None:
+        committed = asyncio.get_running_loop().create_future()
+
+        async def write() -> str:
+            with pytest.raises(OSError, match="no space"):
+                await committed
+            return "refused"
+
+        one = steps(write(), Free())
+        one.begin()
+        task = asyncio.create_task(one.finish(nullcontext()))
+        await asyncio.sleep(0)
+        committed.set_exception(OSError("no space"))
+        assert await task == "refused"
+
+    asyncio.run(test())
+
+
+def test_a_request_within_a_request_takes_turns_too() -> None:
+    async def test() -> None:
+        committed = asyncio.get_running_loop().create_future()
+        inner, outer = OneByOne(), OneByOne()
+
+        async def write() -> str:
+            await committed
+            return "done"
+
+        async def ask() -> str:
+            one = steps(write(), inner)
+            one.begin()
+            return await one.finish(nullcontext())
+
+        one = steps(ask(), outer)
+        one.begin()
+        task = asyncio.create_task(one.finish(nullcontext()))
+        await asyncio.sleep(0)
+        committed.set_result(None)
+        for turns in (inner, outer):
+            await rounds_until(lambda: len(turns.waiting) == 1)  # noqa: B023
+            turns.waiting[0].end()
+        assert await task == "done"
 
     asyncio.run(test())
 

@@ -14,7 +14,8 @@ def serve(turns: Turns[str], costs: dict[str, float], flows: dict[str, FlowShare
     """Rounds of a loop in which each flow's requests take what they take, and come back at once."""
     order = []
     for _ in range(rounds):
-        for name in turns.next_round():
+        turns.begin_round()
+        while (name := turns.chosen()) is not None:
             order.append(name)
             turns.charge(flows[name], costs[name])
             turns.wait(flows[name], name)
@@ -29,7 +30,8 @@ def test_nobody_waits_on_a_loop_that_has_time() -> None:
     assert turns.may_begin(flow)
     turns.charge(flow, ROUND_SECONDS)
     assert not turns.may_begin(flow)
-    assert turns.next_round() == []
+    turns.begin_round()
+    assert turns.chosen() is None
     assert turns.may_begin(flow)
 
 
@@ -69,7 +71,7 @@ def test_who_worked_while_nobody_waited_owes_nothing_to_a_flood_that_comes_later
     flows = {"controller": mine.flow("controller"), "flood": mine.flow("flood"), "stranger": theirs.flow("stranger")}
     for _ in range(100_000):
         if turns.charge(flows["controller"], GET):
-            turns.next_round()
+            turns.begin_round()
     for name in ("flood", "stranger"):
         for _ in range(100):
             turns.wait(flows[name], name)
@@ -92,6 +94,20 @@ def test_rounds_are_short_while_several_flows_use_the_loop_and_long_for_one_alon
     assert len(serve(turns, costs, flows, 100)) >= 4 * 100
 
 
+def test_a_round_is_over_when_it_has_lasted_long_whatever_steps_have_taken_of_it() -> None:
+    turns: Turns[str] = Turns()
+    flow = Share[str](1.0).flow("a")
+    for name in ("first", "second"):
+        turns.wait(flow, name)
+    turns.begin_round()
+    assert turns.chosen() == "first"
+    turns.charge(flow, GET / 10)
+    turns.lasted(ROUND_SECONDS)
+    assert turns.chosen() is None
+    turns.begin_round()
+    assert turns.chosen() == "second"
+
+
 def test_a_single_get_overtakes_a_flood_of_lists() -> None:
     turns: Turns[str] = Turns()
     level = Share[str](1.0)
@@ -100,7 +116,8 @@ def test_a_single_get_overtakes_a_flood_of_lists() -> None:
         turns.wait(flood, "flood")
     serve(turns, {"flood": LIST}, {"flood": flood}, 10)
     turns.wait(tenant, "tenant")
-    assert turns.next_round()[0] == "tenant"
+    turns.begin_round()
+    assert turns.chosen() == "tenant"
 
 
 def test_a_single_get_waits_for_no_more_than_a_round_of_another_s_gets() -> None:
@@ -113,7 +130,7 @@ def test_a_single_get_waits_for_no_more_than_a_round_of_another_s_gets() -> None
     flows = {"flood": flood, "tenant": tenant}
     serve(turns, costs, flows, 50)
     turns.wait(tenant, "tenant")
-    assert "tenant" in turns.next_round()
+    assert "tenant" in serve(turns, costs, flows, 1)
 
 
 def test_flows_share_time_rather_than_requests() -> None:
@@ -161,7 +178,8 @@ def test_who_gives_up_has_no_turn() -> None:
     turns.wait(flow, "second")
     turns.give_up(flow, "first")
     turns.give_up(flow, "stranger")
-    assert turns.next_round() == ["second"]
+    turns.begin_round()
+    assert turns.chosen() == "second"
     assert not turns.waiting
 
 
@@ -181,12 +199,12 @@ def test_everybody_who_waits_has_a_turn(arrivals: list[tuple[int, float]]) -> No
         turns.wait(flows[index], number)
     served = []
     while turns.waiting:
-        chosen = turns.next_round()
-        assert chosen
-        for number in chosen:
-            index, cost = arrivals[number]
+        turns.begin_round()
+        assert turns.waiting
+        while (chosen := turns.chosen()) is not None:
+            index, cost = arrivals[chosen]
             turns.charge(flows[index], cost)
-            served.append(number)
+            served.append(chosen)
     assert sorted(served) == list(range(len(arrivals)))
     for index in range(5):
         own = [number for number in served if arrivals[number][0] == index]

@@ -7,7 +7,6 @@ sent, other long-running requests are not limited. Large answers and streams tak
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import nullcontext
 from functools import partial
 from typing import Final, Protocol
@@ -16,7 +15,7 @@ from keelback.apiserver.admittance import Proceed, is_mutating, too_many_request
 from keelback.apiserver.context import RequestContext
 from keelback.apiserver.flow_metrics import FlowMeter, FlowMetrics
 from keelback.apiserver.request_info import is_long_running
-from keelback.apiserver.steps import Steps
+from keelback.apiserver.steps import Steps, Turn
 from keelback.auth.attributes import Attributes
 from keelback.component.http import AnyResponse, Response, StreamingResponse, Writer
 from keelback.concurrency.clock import Clock
@@ -60,7 +59,7 @@ class PriorityAndFairness:
         self.now = clock.monotonic
         self._deadlines = Deadlines()
         self._waiters: dict[Ticket, asyncio.Future[None]] = {}
-        self._turns: Turns[asyncio.Future[None]] = Turns()
+        self._turns: Turns[Turn] = Turns()
         self._round_is_due = False
         self._watched: set[QueueSet] = set()
         self._adjusts_at = self.now() + ADJUSTMENT_SECONDS
@@ -214,7 +213,9 @@ class PriorityAndFairness:
 
     def _dispatch(self, queues: QueueSet) -> None:
         for one in queues.dispatch(self.now()):
-            _wake(self._waiters[one])
+            waiter = self._waiters[one]
+            if not waiter.done():
+                waiter.set_result(None)
         self._watch_endings(queues)
 
     def _watch_endings(self, queues: QueueSet) -> None:
@@ -234,16 +235,18 @@ class PriorityAndFairness:
         """Whether the loop is free for the flow now."""
         return self._turns.may_begin(flow.share)
 
-    async def turn(self, flow: Flow) -> None:
-        """Return when it is the flow's turn on the loop."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._turns.wait(flow.share, waiter)
+    def turn(self, flow: Flow) -> Turn:
+        """Await it: it is over when it is the flow's turn on the loop."""
+        return Turn(_TurnsOf(self, flow))
+
+    def wait(self, flow: Flow, who: Turn) -> None:
+        """Queue up for the loop."""
+        self._turns.wait(flow.share, who)
         self._plan_round()
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            self._turns.give_up(flow.share, waiter)
-            raise
+
+    def give_up(self, flow: Flow, who: Turn) -> None:
+        """Wait no more."""
+        self._turns.give_up(flow.share, who)
 
     def charge(self, flow: Flow, seconds: float) -> None:
         """A request of the flow has used that much of the loop's time."""
@@ -257,9 +260,16 @@ class PriorityAndFairness:
 
     def _begin_round(self) -> None:
         self._round_is_due = False
-        for waiter in self._turns.next_round():
-            _wake(waiter)
-        if self._turns.waiting:
+        turns = self._turns
+        turns.begin_round()
+        started = self.now()
+        for _ in range(turns.waiting):
+            turn = turns.chosen()
+            if turn is None:
+                break
+            turn.end()
+            turns.lasted(self.now() - started)
+        if turns.waiting:
             self._plan_round()
 
     # What is sent piece by piece.
@@ -291,8 +301,11 @@ class _TurnsOf:
     def may_begin(self) -> bool:
         return self._gate.may_begin(self._flow)
 
-    def turn(self) -> Awaitable[None]:
-        return self._gate.turn(self._flow)
+    def wait(self, who: Turn) -> None:
+        self._gate.wait(self._flow, who)
+
+    def give_up(self, who: Turn) -> None:
+        self._gate.give_up(self._flow, who)
 
 
 class Pace:
@@ -352,8 +365,3 @@ class PacedWriter:
 
     async def wait_closed(self) -> None:
         await self._writer.wait_closed()
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

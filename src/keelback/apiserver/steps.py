@@ -6,16 +6,19 @@ are a single step, and cost no task, timer or future.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
 from typing import Any, Final, Generic, Protocol, TypeVar
+
+from keelback.concurrency.pause import Pause
 
 T = TypeVar("T")
 
 _OFFERS: Final = 16
 """So many offers in a row that nobody takes, and the loop has its turn: who only waits that way must not stop it."""
-_SHORT_SECONDS: Final = 0.0001
-"""A step that has taken less goes on when it has made an offer: to give the loop up and have it back costs a tenth of
+_SHORT_SECONDS: Final = 0.00003
+"""A step that has taken less goes on when it has made an offer: to give the loop up and have it back costs a fifth of
 that."""
 
 
@@ -26,9 +29,44 @@ class Turns(Protocol):
         """Whether nobody else waits, so that who has begun may go on."""
         ...
 
-    def turn(self) -> Awaitable[None]:
-        """Waits for a turn."""
+    def wait(self, who: Turn) -> None:
+        """Queue up: `end` is called when it is its turn."""
         ...
+
+    def give_up(self, who: Turn) -> None:
+        """It waits no more."""
+        ...
+
+
+class Turn(Pause):
+    """A wait for a turn; for one among those who can go on at last, where something else is waited for before."""
+
+    __slots__ = ("_turns", "_waits_for")
+
+    def __init__(self, turns: Turns, waits_for: Any = None) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self._turns = turns
+        self._waits_for = waits_for
+        if waits_for is None:
+            turns.wait(self)
+        else:
+            # As a task does with what is yielded to it.
+            waits_for._asyncio_future_blocking = False
+            waits_for.add_done_callback(self._came)
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._waits_for is not None:
+            return bool(self._waits_for.cancel(msg))
+        self._turns.give_up(self)
+        return super().cancel(msg)
+
+    def _came(self, waits_for: Any) -> None:
+        """What was waited for is there."""
+        self._waits_for = None
+        if waits_for.cancelled() or self._turns.may_begin():
+            self.end()
+        else:
+            self._turns.wait(self)
 
 
 class _Offer:
@@ -99,14 +137,20 @@ class Steps(Generic[T]):
         while True:
             error = None
             try:
-                if turns is None or self._waits_for is not None or offers == _OFFERS:
+                waits_for = self._waits_for
+                if turns is None:
+                    yield waits_for
+                elif waits_for is not None:
                     offers = 0
-                    yield self._waits_for
+                    yield from Turn(turns, waits_for).__await__()
                 else:
                     offers += 1
-                if turns is not None and not turns.may_begin():
-                    offers = 0
-                    yield from turns.turn().__await__()
+                    if offers > _OFFERS:
+                        offers = 0
+                        yield
+                    if not turns.may_begin():
+                        offers = 0
+                        yield from Turn(turns).__await__()
             except BaseException as raised:
                 error = raised
             if self._step(error):

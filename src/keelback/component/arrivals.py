@@ -24,7 +24,7 @@ class Arrival(Protocol):
     """Whose request has arrived: a connection."""
 
     def begin(self) -> None:
-        """It is the request's turn."""
+        """It is the request's turn. It may be answered before this returns."""
         ...
 
 
@@ -40,6 +40,11 @@ class ArrivalOrder:
         self._begun: set[Hashable] = set()
         self._waiting: dict[Hashable, deque[Arrival]] = {}
         self._round_is_due = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several clients ask."""
+        return self._company_rounds > 0
 
     def came(self, client: Hashable, arrival: Arrival) -> None:
         """A client's request has arrived. It begins at once where nobody waits and the round has room, or where the

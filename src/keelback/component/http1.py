@@ -29,6 +29,7 @@ from keelback.component.http import (
 from keelback.component.http1_bodies import gzipped, size_of, writes
 from keelback.component.http1_heads import response_head
 from keelback.component.http1_requests import Arrival, Limits, RequestReader, RequestRefused
+from keelback.concurrency.pause import Pause
 
 FIRST_REQUEST_SECONDS: Final = 0.5
 """A server that ends waits for the first request of a connection that is as new as this. Go waits for five seconds."""
@@ -79,7 +80,7 @@ class HTTPConnection(asyncio.Protocol):
         self._requests: deque[Arrival] = deque()
         self._waits_for_turn = False
         self._has_turn = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Pause | asyncio.Future[None] | None = None
         self._raw: RawConnection | None = None
         self._tail = b""
         self._unparsed = b""
@@ -144,6 +145,9 @@ class HTTPConnection(asyncio.Protocol):
                 self._parse_some()
             else:
                 self._parse(data)
+            # Not before all has been parsed: what begins now may be answered before this returns.
+            if self._requests and not self.busy and not self._waits_for_turn:
+                self._ask_for_turn()
 
     def _parse_some(self) -> None:
         """Parse what has been read, until that is all or as many requests wait as may."""
@@ -213,8 +217,6 @@ class HTTPConnection(asyncio.Protocol):
         self._requests.append(came)
         if len(self._requests) >= _PIPELINE:
             self._pause_reading()
-        if not self.busy and not self._waits_for_turn:
-            self._ask_for_turn()
 
     def body_awaited(self) -> None:
         if not self._occupied():
@@ -243,15 +245,13 @@ class HTTPConnection(asyncio.Protocol):
                         break
                     self.busy = False
                     self.since = self._loop.time()
-                    self._waiter = self._loop.create_future()
-                    await self._waiter
+                    await self._woken()
                     continue
                 if not self._has_turn and requests[0].response is None:
                     if not self._waits_for_turn:
                         self._ask_for_turn()
                     if not self._has_turn:
-                        self._waiter = self._loop.create_future()
-                        await self._waiter
+                        await self._woken()
                     continue
                 self._has_turn = False
                 parsed = requests.popleft()
@@ -478,9 +478,18 @@ class HTTPConnection(asyncio.Protocol):
         self._ended = True
         self._wake()
 
+    def _woken(self) -> Pause | asyncio.Future[None]:
+        """Await it to be woken. Among several clients whoever has its turn goes on at once. One that is alone goes on
+        once all its connections have been read: that, and a plain future, is a tenth of a get cheaper."""
+        self._waiter = Pause(self._loop) if self._shared.arrivals.is_shared else self._loop.create_future()
+        return self._waiter
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if type(waiter) is Pause:
+            waiter.end()
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and not self._lost:

@@ -19,9 +19,6 @@ _SHARED_ROUND_SECONDS: Final = 0.00004
 """Mostly one step: so long at most who comes waits for those of others that were begun with it."""
 _SHARED_ROUNDS: Final = 1_000
 """For so many rounds after another flow has used the loop, a flow is not taken to have it for itself."""
-_FIRST_GUESS_SECONDS: Final = 0.0001
-_NEW: Final = 0.25
-"""How much the latest step counts in what the next is expected to take."""
 _IDLE_FLOWS: Final = 256
 
 T = TypeVar("T")
@@ -56,22 +53,19 @@ class FlowShare(Generic[T]):
 
     level: Share[T]
     used: float
-    step_seconds: float = _FIRST_GUESS_SECONDS
-    """What its next step is expected to take."""
-    prepaid: deque[float] = field(default_factory=deque)
-    """What those who have been chosen were expected to take, and have not been charged with yet."""
     waiting: deque[T] = field(default_factory=deque)
 
 
 class Turns(Generic[T]):
-    """Orders what waits for the loop. When somebody waits, or a round is used up, `next_round` is due once the sockets
-    have been looked at."""
+    """Orders what waits for the loop. When somebody waits, or a round is used up, the next is due once the sockets have
+    been looked at: `begin_round`, then each whom `chosen` names."""
 
     def __init__(self) -> None:
         self.waiting = 0
         self._round_seconds = ROUND_SECONDS
         self._shared_rounds = 0
         self._latest_flow: FlowShare[T] | None = None
+        self._chosen_flow: FlowShare[T] | None = None
         self._spent = 0.0
         self._spent_ahead = 0.0
         self._clock = 0.0
@@ -117,9 +111,8 @@ class Turns(Generic[T]):
         level = flow.level
         goes_ahead = self.waiting or self._spent >= self._round_seconds
         self._spent += seconds
-        flow.step_seconds += (seconds - flow.step_seconds) * _NEW
-        if flow.prepaid:
-            seconds -= flow.prepaid.popleft()
+        if flow is self._chosen_flow:
+            self._chosen_flow = None
         else:
             if goes_ahead:
                 self._spent_ahead += seconds
@@ -136,30 +129,35 @@ class Turns(Generic[T]):
             self._latest = level.used
         return self._spent >= self._round_seconds
 
-    def next_round(self) -> list[T]:
-        """Whose turn it is in the round that begins."""
+    def begin_round(self) -> None:
+        """The sockets have been looked at."""
         self._spent = self._spent_ahead = 0.0
         if self._shared_rounds:
             self._shared_rounds -= 1
         else:
             self._round_seconds = ROUND_SECONDS
-        expected = 0.0
-        chosen: list[T] = []
-        while self._backlog and expected < self._round_seconds:
-            level = next(iter(self._backlog)) if len(self._backlog) == 1 else min(self._backlog, key=_used)
-            if self._clock < level.used:
-                self._clock = level.used
-            # A flood is mostly alone.
-            flow = next(iter(level.backlog)) if len(level.backlog) == 1 else min(level.backlog, key=_used)
-            if level.clock < flow.used:
-                level.clock = flow.used
-            chosen.append(flow.waiting.popleft())
-            expected += flow.step_seconds
-            flow.prepaid.append(flow.step_seconds)
-            flow.used += flow.step_seconds
-            level.used += flow.step_seconds / level.weight
-            self._left(flow)
+
+    def chosen(self) -> T | None:
+        """Whose turn it is; nobody's when the round is used up, or nobody waits. It is charged before the next one is
+        chosen."""
+        if not self._backlog or self._spent >= self._round_seconds:
+            return None
+        level = next(iter(self._backlog)) if len(self._backlog) == 1 else min(self._backlog, key=_used)
+        if self._clock < level.used:
+            self._clock = level.used
+        # A flood is mostly alone.
+        flow = next(iter(level.backlog)) if len(level.backlog) == 1 else min(level.backlog, key=_used)
+        if level.clock < flow.used:
+            level.clock = flow.used
+        self._chosen_flow = flow
+        chosen = flow.waiting.popleft()
+        self._left(flow)
         return chosen
+
+    def lasted(self, seconds: float) -> None:
+        """So long the round has lasted: what is done around steps is nobody's, but others wait for it too."""
+        if self._spent < seconds:
+            self._spent = seconds
 
     def _is_due(self, flow: FlowShare[T]) -> bool:
         """Whether the flow would be chosen before all who wait, and was not the last to use the loop."""
