@@ -171,10 +171,11 @@ class Evaluator:
         if more is not None or (standing.fixed_scores and not is_kept):
             scores, rows = self.totals(pod, feasible)
             return _one_of_best(scores if more is None else scores + more[rows], rows, chance)
-        if not feasible.any():
+        passed: Rows | Mask = standings.rows(standing) if is_kept else feasible
+        if not (isinstance(passed, slice) or (len(passed) if is_kept else passed.any())):
             return None
         # What nodes have by themselves is compared as it is: ranks hold for any part of them.
-        state = CycleState(self._objects, standings.rows(standing) if is_kept else feasible)
+        state = CycleState(self._objects, passed)
         wide = self._of_wide_scores(pod, state)
         if wide is not None:
             return _one_of_best(standings.ranks(standing)[state.feasible] + wide, state.feasible, chance)

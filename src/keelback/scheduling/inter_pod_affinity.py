@@ -54,6 +54,8 @@ class InterPodAffinity:
 
     def filter(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Mask | None:
         """True where the pod's required terms hold, and those of the pods that run already."""
+        if not (pod.affinity_required or pod.anti_affinity_required or nodes.counts.terms):
+            return None
         rules = (
             (_affinity_mask(pod, nodes), _AFFINITY),
             (_anti_affinity_mask(pod, nodes), _ANTI_AFFINITY),
@@ -73,7 +75,7 @@ class InterPodAffinity:
 
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """The weights of the terms that hold in the node's domains, the pod's own and those of running pods."""
-        if self._only_own_wishes and not pod.affinity_preferred:
+        if not pod.affinity_preferred and (self._only_own_wishes or not nodes.counts.terms):
             return None
         weighted = [(weight, term.topology_key, _matching(nodes, (term,))) for weight, term in pod.affinity_preferred]
         for existing in nodes.counts.terms_picking(pod):
