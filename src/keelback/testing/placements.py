@@ -7,6 +7,7 @@ waits has nowhere to go: the plain scheduler says so.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -33,6 +34,7 @@ _QUIET_SECONDS: Final = 40
 """Longer than any back-off, and shorter than it takes until rejected pods are tried whatever happens."""
 _LATELY: Final = timedelta(seconds=5)
 """Longer than any write may take."""
+_PREEMPTED_BY: Final = re.compile(r"Preempted by pod (\S+) on node")
 _FINISHED: Final = ("Succeeded", "Failed")
 
 
@@ -55,11 +57,12 @@ def play(seed: int) -> list[str]:
                 cluster.advance(chance.choice((0, 2)))
                 cluster.start_component("scheduler")
         cluster.advance(_QUIET_SECONDS)
-        return [*broken_on_the_way(recording), *forgotten(recording)]
+        return [*broken_on_the_way(recording, _preemptors(cluster.list("events"))), *forgotten(recording)]
 
 
-def broken_on_the_way(recording: Recording) -> Iterator[str]:
-    """Rules that were broken when a pod got its node, or was told to leave it."""
+def broken_on_the_way(recording: Recording, preempted_by: Mapping[str, str]) -> Iterator[str]:
+    """Rules that were broken when a pod got its node, or was told to leave it; `preempted_by` says for whom, by uid, as
+    far as is known."""
     promised = _promises(recording.writes)
     gone = [(one.at, one.before) for one in recording.writes if one.resource == "pods" and one.is_deletion]
     for write, held in replayed(recording.writes):
@@ -70,7 +73,7 @@ def broken_on_the_way(recording: Recording) -> Iterator[str]:
             yield from _badly_placed(write.after, held)
         if write.after is not None and _is_preempted(write.after) and not _is_preempted(write.before):
             lately = [tree for at, tree in gone if tree is not None and write.at - _LATELY <= at <= write.at]
-            yield from _in_vain(write.at, write.after, held, promised, lately)
+            yield from _in_vain(write.at, write.after, held, promised, lately, preempted_by)
 
 
 def forgotten(recording: Recording) -> Iterator[str]:
@@ -175,6 +178,7 @@ def _in_vain(
     held: Mapping[str, Tree],
     promised: Sequence[tuple[datetime, str, str]],
     lately: Sequence[Tree],
+    preempted_by: Mapping[str, str],
 ) -> Iterator[str]:
     """`lately` gone pods may be those that it was decided for."""
     victim = _pod(tree)
@@ -189,15 +193,30 @@ def _in_vain(
     if not preemptors:
         yield f"{name} was preempted on {node_name} for nobody of higher priority"
         return
-    # Where those stay that nobody has preempted, and he with them, there must be no room. Who leaves of his own accord
-    # still is there, as upstream has it.
-    stays = _world(held)
+    node = next((one for one in _world(held).nodes if one.name == node_name), None)
     told = {tree["metadata"]["uid"] for tree in _pods(held, leaving=True) if _is_preempted(tree)}
-    stays.placed = [one for one in stays.placed if one[1].metadata.uid not in told - {victim.metadata.uid}]
-    node = next((one for one in stays.nodes if one.name == node_name), None)
-    if node is not None and not any(_lacks_room(stays, node, one, preemptors) for one in preemptors):
+
+    def stays(preemptor: PodToPlace) -> World:
+        # Where those stay whom the preemptor did not need to go, and he with them, there must be no room. Who leaves of
+        # his own accord or for somebody else still is there, as upstream has it.
+        world = _world(held)
+        go = {uid for uid in told if preempted_by.get(uid, preemptor.metadata.uid) == preemptor.metadata.uid}
+        world.placed = [one for one in world.placed if one[1].metadata.uid not in go - {victim.metadata.uid}]
+        return world
+
+    if node is not None and not any(_lacks_room(stays(one), node, one, preemptors) for one in preemptors):
         names = ", ".join(one.metadata.name for one in preemptors)
         yield f"{name} was preempted on {node_name} in vain: {names} had room beside it"
+
+
+def _preemptors(events: Sequence[Tree]) -> dict[str, str]:
+    """For whom each victim went, by uid: what the scheduler tells people of it, once it has told the victim."""
+    found = (
+        (event["involvedObject"].get("uid", ""), _PREEMPTED_BY.match(event.get("message", "")))
+        for event in events
+        if event.get("reason") == "Preempted"
+    )
+    return {victim: match[1] for victim, match in found if match is not None}
 
 
 def _lacks_room(world: World, node: NodeInfo, pod: PodToPlace, promised: Sequence[PodToPlace]) -> bool:
