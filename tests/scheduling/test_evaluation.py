@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keelback.api.core_v1 import ResourceRequirements
 from keelback.apimachinery.meta import ObjectMeta
 from keelback.scheduling import builtin, explanation
+from keelback.scheduling.evaluation import Evaluator
 from keelback.scheduling.framework import CycleState, OnlyNodes
 from keelback.scheduling.node_info import NodeInfo
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.pod_info import PodInfo
-from keelback.scheduling.pod_to_place import PodToPlace, SpecToPlace
+from keelback.scheduling.pod_to_place import ContainerToPlace, PodToPlace, SpecToPlace
 from keelback.scheduling.user_plugins import ColumnPlugin
 from keelback.testing.plain_scheduler import Oracle, agree
 from keelback.testing.random_clusters import (
@@ -106,6 +108,51 @@ def test_a_table_that_has_lived_decides_as_a_new_one(seed: int) -> None:
                 world.nodes[number] = changed
                 columns.table.set_info(changed)
         agree(world, columns, chance.choice(pods))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_what_is_brought_up_to_date_is_what_a_new_evaluator_finds(seed: int) -> None:
+    """Of many nodes some have changed: few, many or most of them, and full ones are full no more."""
+    chance = random.Random(seed)
+    nodes = [replace(random_node(chance, number), unschedulable=False) for number in range(60)]
+    columns = Columns(World(nodes, [], {"default": {}, "other": {}}))
+    incoming = [columns.shapes.of(random_pod(chance, f"incoming-{number}")) for number in range(3)]
+    placed: list[tuple[str, str]] = []
+    for step in range(8):
+        for number in range(chance.choice((1, 3, 9, 14, 40))):
+            if placed and chance.random() < 0.3:
+                columns.table.remove_pod(*placed.pop(chance.randrange(len(placed))))
+            else:
+                pod = random_pod(chance, f"p-{step}-{number}")
+                placed.append((chance.choice(nodes).name, pod.metadata.uid))
+                columns.add(placed[-1][0], pod)
+        for info in incoming:
+            fresh = Evaluator(builtin.DEFAULT, columns.table, columns.objects)
+            mask = fresh.feasible(info)
+            assert columns.evaluator.feasible(info).tolist() == mask.tolist()
+            if not mask.any():
+                assert columns.evaluator.choose(info, chance) is None
+                continue
+            totals, rows = fresh.totals(info, mask)
+            best = {columns.table.nodes[row].name for row in np.arange(60)[rows][totals == totals.max()]}
+            assert {columns.evaluator.choose(info, chance) for _ in range(5)} <= best
+
+
+def test_a_node_that_becomes_the_best_is_chosen_next() -> None:
+    nodes = [NodeInfo(f"n{number}", {}, allocatable={"cpu": 4000, "memory": 1 << 34, "pods": 9}) for number in range(9)]
+    names = (f"p{number}" for number in range(9))
+    resources = ResourceRequirements(requests={"cpu": "1", "memory": "1Gi"})
+    spec = SpecToPlace(containers=(ContainerToPlace(resources=resources),))
+    pods = [PodToPlace(metadata=ObjectMeta(namespace="default", name=name, uid=name), spec=spec) for name in names]
+    placed = [(node.name, pod, False) for node, pod in zip(nodes, pods, strict=True)]
+    columns = Columns(World(nodes, placed, {"default": {}}))
+    info = columns.shapes.of(pods[0])
+    assert columns.evaluator.choose(info, random.Random(0)) is not None
+    for node, pod in ((nodes[5], pods[5]), (nodes[2], pods[2])):
+        columns.table.remove_pod(node.name, pod.metadata.uid)
+        assert {columns.evaluator.choose(info, random.Random(seed)) for seed in range(20)} == {node.name}
+        columns.add(node.name, pod)
 
 
 @settings(max_examples=100, deadline=None)

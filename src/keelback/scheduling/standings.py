@@ -181,17 +181,17 @@ class Standings:
         nodes = self._nodes
         touched = nodes.touched_since(standing.position)
         standing.position = nodes.position
-        if touched is None or len(touched) > len(nodes) // 4:
-            mask, standing.local_scores = self._local(pod, EVERY, len(nodes))
-            standing.mask = mask if standing.fixed_mask is None else mask & standing.fixed_mask
-            standing.rows = standing.ranks = standing.best = None
-        elif len(touched) <= _FEW_ROWS:
+        if touched is not None and len(touched) <= _FEW_ROWS:
             state = CycleState(self._objects)
             for row in touched:
                 _put(standing, row, *self._local_row(state, pod, row))
-        else:
+        elif touched is not None and len(touched) <= len(nodes) // 4:
             rows = np.fromiter(touched, np.intp, len(touched))
             _put_all(standing, rows, *self._local(pod, rows, len(rows)))
+        else:
+            mask, standing.local_scores = self._local(pod, EVERY, len(nodes))
+            standing.mask = mask if standing.fixed_mask is None else mask & standing.fixed_mask
+            standing.rows = standing.ranks = standing.best = None
 
     def _local_row(self, state: CycleState, pod: PodInfo, row: int) -> tuple[bool, int]:
         nodes, asked = self._nodes, self._asked
