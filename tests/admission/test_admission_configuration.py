@@ -82,6 +82,29 @@ def test_limits_of_events_and_the_nodes_of_a_cluster() -> None:
     assert admission_configuration.read(text, Path()).node_selectors == wanted
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: ResourceQuotaConfiguration\n",
+        "apiVersion: resourcequota.admission.k8s.io/v1beta1\nkind: Configuration\n",
+    ],
+)
+def test_what_wants_a_quota(head: str) -> None:
+    scope = "{scopeName: PriorityClass, operator: In, values: [vital]}"
+    text = f"{head}limitedResources: [{{resource: pods, matchScopes: [{scope}]}}]"
+    (found,) = admission_configuration.read(configured("ResourceQuota", text), Path()).limited_resources
+    assert (found.resource, found.match_scopes[0].values) == ("pods", ("vital",))
+
+
+def test_tolerations_of_all_namespaces() -> None:
+    text = (
+        "apiVersion: podtolerationrestriction.admission.k8s.io/v1alpha1\nkind: Configuration\n"
+        "whitelist: [{key: a, operator: Exists}]"
+    )
+    found = admission_configuration.read(configured("PodTolerationRestriction", text), Path()).pod_tolerations
+    assert [one.key for one in found.whitelist] == ["a"]
+
+
 def test_whom_to_ask_about_images() -> None:
     policy = (
         "imagePolicy: {kubeConfigFile: /images.conf, allowTTL: 50, denyTTL: -1, retryBackoff: 200, defaultAllow: true}"

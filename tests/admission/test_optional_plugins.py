@@ -18,6 +18,7 @@ from keelback.admission.pod_restrictions import (
     ExtendedResourceToleration,
     LimitPodHardAntiAffinityTopology,
     PodTolerationRestriction,
+    PodTolerations,
 )
 from keelback.api.core_v1 import (
     Affinity,
@@ -114,6 +115,21 @@ def test_a_namespace_gives_and_limits_tolerations() -> None:
     assert [one.key for one in _run(plugin, _pod()).spec.tolerations] == ["a"]
     with pytest.raises(errors.Forbidden, match="conflict with its namespace whitelist"):
         _run(plugin, _pod(tolerations=(Toleration(key="b", operator="Exists"),)))
+
+
+def test_a_cluster_gives_and_limits_tolerations_where_a_namespace_says_nothing() -> None:
+    one, wide = Toleration(key="a", operator="Equal", value="b", effect="NoSchedule"), Toleration(operator="Exists")
+    plugin = PodTolerationRestriction(Namespaces(), PodTolerations(default=(one,), whitelist=(one,)))
+    assert _run(plugin, _pod()).spec.tolerations == (one,)
+    with pytest.raises(errors.Forbidden, match="conflict with its cluster whitelist"):
+        _run(plugin, _pod(tolerations=(wide,)))
+    # What one toleration includes is not said twice; and who has asked for memory may go where it is short.
+    assert _run(
+        PodTolerationRestriction(Namespaces(), PodTolerations(default=(one,))), _pod(tolerations=(wide,))
+    ).spec.tolerations == (wide,)
+    asking = _pod(containers=(Container(name="c", resources=ResourceRequirements(requests={"memory": "1"})),))
+    given = _run(PodTolerationRestriction(Namespaces()), asking).spec.tolerations
+    assert [(one.key, one.effect) for one in given] == [("node.kubernetes.io/memory-pressure", "NoSchedule")]
 
 
 def test_who_asks_for_a_device_tolerates_its_nodes() -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from keelback.admission.limited_resources import LimitedResource
 from keelback.admission.plugin import AdmissionChain, AdmissionRequest, Operation
 from keelback.admission.resource_quota import ResourceQuotaPlugin
 from keelback.api.core_v1 import (
@@ -17,9 +18,11 @@ from keelback.api.core_v1 import (
     ResourceQuotaSpec,
     ResourceQuotaStatus,
     ResourceRequirements,
+    ScopedResourceSelectorRequirement,
+    ScopeSelector,
 )
 from keelback.apimachinery import errors
-from keelback.apimachinery.meta import Object, ObjectMeta, with_metadata
+from keelback.apimachinery.meta import Object, ObjectMeta, replace, with_metadata
 
 T = TypeVar("T", bound=Object)
 
@@ -96,8 +99,10 @@ def _create(*, dry_run: bool = False, **requests: str) -> AdmissionRequest:
     )
 
 
-async def _ask(quotas: Quotas, *requests: AdmissionRequest) -> list[BaseException | None]:
-    chain = AdmissionChain([ResourceQuotaPlugin(quotas, quotas, FixedClock())])
+async def _ask(
+    quotas: Quotas, *requests: AdmissionRequest, limited: Sequence[LimitedResource] = ()
+) -> list[BaseException | None]:
+    chain = AdmissionChain([ResourceQuotaPlugin(quotas, quotas, FixedClock(), limited)])
     return await asyncio.gather(*(chain.validate(request) for request in requests), return_exceptions=True)
 
 
@@ -160,3 +165,24 @@ def test_another_servers_write_is_counted_with() -> None:
     quotas.disturbances = 3
     assert asyncio.run(_ask(quotas, _create())) == [None]
     assert quotas.stored["q"].status.used == {"pods": "1"}
+
+
+def test_what_is_limited_wants_a_quota() -> None:
+    scope = ScopedResourceSelectorRequirement(scope_name="PriorityClass", operator="In", values=("vital",))
+    pods = LimitedResource(resource="pods", match_contains=("requests.cpu",), match_scopes=(scope,))
+
+    def told(request: AdmissionRequest, *quotas: ResourceQuota) -> list[str]:
+        found = asyncio.run(_ask(Quotas(*quotas), request, limited=(pods,)))
+        return [one.message if isinstance(one, errors.Forbidden) else str(one) for one in found]
+
+    asking, plain = _create(cpu="1"), _create()
+    vital = plain.with_object(replace(plain.obj, spec=replace(plain.obj.spec, priority_class_name="vital")))
+    covering = _quota({"pods": "5"})
+    scoped = replace(covering, spec=replace(covering.spec, scope_selector=ScopeSelector(match_expressions=(scope,))))
+    assert told(plain) == ["None"]
+    assert told(asking) == ['pods "a" is forbidden: insufficient quota to consume: requests.cpu']
+    assert told(asking, _quota({"requests.cpu": "2"})) == ["None"]
+    assert told(vital, covering) == [
+        'pods "a" is forbidden: insufficient quota to match these scopes: [{PriorityClass In [vital]}]'
+    ]
+    assert told(vital, scoped) == ["None"]

@@ -322,7 +322,8 @@ def _answers(sent: bytes) -> bytes:
         _GET + b"Host: a\r\nHost: b\r\n\r\n",
         b"GET /version HTTP/9.9\r\nHost: x\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"BREW /version HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"BR/EW /version HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"BREW /version HTTP/9.9\r\nHost: x\r\n\r\n",
         b"GET /api/v1/namespaces/%zz HTTP/1.1\r\n" + _HEAD + b"\r\n",
     ],
 )
@@ -330,6 +331,12 @@ def test_ambiguous_http_is_refused_once_and_the_connection_ends(sent: bytes) -> 
     answer = _answers(sent)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_method_that_nobody_knows_is_answered_by_a_status() -> None:
+    answer = _answers(b"BREW /version HTTP/1.1\r\nConnection: close\r\n" + _HEAD + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["reason"] == "MethodNotAllowed"
 
 
 def test_a_flood_of_headers_is_refused() -> None:

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from keelback.admission import image_policy_webhook, pod_node_selector
+from keelback.admission import image_policy_webhook, limited_resources, pod_node_selector
 from keelback.admission.event_rate_limit import Limit
 from keelback.admission.image_policy_webhook import ImagePolicySettings
+from keelback.admission.limited_resources import LimitedResource
+from keelback.admission.pod_restrictions import NO_TOLERATIONS, PodTolerations
 from keelback.admission.pod_security import VERSION, Exemptions, PodSecuritySettings, Policy, Standard
 from keelback.admission.pod_security_levels import LEVELS, PRIVILEGED
 from keelback.apimachinery import configuration_files, errors, names, yaml
@@ -37,6 +39,10 @@ class AdmissionSettings:
     node_selectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Those of PodNodeSelector: by namespace, and the cluster's own."""
     image_policy: ImagePolicySettings | None = None
+    limited_resources: tuple[LimitedResource, ...] = ()
+    """Those of ResourceQuota."""
+    pod_tolerations: PodTolerations = NO_TOLERATIONS
+    """Those of PodTolerationRestriction: of namespaces that say none."""
 
 
 DEFAULT: Final = AdmissionSettings()
@@ -195,6 +201,16 @@ def _with_node_selector(settings: AdmissionSettings, text: str) -> AdmissionSett
     return replace(settings, node_selectors={name: pod_node_selector.parsed(one) for name, one in given.items()})
 
 
+def _with_limited_resources(settings: AdmissionSettings, text: str) -> AdmissionSettings:
+    return replace(settings, limited_resources=limited_resources.read(text))
+
+
+def _with_pod_tolerations(settings: AdmissionSettings, text: str) -> AdmissionSettings:
+    group = "podtolerationrestriction.admission.k8s.io"
+    given = configuration_files.read(text, PodTolerations, "Configuration", group, ("v1alpha1",))
+    return replace(settings, pod_tolerations=given)
+
+
 def _with_image_policy(settings: AdmissionSettings, text: str) -> AdmissionSettings:
     return replace(settings, image_policy=image_policy_webhook.read(text))
 
@@ -204,4 +220,6 @@ _PLUGINS: Final[Mapping[str, Callable[[AdmissionSettings, str], AdmissionSetting
     "ImagePolicyWebhook": _with_image_policy,
     "PodNodeSelector": _with_node_selector,
     "PodSecurity": _with_pod_security,
+    "PodTolerationRestriction": _with_pod_tolerations,
+    "ResourceQuota": _with_limited_resources,
 }

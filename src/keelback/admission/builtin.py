@@ -154,7 +154,11 @@ PLUGINS: Sequence[Registration] = (
         True,
         lambda given: DefaultTolerationSeconds(given.not_ready_seconds, given.unreachable_seconds),
     ),
-    Registration("PodTolerationRestriction", False, lambda given: PodTolerationRestriction(given.reader)),
+    Registration(
+        "PodTolerationRestriction",
+        False,
+        lambda given: PodTolerationRestriction(given.reader, given.settings.pod_tolerations),
+    ),
     Registration("EventRateLimit", False, lambda given: EventRateLimit(given.settings.event_rate_limits, given.clock)),
     Registration("ExtendedResourceToleration", False, lambda given: ExtendedResourceToleration()),
     Registration("DefaultStorageClass", True, lambda given: DefaultStorageClass(given.reader)),
@@ -215,7 +219,11 @@ PLUGINS: Sequence[Registration] = (
     ),
     Registration("ValidatingAdmissionWebhook", True, lambda given: ValidatingAdmissionWebhook(given.asking_webhooks)),
     Registration(
-        "ResourceQuota", True, lambda given: ResourceQuotaPlugin(given.reader, given.quota_status, given.clock)
+        "ResourceQuota",
+        True,
+        lambda given: ResourceQuotaPlugin(
+            given.reader, given.quota_status, given.clock, given.settings.limited_resources
+        ),
     ),
     Registration("AlwaysDeny", False, lambda given: AlwaysDeny()),
 )

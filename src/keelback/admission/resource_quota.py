@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from keelback.admission import limited_resources
+from keelback.admission.limited_resources import LimitedResource
 from keelback.admission.plugin import AdmissionPlugin, AdmissionRequest, Operation, Reader
 from keelback.api.core_v1 import Pod, ResourceQuota
 from keelback.apimachinery import errors
@@ -44,7 +46,11 @@ class ResourceQuotaPlugin(AdmissionPlugin):
     name = "ResourceQuota"
     operations = frozenset({Operation.CREATE, Operation.UPDATE})
 
-    def __init__(self, reader: Reader, status: QuotaStatus, clock: Clock) -> None:
+    def __init__(
+        self, reader: Reader, status: QuotaStatus, clock: Clock, limited: Sequence[LimitedResource] = ()
+    ) -> None:
+        """What is `limited` may only be made where a quota covers it."""
+        self._limited = limited
         self._reader = reader
         self._status = status
         self._clock = clock
@@ -60,6 +66,10 @@ class ResourceQuotaPlugin(AdmissionPlugin):
         if request.obj is None:
             return
         quotas = await self._reader.list(ResourceQuota, request.namespace)
+        if self._limited and request.operation is Operation.CREATE:
+            used = usage(request.kind, request.obj, self._clock.now())
+            for problem in limited_resources.problems(self._limited, request, quotas, used):
+                raise request.forbidden(problem)
         if not quotas:
             return
         delta = self._delta(request)

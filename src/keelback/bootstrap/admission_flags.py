@@ -23,8 +23,8 @@ class AdmissionFlags:
     disable_admission_plugins: Annotated[tuple[str, ...], "Default admission plugins not to run."] = ()
     admission_control_config_file: Annotated[
         str,
-        "An AdmissionConfiguration file (apiserver.config.k8s.io): what PodSecurity, EventRateLimit, "
-        "PodNodeSelector and ImagePolicyWebhook are told.",
+        "An AdmissionConfiguration file (apiserver.config.k8s.io): what PodSecurity, ResourceQuota, EventRateLimit, "
+        "PodNodeSelector, PodTolerationRestriction and ImagePolicyWebhook are told.",
     ] = ""
 
     def check_admission(self, version: KubernetesVersion) -> None:

@@ -24,10 +24,11 @@ def selectors(quota: ResourceQuota) -> Iterator[ScopedResourceSelectorRequiremen
 
 def matches(quota: ResourceQuota, obj: object) -> bool:
     """Whether the quota is about the object: every scope must match. Only pods and claims have scopes."""
-    return all(_matches_one(selector, obj) for selector in selectors(quota))
+    return all(selects(selector, obj) for selector in selectors(quota))
 
 
-def _matches_one(selector: ScopedResourceSelectorRequirement, obj: object) -> bool:
+def selects(selector: ScopedResourceSelectorRequirement, obj: object) -> bool:
+    """Whether one scope is that of an object."""
     if isinstance(obj, Pod):
         return _matches_pod(selector, obj)
     if isinstance(obj, PersistentVolumeClaim) and selector.scope_name == "VolumeAttributesClass":
