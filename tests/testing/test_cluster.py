@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import http.client
 import json
 import os
@@ -294,3 +295,8 @@ def test_a_newer_version_goes_on_with_what_an_older_one_stored() -> None:
 def test_a_version_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1\.27: there is 1\.28, .*1\.37"):
         Cluster(kubernetes_version="1.27")
+
+
+def test_a_start_lets_the_garbage_collector_leave_alone_what_has_been_imported() -> None:
+    with Cluster(controllers=False):
+        assert gc.get_freeze_count() > 10_000
