@@ -300,3 +300,18 @@ def test_a_version_that_there_is_not_is_refused() -> None:
 def test_a_start_lets_the_garbage_collector_leave_alone_what_has_been_imported() -> None:
     with Cluster(controllers=False):
         assert gc.get_freeze_count() > 10_000
+
+
+def test_what_a_deployment_comes_to_is_written_once_for_each_state() -> None:
+    with Cluster() as cluster:
+        recording = cluster.record()
+        cluster.apply(WEB)
+        cluster.wait("deployment/web", "Available")
+        cluster.advance(seconds=5)
+        written = [one.after for one in recording.writes if one.resource in ("replicasets", "deployments") and one.after]
+        sets, rollouts = ([one for one in written if one["kind"] == kind] for kind in ("ReplicaSet", "Deployment"))
+        assert [one["status"]["replicas"] for one in sets] == [0, 3, 3], "made, its pods made, all of them ready"
+        assert [one["status"].get("readyReplicas", 0) for one in rollouts] == [0, 0, 0, 3]
+        assert "deployment.kubernetes.io/revision" not in rollouts[0]["metadata"].get("annotations", {})
+        assert {one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in rollouts[1:]} == {"1"}
+        assert {one["metadata"]["generation"] for one in rollouts} == {1}

@@ -201,7 +201,7 @@ class DeploymentReconciler:
             changes["spec"] = {"minReadySeconds": deployment.spec.min_ready_seconds}
         if changes:
             new = await self._patch(new, changes)
-        await self._note_revision(deployment, new)
+        deployment = _with_revision(deployment, new)
         current = conditions.find(deployment.status.conditions, rollout_status.PROGRESSING)
         if current is None and rollout_status.has_deadline(deployment):
             message = f'Found new replica set "{new.metadata.name}"'
@@ -209,14 +209,6 @@ class DeploymentReconciler:
             found = rollout_status.progressing("True", "FoundNewReplicaSet", message, now)
             deployment = _with_condition(deployment, found)
         return deployment, Observed(new, observed.old)
-
-    async def _note_revision(self, deployment: Deployment, new: ReplicaSet) -> None:
-        revision = new.metadata.annotations.get(REVISION)
-        if revision is not None and deployment.metadata.annotations.get(REVISION) != revision:
-            patch = MergePatch({"metadata": {"annotations": {REVISION: revision}}})
-            metadata = deployment.metadata
-            # Written with the status, the annotation makes no new generation.
-            await self.context.client.patch(Deployment, metadata.name, metadata.namespace, patch, "status")
 
     async def _create(self, deployment: Deployment, observed: Observed) -> tuple[Deployment, Observed]:
         revision = max((rollout.revision(one) for one in observed.old), default=0) + 1
@@ -236,7 +228,7 @@ class DeploymentReconciler:
         if new.spec.replicas > 0:
             message = f"Scaled up replica set {new.metadata.name} from 0 to {new.spec.replicas}"
             await self.context.events.event(deployment, "Normal", "ScalingReplicaSet", message)
-        await self._note_revision(deployment, new)
+        deployment = _with_revision(deployment, new)
         if rollout_status.has_deadline(deployment):
             message = f'Created new replica set "{new.metadata.name}"'
             now = self.context.now()
@@ -327,7 +319,9 @@ class DeploymentReconciler:
         now = self.context.now()
         compute = rollout_status.rolled_out if rolling else rollout_status.counted
         status: DeploymentStatus = compute(current, observed.everyone, observed.new, now)
-        await patches.write_status(self.context.client, original, original.status, status)
+        annotations = current.metadata.annotations
+        revision = {REVISION: annotations[REVISION]} if REVISION in annotations else {}
+        await patches.write_status(self.context.client, original, original.status, status, annotations=revision)
         if not rolling:
             return DONE
         seconds = rollout_status.seconds_to_deadline(current, status, now)
@@ -346,3 +340,12 @@ class _CannotCreate(Exception):
 def _with_condition(deployment: Deployment, condition: DeploymentCondition) -> Deployment:
     changed = conditions.changed_to(deployment.status.conditions, condition)
     return replace(deployment, status=replace(deployment.status, conditions=changed))
+
+
+def _with_revision(deployment: Deployment, new: ReplicaSet) -> Deployment:
+    """The Deployment with the revision of its newest replica set, which goes out with its status."""
+    revision = new.metadata.annotations.get(REVISION)
+    if revision is None:
+        return deployment
+    annotations = {**deployment.metadata.annotations, REVISION: revision}
+    return replace(deployment, metadata=replace(deployment.metadata, annotations=annotations))

@@ -49,12 +49,13 @@ async def keep(context: Context, kept: Kept) -> Result:
     mine = await adoption.claim(context.client, owner, kept.selects, context.caches.index_by_controller(PodView))
     active = [pod for pod in mine if pods.is_active(pod)]
     attempted = kept.replicas - len(active)
-    failure = None
+    made, failure = 0, None
     if attempted and owner.metadata.deletion_timestamp is None:
-        failure = await _adjust(context, kept, active)
+        made, failure = await _adjust(context, kept, active)
     now = context.now()
     labels = dict((kept.template.metadata or ObjectMeta()).labels)
-    counts = replicas.count(mine, labels, kept.min_ready_seconds, now)
+    # Those just made are there, whether the cache has shown them yet or not: the status is written once for both.
+    counts = replicas.count(mine, labels, kept.min_ready_seconds, now).with_new(made)
     status = kept.compute_status(counts, failure, attempted, now)
     await patches.write_status(context.client, owner, owner.status, status)
     if failure is not None:
@@ -65,11 +66,12 @@ async def keep(context: Context, kept: Kept) -> Result:
     return DONE
 
 
-async def _adjust(context: Context, kept: Kept, active: list[PodView]) -> errors.StatusError | None:
+async def _adjust(context: Context, kept: Kept, active: list[PodView]) -> tuple[int, errors.StatusError | None]:
+    """How many pods were made, and what kept others from being made or deleted."""
     related = kept.related() if len(active) > kept.replicas > 0 else ()
     decided = replicas.plan(kept.replicas, active, context.now(), related)
     wanted = [pod_from_template(kept.template, kept.owner) for _ in range(decided.create)]
     made = await create_pods(context, kept.owner, wanted)
     deleted = await delete_pods(context, kept.owner, decided.delete)
     failure = made.error or deleted.error
-    return None if failure is not None and is_namespace_terminating(failure) else failure
+    return made.count, None if failure is not None and is_namespace_terminating(failure) else failure

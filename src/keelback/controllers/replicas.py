@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -39,6 +39,10 @@ class Counts:
     ready: int
     available: int
     terminating: int
+
+    def with_new(self, made: int) -> Counts:
+        """With so many more, made by the template a moment ago."""
+        return replace(self, replicas=self.replicas + made, fully_labeled=self.fully_labeled + made)
 
 
 def plan(wanted: int, active: Sequence[PodView], now: datetime, related: Sequence[PodView] = ()) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,17 +43,30 @@ def status_difference(old: Value, new: Value) -> Any:
     return {} if old == new else difference(tree(old), tree(new))
 
 
-async def write_status(client: Writer, obj: T, old: Value, new: Value, *, resource_version: str = "") -> T | None:
+async def write_status(
+    client: Writer,
+    obj: T,
+    old: Value,
+    new: Value,
+    *,
+    resource_version: str = "",
+    annotations: Mapping[str, str] = MappingProxyType({}),
+) -> T | None:
     """Patch the status of `obj` with what changed from `old` to `new`; the object after it, None where nothing did.
 
     With a `resourceVersion` only as long as the object is at that one, for what is counted up rather than anew. Raises
-    Conflict when it is not.
+    Conflict when it is not. `annotations` that the object lacks go with it: written so they make no new generation.
     """
     changed = status_difference(old, new)
-    if not changed:
-        return None
     metadata = obj.metadata
+    notes = {key: value for key, value in annotations.items() if metadata.annotations.get(key) != value}
+    if not changed and not notes:
+        return None
     # The uid makes sure that a namesake made meanwhile does not get this status.
-    held = {"uid": metadata.uid} | ({"resourceVersion": resource_version} if resource_version else {})
-    patch = MergePatch({"metadata": held, "status": changed})
+    held: dict[str, Any] = {"uid": metadata.uid}
+    if resource_version:
+        held["resourceVersion"] = resource_version
+    if notes:
+        held["annotations"] = notes
+    patch = MergePatch({"metadata": held, "status": changed} if changed else {"metadata": held})
     return await client.patch(type(obj), metadata.name, metadata.namespace, patch, "status")
