@@ -308,7 +308,9 @@ def test_what_a_deployment_comes_to_is_written_once_for_each_state() -> None:
         cluster.apply(WEB)
         cluster.wait("deployment/web", "Available")
         cluster.advance(seconds=5)
-        written = [one.after for one in recording.writes if one.resource in ("replicasets", "deployments") and one.after]
+        written = [
+            one.after for one in recording.writes if one.resource in ("replicasets", "deployments") and one.after
+        ]
         sets, rollouts = ([one for one in written if one["kind"] == kind] for kind in ("ReplicaSet", "Deployment"))
         assert [one["status"]["replicas"] for one in sets] == [0, 3, 3], "made, its pods made, all of them ready"
         assert [one["status"].get("readyReplicas", 0) for one in rollouts] == [0, 0, 0, 3]
