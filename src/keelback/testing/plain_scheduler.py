@@ -574,8 +574,8 @@ def _agree_by_row(columns: Columns, info: PodInfo) -> None:
             mask = plugin.filter(state, info, table)
             by_row = [plugin.filter_row(state, info, table, row) for row in range(len(table))]
             assert by_row == ([True] * len(table) if mask is None else mask.tolist()), plugin.name
-    for plugin, _ in columns.evaluator.plugins.scores:
-        if isinstance(plugin, RowScorePlugin):
-            scores = plugin.score(state, info, table)
-            by_row = [plugin.score_row(state, info, table, row) for row in range(len(table))]
-            assert by_row == ([0] * len(table) if scores is None else scores.tolist()), plugin.name
+    for scorer, _ in columns.evaluator.plugins.scores:
+        if isinstance(scorer, RowScorePlugin):
+            scores = scorer.score(state, info, table)
+            each = [scorer.score_row(state, info, table, row) for row in range(len(table))]
+            assert each == ([0] * len(table) if scores is None else scores.tolist()), scorer.name
