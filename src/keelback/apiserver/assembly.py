@@ -66,6 +66,7 @@ from keelback.component.metrics import Registry
 from keelback.concurrency.clock import Clock
 from keelback.encryption.at_rest import AtRest
 from keelback.registry import feature_fields, served_kinds
+from keelback.storage.embedded import EmbeddedStore
 from keelback.storage.protocol import Store
 from keelback.storage.routed import Override, RoutedStore
 
@@ -129,6 +130,8 @@ class _Assembly:
         self._lookup = CacheLookup()
         self._places = StorePlaces(self._store, overrides, clock, chance)
         self._feed = self._places.main.feed
+        if at_rest is None and isinstance(metered.stores[0], EmbeddedStore):
+            metered.stores[0].held_elsewhere = self._feed.stored
         self._shared = SharedStore(*self._places.deciding) if config.store_is_shared else None
         self._authorization = Authorization(config.authorization, clock, chance, metrics, config.hostname)
         self._authorizer = self._authorization.authorizer

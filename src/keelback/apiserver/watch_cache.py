@@ -192,6 +192,11 @@ class WatchCache:
         `entry.revision` what a compare-and-swap expects."""
         return self._entries.get(self.key(namespace, name))
 
+    def stored(self, key: str, revision: int) -> bytes | None:
+        """The value that the store has under a key, if the cache has that of this very revision."""
+        entry = self._entries.get(key)
+        return self.wire.stored(entry) if entry is not None and entry.revision == revision else None
+
     def entries(self, namespace: str = "") -> Entries:
         """Every entry as the cache knows it now, or those of a namespace, in key order."""
         scope = self._entries.scope(namespace)

@@ -170,16 +170,26 @@ class CacheFeed:
                     await asyncio.sleep(0)
 
     def _take(self, batch: WatchBatch) -> None:
-        caches, depths = self._caches, self._depths
         for event in batch.events:
-            key = event.kv.key
-            for depth in depths:
-                found = caches.get(_folder(key, depth))
-                if found is not None:
-                    for cache in found:
-                        cache.ingest(event)
-                    break
+            for cache in self._caches_of(event.kv.key):
+                cache.ingest(event)
         self._progress.advance(batch.revision)
+
+    def _caches_of(self, key: str) -> tuple[WatchCache, ...]:
+        for depth in self._depths:
+            found = self._caches.get(_folder(key, depth))
+            if found is not None:
+                return found
+        return ()
+
+    def stored(self, key: str, revision: int) -> bytes | None:
+        """The value that the store has under a key at a revision, if a cache has it: what is written to is mostly what
+        is watched, and need not be read from the disk."""
+        for cache in self._caches_of(key):
+            value = cache.stored(key, revision)
+            if value is not None:
+                return value
+        return None
 
     async def _load(self, cache: WatchCache) -> None:
         """Load and join the feed without a gap: the cache drops the changes its load already contains."""

@@ -64,6 +64,7 @@ class WireForm:
 
     def __init__(self, resource: CachedResource) -> None:
         self._resource = resource
+        self._has_converted = False
         self._type = b'{"kind":"%b","apiVersion":"%b",' % (resource.kind.encode(), resource.api_version.encode())
         self._stored_head = self._type + _METADATA
         self._item_head = self._stored_head if resource.keeps_type else b"{" + _METADATA
@@ -87,10 +88,18 @@ class WireForm:
 
     def _stored(self, value: bytes) -> bytes:
         if self._resource.converts_all or not value.startswith(self._stored_head):
+            self._has_converted = True
             value = self._resource.convert(value) if self._resource.convert else value
             if not value.startswith(self._stored_head):
                 raise ValueError(f"not a stored {self._resource.kind}: {value[:80]!r}")
         return value
+
+    def stored(self, entry: Entry) -> bytes | None:
+        """The value that the store has of an entry; None where it may be of another version."""
+        if self._has_converted:
+            return None
+        after_version = 1 + len(self._item_head) + len(_VERSION % entry.revision)
+        return self._stored_head + entry.before[after_version:] + entry.shared + entry.after
 
     def object(self, item: bytes) -> bytes:
         """An item as the object that GET answers and watch events carry."""

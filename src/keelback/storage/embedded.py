@@ -99,6 +99,8 @@ class EmbeddedStore:
 
         self._recent: dict[int, bytes] = {}
         self._recent_bytes = 0
+        self.held_elsewhere: Callable[[str, int], bytes | None] = _nowhere
+        """What somebody else in this process has of a key at a revision, if anything: asked before the log is."""
         # Told in the order in which they came: a set's would be another in each process.
         self._watches: dict[_StoreWatch, None] = {}
         self._compacting = asyncio.Lock()
@@ -117,7 +119,7 @@ class EmbeddedStore:
         record = self._index.head(key)
         if record is None:
             return None
-        return _key_value(record, self._value(record.revision))
+        return _key_value(record, self._value(record))
 
     async def range(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> RangeResult:
         while True:
@@ -176,7 +178,7 @@ class EmbeddedStore:
             return self._index.revision, None
         record = Record(key, self._next_revision, 0, head.revision)
         undurable = self._undurable.get(key)
-        previous = undurable.value if undurable else self._value(head.revision)
+        previous = undurable.value if undurable else self._value(head)
         await self._write(record, b"")
         return record.revision, _key_value(head, previous)
 
@@ -231,7 +233,7 @@ class EmbeddedStore:
             if expected_revision is None or expected_revision == (head.revision if head else 0):
                 return head
             if key not in self._undurable:
-                raise CompareFailed(key, _key_value(head, self._value(head.revision)) if head else None)
+                raise CompareFailed(key, _key_value(head, self._value(head)) if head else None)
             # It lost against a write that is not durable yet: wait until that is true, or was not to be.
             await self._end_of_group()
 
@@ -344,12 +346,14 @@ class EmbeddedStore:
         while self._recent_bytes > RECENT_BYTES and len(self._recent) > 1:
             self._recent_bytes -= len(self._recent.pop(next(iter(self._recent))))
 
-    def _value(self, revision: int) -> bytes:
-        value = self._recent.get(revision)
+    def _value(self, record: Record) -> bytes:
+        value = self._recent.get(record.revision)
         if value is None:
-            value = self._log.value(revision)
+            value = self.held_elsewhere(record.key, record.revision)
         if value is None:
-            raise Unavailable(f"the value of revision {revision} is missing")
+            value = self._log.value(record.revision)
+        if value is None:
+            raise Unavailable(f"the value of revision {record.revision} is missing")
         return value
 
     async def _values(self, revisions: Sequence[int]) -> Mapping[int, bytes]:
@@ -387,6 +391,10 @@ class EmbeddedStore:
 def _key_values(records: Sequence[Record], values: Mapping[int, bytes]) -> list[KeyValue]:
     # Without a call for each: a cache loads all there is.
     return [KeyValue(one.key, values[one.revision], one.create_revision, one.revision) for one in records]
+
+
+def _nowhere(key: str, revision: int) -> bytes | None:
+    return None
 
 
 def _key_value(record: Record, value: bytes) -> KeyValue:
