@@ -91,6 +91,8 @@ def file_of(arguments: Arguments) -> str:
     }
     profile = {
         "plugins": {
+            # Where it may name the only nodes worth a look, it decides as much as with its filter.
+            "preFilter": {"disabled": [{"name": name} for name in sorted(arguments.without_filter & {"NodeAffinity"})]},
             "filter": {"disabled": [{"name": name} for name in sorted(arguments.without_filter)]},
             "score": {
                 "enabled": [{"name": name, "weight": weight} for name, weight in arguments.weights.items()],
