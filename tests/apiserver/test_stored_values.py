@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+from keelback.apimachinery.errors import NotFound
 from keelback.client import Client
 from keelback.concurrency.clock import SystemClock
 from keelback.storage import memory
@@ -47,6 +48,17 @@ async def _patch(client: Client, path: str, tree: dict[str, Any]) -> None:
     await client.request("PATCH", path, body=json.dumps(tree).encode(), headers=headers)
 
 
+async def _served(client: Client, path: str) -> None:
+    """Return when the resource is served."""
+    while True:
+        try:
+            await client.request("GET", path)
+        except NotFound:
+            await asyncio.sleep(0)
+        else:
+            return
+
+
 async def _held(store: EmbeddedStore) -> dict[str, bool]:
     """Of every key whether a cache had its value, each of which was the store's own."""
     held: dict[str, bool] = {}
@@ -70,6 +82,7 @@ def test_a_cache_has_what_the_store_has_byte_for_byte() -> None:
             await _post(client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", DEFINITION)
             for version in ("v1", "v2"):
                 widgets = f"/apis/example.com/{version}/namespaces/default/widgets"
+                await _served(client, widgets)
                 kind = {"kind": "Widget", "apiVersion": f"example.com/{version}"}
                 await _post(client, widgets, {**kind, "metadata": {"name": version}, "spec": {"a": [1.5]}})
             # The caches may be a moment behind. Of custom resources of two versions each may be stored in either.
