@@ -178,7 +178,7 @@ def test_its_health_is_told_by_its_name_and_all_else_goes_on_without_it(
         member = clusters[1].members[0]
         member.send(signal.SIGSTOP)
         try:
-            assert "[-]etcd-override-0 failed" in await told(server, "/livez")
+            assert "internal server error" in await told(server, "/livez/etcd-override-0")
             made = ConfigMap(metadata=ObjectMeta(name="m", namespace="default"))
             await client.create(made)
             assert (await world.clients[1].get(ConfigMap, "m", "default")).metadata.name == "m"

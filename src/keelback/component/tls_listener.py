@@ -6,6 +6,7 @@ The first bytes are looked at before the handshake takes them (crypto/tls, Recor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -78,7 +79,7 @@ class TLSListener:
                 self._loop.call_later(_REST_SECONDS, self._listen)
                 return
             accepted.setblocking(False)
-            if accepted.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):  # it may be gone already
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._look(accepted, self._make_protocol())
 
