@@ -96,6 +96,15 @@ def test_what_wants_a_quota(head: str) -> None:
     assert (found.resource, found.match_scopes[0].values) == ("pods", ("vital",))
 
 
+def test_as_whom_webhooks_are_called() -> None:
+    for version, kind in (("v1", "WebhookAdmissionConfiguration"), ("v1alpha1", "WebhookAdmission")):
+        text = f"apiVersion: apiserver.config.k8s.io/{version}\nkind: {kind}\nkubeConfigFile: /a"
+        found = admission_configuration.read(configured("ValidatingAdmissionWebhook", text), Path())
+        assert (found.validating_webhooks, found.mutating_webhooks) == (Path("/a"), None)
+        with pytest.raises(ConfigurationError, match="must be an absolute path"):
+            admission_configuration.read(configured("MutatingAdmissionWebhook", text.replace("/a", "a")), Path())
+
+
 def test_tolerations_of_all_namespaces() -> None:
     text = (
         "apiVersion: podtolerationrestriction.admission.k8s.io/v1alpha1\nkind: Configuration\n"

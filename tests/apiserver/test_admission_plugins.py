@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,12 @@ import pytest
 
 from keelback.admission.admission_configuration import AdmissionSettings
 from keelback.admission.image_policy_webhook import ImagePolicySettings
+from keelback.admission.webhook_credentials import WebhookCredentials
+from keelback.apimachinery.configuration_files import ConfigurationError
 from keelback.audit.options import AuditOptions
+from keelback.bootstrap.pki import ClusterPKI
+from keelback.component.http import Request, Response
+from keelback.component.serving import Server, server_context
 from keelback.testing.access_servers import ReviewServer, authority, serving, webhook_kubeconfig
 from keelback.testing.api import api_server
 from keelback.testing.clock import HandClock
@@ -19,6 +26,7 @@ from keelback.testing.requests import Ask, asking
 
 STRATEGIC = "application/strategic-merge-patch+json"
 PODS = "/api/v1/namespaces/default/pods"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 POD_GROUPS = "/apis/scheduling.k8s.io/v1alpha2/namespaces/default"
 
 
@@ -128,6 +136,69 @@ def test_a_server_that_is_away_is_an_answer_too(tmp_path: Path, default_allow: b
             assert "connection refused" in answer["message"]
 
     asyncio.run(main())
+
+
+def test_webhooks_know_who_calls_them(tmp_path: Path) -> None:
+    seen: dict[str, tuple[str, bool]] = {}
+
+    async def answer(request: Request) -> Response:
+        review = json.loads(request.body)
+        seen[request.path] = request.headers.get("authorization", ""), request.peer_certificate is not None
+        made = {**review, "response": {"uid": review["request"]["uid"], "allowed": True}}
+        return Response(200, {"content-type": "application/json"}, json.dumps(made).encode())
+
+    async def main() -> None:
+        pki = authority(tmp_path)
+        context = server_context(pki.apiserver.certificate_path, pki.apiserver.key_path, pki.ca.certificate_path)
+        async with asyncio.timeout(30), Server(answer, context) as server:
+            there = f"127.0.0.1:{server.bound_port}"
+            certificate = {
+                "client-certificate": str(pki.admin.certificate_path),
+                "client-key": str(pki.admin.key_path),
+            }
+            for name, users in (
+                ("mutating", {"*": {"token": "no"}, there: certificate}),
+                ("validating", {"*.0.0.1": {"token": "no"}, f"*.0.0.1:{server.bound_port}": {"token": "yes"}}),
+            ):
+                tree = {"users": [{"name": host, "user": user} for host, user in users.items()]}
+                (tmp_path / name).write_text(json.dumps(tree))
+            settings = AdmissionSettings(
+                mutating_webhooks=tmp_path / "mutating", validating_webhooks=tmp_path / "validating"
+            )
+            async with api_server(decided={"admission": settings}) as api:
+                ask = asking(api.handle)
+                for kind in ("mutating", "validating"):
+                    called = {"url": f"https://{there}/{kind}", "caBundle": bundle(pki)}
+                    assert (await ask("POST", f"{WEBHOOKS}/{kind}webhookconfigurations", hook(called)))[0] == 201
+                assert (await ask("POST", PODS, pod("a")))[0] == 201
+
+    asyncio.run(main())
+    assert seen == {"/mutating": ("", True), "/validating": ("Bearer yes", False)}
+
+
+def bundle(pki: ClusterPKI) -> str:
+    """The authority, as objects have it."""
+    return base64.b64encode(pki.ca.certificate_pem).decode()
+
+
+def hook(called: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a webhook that is asked about pods."""
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+    webhook = {
+        "name": "a.example.com",
+        "clientConfig": called,
+        "rules": [rule],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    return {"metadata": {"name": "a"}, "webhooks": [webhook]}
+
+
+@pytest.mark.parametrize("user", [{"exec": {"command": "x"}}, {"as": "x"}, {"client-certificate": "/not-there"}])
+def test_users_that_would_be_passed_over_are_refused(tmp_path: Path, user: dict[str, Any]) -> None:
+    (tmp_path / "hooks").write_text(json.dumps({"users": [{"name": "*", "user": user}]}))
+    with pytest.raises(ConfigurationError, match=str(tmp_path / "hooks")):
+        WebhookCredentials(tmp_path / "hooks", HandClock())
 
 
 def test_a_namespace_that_is_missing_is_made() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from keelback.admission import image_policy_webhook, limited_resources, pod_node_selector
+from keelback.admission import image_policy_webhook, limited_resources, pod_node_selector, webhook_credentials
 from keelback.admission.event_rate_limit import Limit
 from keelback.admission.image_policy_webhook import ImagePolicySettings
 from keelback.admission.limited_resources import LimitedResource
@@ -39,6 +39,9 @@ class AdmissionSettings:
     node_selectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Those of PodNodeSelector: by namespace, and the cluster's own."""
     image_policy: ImagePolicySettings | None = None
+    mutating_webhooks: Path | None = None
+    validating_webhooks: Path | None = None
+    """Kubeconfigs that say as whom webhooks are called."""
     limited_resources: tuple[LimitedResource, ...] = ()
     """Those of ResourceQuota."""
     pod_tolerations: PodTolerations = NO_TOLERATIONS
@@ -205,6 +208,14 @@ def _with_limited_resources(settings: AdmissionSettings, text: str) -> Admission
     return replace(settings, limited_resources=limited_resources.read(text))
 
 
+def _with_mutating_webhooks(settings: AdmissionSettings, text: str) -> AdmissionSettings:
+    return replace(settings, mutating_webhooks=webhook_credentials.read(text))
+
+
+def _with_validating_webhooks(settings: AdmissionSettings, text: str) -> AdmissionSettings:
+    return replace(settings, validating_webhooks=webhook_credentials.read(text))
+
+
 def _with_pod_tolerations(settings: AdmissionSettings, text: str) -> AdmissionSettings:
     group = "podtolerationrestriction.admission.k8s.io"
     given = configuration_files.read(text, PodTolerations, "Configuration", group, ("v1alpha1",))
@@ -218,8 +229,10 @@ def _with_image_policy(settings: AdmissionSettings, text: str) -> AdmissionSetti
 _PLUGINS: Final[Mapping[str, Callable[[AdmissionSettings, str], AdmissionSettings]]] = {
     "EventRateLimit": _with_event_rate_limits,
     "ImagePolicyWebhook": _with_image_policy,
+    "MutatingAdmissionWebhook": _with_mutating_webhooks,
     "PodNodeSelector": _with_node_selector,
     "PodSecurity": _with_pod_security,
     "PodTolerationRestriction": _with_pod_tolerations,
     "ResourceQuota": _with_limited_resources,
+    "ValidatingAdmissionWebhook": _with_validating_webhooks,
 }

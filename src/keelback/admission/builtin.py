@@ -82,11 +82,13 @@ class Dependencies:
     clock: Clock
     quota_status: QuotaStatus
     webhooks: WebhookCaller
+    """Of those that mutate and, unless `validating_webhooks` says otherwise, of all."""
     new_uid: Callable[[], str]
     resource_of: ResourceOf
     evaluations: Evaluations
     metrics: AdmissionMetrics
     create_namespace: CreateNamespace
+    validating_webhooks: WebhookCaller | None = None
     review_images: ReviewImages | None = None
     """For ImagePolicyWebhook: who has no server to ask cannot have the plugin."""
     why_not_grant: WhyNotGrant | None = None
@@ -94,11 +96,10 @@ class Dependencies:
     not_ready_seconds: int = DEFAULT_SECONDS
     unreachable_seconds: int = DEFAULT_SECONDS
 
-    @property
-    def asking_webhooks(self) -> WebhookDependencies:
+    def asking(self, webhooks: WebhookCaller) -> WebhookDependencies:
         """What both webhook plugins take."""
         return WebhookDependencies(
-            self.reader, self.resources, self.rules, self.webhooks, self.new_uid, self.evaluations, self.metrics
+            self.reader, self.resources, self.rules, webhooks, self.new_uid, self.evaluations, self.metrics
         )
 
 
@@ -209,7 +210,9 @@ PLUGINS: Sequence[Registration] = (
             given.reader, given.resources, given.rules, given.clock, given.evaluations, given.metrics
         ),
     ),
-    Registration("MutatingAdmissionWebhook", True, lambda given: MutatingAdmissionWebhook(given.asking_webhooks)),
+    Registration(
+        "MutatingAdmissionWebhook", True, lambda given: MutatingAdmissionWebhook(given.asking(given.webhooks))
+    ),
     Registration(
         "ValidatingAdmissionPolicy",
         True,
@@ -217,7 +220,11 @@ PLUGINS: Sequence[Registration] = (
             given.reader, given.resources, given.rules, given.clock, given.evaluations, given.metrics
         ),
     ),
-    Registration("ValidatingAdmissionWebhook", True, lambda given: ValidatingAdmissionWebhook(given.asking_webhooks)),
+    Registration(
+        "ValidatingAdmissionWebhook",
+        True,
+        lambda given: ValidatingAdmissionWebhook(given.asking(given.validating_webhooks or given.webhooks)),
+    ),
     Registration(
         "ResourceQuota",
         True,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from keelback.admission.webhook_credentials import WebhookCredentials
 from keelback.admission.webhook_reviews import WebhookFailure
 from keelback.admission.webhooks import AnsweredWithError
 from keelback.api.admissionregistration_v1 import WebhookClientConfig
@@ -47,18 +48,36 @@ class HTTPSWebhookCaller:
         self._make_socket = make_socket
         self._local = local
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._contexts: dict[bytes, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[bytes, int | None, str | None], ssl.SSLContext] = {}
 
-    async def call(self, config: WebhookClientConfig, url: str, body: bytes, timeout_seconds: float) -> bytes:
+    def acting_as(self, credentials: WebhookCredentials) -> ActingCaller:
+        """The same for webhooks that want to know who calls."""
+        return ActingCaller(self, credentials)
+
+    async def call(
+        self,
+        config: WebhookClientConfig,
+        url: str,
+        body: bytes,
+        timeout_seconds: float,
+        credentials: WebhookCredentials | None = None,
+    ) -> bytes:
         """POST the review and return the answer's body. Raises WebhookFailure."""
         if self._local and config.service is None:
             local = self._local.get(urlsplit(url).hostname or "")
             if local is not None:
                 return await _answer_of(local, body, timeout_seconds)
         with outside(timeout_seconds):
-            return await self._post(config, url, body, timeout_seconds)
+            return await self._post(config, url, body, timeout_seconds, credentials)
 
-    async def _post(self, config: WebhookClientConfig, url: str, body: bytes, timeout_seconds: float) -> bytes:
+    async def _post(
+        self,
+        config: WebhookClientConfig,
+        url: str,
+        body: bytes,
+        timeout_seconds: float,
+        credentials: WebhookCredentials | None,
+    ) -> bytes:
         # Here, not above: a cluster without webhooks need not pay 0.1 s and 13 MB for it at its start.
         import aiohttp
 
@@ -76,12 +95,15 @@ class HTTPSWebhookCaller:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if server_name is not None:
             headers["Host"] = server_name
+        user = None if credentials is None else credentials.user_for(_host_and_port(config, url))
         try:
+            if credentials is not None and user is not None:
+                headers.update(credentials.headers(user))
             async with session.post(
                 target,
                 data=body,
                 headers=headers,
-                ssl=self._context(config.ca_bundle),
+                ssl=self._context(config.ca_bundle, credentials, user),
                 server_hostname=server_name,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds),
@@ -119,19 +141,42 @@ class HTTPSWebhookCaller:
             session = self._sessions[to_service] = aiohttp.ClientSession(connector=connector)
         return session
 
-    def _context(self, ca_bundle: bytes) -> ssl.SSLContext:
-        context = self._contexts.get(ca_bundle)
+    def _context(self, ca_bundle: bytes, credentials: WebhookCredentials | None, user: str | None) -> ssl.SSLContext:
+        key = (ca_bundle, None if user is None else id(credentials), user)
+        context = self._contexts.get(key)
         if context is not None:
             return context
         try:
             context = ssl.create_default_context(cadata=ca_bundle.decode() if ca_bundle else None)
+            if credentials is not None and user is not None:
+                credentials.present(user, context)
         except (ssl.SSLError, ValueError) as error:
             # A bundle that is no certificate is stored without complaint; here is where it shows.
             raise WebhookFailure("unable to load root certificates: unable to parse bytes as PEM block") from error
         if len(self._contexts) >= _KEPT_CONTEXTS:
             self._contexts.clear()
-        self._contexts[ca_bundle] = context
+        self._contexts[key] = context
         return context
+
+
+class ActingCaller:
+    """Calls as the users that credentials name."""
+
+    def __init__(self, caller: HTTPSWebhookCaller, credentials: WebhookCredentials) -> None:
+        self._caller = caller
+        self._credentials = credentials
+
+    async def call(self, config: WebhookClientConfig, url: str, body: bytes, timeout_seconds: float) -> bytes:
+        """See `HTTPSWebhookCaller`."""
+        return await self._caller.call(config, url, body, timeout_seconds, self._credentials)
+
+
+def _host_and_port(config: WebhookClientConfig, url: str) -> str:
+    """What a webhook goes by in a kubeconfig."""
+    if config.service is not None:
+        return f"{config.service.name}.{config.service.namespace}.svc:{config.service.port}"
+    where = urlsplit(url)
+    return where.netloc if where.port else f"{where.netloc}:443"
 
 
 async def _answer_of(local: LocalWebhook, body: bytes, timeout_seconds: float) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from keelback.admission import builtin as admission_plugins
@@ -11,6 +12,8 @@ from keelback.admission.metrics import AdmissionMetrics
 from keelback.admission.plugin import AdmissionPlugin, Question, Ruling
 from keelback.admission.privileged_containers import PrivilegedContainers
 from keelback.admission.webhook_client import HTTPSWebhookCaller
+from keelback.admission.webhook_credentials import WebhookCredentials
+from keelback.admission.webhooks import WebhookCaller
 from keelback.api.core_v1 import Namespace, ResourceQuota
 from keelback.apiserver.built_in_resources import BuiltInResources
 from keelback.apiserver.claim_access import GRANULAR_STATUS, ClaimStatusAccess, DeviceAdminAccess
@@ -75,7 +78,8 @@ class ServerAdmission:
             chance=self._chance,
             clock=self._clock,
             quota_status=_QuotaStatus(self._resources.handlers["", "resourcequotas"].store),
-            webhooks=self._webhooks,
+            webhooks=self._acting(self._config.admission.mutating_webhooks),
+            validating_webhooks=self._acting(self._config.admission.validating_webhooks),
             new_uid=self._new_uid,
             resource_of=self._resources.plural_of,
             evaluations=self._evaluations,
@@ -106,6 +110,11 @@ class ServerAdmission:
 
     async def _create_namespace(self, namespace: Namespace) -> None:
         await self._client.create(namespace)
+
+    def _acting(self, kubeconfig: Path | None) -> WebhookCaller:
+        if kubeconfig is None:
+            return self._webhooks
+        return self._webhooks.acting_as(WebhookCredentials(kubeconfig, self._clock))
 
     def _unconditional(self) -> list[AdmissionPlugin]:
         found: list[AdmissionPlugin] = [DeviceAdminAccess(self._lookup)]

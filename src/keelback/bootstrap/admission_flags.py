@@ -24,7 +24,7 @@ class AdmissionFlags:
     admission_control_config_file: Annotated[
         str,
         "An AdmissionConfiguration file (apiserver.config.k8s.io): what PodSecurity, ResourceQuota, EventRateLimit, "
-        "PodNodeSelector, PodTolerationRestriction and ImagePolicyWebhook are told.",
+        "PodNodeSelector, PodTolerationRestriction, ImagePolicyWebhook and the plugins of webhooks are told.",
     ] = ""
 
     def check_admission(self, version: KubernetesVersion) -> None:

@@ -84,6 +84,12 @@ def transport(found: Access, clock: Clock | None = None) -> HTTPSTransport:
 def tls_context(found: Access) -> ssl.SSLContext:
     """The TLS context of a context: its authority and, where the user has one, the client certificate."""
     context = client_context(_ca_text(found), insecure=bool(found.cluster.get("insecure-skip-tls-verify")))
+    present_certificate(context, found)
+    return context
+
+
+def present_certificate(context: ssl.SSLContext, found: Access) -> None:
+    """Show servers the user's client certificate, where there is one. Raises OSError and ValueError."""
     certificate, key = (_data(found, f"client-{part}") for part in ("certificate", "key"))
     if certificate is not None and key is not None:
         # The ssl module reads certificates from files only; these last for the call and nobody else may read them.
@@ -92,7 +98,21 @@ def tls_context(found: Access) -> ssl.SSLContext:
             path.touch(mode=0o600)
             path.write_bytes(certificate + b"\n" + key)
             context.load_cert_chain(path)
-    return context
+
+
+def users(path: Path) -> Mapping[str, Access]:
+    """All users of a file by their names, and by "" the one of its current context. Raises KubeconfigError."""
+    if not path.exists():
+        raise KubeconfigError(f"{path} does not exist")
+    tree = _read(path)
+    found = {
+        str(entry.get("name")): Access("", {}, entry.get("user") or {}, "", path.parent)
+        for entry in tree.get("users") or []
+    }
+    current = tree.get("current-context")
+    contexts = {entry.get("name"): entry.get("context") or {} for entry in tree.get("contexts") or []}
+    name = contexts.get(current, {}).get("user") if current else None
+    return {**found, "": found[name]} if name in found else found
 
 
 def _tls_context_of_file(found: Access) -> ssl.SSLContext:
