@@ -117,3 +117,11 @@ def test_what_is_switched_off_is_not_there() -> None:
         assert "apis/apps/v1" not in str(index)
 
     run(check, hidden=runtime_config.hidden({"apps/v1": "false", "batch/v1/cronjobs": "false"}))
+
+
+def test_discovery_calls_the_server_by_the_name_it_has_outside() -> None:
+    async def check(ask: Ask) -> None:
+        _, found = await ask("GET", "/api")
+        assert [one["serverAddress"] for one in found["serverAddressByClientCIDRs"]] == ["api.example.com:6443"]
+
+    run(check, external_hostname="api.example.com")

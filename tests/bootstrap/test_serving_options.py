@@ -77,6 +77,11 @@ def test_certificates_for_names_may_be_several() -> None:
         ("--tls-cipher-suites=TLS_RSA_WITH_RC4_128_SHA", "not supported or doesn't exist"),
         ("--tls-sni-cert-key=a.crt", "expected comma separated certificate and key file paths"),
         ("--shutdown-delay-duration=-1s", "--shutdown-delay-duration can not be negative value"),
+        ("--storage-backend=etcd2", "--storage-backend invalid, allowed values: etcd3"),
+        ("--storage-media-type=application/vnd.kubernetes.protobuf", "allowed values: application/json"),
+        ("--watch-cache=false", "--watch-cache=false is not possible here"),
+        ("--service-account-lookup=false", "it can only be true"),
+        ("--etcd-readycheck-timeout=0s", "must be positive"),
         ("--goaway-chance=0.1", "--goaway-chance can not be less than 0 or greater than 0.02"),
         ("--cors-allowed-origins=example.com", "does not pin to start/end of host in the origin header"),
         (
@@ -90,6 +95,16 @@ def test_certificates_for_names_may_be_several() -> None:
 def test_what_cannot_be_is_said(argument: str, problem: str) -> None:
     with pytest.raises(FlagError, match=problem):
         flags.parse(StandaloneAPIServerOptions, [argument])
+
+
+def test_what_installers_say_anyway_is_taken() -> None:
+    arguments = [
+        "--storage-backend=etcd3",
+        "--service-account-lookup=True",
+        "--enable-garbage-collector",
+        "--watch-cache",
+    ]
+    assert flags.parse(StandaloneAPIServerOptions, arguments).storage_media_type == "application/json"
 
 
 def test_no_seats_at_all_are_refused() -> None:

@@ -807,3 +807,18 @@ def test_what_is_neither_http_nor_tls_ends_its_connection_alone(run: Run, author
     # OpenSSL answers what begins like TLS with an alert.
     assert [b"HTTP" in one for one in said] == [False] * 4
     assert status == 200
+
+
+def test_two_servers_may_share_a_port(run: Run, authority: Any) -> None:
+    context = server_context(authority.server.certificate, authority.server.key)
+
+    async def scenario() -> list[int]:
+        async with Server(echo, context, shares_port=True) as first:
+            port = first.bound_port
+            async with Server(echo, context, port=port, shares_port=True) as second:
+                with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
+                    await Server(echo, context, port=port).start()
+                return [port, second.bound_port]
+
+    one, other = run(scenario())
+    assert one == other

@@ -159,7 +159,7 @@ class _Assembly:
         self._discovery = Discovery(
             (),
             GROUP_ORDER,
-            f"{config.endpoint[0]}:{config.endpoint[1]}",
+            f"{config.external_hostname or config.endpoint[0]}:{config.endpoint[1]}",
             PRIORITIES,
             aggregated_versions=aggregated_versions(config.kubernetes_version),
         )
@@ -204,7 +204,7 @@ class _Assembly:
         results = HealthResults()
         more = {} if self._at_rest is None else self._at_rest.checks()
         termination = Termination()
-        health = health_checks.endpoints(self._places, hooks, results, more, termination.check)
+        health = health_checks.endpoints(self._places, hooks, results, more, termination.check, config.store_times)
         version = config.kubernetes_version
         feature_gates.publish(self._metrics, version, config.feature_gates)
         system_paths.add(

@@ -13,9 +13,10 @@ from keelback.admission.admission_configuration import AdmissionSettings
 from keelback.admission.default_toleration_seconds import DEFAULT_SECONDS
 from keelback.admission.webhook_client import LocalWebhook
 from keelback.apimachinery.kubernetes_versions import DEFAULT, KubernetesVersion
-from keelback.apiserver import allocators, kubelet_proxy, request_limits
+from keelback.apiserver import allocators, health_checks, kubelet_proxy, request_limits
 from keelback.apiserver.aggregation_config import NO_CERTIFICATE, AggregationConfig
 from keelback.apiserver.filters import NO_FILTERS, FilterSettings
+from keelback.apiserver.health_checks import StoreTimes
 from keelback.apiserver.kubelet_proxy import AskSimulated
 from keelback.apiserver.request_limits import RequestLimits
 from keelback.audit.options import NOTHING_AUDITED, AuditOptions
@@ -78,6 +79,9 @@ class APIServerConfig:
     """Whether other servers write to the store too."""
     store_overrides: Mapping[tuple[str, str], Store] = field(default_factory=dict)
     """The stores of built-in resources that have one of their own, by group and plural."""
+    store_times: StoreTimes = health_checks.TIMES
+    external_hostname: str = ""
+    """What discovery calls the server, if not by the address of its endpoint."""
     request_limits: RequestLimits = request_limits.DEFAULT
     filters: FilterSettings = NO_FILTERS
     profiling: bool = False

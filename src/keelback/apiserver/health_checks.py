@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from keelback.apiserver.store_places import StorePlace, StorePlaces
 from keelback.component.health import Check, HealthChecks, HealthResults
 
-_STORE_SECONDS = 2.0
+
+@dataclass(frozen=True, slots=True)
+class StoreTimes:
+    """How long checks wait for an answer of the store."""
+
+    alive_seconds: float = 2.0
+    ready_seconds: float = 2.0
+
+
+TIMES: Final = StoreTimes()
 # Made at each start, before the first request from outside is answered.
 INITIAL_OBJECTS: Final = (
     "start-system-namespaces-controller",
@@ -48,9 +58,9 @@ class StartHooks:
         return check
 
 
-def _answers(place: StorePlace) -> Check:
+def _answers(place: StorePlace, seconds: float) -> Check:
     async def check() -> None:
-        async with asyncio.timeout(_STORE_SECONDS):
+        async with asyncio.timeout(seconds):
             await place.store.get(f"{place.prefix}health")
 
     return check
@@ -62,6 +72,7 @@ def endpoints(
     results: HealthResults,
     more: Mapping[str, Check],
     shutdown: Check,
+    times: StoreTimes = TIMES,
 ) -> tuple[HealthChecks, ...]:
     """The three, with `more` checks in each. A server that is alive may be unready: it does not know then what the
     store holds."""
@@ -78,8 +89,8 @@ def endpoints(
         names[f"etcd-override-{index}", f"etcd-override-readiness-{index}"] = place
     for (alive, ready), place in names.items():
         for one in (healthz, livez, readyz):
-            one.add(alive, _answers(place))
-        readyz.add(ready, _answers(place))
+            one.add(alive, _answers(place, times.alive_seconds))
+        readyz.add(ready, _answers(place, times.ready_seconds))
     readyz.add("informer-sync", is_synced)
     for one in (healthz, livez, readyz):
         for name, check in (*hooks.checks().items(), *more.items()):

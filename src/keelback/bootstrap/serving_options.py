@@ -34,6 +34,10 @@ class ServingOptions:
     shutdown_send_retry_after: Annotated[
         bool, "Answer those who come while the last requests are answered with 429 and Retry-After."
     ] = False
+    external_hostname: Annotated[str, "What discovery calls this server, if not by its address."] = ""
+    permit_port_sharing: Annotated[
+        bool, "Let another process listen on the port too (SO_REUSEPORT), such as the one that takes this one's place."
+    ] = False
     profiling: Annotated[bool, "Serve /debug/pprof: what the process does and holds."] = False
 
     def __post_init__(self) -> None:

@@ -79,6 +79,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
     from keelback.apiserver import assembly
     from keelback.apiserver.assembly import APIServerConfig
     from keelback.apiserver.extensions import Extension
+    from keelback.apiserver.health_checks import StoreTimes
     from keelback.apiserver.server import too_large
     from keelback.bootstrap import pki, resource_metrics
     from keelback.component import process_metrics
@@ -132,6 +133,8 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
         encryption=options.encryption(),
         request_limits=options.request_limits(),
         filters=options.filters(),
+        store_times=StoreTimes(options.etcd_healthcheck_timeout, options.etcd_readycheck_timeout),
+        external_hostname=options.external_hostname,
         profiling=options.profiling,
         hostname=socket.gethostname(),
         flags=flag_texts.written(options),
@@ -158,6 +161,7 @@ async def _apiserver(options: StandaloneAPIServerOptions) -> None:
             options.secure_port,
             limits=options.connection_limits(),
             too_large=too_large,
+            shares_port=options.permit_port_sharing,
         )
         publish_handshakes(metrics, (server,))
         await server.start()

@@ -19,6 +19,7 @@ from keelback.bootstrap.log_options import LogOptions
 from keelback.bootstrap.manager_options import LeaderElectionOptions, NodeRangeOptions, SigningOptions
 from keelback.bootstrap.serving_options import ServingOptions
 from keelback.bootstrap.stores import StoreOptions
+from keelback.bootstrap.usual_options import UsualOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,9 @@ class ClientOptions(LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneAPIServerOptions(LogOptions, StoreOptions, ServingOptions, KubeletClientOptions, APIServerOptions):
+class StandaloneAPIServerOptions(
+    LogOptions, StoreOptions, ServingOptions, UsualOptions, KubeletClientOptions, APIServerOptions
+):
     cert_dir: Annotated[
         str,
         "The cluster's certificates, and kubeconfigs for the administrator (admin.conf) and the components; "
@@ -43,6 +46,7 @@ class StandaloneAPIServerOptions(LogOptions, StoreOptions, ServingOptions, Kubel
         ServingOptions.__post_init__(self)
         APIServerOptions.__post_init__(self)
         self.check_kubelet_client()
+        self.check_usual()
 
     @property
     def brings_certificates(self) -> bool:

@@ -42,6 +42,8 @@ class StoreOptions(EtcdOptions):
         COMPACTION_SECONDS
     )
 
+    etcd_healthcheck_timeout: Annotated[Duration, "How long /livez and /healthz wait for the store."] = 2.0
+    etcd_readycheck_timeout: Annotated[Duration, "How long /readyz waits for it."] = 2.0
     etcd_servers_overrides: Annotated[
         tuple[str, ...],
         "Resources with an etcd of their own, such as that of events: group/resource#servers, where servers are URLs, "
@@ -50,6 +52,8 @@ class StoreOptions(EtcdOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.etcd_healthcheck_timeout <= 0 or self.etcd_readycheck_timeout <= 0:
+            raise FlagError("--etcd-healthcheck-timeout and --etcd-readycheck-timeout must be positive")
         if self.overrides() and not self.etcd_servers:
             raise FlagError("--etcd-servers-overrides goes with --etcd-servers")
         if self.storage_file and self.etcd_servers:

@@ -75,7 +75,9 @@ class Server:
         limits: Limits | None = None,
         too_large: Callable[[int], Response] | None = None,
         clock: Clock | None = None,
+        shares_port: bool = False,
     ) -> None:
+        """With `shares_port` another process may listen on the port too."""
         self.handler = handler
         self.limits = limits or Limits()
         self.too_large = too_large or _too_large
@@ -86,6 +88,7 @@ class Server:
         self._port = port
         self._unix_path = unix_path
         self._listener = listener
+        self._shares_port = shares_port
         self._clock = clock or SystemClock()
         self._connections: set[HTTPConnection] = set()
         # Those whose handshake fails are never heard of again.
@@ -139,7 +142,7 @@ class Server:
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None) -> None:
         if tls is not None:
-            listener = self._listener or _listening(self._host, self._port)
+            listener = self._listener or _listening(self._host, self._port, shares_port=self._shares_port)
             listener.listen(_BACKLOG)
             self._tls_listener = TLSListener(listener, tls, self._protocol, _HANDSHAKE_SECONDS)
             listeners = [listener]
@@ -148,7 +151,12 @@ class Server:
                 self._server = await loop.create_server(self._protocol, sock=self._listener, backlog=_BACKLOG)
             else:
                 self._server = await loop.create_server(
-                    self._protocol, self._host, self._port, backlog=_BACKLOG, reuse_address=True
+                    self._protocol,
+                    self._host,
+                    self._port,
+                    backlog=_BACKLOG,
+                    reuse_address=True,
+                    reuse_port=self._shares_port or None,
                 )
             listeners = list(self._server.sockets)
         for one in listeners:
@@ -262,10 +270,10 @@ def _too_large(limit_bytes: int) -> Response:
     return text_response(f"the request's body is larger than {limit_bytes} bytes\n", 413)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int, *, shares_port: bool) -> socket.socket:
     """A socket bound to the address. Raises OSError where that is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shares_port)
 
 
 def _unlink(path: str) -> None:
