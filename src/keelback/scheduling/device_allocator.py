@@ -91,12 +91,15 @@ def points(claims: Sequence[ClaimRequests], solution: Solution) -> int:
 
 
 def matches(view: PoolView, alternative: Alternative) -> Sequence[Match]:
-    """Which of a pool's devices the selectors pick; in the place of an answer, why there is none."""
-    found = view.matches.get(alternative.selectors)
+    """Which of a pool's devices the selectors of a request pick; in the place of an answer, why there is none."""
+    return picked(view, alternative.selectors)
+
+
+def picked(view: PoolView, selectors: tuple[str, ...]) -> Sequence[Match]:
+    """As `matches`, given the selectors."""
+    found = view.matches.get(selectors)
     if found is None:
-        found = view.matches[alternative.selectors] = tuple(
-            _match(device, alternative.selectors) for device in view.devices
-        )
+        found = view.matches[selectors] = tuple(_match(device, selectors) for device in view.devices)
     return found
 
 

@@ -19,7 +19,9 @@ from keelback.scheduling import device_requests, device_taint_rules, devices
 from keelback.scheduling.device_answers import DeviceAnswers
 from keelback.scheduling.device_pools import DevicePools
 from keelback.scheduling.device_requests import ClaimRequests
+from keelback.scheduling.device_totals import DeviceTotals
 from keelback.scheduling.device_usage import DeviceUsage
+from keelback.scheduling.node_table import NodeTable
 
 ClaimKey: TypeAlias = tuple[str, str]
 """Namespace and name."""
@@ -58,6 +60,9 @@ class DeviceObjects:
         self._reserved: dict[str, AllocationResult] = {}
         self._counted: dict[str, AllocationResult] = {}
         self._extended_claims: dict[str, ClaimKey] = {}
+        self.changes = 0
+        """Rises when devices are offered, withdrawn, taken or given back, and when their classes change."""
+        self._totals: dict[str, DeviceTotals] = {}
         self._answers: OrderedDict[tuple[bytes, ...], DeviceAnswers] = OrderedDict()
         self._slices: dict[str, ResourceSlice] = {}
         self._rules: dict[str, DeviceTaintRule] = {}
@@ -70,6 +75,8 @@ class DeviceObjects:
             self.classes[name] = new
         # What claims ask for depends on their classes, and these change once in a while.
         self._answers.clear()
+        self._totals.clear()
+        self.changes += 1
         old, self.class_of = self.class_of, self._mapped()
         return {resource: one.metadata.name for resource, one in old.items()} != {
             resource: one.metadata.name for resource, one in self.class_of.items()
@@ -77,6 +84,7 @@ class DeviceObjects:
 
     def put_slice(self, name: str, new: ResourceSlice | None) -> None:
         """Learn a slice's new state; None when it is gone."""
+        self.changes += 1
         if new is None:
             self._slices.pop(name, None)
             self.pools.put(name, None)
@@ -166,6 +174,17 @@ class DeviceObjects:
             self._answers.move_to_end(key)
         return found
 
+    def totals(self, resource: str, nodes: NodeTable) -> DeviceTotals | None:
+        """How many devices stand for an extended resource, node by node; None where none do."""
+        device_class = self.class_of.get(resource)
+        if device_class is None:
+            return None
+        found = self._totals.get(resource)
+        if found is None:
+            found = self._totals[resource] = DeviceTotals(device_class, self.pools, self.usage)
+        found.bring_up_to_date(nodes)
+        return found
+
     def compiled(self, claim: ResourceClaim) -> ClaimRequests:
         """What a claim asks for. Raises RequestError."""
         return device_requests.compile_claim(claim.spec.devices, self.classes, claim_name(claim))
@@ -185,6 +204,7 @@ class DeviceObjects:
             self._counted[uid] = allocation
         if old is not None and allocation is not None and old.devices.results == allocation.devices.results:
             return False
+        self.changes += old is not None or allocation is not None
         if old is not None:
             self.usage.give_back(old)
         if allocation is not None:

@@ -105,6 +105,10 @@ class DevicePools:
         """The pools within a row's reach, in the order in which devices are looked for."""
         return self._views[row]
 
+    def reaching(self, pool: PoolId) -> frozenset[int]:
+        """The rows within whose reach a pool is."""
+        return self._rows_of.get(pool, frozenset())
+
     @property
     def position(self) -> int:
         """How many times a row's pools have changed in this epoch and before."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from keelback.scheduling import resources
+from keelback.scheduling import node_resources_scoring, resources
 from keelback.scheduling.framework import EVERY, MAX_NODE_SCORE, CycleState, Rows, Scope, Scores
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
@@ -31,10 +32,16 @@ class NodeResourcesBalancedAllocation:
             # A pod that requests nothing cannot change the balance.
             return None
         counted = [name for name in self._balanced if wanted[name] or name in resources.NATIVE]
-        with_pod = _balance(nodes, rows, {name: wanted[name] for name in counted})
-        without_pod = _balance(nodes, rows, dict.fromkeys(counted, 0))
+        uses = [_use(state, nodes, name, rows) for name in counted]
+        with_pod = _balance(uses, [wanted[name] for name in counted])
+        without_pod = _balance(uses, [0] * len(counted))
         half = MAX_NODE_SCORE // 2
         return half + (half + with_pod - without_pod) // 2
+
+    @property
+    def weighed(self) -> frozenset[str]:
+        """Resources whose devices, where such stand for them, count for the score."""
+        return node_resources_scoring.weighed(self._balanced)
 
     def score_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
         """As `score`, of one node."""
@@ -57,19 +64,36 @@ class NodeResourcesBalancedAllocation:
         return scores
 
 
-def _balance(nodes: NodeTable, rows: Rows, more: dict[str, int]) -> Scores:
-    used = [_fraction(nodes, rows, name, amount) for name, amount in more.items()]
-    offered = [nodes.capacity(name).offered for name in more]
+@dataclass(frozen=True, slots=True)
+class _Use:
+    # What is taken of one resource, what to divide that by, and where there is any of it; None for everywhere.
+    taken: npt.NDArray[np.int64]
+    divisor: _Numbers
+    offered: npt.NDArray[np.bool_] | None
+
+
+def _use(state: CycleState, nodes: NodeTable, name: str, rows: Rows) -> _Use:
+    if name in resources.NATIVE:
+        capacity = nodes.capacity(name)
+        offered = None if capacity.offered is None else capacity.offered[rows]
+        return _Use(nodes.requested(name)[rows], capacity.divisor[rows], offered)
+    amounts, taken = node_resources_scoring.load(state, nodes, name, rows)
+    return _Use(taken, np.maximum(amounts, 1).astype(float), amounts != 0)
+
+
+def _balance(uses: list[_Use], more: list[int]) -> Scores:
+    used: list[_Numbers] = [
+        np.minimum((one.taken + amount) / one.divisor, 1.0) for one, amount in zip(uses, more, strict=True)
+    ]
     if len(used) == 2:
         # The deviation of two numbers is half their distance; of one it is nothing.
         deviation = np.abs((used[0] - used[1]) / 2)
-        for one in offered:
-            if one is not None:
-                deviation = deviation * one[rows]
+        for one in uses:
+            if one.offered is not None:
+                deviation = deviation * one.offered
     else:
-        deviation = _deviation(
-            used, [np.ones(len(nodes), np.bool_)[rows] if one is None else one[rows] for one in offered]
-        )
+        everywhere = np.ones(len(used[0]), np.bool_)
+        deviation = _deviation(used, [everywhere if one.offered is None else one.offered for one in uses])
     return ((1 - deviation) * MAX_NODE_SCORE).astype(np.int64)
 
 
@@ -91,8 +115,3 @@ def _deviation(used: list[_Numbers], offered: list[npt.NDArray[np.bool_]]) -> _N
         for other in range(index + 1, len(used)):
             halves += np.abs((first - used[other]) / 2) * offered[index] * offered[other]
     return np.where(number == 2, halves, np.sqrt(squares / number))
-
-
-def _fraction(nodes: NodeTable, rows: Rows, name: str, more: int) -> _Numbers:
-    fraction: _Numbers = np.minimum((nodes.requested(name)[rows] + more) / nodes.capacity(name).divisor[rows], 1.0)
-    return fraction

@@ -44,6 +44,11 @@ class NodeResourcesFit:
         """The same, but for resources that it does not look at either."""
         return NodeResourcesFit(self._strategy, self._ignored | names, self._ignored_groups)
 
+    @property
+    def weighed(self) -> frozenset[str]:
+        """Resources whose devices, where such stand for them, count for the score."""
+        return node_resources_scoring.weighed(name for name, _ in self._strategy.resources)
+
     name = "NodeResourcesFit"
     scope = Scope.NODE_PODS
     wakes_on = frozenset(
@@ -139,7 +144,7 @@ class NodeResourcesFit:
     def score(self, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows = EVERY) -> Scores | None:
         """By default the mean of the free shares of cpu and memory in percent, each rounded down."""
         if self._strategy is not node_resources_scoring.DEFAULT:
-            return node_resources_scoring.score(self._strategy, pod, nodes, rows)
+            return node_resources_scoring.score(self._strategy, state, pod, nodes, rows)
         total = np.zeros(1, np.int64)
         number: int | Scores = 0
         for name in _SCORED:
@@ -154,7 +159,7 @@ class NodeResourcesFit:
     def score_row(self, state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
         """As `score`, of one node."""
         if self._strategy is not node_resources_scoring.DEFAULT:
-            return node_resources_scoring.score(self._strategy, pod, nodes, np.array([row])).item()
+            return node_resources_scoring.score(self._strategy, state, pod, nodes, np.array([row])).item()
         total = number = 0
         for name in _SCORED:
             offered, _ = nodes.amounts(name, row)

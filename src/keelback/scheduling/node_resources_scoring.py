@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
 from keelback.scheduling import resources
-from keelback.scheduling.framework import MAX_NODE_SCORE, Rows, Scores
+from keelback.scheduling.framework import MAX_NODE_SCORE, CycleState, Rows, Scores
 from keelback.scheduling.node_table import NodeTable
 from keelback.scheduling.pod_info import PodInfo
 
@@ -30,15 +31,35 @@ class Strategy:
 DEFAULT: Final = Strategy()
 
 
-def score(strategy: Strategy, pod: PodInfo, nodes: NodeTable, rows: Rows) -> Scores:
+def weighed(names: Iterable[str]) -> frozenset[str]:
+    """Of the resources that are scored those that devices may stand for."""
+    return frozenset(name for name in names if name not in resources.NATIVE)
+
+
+def load(state: CycleState, nodes: NodeTable, name: str, rows: Rows) -> tuple[Scores, Scores]:
+    """How much of an extended resource nodes offer, and how much of it is taken. Where a node offers none itself it is
+    the devices that count which stand for it."""
+    offered, taken = nodes.allocatable(name)[rows], nodes.requested(name)[rows]
+    totals = state.objects.devices.totals(name, nodes)
+    if totals is None:
+        return offered, taken
+    has_itself = offered != 0
+    return np.where(has_itself, offered, totals.offered[rows]), np.where(has_itself, taken, totals.taken[rows])
+
+
+def score(strategy: Strategy, state: CycleState, pod: PodInfo, nodes: NodeTable, rows: Rows) -> Scores:
     """The weighted mean over the resources that the node offers, and of extended ones those that the pod asks for."""
     total = np.zeros(len(nodes), np.int64)[rows]
     weights = total.copy()
     for name, weight in strategy.resources:
         if name not in resources.NATIVE and name not in pod.requests:
             continue
-        offered = nodes.allocatable(name)[rows]
-        scores = _one(strategy, offered, _taken(name, pod, nodes)[rows])
+        if name in resources.NATIVE:
+            offered, taken = nodes.allocatable(name)[rows], _taken(name, pod, nodes)[rows]
+        else:
+            offered, used = load(state, nodes, name, rows)
+            taken = used + pod.requests[name]
+        scores = _one(strategy, offered, taken)
         counts = (offered > 0) & (scores > 0) if strategy.type == "RequestedToCapacityRatio" else offered > 0
         total += np.where(counts, scores * weight, 0)
         weights += np.where(counts, weight, 0)

@@ -77,6 +77,8 @@ class Standing:
     """Of those that look at nodes alone: each with its weight, before they are compared with one another."""
     local_scores: Scores
     """The weighted sum of the others."""
+    devices: int = 0
+    """After which change of devices, for scores that weigh them."""
     rows: Rows | None = None
     """Those where the mask is True; None until somebody asks."""
     ranks: Scores | None = None
@@ -102,6 +104,9 @@ class Standings:
         self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
         kept = (plugin for plugin in plugins.all() if getattr(plugin, "scope", Scope.CLUSTER) is not Scope.CLUSTER)
         self._overlooks_claims = all(type(plugin) in _OVERLOOKING_CLAIMS for plugin in kept)
+        self._weighed: frozenset[str] = frozenset().union(
+            *(getattr(plugin, "weighed", ()) for plugin, _ in self._local_scores)
+        )
         self._row_filters = [(plugin.name, filter_of_row(plugin)) for plugin in self.local_filters]
         self._row_scores = [(plugin.name, _score_of_row(plugin), weight) for plugin, weight in self._local_scores]
 
@@ -115,6 +120,8 @@ class Standings:
             standing = self._kept[pod] = self._evaluate(pod)
             if len(self._kept) > _MOST_SHAPES:
                 self._kept.popitem(last=False)
+        elif standing.devices != self._objects.devices.changes and self._weighs_devices(pod):
+            self._look_again(standing, pod)
         elif standing.position != nodes.position:
             self._bring_up_to_date(standing, pod)
         return standing
@@ -175,23 +182,35 @@ class Standings:
             fixed_mask=fixed_mask,
             fixed_scores=fixed_scores,
             local_scores=local_scores,
+            devices=self._objects.devices.changes,
         )
+
+    def _weighs_devices(self, pod: PodInfo) -> bool:
+        """Whether its scores change with devices that are taken, without a pod's coming or going."""
+        asked = self._weighed & pod.requests.keys()
+        return bool(asked) and not asked.isdisjoint(self._objects.devices.class_of)
 
     def _bring_up_to_date(self, standing: Standing, pod: PodInfo) -> None:
         nodes = self._nodes
         touched = nodes.touched_since(standing.position)
+        if touched is None or len(touched) > max(len(nodes) // 4, _FEW_ROWS):
+            self._look_again(standing, pod)
+            return
         standing.position = nodes.position
-        if touched is not None and len(touched) <= _FEW_ROWS:
+        if len(touched) <= _FEW_ROWS:
             state = CycleState(self._objects)
             for row in touched:
                 _put(standing, row, *self._local_row(state, pod, row))
-        elif touched is not None and len(touched) <= len(nodes) // 4:
+        else:
             rows = np.fromiter(touched, np.intp, len(touched))
             _put_all(standing, rows, *self._local(pod, rows, len(rows)))
-        else:
-            mask, standing.local_scores = self._local(pod, EVERY, len(nodes))
-            standing.mask = mask if standing.fixed_mask is None else mask & standing.fixed_mask
-            standing.rows = standing.ranks = standing.best = None
+
+    def _look_again(self, standing: Standing, pod: PodInfo) -> None:
+        nodes = self._nodes
+        standing.position, standing.devices = nodes.position, self._objects.devices.changes
+        mask, standing.local_scores = self._local(pod, EVERY, len(nodes))
+        standing.mask = mask if standing.fixed_mask is None else mask & standing.fixed_mask
+        standing.rows = standing.ranks = standing.best = None
 
     def _local_row(self, state: CycleState, pod: PodInfo, row: int) -> tuple[bool, int]:
         nodes, asked = self._nodes, self._asked
