@@ -98,3 +98,12 @@ def test_who_goes_away_ends_the_evaluation_and_the_next_has_its_turn() -> None:
         assert await evaluations.run(lambda patience: evaluate(list(range(30)), patience), 100_000) is True
 
     asyncio.run(main())
+
+
+def test_how_long_compiling_takes_is_told() -> None:
+    metrics = Registry()
+    compiling = Evaluations(metrics).compiling(int)
+    assert compiling("7") == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        compiling("x")
+    assert "apiserver_cel_compilation_duration_seconds_count 2\n" in metrics.exposition().decode()

@@ -116,7 +116,11 @@ class MutatingAdmissionPolicyPlugin(AdmissionPlugin):
         self._rules = rules
         self._matcher = Matcher(reader, resources)
         self._policies = Policies(
-            reader, clock, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, _compile_policy
+            reader,
+            clock,
+            MutatingAdmissionPolicy,
+            MutatingAdmissionPolicyBinding,
+            evaluations.compiling(_compile_policy),
         )
 
     async def admit(self, request: AdmissionRequest) -> Any:

@@ -139,7 +139,11 @@ class ValidatingAdmissionPolicyPlugin(AdmissionPlugin):
         self._rules = rules
         self._matcher = Matcher(reader, resources)
         self._policies = Policies(
-            reader, clock, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, _compile_policy
+            reader,
+            clock,
+            ValidatingAdmissionPolicy,
+            ValidatingAdmissionPolicyBinding,
+            evaluations.compiling(_compile_policy),
         )
 
     async def validate(self, request: AdmissionRequest) -> None:
