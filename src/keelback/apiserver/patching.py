@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -171,7 +170,7 @@ def _parse_strategic(context: RequestContext, strategy: Strategy[Any], field_val
     unknown = [one for one in unknown if "$" not in one]
     # An escape may spell a dollar sign.
     is_plain = not any(one in body for one in (b"$", b"null", b"\\"))
-    is_exact = _may_have_float(body) is None or not _has_float(patch)
+    is_exact = _is_exact(body, patch)
 
     def apply(old: Any) -> Any:
         if unknown and field_validation == "Strict":
@@ -206,7 +205,24 @@ def _converted(strategy: Strategy[Any], patched: Any, *, is_exact: bool) -> Any:
     return strategy.from_tree(scalar_conversion.converted(patched, shape_of(strategy.kind)))
 
 
-_may_have_float: Final = re.compile(rb'(?:"\s*:|[\[,])\s*-?\d+[.eE]').search
+class _FloatFound(Exception):
+    """There is a number that is no integer, or is not written as one."""
+
+
+def _float_found(text: str) -> float:
+    raise _FloatFound
+
+
+_without_floats: Final = msgspec.json.Decoder(float_hook=_float_found)
+
+
+def _is_exact(body: bytes, patch: Any) -> bool:
+    """Whether no number of a patch has to be converted."""
+    try:
+        _without_floats.decode(body)
+    except (_FloatFound, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return not _has_float(patch)
+    return True
 
 
 def _has_float(tree: Any) -> bool:
