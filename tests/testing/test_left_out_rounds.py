@@ -116,7 +116,7 @@ def test_nothing_is_left_out_while_something_is_amiss(rounds: Rounds) -> None:
     rounds.loop.is_undisturbed = lambda: False
     found = [rounds.every(10, what) for what in Round]
     rounds.advance(35)
-    assert found == [[10, 20, 30]] * 3
+    assert found == [[10, 20, 30]] * len(Round)
 
 
 def test_what_one_look_changes_another_looks_at(rounds: Rounds) -> None:
@@ -148,6 +148,16 @@ def test_leases_and_statuses_of_nodes_are_fresh_whenever_somebody_looks() -> Non
                 beat = datetime.fromisoformat(ready["lastHeartbeatTime"])
                 assert 0 <= (cluster.now - beat).total_seconds() <= 300
                 assert ready["status"] == "True"
+
+
+def test_leases_that_were_left_out_are_renewed_once_when_somebody_looks() -> None:
+    with Cluster(nodes=2) as cluster:
+        cluster.advance(hours=1)
+        since = cluster.get("lease/node-1", namespace="kube-node-lease")["metadata"]["resourceVersion"]
+        cluster.advance(minutes=5)
+        changes = cluster.changes("leases", since, namespace="kube-node-lease", field_selector="metadata.name=node-1")
+        renewed = [datetime.fromisoformat(one["object"]["spec"]["renewTime"]) for one in changes]
+        assert [(cluster.now - at).total_seconds() for at in renewed] == [291.0, 1.0]
 
 
 def test_a_node_lost_after_a_day_of_nothing_is_found_out_as_soon_as_any() -> None:
@@ -209,7 +219,16 @@ def test_of_a_jobs_life_each_state_is_written_once() -> None:
         assert all("uncountedTerminatedPods" in one for one in said[1:])
 
 
-def test_watches_of_what_stays_as_it_is_are_told_so_when_a_call_begins_and_when_it_ends() -> None:
+def test_of_the_notices_in_a_call_only_the_last_comes_at_its_end(rounds: Rounds) -> None:
+    notices = rounds.every(10, Round.NOTICE)
+    rounds.advance(5)
+    rounds.advance(3600)
+    assert notices == [3605]
+    rounds.advance(5)
+    assert notices == [3605], "the next is due ten seconds after the last"
+
+
+def test_watches_of_what_stays_as_it_is_are_told_so_when_a_call_ends() -> None:
     with Cluster() as cluster:
         cluster.apply(CRON_JOB)
         told: list[str] = []
@@ -226,7 +245,7 @@ def test_watches_of_what_stays_as_it_is_are_told_so_when_a_call_begins_and_when_
 
         watching = cluster.run(begin)
         cluster.advance(days=1)
-        assert told == ["BOOKMARK"] * 2
+        assert told == ["BOOKMARK"]
 
         async def end() -> None:
             watching.cancel()

@@ -234,8 +234,7 @@ class CacheFeed:
 
     async def _send_bookmarks(self) -> NoReturn:
         while True:
-            # The last says how far the caches are, whatever those before it have said.
-            await next_round(self._clock, BOOKMARK_SECONDS, Round.REPORT)
+            await next_round(self._clock, BOOKMARK_SECONDS, Round.NOTICE)
             for cache in self._all():
                 cache.send_bookmarks()
 

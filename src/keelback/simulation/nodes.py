@@ -295,6 +295,7 @@ class NodeKeeper:
                 due = max(due + step, self._clock.monotonic())
                 await next_round(self._clock, due - self._clock.monotonic(), Round.REPORT)
                 passed = int((self._clock.monotonic() - due) / step + _SAME_INSTANT)
+                due += passed * step
                 for slot in itertools.islice(following, min(1 + passed, slots)):
                     await room.acquire()
                     tasks.create_task(do(every[slot::slots]))

@@ -1,8 +1,8 @@
 """Which rounds of a cluster's routine a jump of virtual time may leave out: `keelback.concurrency.rounds` in a test.
 
 Of reports (leases, statuses of nodes) the first of a call is carried out, and one for all others when the call has
-ended: whoever looks then finds them fresh. Looks are left out until something has happened since the last, and watches
-over reports while all goes well. What nobody waits for as a round is an event.
+ended: whoever looks then finds them fresh. Of notices only that last one is. Looks are left out until something has
+happened since the last, and watches over reports while all goes well. What nobody waits for as a round is an event.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from keelback.concurrency.rounds import Round, Waiting
 
 _SAME_INSTANT_SECONDS: Final = 1e-6
+_SAID_LATE: Final = (Round.REPORT, Round.NOTICE)
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +58,7 @@ class LeftOutRounds:
 
     def left_out_until(self, now: float) -> float:
         """Until when reports were last left out: until now, where one is still due."""
-        if any(self._is_late(one, now) for one in self._waiting):
+        if any(one.purpose.what is Round.REPORT and _is_overdue(one, now) for one in self._waiting):
             self._left_out_until = now
         return self._left_out_until
 
@@ -79,10 +80,9 @@ class LeftOutRounds:
         return [one.handle for one in chosen], not reports
 
     def take_late(self, now: float) -> list[asyncio.TimerHandle]:
-        """The timers of the reports that were left out until now."""
-        late = [one for one in self._waiting if self._is_late(one, now)]
-        if late:
-            self._left_out_until = now
+        """The timers of the reports and notices that were left out until now."""
+        self.left_out_until(now)
+        late = [one for one in self._waiting if one.purpose.what in _SAID_LATE and _is_overdue(one, now)]
         self._waiting = [one for one in self._waiting if one not in late]
         return [one.handle for one in late if not one.handle.cancelled()]
 
@@ -90,7 +90,7 @@ class LeftOutRounds:
         """Whether it is carried out when it is due, which may have been put off to its next turn."""
         what, lasting = one.purpose.what, one.purpose.lasting_seconds
         if not may_leave_out or (what is Round.REPORT and one.calls < self._calls):
-            if self._is_late(one, now):
+            if what is Round.REPORT and _is_overdue(one, now):
                 self._left_out_until = now
             one.due = max(one.due, now)
             return True
@@ -101,6 +101,6 @@ class LeftOutRounds:
         has_news = one.since < self._events
         return has_news or (lasting > 0 and one.due <= self._last_event + lasting + one.period_seconds)
 
-    @staticmethod
-    def _is_late(one: _Waiting, now: float) -> bool:
-        return one.purpose.what is Round.REPORT and one.due < now - _SAME_INSTANT_SECONDS
+
+def _is_overdue(one: _Waiting, now: float) -> bool:
+    return one.due < now - _SAME_INSTANT_SECONDS
