@@ -173,6 +173,6 @@ def _with_length(body: bytes, lines: list[str]) -> bytes:
 
 
 def _compressed(body: bytes, lines: list[str]) -> bytes:
-    small = gzip.compress(body, 1)
+    small = gzip.compress(body, 1, mtime=0)
     lines += ["Content-Encoding: gzip", f"Content-Length: {len(small)}"]
     return small
