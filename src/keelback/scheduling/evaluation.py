@@ -30,13 +30,14 @@ from keelback.scheduling.framework import (
     Scores,
     Unschedulable,
 )
+from keelback.scheduling.local_answers import filter_of_row
 from keelback.scheduling.node_ports import NodePorts
 from keelback.scheduling.node_resources_fit import NodeResourcesFit
 from keelback.scheduling.node_table import NodeTable, PlacedPod
 from keelback.scheduling.plugins import Plugins
 from keelback.scheduling.pod_info import PodInfo
 from keelback.scheduling.room import wants_more
-from keelback.scheduling.standings import Standings, filter_of_row
+from keelback.scheduling.standings import Standings
 
 R = TypeVar("R")
 

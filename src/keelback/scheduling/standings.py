@@ -22,14 +22,13 @@ from keelback.scheduling.framework import (
     CycleState,
     FilterPlugin,
     Mask,
-    RowFilterPlugin,
     Rows,
-    RowScorePlugin,
     Scope,
     ScorePlugin,
     Scores,
 )
 from keelback.scheduling.image_locality import ImageLocality
+from keelback.scheduling.local_answers import FEW_ROWS, Answers, LocalAnswers
 from keelback.scheduling.node_affinity import NodeAffinity
 from keelback.scheduling.node_declared_features import NodeDeclaredFeatures
 from keelback.scheduling.node_name import NodeName
@@ -44,8 +43,6 @@ from keelback.scheduling.taint_toleration import TaintToleration
 
 _MOST_SHAPES: Final = 512
 _MOST_NOTES: Final = 32
-_FEW_ROWS: Final = 8
-"""So many are asked one by one where plugins can: a call for one number costs as much as one for a hundred."""
 
 _OVERLOOKING_CLAIMS: Final = frozenset(
     {
@@ -69,16 +66,17 @@ class Standing:
 
     version: int
     position: int
-    """Up to which change of the table all of it holds; `version` of nodes, `position` of their pods."""
+    devices: int
+    """Up to which change of nodes, of their pods, and of devices all of it holds."""
     mask: Mask
     """Where all of them let the pod run."""
     fixed_mask: Mask | None
     fixed_scores: list[tuple[ScorePlugin, int, Scores]]
     """Of those that look at nodes alone: each with its weight, before they are compared with one another."""
+    local: Answers
+    """What the others say, which alike pods share."""
     local_scores: Scores
-    """The weighted sum of the others."""
-    devices: int = 0
-    """After which change of devices, for scores that weigh them."""
+    """Their scores as they were when all of this was brought up to date."""
     rows: Rows | None = None
     """Those where the mask is True; None until somebody asks."""
     ranks: Scores | None = None
@@ -99,16 +97,11 @@ class Standings:
         self._kept: OrderedDict[PodInfo, Standing] = OrderedDict()
         self._noting: deque[Standing] = deque()
         self.fixed_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODES]
-        self.local_filters = [plugin for plugin in plugins.filters if plugin.scope is Scope.NODE_PODS]
         self._fixed_scores = [one for one in plugins.scores if one[0].scope is Scope.NODES]
-        self._local_scores = [one for one in plugins.scores if one[0].scope is Scope.NODE_PODS]
+        self._local = LocalAnswers(plugins, nodes, objects, asked)
+        self.local_filters = self._local.filters
         kept = (plugin for plugin in plugins.all() if getattr(plugin, "scope", Scope.CLUSTER) is not Scope.CLUSTER)
         self._overlooks_claims = all(type(plugin) in _OVERLOOKING_CLAIMS for plugin in kept)
-        self._weighed: frozenset[str] = frozenset().union(
-            *(getattr(plugin, "weighed", ()) for plugin, _ in self._local_scores)
-        )
-        self._row_filters = [(plugin.name, filter_of_row(plugin)) for plugin in self.local_filters]
-        self._row_scores = [(plugin.name, _score_of_row(plugin), weight) for plugin, weight in self._local_scores]
 
     def of(self, pod: PodInfo) -> Standing:
         """How nodes stand for the pod, as of now."""
@@ -120,9 +113,7 @@ class Standings:
             standing = self._kept[pod] = self._evaluate(pod)
             if len(self._kept) > _MOST_SHAPES:
                 self._kept.popitem(last=False)
-        elif standing.devices != self._objects.devices.changes and self._weighs_devices(pod):
-            self._look_again(standing, pod)
-        elif standing.position != nodes.position:
+        elif standing.position != nodes.position or standing.devices != self._objects.devices.changes:
             self._bring_up_to_date(standing, pod)
         return standing
 
@@ -174,62 +165,34 @@ class Standings:
             for plugin, weight in self._fixed_scores
         )
         fixed_scores = [(plugin, weight, scores) for plugin, weight, scores in scored if scores is not None]
-        mask, local_scores = self._local(pod, EVERY, len(nodes))
+        local = self._local.of(pod)
         return Standing(
             version=nodes.version,
             position=nodes.position,
-            mask=mask if fixed_mask is None else mask & fixed_mask,
+            devices=local.devices,
+            mask=_with(local.mask, fixed_mask),
             fixed_mask=fixed_mask,
             fixed_scores=fixed_scores,
-            local_scores=local_scores,
-            devices=self._objects.devices.changes,
+            local=local,
+            local_scores=local.scores.copy(),
         )
-
-    def _weighs_devices(self, pod: PodInfo) -> bool:
-        """Whether its scores change with devices that are taken, without a pod's coming or going."""
-        asked = self._weighed & pod.requests.keys()
-        return bool(asked) and not asked.isdisjoint(self._objects.devices.class_of)
 
     def _bring_up_to_date(self, standing: Standing, pod: PodInfo) -> None:
         nodes = self._nodes
+        local = standing.local = self._local.of(pod, standing.local)
         touched = nodes.touched_since(standing.position)
-        if touched is None or len(touched) > max(len(nodes) // 4, _FEW_ROWS):
-            self._look_again(standing, pod)
-            return
-        standing.position = nodes.position
-        if len(touched) <= _FEW_ROWS:
-            state = CycleState(self._objects)
+        has_other_devices = standing.devices != local.devices
+        standing.position, standing.devices = nodes.position, local.devices
+        if touched is None or has_other_devices or len(touched) > max(len(nodes) // 4, FEW_ROWS):
+            standing.mask = _with(local.mask, standing.fixed_mask)
+            standing.local_scores = local.scores.copy()
+            standing.rows = standing.ranks = standing.best = None
+        elif len(touched) <= FEW_ROWS:
             for row in touched:
-                _put(standing, row, *self._local_row(state, pod, row))
+                _put(standing, row, local.mask.item(row), local.scores.item(row))
         else:
             rows = np.fromiter(touched, np.intp, len(touched))
-            _put_all(standing, rows, *self._local(pod, rows, len(rows)))
-
-    def _look_again(self, standing: Standing, pod: PodInfo) -> None:
-        nodes = self._nodes
-        standing.position, standing.devices = nodes.position, self._objects.devices.changes
-        mask, standing.local_scores = self._local(pod, EVERY, len(nodes))
-        standing.mask = mask if standing.fixed_mask is None else mask & standing.fixed_mask
-        standing.rows = standing.ranks = standing.best = None
-
-    def _local_row(self, state: CycleState, pod: PodInfo, row: int) -> tuple[bool, int]:
-        nodes, asked = self._nodes, self._asked
-        fits = all(asked("Filter", name, call, state, pod, nodes, row) for name, call in self._row_filters)
-        score = sum(
-            weight * asked("Score", name, call, state, pod, nodes, row) for name, call, weight in self._row_scores
-        )
-        return fits, score
-
-    def _local(self, pod: PodInfo, rows: Rows, number: int) -> tuple[Mask, Scores]:
-        state = CycleState(self._objects)
-        mask = self._all_of(state, self.local_filters, pod, rows)
-        total = np.zeros(number, np.int64)
-        for plugin, weight in self._local_scores:
-            # Scores that depend on the node alone are used as they are: there is nothing to compare them with.
-            scores = self._asked("Score", plugin.name, plugin.score, state, pod, self._nodes, rows)
-            if scores is not None:
-                total += weight * scores
-        return np.ones(number, np.bool_) if mask is None else mask, total
+            _put_all(standing, rows, local.mask[rows], local.scores[rows])
 
     def _all_of(
         self, state: CycleState, plugins: Sequence[FilterPlugin], pod: PodInfo, rows: Rows = EVERY
@@ -242,27 +205,8 @@ class Standings:
         return together
 
 
-def filter_of_row(plugin: FilterPlugin) -> Callable[[CycleState, PodInfo, NodeTable, int], bool]:
-    """The shortest way to what the plugin says of one row."""
-    if isinstance(plugin, RowFilterPlugin):
-        return plugin.filter_row
-
-    def ask(state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> bool:
-        mask = plugin.filter(state, pod, nodes, np.array([row]))
-        return mask is None or bool(mask[0])
-
-    return ask
-
-
-def _score_of_row(plugin: ScorePlugin) -> Callable[[CycleState, PodInfo, NodeTable, int], int]:
-    if isinstance(plugin, RowScorePlugin):
-        return plugin.score_row
-
-    def ask(state: CycleState, pod: PodInfo, nodes: NodeTable, row: int) -> int:
-        scores = plugin.score(state, pod, nodes, np.array([row]))
-        return 0 if scores is None else int(scores[0])
-
-    return ask
+def _with(local: Mask, fixed: Mask | None) -> Mask:
+    return local.copy() if fixed is None else local & fixed
 
 
 def _put(standing: Standing, row: int, fits: bool, score: int) -> None:
