@@ -273,7 +273,13 @@ def _too_large(limit_bytes: int) -> Response:
 def _listening(host: str, port: int, *, shares_port: bool) -> socket.socket:
     """A socket bound to the address. Raises OSError where that is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shares_port)
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shares_port)
+    except OSError as error:
+        # In the words of asyncio's own servers.
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        text = f"error while attempting to bind on address {(host, port)!r}: {why}"
+        raise OSError(error.errno, text) from error
 
 
 def _unlink(path: str) -> None:
