@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import ModuleType
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,21 +45,11 @@ from keelback.controllers import (
 )
 from keelback.controllers.observed import HeldMeta, PodView, SecretType
 from keelback.controllers.revisions import HASH_LABEL
+from keelback.testing.views import pod as _pod
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 YEAR = timedelta(days=365)
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_pod = _load("builders").pod
 
 READY, UNREADY, ENDED, GOING = (
     _pod("p", node="n", labels={HASH_LABEL: "r1"}),
