@@ -11,6 +11,7 @@ import pytest
 
 from keelback.api.core_v1 import ConfigMap, Node
 from keelback.client import MergePatch
+from keelback.concurrency.deadlines import Deadlines
 from keelback.concurrency.rounds import Round, next_round
 from keelback.testing.cluster import Cluster
 from keelback.testing.faults import Fault
@@ -94,6 +95,35 @@ def test_a_look_comes_once_after_each_event_in_its_own_turn(rounds: Rounds) -> N
     rounds.events(101, 105, 1010)
     rounds.advance(5000)
     assert looks == [20, 120, 1020]
+
+
+def test_a_deadline_that_nothing_has_missed_is_nothing_to_look_for(rounds: Rounds) -> None:
+    looks = rounds.every(20, Round.LOOK)
+    deadlines = Deadlines()
+
+    async def work() -> None:
+        await asyncio.sleep(101)
+        with deadlines.within(30):
+            await asyncio.sleep(1)
+
+    rounds._begin(work)
+    rounds.advance(5000)
+    assert looks == [20, 120], "once after what happened, and not after the 131st second"
+
+
+def test_a_deadline_is_kept_while_all_else_is_left_out(rounds: Rounds) -> None:
+    ends: list[float] = []
+
+    async def work() -> None:
+        try:
+            with Deadlines().within(30):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            ends.append(rounds.loop.time())
+
+    rounds._begin(work)
+    rounds.advance(5000)
+    assert ends == [30]
 
 
 def test_a_look_that_finds_what_has_lasted_goes_on_for_as_long(rounds: Rounds) -> None:

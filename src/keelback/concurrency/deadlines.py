@@ -9,7 +9,10 @@ import asyncio
 from types import TracebackType
 from typing import Final
 
+from keelback.concurrency.rounds import Round, Waiting, waiting_for
+
 _MOST_LENGTHS: Final = 64
+_PURPOSE: Final = Waiting(Round.DEADLINE)
 _RESOLUTION_SECONDS: Final = 0.001
 """Of uvloop's timers, which may come that much too early."""
 
@@ -50,7 +53,7 @@ class _Queue:
         deadline.ends_at = self._loop.time() + self.seconds
         self.under_way[deadline] = None
         if self._timer is None:
-            self._timer = self._loop.call_at(deadline.ends_at, self._look)
+            self._look_at(deadline.ends_at)
 
     def _look(self) -> None:
         """Cancel those whose time is over, and look again when the next one's is."""
@@ -58,10 +61,17 @@ class _Queue:
         now = self._loop.time()
         for deadline in list(self.under_way):
             if deadline.ends_at > now + _RESOLUTION_SECONDS:
-                self._timer = self._loop.call_at(deadline.ends_at, self._look)
+                self._look_at(deadline.ends_at)
                 return
             del self.under_way[deadline]
             deadline.expire()
+
+    def _look_at(self, when: float) -> None:
+        token = waiting_for.set(_PURPOSE)
+        try:
+            self._timer = self._loop.call_at(when, self._look)
+        finally:
+            waiting_for.reset(token)
 
 
 class Deadline:

@@ -21,6 +21,7 @@ class Round(enum.Enum):
     REPORT = "says once more what was said before: the last says as much as all before it"
     NOTICE = "says how far things have come: only the last is of any use"
     LOOK = "looks for what has happened, and finds nothing new where nothing has since the last"
+    DEADLINE = "ends what has taken too long, and mostly finds that nothing has: always carried out, and no event"
     WATCH = "sees whether reports or news have ceased: it finds nothing as long as they come"
 
 

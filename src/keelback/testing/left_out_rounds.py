@@ -2,7 +2,8 @@
 
 Of reports (leases, statuses of nodes) the first of a call is carried out, and one for all others when the call has
 ended: whoever looks then finds them fresh. Of notices only that last one is. Looks are left out until something has
-happened since the last, and watches over reports while all goes well. What nobody waits for as a round is an event.
+happened since the last, and watches over reports while all goes well. Deadlines are never left out, but that one has
+come to nothing is no news. What nobody waits for as a round is an event.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class LeftOutRounds:
             if what is Round.REPORT and _is_overdue(one, now):
                 self._left_out_until = now
             one.due = max(one.due, now)
+            return True
+        if what is Round.DEADLINE:
             return True
         if what is not Round.LOOK:
             return False
