@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelback.flowcontrol.turns import ROUND_SECONDS, FlowShare, Share, Turns
+from keelback.flowcontrol.turns import INSIDE_ROUND_SECONDS, ROUND_SECONDS, FlowShare, Share, Turns
 
 GET, LIST = 0.00004, 0.005
 
@@ -106,6 +106,40 @@ def test_a_round_is_over_when_it_has_lasted_long_whatever_steps_have_taken_of_it
     assert turns.chosen() is None
     turns.begin_round()
     assert turns.chosen() == "second"
+
+
+def test_who_does_not_come_by_the_sockets_needs_no_look_at_them() -> None:
+    turns: Turns[str] = Turns()
+    level = Share[str](1.0)
+    flows = {name: level.flow(name) for name in ("scheduler", "controllers")}
+    for flow in flows.values():
+        flow.from_outside = False
+        for _ in range(100):
+            turns.wait(flow, "")
+    for name, flow in flows.items():
+        turns.charge(flow, GET)
+        turns.wait(flow, name)
+    assert turns.round_seconds == ROUND_SECONDS
+    turns.charge(level.flow("tenant"), GET)
+    assert turns.round_seconds < ROUND_SECONDS
+
+
+def test_rounds_are_long_where_nobody_has_come_by_the_sockets_for_a_while() -> None:
+    turns: Turns[str] = Turns()
+    level = Share[str](1.0)
+    inside, tenant = level.flow("scheduler"), level.flow("tenant")
+    inside.from_outside = False
+    turns.charge(inside, GET)
+    for _ in range(1_001):
+        turns.begin_round()
+    assert turns.round_seconds == INSIDE_ROUND_SECONDS
+    turns.charge(inside, 5 * ROUND_SECONDS)
+    assert turns.may_begin(inside)
+    turns.charge(tenant, GET)
+    assert turns.round_seconds < ROUND_SECONDS, "the loop is shared now"
+    for _ in range(1_001):
+        turns.begin_round()
+    assert turns.round_seconds == ROUND_SECONDS, "somebody has come by the sockets lately"
 
 
 def test_a_single_get_overtakes_a_flood_of_lists() -> None:

@@ -59,7 +59,7 @@ class PriorityAndFairness:
         self.now = clock.monotonic
         self._deadlines = Deadlines()
         self._waiters: dict[Ticket, asyncio.Future[None]] = {}
-        self._turns: Turns[Turn] = Turns()
+        self.turns: Turns[Turn] = Turns()
         self._round_is_due = False
         self._watched: set[QueueSet] = set()
         self._adjusts_at = self.now() + ADJUSTMENT_SECONDS
@@ -74,13 +74,15 @@ class PriorityAndFairness:
             self._adjust(now)
         flow = self.levels.classify(attributes)
         context.answer_headers = flow.headers
+        # Who has said itself who it is has come without a socket.
+        flow.share.from_outside = context.request.identity is None
         level = flow.level
         queues, is_exempt = level.queues, level.limits.is_exempt
         width = ONE if info.verb == "get" else self._widths.width(context, level.most_seats)
         if (
             is_watch
             or width.final_seats
-            or not self._turns.may_begin(flow.share)
+            or not self.turns.may_begin(flow.share)
             or not queues.begin_step(flow.hand, width.most_seats, now, is_exempt=is_exempt)
         ):
             return await self._serve_in_turn(context, attributes, proceed, flow, Ticket(width, now, flow.hand))
@@ -233,44 +235,37 @@ class PriorityAndFairness:
 
     def may_begin(self, flow: Flow) -> bool:
         """Whether the loop is free for the flow now."""
-        return self._turns.may_begin(flow.share)
+        return self.turns.may_begin(flow.share)
 
     def turn(self, flow: Flow) -> Turn:
         """Await it: it is over when it is the flow's turn on the loop."""
-        return Turn(_TurnsOf(self, flow))
-
-    def wait(self, flow: Flow, who: Turn) -> None:
-        """Queue up for the loop."""
-        self._turns.wait(flow.share, who)
-        self._plan_round()
-
-    def give_up(self, flow: Flow, who: Turn) -> None:
-        """Wait no more."""
-        self._turns.give_up(flow.share, who)
+        return Turn(_TurnsOf(self, flow)).again()
 
     def charge(self, flow: Flow, seconds: float) -> None:
         """A request of the flow has used that much of the loop's time."""
-        if self._turns.charge(flow.share, seconds) and not self._round_is_due:
-            self._plan_round()
+        if self.turns.charge(flow.share, seconds) and not self._round_is_due:
+            self.plan_round()
 
-    def _plan_round(self) -> None:
+    def plan_round(self) -> None:
+        """Somebody waits: begin a round once the sockets have been looked at."""
         if not self._round_is_due:
             self._round_is_due = True
             asyncio.get_running_loop().call_soon(self._begin_round)
 
     def _begin_round(self) -> None:
         self._round_is_due = False
-        turns = self._turns
+        turns = self.turns
         turns.begin_round()
         started = self.now()
         for _ in range(turns.waiting):
             turn = turns.chosen()
             if turn is None:
                 break
-            turn.end()
-            turns.lasted(self.now() - started)
+            turn.end_between_tasks()
+            if turns.lasted(self.now() - started):
+                break
         if turns.waiting:
-            self._plan_round()
+            self.plan_round()
 
     # What is sent piece by piece.
 
@@ -292,20 +287,26 @@ class PriorityAndFairness:
 class _TurnsOf:
     """Turns for the further steps of one request."""
 
-    __slots__ = ("_flow", "_gate")
+    __slots__ = ("_gate", "_share", "_turns")
 
     def __init__(self, gate: PriorityAndFairness, flow: Flow) -> None:
         self._gate = gate
-        self._flow = flow
+        self._turns = gate.turns
+        self._share = flow.share
+
+    @property
+    def round_seconds(self) -> float:
+        return self._turns.round_seconds
 
     def may_begin(self) -> bool:
-        return self._gate.may_begin(self._flow)
+        return self._turns.may_begin(self._share)
 
     def wait(self, who: Turn) -> None:
-        self._gate.wait(self._flow, who)
+        self._turns.wait(self._share, who)
+        self._gate.plan_round()
 
     def give_up(self, who: Turn) -> None:
-        self._gate.give_up(self._flow, who)
+        self._turns.give_up(self._share, who)
 
 
 class Pace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from keelback.concurrency.pause import Pause
 
@@ -17,20 +17,22 @@ T = TypeVar("T")
 
 _OFFERS: Final = 16
 """So many offers in a row that nobody takes, and the loop has its turn: who only waits that way must not stop it."""
-_SHORT_SECONDS: Final = 0.00003
-"""A step that has taken less goes on when it has made an offer: to give the loop up and have it back costs a fifth of
-that."""
 
 
 class Turns(Protocol):
     """Who goes on next, where many want to."""
+
+    @property
+    def round_seconds(self) -> float:
+        """A step that has taken less goes on when it has made an offer."""
+        ...
 
     def may_begin(self) -> bool:
         """Whether nobody else waits, so that who has begun may go on."""
         ...
 
     def wait(self, who: Turn) -> None:
-        """Queue up: `end` is called when it is its turn."""
+        """Queue up: its wait is ended when it is its turn."""
         ...
 
     def give_up(self, who: Turn) -> None:
@@ -39,20 +41,28 @@ class Turns(Protocol):
 
 
 class Turn(Pause):
-    """A wait for a turn; for one among those who can go on at last, where something else is waited for before."""
+    """A wait for a turn, that can be had again and again; for one among those who can go on at last, where something
+    else is waited for before."""
 
     __slots__ = ("_turns", "_waits_for")
 
-    def __init__(self, turns: Turns, waits_for: Any = None) -> None:
+    def __init__(self, turns: Turns) -> None:
         super().__init__(asyncio.get_running_loop())
         self._turns = turns
+        self._waits_for: Any = None
+
+    def again(self, waits_for: Any = None) -> Self:
+        """To be awaited, or yielded to a task: for another turn, and before it for what a task would wait for."""
+        self._is_over = self._is_cancelled = False
+        self._asyncio_future_blocking = True
         self._waits_for = waits_for
         if waits_for is None:
-            turns.wait(self)
+            self._turns.wait(self)
         else:
             # As a task does with what is yielded to it.
             waits_for._asyncio_future_blocking = False
             waits_for.add_done_callback(self._came)
+        return self
 
     def cancel(self, msg: object = None) -> bool:
         if self._waits_for is not None:
@@ -63,8 +73,8 @@ class Turn(Pause):
     def _came(self, waits_for: Any) -> None:
         """What was waited for is there."""
         self._waits_for = None
-        if waits_for.cancelled() or self._turns.may_begin():
-            self.end()
+        if self._turns.may_begin() or waits_for.cancelled():
+            self.end_between_tasks()
         else:
             self._turns.wait(self)
 
@@ -119,9 +129,10 @@ class Steps(Generic[T]):
         started = now()
         try:
             waits_for = send(None) if error is None else self._coroutine.throw(error)
-            if self._turns is not None:
+            if waits_for is None and self._turns is not None:
+                ends = started + self._turns.round_seconds
                 for _ in range(_OFFERS):
-                    if waits_for is not None or now() - started >= _SHORT_SECONDS:
+                    if waits_for is not None or now() >= ends:
                         break
                     waits_for = send(None)
             self._waits_for = waits_for
@@ -134,15 +145,16 @@ class Steps(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         turns, offers = self._turns, 0
+        turn = None if turns is None else Turn(turns)
         while True:
             error = None
             try:
                 waits_for = self._waits_for
-                if turns is None:
+                if turns is None or turn is None:
                     yield waits_for
                 elif waits_for is not None:
                     offers = 0
-                    yield from Turn(turns, waits_for).__await__()
+                    yield turn.again(waits_for)
                 else:
                     offers += 1
                     if offers > _OFFERS:
@@ -150,7 +162,7 @@ class Steps(Generic[T]):
                         yield
                     if not turns.may_begin():
                         offers = 0
-                        yield from Turn(turns).__await__()
+                        yield turn.again()
             except BaseException as raised:
                 error = raised
             if self._step(error):

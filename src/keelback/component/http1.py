@@ -486,7 +486,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def _wake(self) -> None:
         waiter = self._waiter
-        if type(waiter) is Pause:
+        if isinstance(waiter, Pause):
             waiter.end()
         elif waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -27,16 +27,24 @@ class Pause:
 
     def end(self) -> None:
         """The wait is over. Who waits goes on before this returns; where a task is at work, as soon as the loop can."""
+        if asyncio.current_task(self._loop) is None:
+            self.end_between_tasks()
+        elif not self._is_over:
+            self._is_over = True
+            if self._wake_up is not None:
+                self._loop.call_soon(self._wake_up, self, context=self._context)
+
+    def end_between_tasks(self) -> None:
+        """The same for who knows that no task is at work: a callback of the loop."""
         if self._is_over:
             return
         self._is_over = True
         wake_up = self._wake_up
-        if wake_up is None:
-            return
-        if self._context is None or asyncio.current_task(self._loop) is not None:
-            self._loop.call_soon(wake_up, self, context=self._context)
-        else:
-            self._context.run(wake_up, self)
+        if wake_up is not None:
+            if self._context is None:
+                wake_up(self)
+            else:
+                self._context.run(wake_up, self)
 
     def __await__(self) -> Generator[Any, None, None]:
         if not self._is_over:

@@ -15,10 +15,13 @@ from typing import Final, Generic, TypeVar
 
 ROUND_SECONDS: Final = 0.0002
 """Long enough that looking at the sockets costs little beside it, where one flow has the loop for itself."""
-_SHARED_ROUND_SECONDS: Final = 0.00004
-"""Mostly one step: so long at most who comes waits for those of others that were begun with it."""
-_SHARED_ROUNDS: Final = 1_000
-"""For so many rounds after another flow has used the loop, a flow is not taken to have it for itself."""
+SHARED_ROUND_SECONDS: Final = 0.00004
+"""Mostly one step: so long who comes waits for those of others."""
+INSIDE_ROUND_SECONDS: Final = 0.002
+"""Where nobody has come by the sockets lately. What one commit lets go on is mostly carried out in one round, and meets
+in the next commit again."""
+_KEPT_ROUNDS: Final = 1_000
+"""For so many rounds it is remembered that another flow has used the loop, and then that one from outside has."""
 _IDLE_FLOWS: Final = 256
 
 T = TypeVar("T")
@@ -53,6 +56,8 @@ class FlowShare(Generic[T]):
 
     level: Share[T]
     used: float
+    from_outside: bool = True
+    """Whether its requests come by the sockets: who does not has no use for a look at them."""
     waiting: deque[T] = field(default_factory=deque)
 
 
@@ -62,8 +67,10 @@ class Turns(Generic[T]):
 
     def __init__(self) -> None:
         self.waiting = 0
-        self._round_seconds = ROUND_SECONDS
+        self.round_seconds = ROUND_SECONDS
+        """Who has gone on for so long gives way where it can: it is time to look at the sockets."""
         self._shared_rounds = 0
+        self._outside_rounds = _KEPT_ROUNDS
         self._latest_flow: FlowShare[T] | None = None
         self._chosen_flow: FlowShare[T] | None = None
         self._spent = 0.0
@@ -75,9 +82,9 @@ class Turns(Generic[T]):
     def may_begin(self, flow: FlowShare[T]) -> bool:
         """Whether the flow can go ahead now: nobody waits and the round is not used up, or it is due before all others.
         Of those that are so much goes ahead in a round as is begun in one: there may be many."""
-        if not self.waiting and self._spent < self._round_seconds:
+        if not self.waiting and self._spent < self.round_seconds:
             return True
-        return self._spent_ahead < self._round_seconds and self._is_due(flow)
+        return self._spent_ahead < self.round_seconds and self._is_due(flow)
 
     def wait(self, flow: FlowShare[T], who: T) -> None:
         """Queue up for a turn."""
@@ -106,10 +113,14 @@ class Turns(Generic[T]):
         to begin before anybody can go ahead."""
         if flow is not self._latest_flow:
             self._latest_flow = flow
-            self._shared_rounds = _SHARED_ROUNDS
-            self._round_seconds = _SHARED_ROUND_SECONDS
+            if flow.from_outside:
+                self._shared_rounds = _KEPT_ROUNDS
+                self.round_seconds = SHARED_ROUND_SECONDS
+        if flow.from_outside and not self._outside_rounds:
+            self._outside_rounds = _KEPT_ROUNDS
+            self.round_seconds = min(self.round_seconds, ROUND_SECONDS)
         level = flow.level
-        goes_ahead = self.waiting or self._spent >= self._round_seconds
+        goes_ahead = self.waiting or self._spent >= self.round_seconds
         self._spent += seconds
         if flow is self._chosen_flow:
             self._chosen_flow = None
@@ -127,20 +138,23 @@ class Turns(Generic[T]):
             level.latest = flow.used
         if self._latest < level.used:
             self._latest = level.used
-        return self._spent >= self._round_seconds
+        return self._spent >= self.round_seconds
 
     def begin_round(self) -> None:
         """The sockets have been looked at."""
         self._spent = self._spent_ahead = 0.0
         if self._shared_rounds:
             self._shared_rounds -= 1
+        elif self._outside_rounds:
+            self._outside_rounds -= 1
+            self.round_seconds = ROUND_SECONDS
         else:
-            self._round_seconds = ROUND_SECONDS
+            self.round_seconds = INSIDE_ROUND_SECONDS
 
     def chosen(self) -> T | None:
         """Whose turn it is; nobody's when the round is used up, or nobody waits. It is charged before the next one is
         chosen."""
-        if not self._backlog or self._spent >= self._round_seconds:
+        if not self._backlog or self._spent >= self.round_seconds:
             return None
         level = next(iter(self._backlog)) if len(self._backlog) == 1 else min(self._backlog, key=_used)
         if self._clock < level.used:
@@ -154,10 +168,12 @@ class Turns(Generic[T]):
         self._left(flow)
         return chosen
 
-    def lasted(self, seconds: float) -> None:
-        """So long the round has lasted: what is done around steps is nobody's, but others wait for it too."""
+    def lasted(self, seconds: float) -> bool:
+        """So long the round has lasted, with what is done around steps: others wait for that too. Whether it is used
+        up."""
         if self._spent < seconds:
             self._spent = seconds
+        return self._spent >= self.round_seconds
 
     def _is_due(self, flow: FlowShare[T]) -> bool:
         """Whether the flow would be chosen before all who wait, and was not the last to use the loop."""
@@ -166,10 +182,12 @@ class Turns(Generic[T]):
             return flow is not self._latest_flow
         if flow.waiting:
             return False
-        used = level.used if level.backlog else max(level.used, self._clock)
-        if any(one.used < used for one in self._backlog):
+        if level.backlog and flow.used > level.clock:
             return False
-        return not level.backlog or flow.used <= level.clock
+        if len(self._backlog) == 1 and level.backlog:
+            return True
+        used = level.used if level.backlog else max(level.used, self._clock)
+        return all(one.used >= used for one in self._backlog)
 
     def _left(self, flow: FlowShare[T]) -> None:
         self.waiting -= 1
