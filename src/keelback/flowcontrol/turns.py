@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-ROUND_SECONDS: Final = 0.0002
+ROUND_SECONDS: Final = 0.0004
 """Long enough that looking at the sockets costs little beside it, where one flow has the loop for itself."""
 SHARED_ROUND_SECONDS: Final = 0.00004
 """Mostly one step: so long who comes waits for those of others."""
