@@ -133,7 +133,7 @@ def test_rounds_are_long_where_nobody_has_come_by_the_sockets_for_a_while() -> N
     for _ in range(1_001):
         turns.begin_round()
     assert turns.round_seconds == INSIDE_ROUND_SECONDS
-    turns.charge(inside, 5 * ROUND_SECONDS)
+    turns.charge(inside, INSIDE_ROUND_SECONDS / 2)
     assert turns.may_begin(inside)
     turns.charge(tenant, GET)
     assert turns.round_seconds < ROUND_SECONDS, "the loop is shared now"
