@@ -49,6 +49,7 @@ class FlowSchemaStatuses:
         self._lookup = lookup
         self._client = client
         self._clock = clock
+        self._changed = asyncio.Event()
 
     async def sync(self) -> None:
         """Look once."""
@@ -60,16 +61,19 @@ class FlowSchemaStatuses:
                 continue
 
     async def run(self) -> NoReturn:
-        """Look whenever a schema or a level has changed."""
+        """Look whenever a schema or a level has changed, once for all that has by then."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(FlowSchema))
             group.create_task(self._follow(PriorityLevelConfiguration))
-        raise AssertionError("unreachable")
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                await self.sync()
 
     async def _follow(self, kind: type[FlowSchema] | type[PriorityLevelConfiguration]) -> NoReturn:
         while True:
             watcher = await self._lookup.cache(kind.__kind__).watch(WatchOptions())
             while records := await watcher.next_records():
                 if any(record.type != "BOOKMARK" for record in records):
-                    await self.sync()
+                    self._changed.set()
             await self._clock.sleep(0.1)
