@@ -46,6 +46,7 @@ from keelback.apiserver.leader_elections import LeaderElections
 from keelback.apiserver.legacy_tokens import LegacyTokenTracking
 from keelback.apiserver.local_api_services import PRIORITIES
 from keelback.apiserver.lookup import CacheLookup
+from keelback.apiserver.newest_roles import NewestRoles
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.protobuf_values import ProtobufValues
 from keelback.apiserver.running import RunningAPIServer
@@ -134,9 +135,9 @@ class _Assembly:
             metered.stores[0].held_elsewhere = self._feed.stored
         self._shared = SharedStore(*self._places.deciding) if config.store_is_shared else None
         self._authorization = Authorization(config.authorization, clock, chance, metrics, config.hostname)
-        self._authorizer = self._authorization.authorizer
-        if self._shared is not None:
-            self._authorizer = self._shared.authorizer(self._authorizer)
+        self._authorizer = NewestRoles(
+            self._authorization.authorizer, self._places.deciding, is_shared=config.store_is_shared
+        )
         accounts = config.service_accounts
         self._issuer = accounts.issuer(config.service_account_key_pem)
         self._account_keys = accounts.all_keys(self._issuer.public_key)
@@ -233,8 +234,7 @@ class _Assembly:
         running.at_close(self._authorization.close)
         for follower in self._authorization.follow(self._lookup):
             running.follow(follower.run)
-            if self._shared is not None:
-                self._shared.settle_policy.append(follower.settle)
+            self._authorizer.followers.append(follower)
         for work in (*self._authorization.followers, *self._authentication.followers):
             running.follow(work)
         custom = self._custom_resources(openapi)

@@ -44,6 +44,11 @@ class Followed:
         self._untold -= 1
         self.note(self._begun if self._untold == 0 else revision)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the cache knows of a change that has not been acted on."""
+        return self._revision < self._cache.last_change
+
     async def settle(self) -> None:
         """Wait until what the cache knows now has been acted on, or for some seconds."""
         wanted = self._cache.last_change
@@ -75,6 +80,11 @@ class CacheFollower:
         self._known: set[tuple[str, str]] = set()
         # What is there already counts before the first request is answered.
         self._since = self._take_all()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the cache knows of a change that has not been acted on."""
+        return self._followed.is_behind
 
     async def settle(self) -> None:
         """Wait until what the cache knows now has been acted on, or for some seconds."""

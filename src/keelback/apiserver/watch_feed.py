@@ -75,6 +75,10 @@ class CacheFeed:
         """What every cache has seen."""
         return self._progress.revision
 
+    async def is_behind(self) -> bool:
+        """Whether there is an acknowledged write that not every cache has seen. Raises StorageError."""
+        return self._progress.revision < await self._store.current_revision()
+
     async def catch_up(self) -> None:
         """Wait until the caches know of every write that is acknowledged now.
 

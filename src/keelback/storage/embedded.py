@@ -303,11 +303,13 @@ class EmbeddedStore:
             self._remember(record.revision, write.value)
             if self._undurable.get(record.key) is write:
                 del self._undurable[record.key]
-            if not write.future.done():
-                write.future.set_result(None)
         self._expiry.add(write.record for write in group if write.record.expires)
+        # Watches first: whoever has written and looks at once mostly finds it in the caches.
         for watch in self._watches:
             watch.wake_for(group)
+        for write in group:
+            if not write.future.done():
+                write.future.set_result(None)
         if self._pending:
             self._schedule_flush()
 
