@@ -6,11 +6,11 @@ Pure: the caller brings the live tree and stores the result. Errors are those a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from keelback.apimachinery import field_set, managed_fields, typed_errors, typed_value
 from keelback.apimachinery.comparison import compare

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from keelback.apimachinery import field_set, object_comparison
 from keelback.apimachinery.comparison import Comparison, compare, without_system_fields
@@ -56,8 +56,7 @@ class ManagerID(NamedTuple):
     subresource: str
 
 
-@dataclass(frozen=True, slots=True)
-class Managed:
+class Managed(msgspec.Struct, frozen=True):
     """One manager's share of an object. `time` is RFC 3339 in whole seconds, or "" where no time was recorded."""
 
     manager: str
@@ -90,7 +89,7 @@ def manager_from_user_agent(user_agent: str) -> str:
 
 def timestamp(now: datetime) -> str:
     """An instant as managedFields keeps it."""
-    return _timestamp(now.replace(microsecond=0))
+    return _timestamp(now.replace(microsecond=0) if now.microsecond else now)
 
 
 # All writes of a second have the same.

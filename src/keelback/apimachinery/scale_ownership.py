@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from keelback.apimachinery import field_set
 from keelback.apimachinery.field_set import FieldSet

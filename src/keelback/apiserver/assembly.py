@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import ipaddress
 import random
-import uuid
 from collections.abc import Sequence
 
 from keelback.admission.webhook_client import HTTPSWebhookCaller
+from keelback.apimachinery.uids import random_uid
 from keelback.apiserver import (
     aggregation_config,
     converting_store,
@@ -330,7 +330,7 @@ class _Assembly:
         return IdentityLease(client, self._clock, hostname, f"{lease_name(hostname)}_{self._new_uid()}")
 
     def _new_uid(self) -> str:
-        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+        return random_uid(self._chance)
 
     def _admission(self) -> ServerAdmission:
         return ServerAdmission(

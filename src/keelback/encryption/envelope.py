@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from keelback.apimachinery import names
 from keelback.apimachinery.go_text import aggregate, go_quoted
+from keelback.apimachinery.uids import random_uid
 from keelback.component.logs import logger
 from keelback.concurrency.clock import Clock
 from keelback.encryption._proto import kms_pb2 as pb
@@ -220,7 +220,7 @@ class Envelope:
         self._metrics.cached(self.client.name, len(self._known))
 
     def _uid(self) -> str:
-        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+        return random_uid(self._chance)
 
 
 def _known_as(message: Any) -> bytes:
