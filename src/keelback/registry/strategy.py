@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -299,7 +300,7 @@ class Strategy(Generic[T]):
         """Whether `metadata.generation` rises."""
         if hasattr(new, "spec"):
             return bool(new.spec != old.spec)  # type: ignore[attr-defined]
-        return with_metadata(new, **_same_metadata(old)) != old
+        return replace(new, metadata=old.metadata) != old
 
     def validate(self, new: T) -> Iterator[FieldError]:
         """Everything wrong with a new object."""
@@ -353,12 +354,9 @@ class Strategy(Generic[T]):
         return 0
 
 
+@lru_cache(maxsize=1024)
 def _blank_status(cls: type) -> Any:
     for one in msgspec.structs.fields(cls):
         if one.name == "status":
             return one.default_factory() if one.default_factory is not msgspec.NODEFAULT else one.default
     raise TypeError(f"{cls.__name__} has no status")
-
-
-def _same_metadata(old: Object) -> dict[str, Any]:
-    return {one.name: getattr(old.metadata, one.name) for one in msgspec.structs.fields(type(old.metadata))}
