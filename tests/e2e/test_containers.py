@@ -20,7 +20,21 @@ from keelback.testing.commands import Cluster
 
 pytestmark = pytest.mark.containers
 
-IMAGE = "localhost/keelback-sample:latest"
+CONTAINER = {
+    "name": "sample",
+    "image": "localhost/keelback-sample:latest",
+    "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1},
+}
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 3,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [CONTAINER]}},
+    },
+}
 
 
 def container_ids(cluster: Cluster, label: str) -> list[str]:
@@ -30,8 +44,8 @@ def container_ids(cluster: Cluster, label: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def web(containers: Cluster) -> Cluster:
-    """Three replicas behind a Service."""
-    containers.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=3")
+    """Three replicas behind a Service, Ready once they answer: one without a probe is before its server listens."""
+    containers.kubectl("create", "-f", "-", text=json.dumps(DEPLOYMENT))
     containers.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
     containers.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     return containers
