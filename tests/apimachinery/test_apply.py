@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keelback.api.apps_v1 import Deployment
 from keelback.api.core_v1 import ConfigMap, Pod, Service
 from keelback.apimachinery import apply as server_side_apply
-from keelback.apimachinery import field_set, managed_fields, schema
+from keelback.apimachinery import codecs, field_set, managed_fields, schema, unstructured
 from keelback.apimachinery.errors import BadRequest, Conflict, StatusError
 from keelback.apimachinery.schema import Schema
 
@@ -30,16 +30,13 @@ def apply(live: Tree | None, config: Tree, manager: str = "one", now: datetime =
     return server_side_apply.apply(live, config, manager=manager, force=options.pop("force", False), now=now, **options)
 
 
-def update(live: Tree, new: Tree, manager: str, subresource: str = "") -> Tree:
-    entries = managed_fields.track_update(
-        live,
-        new,
-        manager=manager,
-        schema=schema_for(new),
-        api_version=new["apiVersion"],
-        now=NOW,
-        subresource=subresource,
+def update(live: Tree | None, new: Tree, manager: str, subresource: str = "") -> Tree:
+    kind = unstructured.class_of(KINDS[new["kind"]].__kind__)
+    held, obj = (None if tree is None else codecs.convert(kind, tree) for tree in (live, new))
+    tracked = managed_fields.track_object(
+        held, obj, manager=manager, schema=schema_for(new), now=NOW, subresource=subresource
     )
+    entries = managed_fields.write(managed_fields.from_meta(tracked))
     return {**new, "metadata": {**new["metadata"], "managedFields": entries}}
 
 
@@ -259,15 +256,7 @@ def test_the_kind_is_that_of_the_url(sent: Tree, message: str) -> None:
 def test_kubectl_takes_over_what_its_client_side_apply_wrote() -> None:
     annotation = server_side_apply.LAST_APPLIED
     text = msgspec.json.encode(config_map({"k": "1"})).decode()
-    created = update(config_map(), config_map({"k": "1"}, annotations={annotation: text}), "kubectl-client-side-apply")
-    created["metadata"]["managedFields"] = managed_fields.track_update(
-        None,
-        created,
-        manager="kubectl-client-side-apply",
-        schema=schema.schema_of(ConfigMap),
-        api_version="v1",
-        now=NOW,
-    )
+    created = update(None, config_map({"k": "1"}, annotations={annotation: text}), "kubectl-client-side-apply")
     with pytest.raises(Conflict):
         apply(created, config_map({"k": "2"}), "other")
     applied = apply(created, config_map({"k": "2"}), "kubectl")

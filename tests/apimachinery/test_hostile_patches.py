@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keelback.api.core_v1 import Pod
 from keelback.apimachinery import apply as server_side_apply
-from keelback.apimachinery import field_set, json_patch, managed_fields, schema, strategic_merge
+from keelback.apimachinery import codecs, field_set, json_patch, managed_fields, schema, strategic_merge, unstructured
 from keelback.apimachinery.errors import StatusError
 from keelback.apimachinery.json_patch import JSONPatchError
 from keelback.apimachinery.strategic_merge import StrategicMergeError
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 PODS = schema.schema_of(Pod)
+ANY = unstructured.class_of(Pod.__kind__)
 LIVE: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -82,11 +84,10 @@ def test_merge_keys_that_are_no_scalars_do_no_harm() -> None:
 @settings(max_examples=300)
 def test_any_tree_is_tracked(old: dict[str, Any], new: dict[str, Any]) -> None:
     entries = [{"manager": "x", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {}}}]
-    live = {**old, "metadata": {"managedFields": entries}}
-    tracked = managed_fields.track_update(
-        live, {**new, "metadata": {"name": "n"}}, manager="m", schema=PODS, api_version="v1", now=NOW
-    )
-    assert all(field_set.is_well_formed(entry["fieldsV1"]) for entry in tracked)
+    live = codecs.convert(ANY, {**old, "metadata": {"managedFields": entries}})
+    wanted = codecs.convert(ANY, {**new, "metadata": {"name": "n"}})
+    tracked = managed_fields.track_object(live, wanted, manager="m", schema=PODS, now=NOW)
+    assert all(field_set.is_well_formed(msgspec.json.decode(entry.fields_v1)) for entry in tracked)
 
 
 operations = st.fixed_dictionaries(

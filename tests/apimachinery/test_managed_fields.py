@@ -7,7 +7,7 @@ import pytest
 
 from keelback.api.apps_v1 import Deployment
 from keelback.api.core_v1 import ConfigMap, Pod
-from keelback.apimachinery import codecs, field_set, managed_fields, schema
+from keelback.apimachinery import codecs, field_set, managed_fields, schema, unstructured
 from keelback.apimachinery.managed_fields import ManagedFieldsError
 from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
 
@@ -22,20 +22,15 @@ def config_map(data: dict[str, str], **metadata: Any) -> Tree:
 
 
 def write(live: Tree | None, new: Tree, manager: str, now: datetime = NOW, **options: Any) -> Tree:
-    """The object after a write, with its managedFields."""
+    """The object after a write, with its managedFields: as a tree, for which no defaults are set."""
     sent = (live or {}).get("metadata", {}).get("managedFields")
     if sent is not None and "managedFields" not in new["metadata"]:
         new = {**new, "metadata": {**new["metadata"], "managedFields": sent}}
     kind: Any = {"ConfigMap": ConfigMap, "Pod": Pod, "Deployment": Deployment}[new["kind"]]
-    entries = managed_fields.track_update(
-        live,
-        new,
-        manager=manager,
-        schema=schema.schema_of(kind),
-        api_version=new["apiVersion"],
-        now=now,
-        **options,
-    )
+    plain = unstructured.class_of(kind.__kind__)
+    held, obj = (None if tree is None else codecs.convert(plain, tree) for tree in (live, new))
+    tracked = managed_fields.track_object(held, obj, manager=manager, schema=schema.schema_of(kind), now=now, **options)
+    entries = managed_fields.write(managed_fields.from_meta(tracked))
     return {**new, "metadata": {**new["metadata"], "managedFields": entries}}
 
 

@@ -36,7 +36,7 @@ def compare(old: Any, new: Any, schema: Schema) -> Comparison:
     return Comparison(changed, removed)
 
 
-_UNOWNED: Final = frozenset({"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation"}) | frozenset(
+UNOWNED: Final = frozenset({"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation"}) | frozenset(
     {"managedFields", "resourceVersion"}
 )
 
@@ -48,7 +48,7 @@ def without_system_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
     trimmed.pop("apiVersion", None)
     metadata = trimmed.get("metadata")
     if isinstance(metadata, Mapping):
-        trimmed["metadata"] = {name: value for name, value in metadata.items() if name not in _UNOWNED}
+        trimmed["metadata"] = {name: value for name, value in metadata.items() if name not in UNOWNED}
     return trimmed
 
 

@@ -1,6 +1,6 @@
 """metadata.managedFields: who owns which fields, and how that changes when an object is written.
 
-`track_update` runs on every write of every object, so it builds FieldsV1 directly and touches only what changed.
+`track_object` runs on every write of every object, so it builds FieldsV1 directly and touches only what changed.
 """
 
 from __future__ import annotations
@@ -166,40 +166,6 @@ def live_or_sent(live: Any, sent: Any, *, is_subresource: bool = False) -> Manag
         return {}
 
 
-def track_update(
-    live: Mapping[str, Any] | None,
-    new: Mapping[str, Any],
-    *,
-    manager: str,
-    schema: Schema,
-    api_version: str,
-    now: datetime,
-    subresource: str = "",
-    reset_fields: FieldSet = LEAF,
-) -> list[dict[str, Any]]:
-    """The managedFields of an object that is created (`live` is None) or updated otherwise than by apply.
-
-    The writer gets what it added and changed; everybody loses what is gone or was changed by the writer. If an object's
-    managedFields were cleared it stays without until the next apply. `reset_fields` are not written by this endpoint.
-    As upstream, call it on the decoded and defaulted object, before admission: what plugins add is nobody's.
-    """
-    before = ((live or {}).get("metadata") or {}).get("managedFields") or []
-    sent = (new.get("metadata") or {}).get("managedFields")
-    if live is not None and not before and not sent:
-        return []
-    comparison = compared(live or {}, new, schema, reset_fields)
-    if sent == before or not sent or subresource:
-        if not comparison:
-            return list(before)
-        managers = _trusted(before)
-    else:
-        managers = live_or_sent(before, sent)
-    if live is not None and not managers:
-        return []
-    writer = ManagerID(manager, UPDATE, api_version, subresource)
-    return write(update(managers, comparison, writer=writer, now=now))
-
-
 def track_object(
     live: Object | None,
     new: Object,
@@ -210,7 +176,12 @@ def track_object(
     subresource: str = "",
     reset_fields: FieldSet = LEAF,
 ) -> tuple[ManagedFieldsEntry, ...]:
-    """Like `track_update`, for typed objects."""
+    """The managedFields of an object that is created (`live` is None) or updated otherwise than by apply.
+
+    The writer gets what it added and changed; everybody loses what is gone or was changed by the writer. If an object's
+    managedFields were cleared it stays without until the next apply. `reset_fields` are not written by this endpoint.
+    As upstream, call it on the decoded and defaulted object, before admission: what plugins add is nobody's.
+    """
     before = () if live is None else live.metadata.managed_fields
     sent = new.metadata.managed_fields
     if live is not None and not before and not sent:
@@ -219,8 +190,8 @@ def track_object(
     if sent == before or not sent or subresource:
         if not comparison:
             return before
-        held = [(_held(entry), entry) for entry in before]
-        managers = {} if any(one is None for one, _ in held) else {one.id: one for one, _ in held if one is not None}
+        held = _held(before)
+        managers = {one.id: one for one, _ in held}
     else:
         held = []
         managers = live_or_sent(list(_entries(before)), list(_entries(sent)))
@@ -343,31 +314,23 @@ def _entries(entries: Iterable[ManagedFieldsEntry]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _held(entry: ManagedFieldsEntry) -> Managed | None:
-    """What the server itself wrote of a manager; None where an object from elsewhere has one that cannot be read."""
-    if entry.operation not in (APPLY, UPDATE) or entry.fields_type not in ("FieldsV1", "") or not entry.api_version:
-        return None
-    try:
-        fields = _fields(bytes(entry.fields_v1)) if entry.fields_v1 else None
-    except msgspec.DecodeError:
-        return None
-    time = timestamp(entry.time) if entry.time else ""
-    return Managed(entry.manager, entry.operation, entry.api_version, fields or LEAF, time, entry.subresource)
-
-
-def _trusted(entries: Iterable[Mapping[str, Any]]) -> Managers:
+def _held(entries: Iterable[ManagedFieldsEntry]) -> list[tuple[Managed, ManagedFieldsEntry]]:
     """The managers the server itself wrote; an object from elsewhere with unreadable ones starts anew."""
-    managers: Managers = {}
+    held: list[tuple[Managed, ManagedFieldsEntry]] = []
     for entry in entries:
+        if entry.operation not in (APPLY, UPDATE) or entry.fields_type not in ("FieldsV1", "") or not entry.api_version:
+            return []
         try:
-            one = _read_entry(entry, is_trusted=True)
-        except ManagedFieldsError:
-            return {}
-        managers[one.id] = one
-    return managers
+            fields = _fields(bytes(entry.fields_v1)) if entry.fields_v1 else LEAF
+        except msgspec.DecodeError:
+            return []
+        time = timestamp(entry.time) if entry.time else ""
+        one = Managed(entry.manager, entry.operation, entry.api_version, fields or LEAF, time, entry.subresource)
+        held.append((one, entry))
+    return held
 
 
-def _read_entry(entry: Mapping[str, Any], *, is_trusted: bool = False) -> Managed:
+def _read_entry(entry: Mapping[str, Any]) -> Managed:
     operation = entry.get("operation", "")
     if operation not in (APPLY, UPDATE):
         raise ManagedFieldsError(f"operation is `{operation}` but should be `Apply` or `Update`")
@@ -381,7 +344,7 @@ def _read_entry(entry: Mapping[str, Any], *, is_trusted: bool = False) -> Manage
             fields = _fields(bytes(fields))
         except msgspec.DecodeError as error:
             raise ManagedFieldsError(f"error decoding manager fields: {error}") from None
-    if fields is not None and not is_trusted and not field_set.is_well_formed(fields):
+    if fields is not None and not field_set.is_well_formed(fields):
         raise ManagedFieldsError("error decoding manager fields: not a set of fields")
     return Managed(
         manager=str(entry.get("manager", "")),

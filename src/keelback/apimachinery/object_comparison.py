@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from keelback.apimachinery import meta
-from keelback.apimachinery.comparison import Comparison, compare, compare_at, without_system_fields
+from keelback.apimachinery.comparison import UNOWNED, Comparison, compare, compare_at, without_system_fields
 from keelback.apimachinery.field_set import LEAF, FieldSet
 from keelback.apimachinery.meta import Object, ObjectMeta, Value
 from keelback.apimachinery.object_parts import parts_of
@@ -24,10 +24,7 @@ from keelback.apimachinery.unstructured import Unstructured
 
 _SPEC: Final = "spec"
 _NO_METADATA: Final = ObjectMeta()
-_UNOWNED: Final = frozenset(
-    {"name", "namespace", "creation_timestamp", "self_link", "uid", "generation", "managed_fields", "resource_version"}
-)
-"""What the server keeps of itself in the metadata."""
+_UNOWNED: Final = frozenset(one.name for one in msgspec.structs.fields(ObjectMeta) if one.encode_name in UNOWNED)
 
 
 def compare_objects(live: Object | None, new: Object, schema: Schema) -> Comparison:

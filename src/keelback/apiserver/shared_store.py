@@ -30,12 +30,9 @@ class SharedStore:
         is_write = method not in _READS
         is_discovery = not info.is_resource_request and info.path.startswith(("/apis", "/openapi"))
         if is_write or is_discovery or not is_known:
-            await self._catch_up()
+            await catch_up(self._feeds)
         if self.settle is not None and (is_discovery or not is_known):
             await self.settle()
-
-    async def _catch_up(self) -> None:
-        await catch_up(self._feeds)
 
 
 async def catch_up(feeds: Sequence[CacheFeed]) -> None:

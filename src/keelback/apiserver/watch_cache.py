@@ -245,10 +245,12 @@ class WatchCache:
             return await self._continued(filter_, options)
         version, limit = options.resource_version, options.limit
         if version is None:
-            self.consistent_lists[0] += 1
-            await self._wait_for(None)
-            self.consistent_lists[0] -= 1
-            self.consistent_lists[1] += 1
+            is_fresh = False
+            try:
+                await self._wait_for(None)
+                is_fresh = True
+            finally:
+                self.consistent_lists[is_fresh] += 1
         else:
             await self._wait_for(version)
         if self._unreadable:

@@ -13,7 +13,7 @@ from keelback.concurrency.rounds import Round, Waiting, waiting_for
 
 _MOST_LENGTHS: Final = 64
 _PURPOSE: Final = Waiting(Round.DEADLINE)
-_RESOLUTION_SECONDS: Final = 0.001
+TIMER_RESOLUTION_SECONDS: Final = 0.001
 """Of uvloop's timers, which may come that much too early."""
 
 
@@ -60,7 +60,7 @@ class _Queue:
         self._timer = None
         now = self._loop.time()
         for deadline in list(self.under_way):
-            if deadline.ends_at > now + _RESOLUTION_SECONDS:
+            if deadline.ends_at > now + TIMER_RESOLUTION_SECONDS:
                 self._look_at(deadline.ends_at)
                 return
             del self.under_way[deadline]

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
-_RESOLUTION_SECONDS: Final = 0.001
-"""Of uvloop's timers, which may come that much too early."""
+from keelback.concurrency.deadlines import TIMER_RESOLUTION_SECONDS
 
 
 class Silence:
@@ -50,7 +48,7 @@ class Silence:
         if self._since is None:
             return
         ends_at = self._since + self._seconds
-        if ends_at > loop.time() + _RESOLUTION_SECONDS:
+        if ends_at > loop.time() + TIMER_RESOLUTION_SECONDS:
             self._timer = loop.call_at(ends_at, self._look, loop)
         else:
             self.is_over = True
