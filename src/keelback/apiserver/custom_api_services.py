@@ -13,9 +13,10 @@ from keelback.api.apiregistration_v1 import APIService, APIServiceSpec
 from keelback.apimachinery import errors
 from keelback.apimachinery.meta import ObjectMeta, replace, with_metadata
 from keelback.apiserver import local_api_services
+from keelback.apiserver.deletion import Deletion
 from keelback.apiserver.local_api_services import LABEL
 from keelback.apiserver.lookup import CacheLookup
-from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
+from keelback.apiserver.resource_store import ResourceStore, Write
 
 # Custom resources come after all that is built in, and among themselves by their versions' names.
 GROUP_PRIORITY = 1000

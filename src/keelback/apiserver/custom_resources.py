@@ -24,12 +24,13 @@ from keelback.apiserver.context import RequestContext
 from keelback.apiserver.custom_api_services import CustomAPIServices
 from keelback.apiserver.custom_resource_versions import ServedVersion, VersionMaker
 from keelback.apiserver.custom_scale import CustomScaleHandler
+from keelback.apiserver.deletion import Deletion
 from keelback.apiserver.discovery import Discovery, Served
 from keelback.apiserver.lookup import CacheLookup
 from keelback.apiserver.openapi import OpenAPI
 from keelback.apiserver.openapi_schemas import custom_resource_schemas
 from keelback.apiserver.resource_handler import ResourceHandler
-from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
+from keelback.apiserver.resource_store import ResourceStore, Write
 from keelback.apiserver.routes import Route
 from keelback.apiserver.server import APIServer
 from keelback.apiserver.watch_cache import WatchOptions

@@ -11,7 +11,7 @@ from keelback.apimachinery import codecs, errors, fields, go_numbers, labels, va
 from keelback.apimachinery.meta import DeleteOptions, Kind, make_kind
 from keelback.apiserver import bodies
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.resource_store import Deletion
+from keelback.apiserver.deletion import Deletion
 from keelback.apiserver.watch_cache import ListOptions, WatchOptions
 from keelback.apiserver.watch_selection import Selection
 from keelback.component.http import IN_PROCESS, parse_query, query_flag

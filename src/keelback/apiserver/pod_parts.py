@@ -12,9 +12,10 @@ from keelback.apimachinery.errors import FieldError
 from keelback.apimachinery.meta import Condition, Status, StatusCause, StatusDetails, replace, with_metadata
 from keelback.apiserver import bodies, negotiation, options
 from keelback.apiserver.context import RequestContext
+from keelback.apiserver.deletion import Deletion
 from keelback.apiserver.part_admission import admitted_already, admitted_part
 from keelback.apiserver.resource_handler import ResourceHandler
-from keelback.apiserver.resource_store import Deletion, Write, precondition_failure
+from keelback.apiserver.resource_store import Write, precondition_failure
 from keelback.apiserver.watch_cache import ListOptions
 from keelback.component.http import AnyResponse
 from keelback.registry.strategy import Strategy

@@ -16,7 +16,8 @@ from keelback.apimachinery.meta import Kind, Status, StatusDetails, with_metadat
 from keelback.apiserver import bodies, negotiation, options, owner_references, patching, tables
 from keelback.apiserver.admission_binding import AdmissionBinder
 from keelback.apiserver.context import RequestContext
-from keelback.apiserver.resource_store import Deletion, ResourceStore, Write, Written
+from keelback.apiserver.deletion import Deletion
+from keelback.apiserver.resource_store import ResourceStore, Write, Written
 from keelback.apiserver.steps import OFFER
 from keelback.apiserver.watch_answers import WatchAnswers
 from keelback.apiserver.watch_cache import MESSAGES_AT_ONCE, WatchCache

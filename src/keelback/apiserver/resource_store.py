@@ -9,12 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from keelback.apimachinery import errors, go_numbers, protobuf_size, validation
-from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, StatusDetails, replace, with_metadata
+from keelback.apimachinery.meta import Kind, ManagedFieldsEntry, Object, replace, with_metadata
 from keelback.apiserver import owner_references
+from keelback.apiserver.deletion import Deletion, is_finished, marked
 from keelback.apiserver.steps import OFFER
 from keelback.apiserver.watch_wire import with_version
 from keelback.component.evaluations import Evaluations, size_bytes
@@ -33,9 +34,6 @@ _GENERATE_ATTEMPTS = 8
 _SWAP_ATTEMPTS = 16
 _MAX_REQUEST_BYTES = 1536 * 1024
 """What etcd takes in one request unless told otherwise. Objects that are larger here could not be moved there."""
-
-ORPHAN_FINALIZER = "orphan"
-FOREGROUND_FINALIZER = "foregroundDeletion"
 
 
 class Admission(Protocol):
@@ -98,17 +96,6 @@ class Written(Generic[T]):
     """The write removed the object."""
     old: T | None = None
     """What an update changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """The options of a delete."""
-
-    grace_period_seconds: int | None = None
-    propagation_policy: str | None = None
-    uid: str | None = None
-    resource_version: str | None = None
-    orphan_dependents: bool | None = None
 
 
 Change = Callable[[T], Awaitable[T]]
@@ -393,7 +380,7 @@ class ResourceStore(Generic[T]):
         kept = self.strategy.to_storage(stored)
         if kept == current.value and not current.is_stale and self._ttl_seconds is None:
             return Written(new, self.wire(stored, current.mod_revision), old=old)
-        if self._is_finished(new):
+        if is_finished(new, self.strategy):
             if not write.dry_run:
                 revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
                 return Written(self._versioned(new, revision), self.wire(stored, revision), is_gone=True, old=old)
@@ -406,12 +393,6 @@ class ResourceStore(Generic[T]):
         )
         return Written(self._versioned(new, revision), self.wire(stored, revision), old=old)
 
-    def _is_finished(self, obj: T) -> bool:
-        """Whether a deleted object has nothing left to wait for."""
-        if obj.metadata.deletion_timestamp is None or self.strategy.is_held(obj):
-            return False
-        return not obj.metadata.deletion_grace_period_seconds
-
     async def delete(self, namespace: str, name: str, options: Deletion, write: Write) -> Written[T]:
         """Delete an object, at once or in steps: grace first, then the finalizers. Raises NotFound, Conflict."""
         key = self.key(namespace, name)
@@ -420,12 +401,12 @@ class ResourceStore(Generic[T]):
             if current is None:
                 raise errors.NotFound.of(self.kind, name)
             old = self._decoded(current)
-            self._check_preconditions(options, old)
+            options.check_preconditions(self.kind, old.metadata)
             await write.admission.admit("DELETE", None, old)
             await write.admission.validate("DELETE", None, old)
-            new = self._marked(old, options, write.now)
+            new = marked(old, options, self.strategy, write.now)
             try:
-                if new is None or self._is_finished(new):
+                if new is None or is_finished(new, self.strategy):
                     return await self._remove(key, current, new or old, write)
                 if new == old:
                     return Written(old, self.wire(self.strategy.from_storage(current.value), current.mod_revision))
@@ -445,67 +426,6 @@ class ResourceStore(Generic[T]):
             revision, _ = await self._store.delete(key, expected_revision=current.mod_revision)
             await self._give_back(last, None, write)
         return Written(self._versioned(last, revision), self.wire(stored, revision), is_gone=True)
-
-    def _check_preconditions(self, options: Deletion, old: T) -> None:
-        subject = f"{self.kind.kind}.{self.kind.group}" if self.kind.group else self.kind.kind
-        before = old.metadata
-        prefix = f'Operation cannot be fulfilled on {subject} "{before.name}": '
-        details = StatusDetails(name=before.name, group=self.kind.group, kind=self.kind.kind)
-        if options.uid is not None and options.uid != before.uid:
-            raise errors.Conflict(
-                f"{prefix}the UID in the precondition ({options.uid}) does not match the UID in record ({before.uid}). "
-                "The object might have been deleted and then recreated",
-                details=details,
-            )
-        if options.resource_version is not None and options.resource_version != before.resource_version:
-            raise errors.Conflict(
-                f"{prefix}the ResourceVersion in the precondition ({options.resource_version}) does not match the "
-                f"ResourceVersion in record ({before.resource_version}). The object might have been modified",
-                details=details,
-            )
-
-    def _marked(self, old: T, options: Deletion, now: datetime) -> T | None:
-        """The object while its deletion waits; None when nothing has to be waited for."""
-        before = old.metadata
-        finalizers = self._deletion_finalizers(before.finalizers, options)
-        grace = max(0, self.strategy.graceful_deletion_seconds(old, options.grace_period_seconds))
-        if before.deletion_timestamp is not None:
-            left = before.deletion_grace_period_seconds or 0
-            if grace >= left:
-                return old if finalizers == before.finalizers else with_metadata(old, finalizers=finalizers)
-            started = before.deletion_timestamp - timedelta(seconds=left)
-            return with_metadata(
-                old,
-                deletion_timestamp=started + timedelta(seconds=grace),
-                deletion_grace_period_seconds=grace,
-                finalizers=finalizers,
-            )
-        marked = with_metadata(old, finalizers=finalizers)
-        if grace == 0 and not self.strategy.is_held(marked):
-            return None
-        return self.strategy.prepare_for_deletion(
-            with_metadata(
-                marked,
-                deletion_timestamp=now.replace(microsecond=0) + timedelta(seconds=grace),
-                deletion_grace_period_seconds=grace,
-                generation=before.generation + 1 if before.generation else 0,
-            )
-        )
-
-    def _deletion_finalizers(self, before: tuple[str, ...], options: Deletion) -> tuple[str, ...]:
-        policy = options.propagation_policy
-        if policy is None and options.orphan_dependents is not None:
-            policy = "Orphan" if options.orphan_dependents else "Background"
-        if policy is None:
-            if ORPHAN_FINALIZER in before or FOREGROUND_FINALIZER in before:
-                return before
-            policy = "Orphan" if self.strategy.orphans_by_default else "Background"
-        kept = tuple(one for one in before if one not in (ORPHAN_FINALIZER, FOREGROUND_FINALIZER))
-        if policy == "Orphan":
-            return (*kept, ORPHAN_FINALIZER)
-        if policy == "Foreground":
-            return (*kept, FOREGROUND_FINALIZER)
-        return kept
 
     def _kept(self, wire: bytes) -> bytes:
         """What the store gets. Raises StatusError where that is too large."""

@@ -20,8 +20,9 @@ from keelback.api.core_v1 import Service
 from keelback.api.networking_v1 import IPAddress, IPAddressSpec, ParentReference, ServiceCIDR
 from keelback.apimachinery import codecs, errors
 from keelback.apimachinery.meta import ObjectMeta
+from keelback.apiserver.deletion import Deletion
 from keelback.apiserver.lookup import CacheLookup
-from keelback.apiserver.resource_store import Deletion, ResourceStore, Write
+from keelback.apiserver.resource_store import ResourceStore, Write
 from keelback.apiserver.watch_cache import WatchOptions
 from keelback.component.logs import logger
 from keelback.component.metrics import Counter, Registry
