@@ -23,11 +23,23 @@ from keelback.concurrency.clock import SystemClock
 from keelback.network import namespaces
 from keelback.network.namespaces import Namespaces
 from keelback.proxy.config import ProxyConfig
-from keelback.proxy.elements import ALLOWED, ENDPOINTS, GUARDED, HAIRPIN, INSIDE, REFUSED, SERVICES, SLOTS, STICKY
+from keelback.proxy.elements import (
+    ALLOWED,
+    ENDPOINTS,
+    GUARDED,
+    HAIRPIN,
+    INSIDE,
+    REFUSED,
+    SERVICES,
+    SLOTS,
+    STICKY,
+    Slot,
+    elements,
+)
 from keelback.proxy.nft import Nftables, NftError
 from keelback.proxy.plan import Backend, Frontend, Rule
 from keelback.proxy.proxy import SERVICE_NAME, cleanup, run
-from keelback.proxy.table import Table, removal
+from keelback.proxy.table import TABLE, Table, removal
 from keelback.testing.api import Administrator, administrator
 
 pytestmark = [
@@ -138,6 +150,9 @@ class Node:
 
         namespaces.within(Namespaces.network(self.paths["node"]), work)
 
+    def delete(self, slot: Slot) -> None:
+        self.apply(f"delete element {slot.family} {TABLE} {slot.map} {{ {slot.key} }}\n")
+
     def run(self, netns: Path, *commands: str) -> str:
         return "".join(
             subprocess.run(
@@ -151,6 +166,16 @@ class Node:
         ip("link", "add", outer, "netns", node, "type", "veth", "peer", "name", inner, "netns", netns.name)
         self.run(self.paths["node"], f"ip link set {outer} up")
         self.run(netns, f"ip addr add {address} dev {inner}", f"ip link set {inner} up")
+
+
+def of_last_backend(rule: Rule, maps: set[str]) -> list[Slot]:
+    """The elements by which a remembered client comes to the rule's last backend."""
+    held = list(elements(rule))
+    (identity,) = (
+        value for slot, value in held if slot.map == SLOTS and slot.key.endswith(f" {len(rule.backends) - 1}")
+    )
+    keys = {SLOTS: f" {len(rule.backends) - 1}", ENDPOINTS: f" {identity}", STICKY: f" {identity}"}
+    return [slot for slot, _ in held if slot.map in maps and slot.key.endswith(keys[slot.map])]
 
 
 def ip(*words: str) -> None:
@@ -230,6 +255,26 @@ def test_a_client_keeps_its_endpoint_for_as_long_as_there_is_one(node: Node) -> 
     # The other one is back, and is not gone back to.
     node.update(Rule(WEB, "cluster", BOTH, affinity_seconds=100))
     assert node.answering("pod1", WEB, 15) == {left[0].address}
+
+
+@pytest.mark.parametrize("rule", [Rule(WEB, "cluster", BOTH), Rule(NODE_PORT, "local", (), BOTH)])
+def test_a_slot_that_went_away_while_it_was_chosen_is_chosen_anew(node: Node, rule: Rule) -> None:
+    # The kernel looks one element up after the other: a change may come between the number of endpoints and the choice.
+    node.load(rule)
+    slots = [slot for slot, _ in elements(rule) if slot.map == ENDPOINTS]
+    node.delete(slots[-1])
+    assert node.answering("pod1", rule.frontend) == {PODS[0]}
+
+
+@pytest.mark.parametrize("lost", [{ENDPOINTS}, {ENDPOINTS, STICKY}, {ENDPOINTS, STICKY, SLOTS}])
+def test_so_it_is_for_clients_that_keep_their_endpoint(node: Node, lost: set[str]) -> None:
+    # Several Services: each is remembered by itself, and one or the other chooses the endpoint that is lost.
+    rules = [Rule(WEB._replace(port=port), "cluster", BOTH, affinity_seconds=100) for port in range(81, 87)]
+    node.load(*rules)
+    for rule in rules:
+        for slot in of_last_backend(rule, lost):
+            node.delete(slot)
+        assert node.answering("pod1", rule.frontend, 5) == {PODS[0]}
 
 
 def test_only_clients_from_the_right_ranges_get_in(node: Node) -> None:

@@ -80,8 +80,11 @@ def chain_body(chain: str, family: str) -> tuple[str, ...]:
     key = _SERVICE.format(ip=family)
     treatment, count, affinity, stick = match.groups()
     choose = f"dnat {family} to {key} . meta mark map @{ENDPOINTS}"
+    identify = f"meta mark set {key} . meta mark map @{SLOTS}"
     if stick:
-        return (f"update @affinity {{ ct mark timeout {stick}s : meta mark }}", choose)
+        remember = f"update @affinity {{ ct mark timeout {stick}s : meta mark }}"
+        others = (line for slot in (0, _INSIDE_OFFSET) for line in (f"meta mark set {slot}", identify, choose))
+        return (remember, choose, *others)
     masquerade = f"ct mark set ct mark or {MASQUERADE_MARK:#x}"
     # Who connects to what goes by a hash: nft aborts where an IPv6 key and its value take too many registers. All
     # chains must come to the same one, so the seed is fixed.
@@ -91,16 +94,19 @@ def chain_body(chain: str, family: str) -> tuple[str, ...]:
         body.append(masquerade)
     elif treatment in {"cluster", "inside"}:
         body.append(f"{family} saddr != @cluster {masquerade}")
-    offset = f" offset {_INSIDE_OFFSET}" if treatment == "inside" else ""
-    pick = f"meta mark set numgen random mod {count}{offset}"
+    first = _INSIDE_OFFSET if treatment == "inside" else 0
+    pick = f"meta mark set numgen random mod {count}" + (f" offset {first}" if first else "")
+    # The kernel looks one thing up after the other: where the number of endpoints has sunk meanwhile, the slot may be
+    # gone that was picked. The first is there as long as there is any.
+    again = f"meta mark set {first}"
     if not affinity:
-        return (*body, pick, choose)
+        return (*body, pick, choose, again, choose)
     # A remembered endpoint that is gone is not in the map: the client falls through to a new choice.
     stays = f"{key} . meta mark vmap @{STICKY}"
     remembered = "meta mark set ct mark map @affinity"
     # An update refreshes an entry's time but never its value, so what is remembered wrongly goes first.
     forget = "delete @affinity { ct mark : meta mark }"
-    return (*body, remembered, stays, forget, pick, f"meta mark set {key} . meta mark map @{SLOTS}", stays)
+    return (*body, remembered, stays, forget, pick, identify, stays, again, identify, stays)
 
 
 def _choices(
